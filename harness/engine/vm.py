@@ -1,0 +1,121 @@
+"""A running MicroPython VM: module, port script, heap, ROMFS region, and Ctrl-C.
+
+One :class:`Vm` is one life of the VM, from start to soft reset. Its port decides what the console,
+the clock and the filesystem are; that is all in which a virtual board and the reference differ.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+
+from harness.engine.layout import Layout, layout_of
+from harness.engine.machine import Machine
+from harness.engine.memory import GuestFault, GuestMemory
+from harness.engine.module import compiled, custom_sections
+from harness.engine.wasi import RAW_OUTPUT_FD, Port
+
+#: Custom section of a module that holds its own port script (MicroPython source).
+PORT_SECTION = "harness.port"
+
+
+@dataclass(frozen=True)
+class VmConfig:
+    """``heap_size`` is the raw heap in bytes, tables included; ``romfs`` an image to map, or empty;
+    ``start_files`` run in order before the first program; ``fuel`` bounds the instructions."""
+
+    heap_size: int
+    romfs: bytes = b""
+    start_files: tuple[str, ...] = ()
+    fuel: int | None = None
+
+
+def default_port_script() -> str:
+    """The port script that is used when the module carries none."""
+    return resources.files("harness.engine").joinpath("guest/port.py").read_text("utf-8")
+
+
+class Vm:
+    """One life of the VM. ``call`` answers host calls of the port script beyond ``start``."""
+
+    def __init__(
+        self,
+        module: bytes,
+        port: Port,
+        config: VmConfig,
+        call: Callable[[str, str], str] = lambda _name, _argument: "",
+    ) -> None:
+        script = custom_sections(module).get(PORT_SECTION)
+        source = default_port_script() if script is None else script.decode("utf-8", "replace")
+        self._config = config
+        self._call = call
+        self._layout: Layout = layout_of(module)
+        self._interrupt_object = 0
+        #: Guest address of the mapped ROMFS region, 0 when there is none.
+        self.romfs_address = 0
+        self.machine = Machine(
+            compiled(module),
+            port,
+            argv=["micropython", "-X", f"heapsize={config.heap_size}", "-c", source],
+            call=self._host_call,
+            fuel=config.fuel,
+        )
+
+    def run(self) -> int:
+        """Run until the VM ends (soft reset); see :meth:`Machine.run` for what it raises."""
+        return self.machine.run()
+
+    def interrupt(self) -> None:
+        """Ctrl-C: raise ``KeyboardInterrupt`` at the VM's next check. From any thread."""
+        self.machine.at_next_point(self.raise_interrupt)
+
+    def raise_interrupt(self) -> None:
+        """The same on the VM's own thread, from inside its port."""
+        if self._interrupt_object:
+            self._layout.raise_exception(self.machine.memory, self._interrupt_object)
+
+    @property
+    def interrupt_pending(self) -> bool:
+        """A Ctrl-C that has been noted and not yet raised: what waits must stop waiting."""
+        return self._layout.exception_pending(self.machine.memory)
+
+    def withdraw_interrupt(self) -> None:
+        """Forget a Ctrl-C that came too late for the program it was meant for."""
+        self.machine.cancel_point()
+        self._layout.withdraw_exception(self.machine.memory)
+
+    def _host_call(self, name: str, argument: str) -> str:
+        if name != "start":
+            return self._call(name, argument)
+        words = [int(part) for part in argument.split()]
+        interrupt, stdout_buffer = words[:2]
+        self._interrupt_object = interrupt
+        memory = self.machine.memory
+        for at in range(2, len(words), 3):
+            _replace_function(memory, *words[at : at + 3])
+        # mp_obj_vfs_posix_file_t is {type, fd}: print() keeps descriptor 1, the buffer gets its own.
+        memory.write_u32(stdout_buffer + 4, RAW_OUTPUT_FD)
+        if self._config.romfs:
+            self.romfs_address = memory.grow(len(self._config.romfs))
+            memory.write(self.romfs_address, self._config.romfs)
+        return f"{self.romfs_address} {len(self._config.romfs)} {' '.join(self._config.start_files)}"
+
+
+def _replace_function(memory: GuestMemory, name: int, builtin: int, replacement: int) -> None:
+    """Let a module's read-only table name another function: its entries are {name, value} words."""
+    entry = struct.pack("<II", name, builtin)
+    at = memory.read(0, replacement).find(entry)
+    if at < 0:
+        raise GuestFault("the built-in function to replace was not found")
+    memory.write_u32(at + 4, replacement)
+
+
+_PORT_FRAMES = re.compile(rb'  File "<stdin>", line \d+, in _port\w*\r?\n')
+
+
+def without_port_frames(error: bytes | bytearray) -> bytes:
+    """A traceback without the port script's own frames, as firmware with a C port layer prints it."""
+    return _PORT_FRAMES.sub(b"", bytes(error))

@@ -1,0 +1,42 @@
+"""The errors a user sees, and the exit codes that go with them.
+
+A message says what was expected, what came, and what to try. The command line prints it as it is,
+without a traceback; anything else that escapes is a defect of the harness itself.
+"""
+
+from __future__ import annotations
+
+EXIT_PASS = 0
+EXIT_FIRMWARE_FAILED = 1
+EXIT_USAGE = 2
+EXIT_BENCH_FAULT = 3
+
+
+class HarnessError(Exception):
+    """A problem with a known cause. ``hint`` says what to try."""
+
+    exit_code = EXIT_BENCH_FAULT
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  try: {self.hint}" if self.hint else self.message
+
+
+class UsageError(HarnessError):
+    """The user asked for something that cannot be: a bad file, a wrong name, a wrong image."""
+
+    exit_code = EXIT_USAGE
+
+
+class BenchFault(HarnessError):
+    """The bench could not do its part: a port, a cable, a board that does not answer, damaged data."""
+
+
+class FirmwareFailure(HarnessError):
+    """The firmware itself did the wrong thing (as opposed to the bench)."""
+
+    exit_code = EXIT_FIRMWARE_FAILED

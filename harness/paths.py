@@ -1,0 +1,36 @@
+"""Where the suites, the programs and the shipped bench are: in a checkout, or inside the wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _find(name: str) -> Path:
+    checkout = _PACKAGE.parent / name
+    return checkout if checkout.exists() else _PACKAGE / "_shipped" / name
+
+
+def suites_dir() -> Path:
+    return _find("suites")
+
+
+def fixtures_dir() -> Path:
+    """Programs, modules and the agent: what is put on a board."""
+    return _find("fixtures")
+
+
+def shipped_bench() -> Path:
+    """The ``boards.yaml`` that comes with the harness: the virtual boards."""
+    return _find("boards.yaml")
+
+
+def state_dir(bench_file: Path) -> Path:
+    """Where a bench keeps its results, locks and virtual flash: ``.harness`` beside its file.
+
+    The shipped bench of an installed wheel has no writable place beside it; there it is the current folder.
+    """
+    beside = bench_file.resolve().parent
+    root = Path.cwd() if _PACKAGE in (beside, *beside.parents) else beside
+    return root / ".harness"

@@ -1,0 +1,80 @@
+"""The one interface that boards and the reference VM share: something that runs a program.
+
+A scenario never asks which of the two it has. What differs between them is in :class:`Facts`,
+and the comparison rules in ``harness.verdict`` follow from those facts alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+ObjectRepr = Literal["A", "B", "C", "D"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a language VM says about itself, read once after a start.
+
+    ``word_size`` in bytes; ``heap_total`` in bytes as ``gc.mem_alloc() + gc.mem_free()`` gives it;
+    ``object_repr`` is MicroPython's (float objects of representation C are inline and cost nothing).
+    """
+
+    name: str  # "micropython", "circuitpython", "nodemcu"
+    version: str
+    machine: str
+    word_size: int
+    object_repr: ObjectRepr | None
+    heap_total: int
+    mpy: int  # sys.implementation._mpy, 0 when the VM loads no .mpy files
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one program printed, byte for byte, and the traceback it ended with (empty: none).
+
+    ``seconds`` is host wall time from the first byte sent to the end of the output.
+    """
+
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """A running language VM.
+
+    Every method raises :class:`harness.errors.BenchFault` when the link or the bench fails, and
+    :class:`harness.errors.FirmwareFailure` when the VM itself crashed or hung.
+    """
+
+    @property
+    def facts(self) -> Facts: ...
+
+    def run(self, source: str, *, timeout: float = 30.0) -> RunResult:
+        """Execute ``source`` in a fresh ``__main__`` namespace state as the VM leaves it.
+
+        ``timeout`` bounds the whole execution in seconds; a program that does not end in time is
+        interrupted (Ctrl-C on a board) and reported as :class:`FirmwareFailure`.
+        """
+        ...
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file on the VM's filesystem, and verify it by hash."""
+        ...
+
+    def get(self, path: str) -> bytes: ...
+
+    def remove(self, path: str) -> None: ...
+
+    def soft_reset(self) -> None:
+        """End the VM and start it again (``main.py`` is not run); ready for :meth:`run` on return."""
+        ...
+
+    def hard_reset(self) -> None:
+        """Reset the chip; ready for :meth:`run` on return."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,73 @@
+"""What a MicroPython-family VM says about itself: one program, run the same on a board and on the host.
+
+The answer is untrusted text: it is checked against a CRC-32 and parsed as plain fields, never evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable
+
+from harness.errors import BenchFault
+from harness.runtimes.base import Facts, ObjectRepr, RunResult
+
+# Floats tell the object representation: inline in representation C (esp8266), objects on the heap in A.
+# The heap figure is taken twice, so that what the first look allocates does not count as a float's.
+_PROGRAM = """
+import sys, gc
+try:
+    from binascii import crc32
+except ImportError:
+    crc32 = None
+def _f(x):
+    a = gc.mem_alloc()
+    b = x * 1.5
+    return gc.mem_alloc() - a
+def _facts():
+    gc.collect()
+    m = sys.maxsize
+    w = 2 if m < 1 << 16 else 4 if m < 1 << 32 else 8
+    _f(2.25)
+    i = sys.implementation
+    s = "|".join(str(x).replace("|", "/") for x in (
+        i.name, sys.version, getattr(i, "_machine", sys.platform), w, _f(2.25),
+        gc.mem_alloc() + gc.mem_free(), getattr(i, "_mpy", 0), sys.platform, getattr(i, "_build", "")))
+    c = crc32(s.encode()) & 0xffffffff if crc32 else 0
+    print("\\x02" + s + "|%08x\\x03" % c)
+_facts()
+del _facts, _f
+"""
+
+_FRAME = re.compile(rb"\x02([\x20-\x7e]{1,600})\|([0-9a-f]{8})\x03")
+
+
+def read_facts(run: Callable[[str], RunResult]) -> Facts:
+    """Run the probe through ``run``. Raises BenchFault when the answer is damaged or not understood."""
+    result = run(_PROGRAM)
+    found = _FRAME.search(result.stdout)
+    if found is None:
+        came = (result.stderr or result.stdout)[-200:].decode("ascii", "backslashreplace")
+        raise BenchFault(
+            f"the board did not say what it is; expected a record, came {came!r}",
+            hint="is this a MicroPython-family VM, and is its console baud rate right?",
+        )
+    body, check = found.groups()
+    if int(check, 16) not in (0, zlib.crc32(body)):
+        raise BenchFault("the board's description arrived damaged", hint="check the cable and the baud rate")
+    fields = body.decode("ascii").split("|")
+    try:
+        name, version, machine, word, float_bytes, heap, mpy, platform, build = fields
+        representation: ObjectRepr = "A" if int(float_bytes) > 0 else "C"
+        return Facts(
+            name=name,
+            version=version,
+            machine=machine,
+            word_size=int(word),
+            object_repr=representation,
+            heap_total=int(heap),
+            mpy=int(mpy),
+            extra={"platform": platform, "build": build},
+        )
+    except ValueError:
+        raise BenchFault(f"the board's description makes no sense: {fields}") from None

@@ -1,0 +1,80 @@
+"""The virtual boards' firmware: the VM module with a port script and a manifest, in the chip's container.
+
+A variant is the same firmware with one seeded defect, chosen by name. It differs in what is written to
+the flash, not in the chip: only a board that was flashed with it shows the defect.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.engine.module import custom_section
+from harness.engine.prepare import vm_module
+from harness.engine.vm import PORT_SECTION, default_port_script
+from harness.errors import UsageError
+from harness.firmware.virtual_image import build
+from harness.virtual.cpu import MANIFEST_SECTION, Manifest
+
+#: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area and
+#: the ESP8266 port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``).
+HEAP = {"esp32": 57344, "esp8266": 38912}
+_NAMES = {"esp32": "ESP32", "esp8266": "ESP8266"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """``defect`` says in a sentence what is wrong; ``change`` makes it so in the port script."""
+
+    defect: str
+    change: Callable[[str], str]
+
+
+def _leak(size: int) -> Callable[[str], str]:
+    line = f'    leak = bytearray({size} * int(host.call("count", "leak")))\n'
+    return lambda script: script.replace("    g = globals()\n", line + "    g = globals()\n")
+
+
+VARIANTS = {
+    "leak64": Variant("each soft reset leaves 64 bytes less heap", _leak(64)),
+}
+
+
+def build_firmware(
+    chip: str,
+    *,
+    variant: str | None = None,
+    flash_size: int = 4 * 1024 * 1024,
+    progress: Callable[[str], None] = lambda _message: None,
+) -> bytes:
+    """The image to be written at the chip's boot offset. The same arguments give the same bytes.
+
+    Raises UsageError for an unknown variant, and what :func:`vm_module` raises.
+    """
+    script = default_port_script()
+    if variant is not None:
+        if variant not in VARIANTS:
+            known = ", ".join(sorted(VARIANTS))
+            raise UsageError(f"unknown firmware variant {variant!r}", hint=f"known variants: {known}")
+        changed = VARIANTS[variant].change(script)
+        assert changed != script, f"variant {variant} changes nothing"
+        script = changed
+    module = vm_module(progress)
+    version = vm_version(module)
+    full = f"{version}-{variant}" if variant else version
+    banner = f"MicroPython {full}; virtual {_NAMES[chip]} board with {_NAMES[chip]}"
+    payload = (
+        module
+        + custom_section(PORT_SECTION, script.encode())
+        + custom_section(MANIFEST_SECTION, Manifest(banner, HEAP[chip]).to_bytes())
+    )
+    return build(chip, payload, version=version, flash_size=flash_size)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(maxsize=2)
+def vm_version(module: bytes) -> str:
+    """The version that the module itself reports, e.g. ``v1.27.0-preview.225.g3f6d144cb8``."""
+    found = re.search(rb"MicroPython (v\d+\.\d+\.[\w.+-]{1,60})", module)
+    return found.group(1).decode() if found else "unknown"

@@ -1,0 +1,144 @@
+"""The filesystem that a virtual board's flash holds: littlefs 2 in its ``vfs`` partition.
+
+Parameters as MicroPython's ``VfsLfs2`` uses them on the ESP ports (``extmod/vfs_lfs.c``): 4096-byte
+blocks, 32-byte reads and programs. What stands in the flash is a real littlefs image.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from littlefs import LittleFS, LittleFSError
+from littlefs.context import UserContext
+
+from harness.engine.files import File, Mode, Stat, fault
+
+if TYPE_CHECKING:
+    from harness.virtual.flash import Flash
+
+BLOCK = 4096
+_T = TypeVar("_T")
+
+#: What a board's first start writes, as the ESP ports' ``inisetup`` does.
+BOOT_PY = b"# This file is executed at every start, before main.py.\n"
+
+
+class _Region(UserContext):  # type: ignore[misc]
+    """littlefs's block device over a region of the NOR flash. Bits that an erase should have set stay 0."""
+
+    def __init__(self, flash: Flash, offset: int) -> None:
+        super().__init__(0)
+        self._flash = flash
+        self._offset = offset
+
+    def read(self, _cfg: Any, block: int, off: int, size: int) -> bytearray:
+        return bytearray(self._flash.read(self._offset + block * BLOCK + off, size))
+
+    def prog(self, _cfg: Any, block: int, off: int, data: bytes) -> int:
+        self._flash.program(self._offset + block * BLOCK + off, bytes(data))
+        return 0
+
+    def erase(self, _cfg: Any, block: int) -> int:
+        self._flash.erase(self._offset + block * BLOCK, BLOCK)
+        return 0
+
+    def sync(self, _cfg: Any) -> int:
+        return 0
+
+
+def _checked(action: Callable[[], _T]) -> _T:
+    """littlefs errors carry errno values of their own; they are Linux's, negated."""
+    try:
+        return action()
+    except LittleFSError as problem:
+        code = -int(problem.code)
+        raise fault(code if code in errno.errorcode else errno.EIO) from None
+
+
+class FlashFiles:
+    """``Files`` on the partition at ``offset``; formatted and given a ``boot.py`` when it holds none."""
+
+    def __init__(self, flash: Flash, offset: int, size: int) -> None:
+        self._fs = LittleFS(
+            context=_Region(flash, offset),
+            block_size=BLOCK,
+            block_count=size // BLOCK,
+            read_size=32,
+            prog_size=32,
+            lookahead_size=32,
+            cache_size=128,
+            mount=False,
+        )
+        try:
+            self._fs.mount()
+        except LittleFSError:
+            self._fs.format()
+            self._fs.mount()
+            with self._fs.open("/boot.py", "wb") as boot:
+                boot.write(BOOT_PY)
+
+    def stat(self, path: str) -> Stat:
+        found = _checked(lambda: self._fs.stat(path))
+        return Stat(found.type == 2, found.size)
+
+    def listdir(self, path: str) -> list[tuple[str, bool]]:
+        return _checked(lambda: [(e.name, e.type == 2) for e in self._fs.scandir(path)])
+
+    def open(self, path: str, mode: Mode) -> File:
+        known = True
+        try:
+            if self.stat(path).is_dir:
+                raise fault(errno.EISDIR)
+        except FileNotFoundError:
+            known = False
+        if not known and not mode.create:
+            raise fault(errno.ENOENT)
+        if known and mode.exclusive:
+            raise fault(errno.EEXIST)
+        if not mode.write:
+            text = "rb"
+        elif mode.append:
+            text = "ab+" if mode.read else "ab"
+        elif not known or mode.truncate:
+            text = "wb+" if mode.read else "wb"
+        else:
+            text = "rb+"
+        return _FlashFile(_checked(lambda: self._fs.open(path, text, buffering=0)))
+
+    def mkdir(self, path: str) -> None:
+        _checked(lambda: self._fs.mkdir(path))
+
+    def rmdir(self, path: str) -> None:
+        if not self.stat(path).is_dir:
+            raise fault(errno.ENOTDIR)
+        _checked(lambda: self._fs.remove(path))
+
+    def remove(self, path: str) -> None:
+        if self.stat(path).is_dir:
+            raise fault(errno.EISDIR)
+        _checked(lambda: self._fs.remove(path))
+
+    def rename(self, old: str, new: str) -> None:
+        _checked(lambda: self._fs.rename(old, new))
+
+
+class _FlashFile:
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def read(self, size: int) -> bytes:
+        return _checked(lambda: bytes(self._raw.read(size)))
+
+    def write(self, data: bytes) -> int:
+        return _checked(lambda: int(self._raw.write(data)))
+
+    def seek(self, offset: int, whence: int) -> int:
+        return _checked(lambda: int(self._raw.seek(offset, whence)))
+
+    def sync(self) -> None:
+        _checked(self._raw.flush)
+
+    def close(self) -> None:
+        _checked(self._raw.close)

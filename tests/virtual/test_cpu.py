@@ -1,0 +1,225 @@
+"""The virtual firmware as one client sees it: upstream's protocol over a pair of queues, no chip, no port."""
+
+import queue
+import threading
+
+import pytest
+
+from harness.engine.module import custom_section
+from harness.engine.prepare import vm_module
+from harness.flashstore.romfs import build_romfs
+from harness.virtual.application import AppContext, Ended, Exit
+from harness.virtual.cpu import MANIFEST_SECTION, Manifest, create
+
+VFS, ROMFS = (0x20000, 0x20000), (0x10000, 0x10000)
+
+
+class FakeFlash:
+    """NOR flash in a bytearray, as harness.virtual.flash has it on a file."""
+
+    def __init__(self, size: int = 0x40000) -> None:
+        self.size = size
+        self.data = bytearray(b"\xff" * size)
+
+    def read(self, offset: int, size: int) -> bytes:
+        return bytes(self.data[offset : offset + size])
+
+    def program(self, offset: int, data: bytes) -> None:
+        for index, byte in enumerate(data):
+            self.data[offset + index] &= byte
+
+    def erase(self, offset: int, size: int) -> None:
+        self.data[offset : offset + size] = b"\xff" * size
+
+
+class FakeConsole:
+    def __init__(self) -> None:
+        self.to_app: queue.Queue[bytes] = queue.Queue()
+        self.buffer = b""
+        self.sent = bytearray()
+        self.news = threading.Condition()
+        self.stopped = False
+
+    def write(self, data: bytes) -> None:
+        with self.news:
+            self.sent += data
+            self.news.notify_all()
+
+    def read(self, size: int, timeout: float | None) -> bytes:
+        if not self.buffer:
+            try:
+                self.buffer = self.to_app.get(timeout=timeout)
+            except queue.Empty:
+                return b""
+        data, self.buffer = self.buffer[:size], self.buffer[size:]
+        return data
+
+    def waiting(self) -> int:
+        return len(self.buffer) + self.to_app.qsize()
+
+
+class Rig:
+    def __init__(self, script: bytes | None = None, flash: FakeFlash | None = None) -> None:
+        payload = vm_module() + custom_section(
+            MANIFEST_SECTION, Manifest("MicroPython test", 57344).to_bytes()
+        )
+        self.console = FakeConsole()
+        self.flash = flash or FakeFlash()
+        self.noinit: dict[str, bytes] = {}
+        context = AppContext(
+            chip="esp32",
+            payload=payload,
+            flash=self.flash,  # type: ignore[arg-type]
+            partitions={"vfs": VFS, "romfs": ROMFS},
+            console=self.console,
+            reset_cause="power-on",
+            noinit=self.noinit,
+            mac=bytes(6),
+        )
+        self.app = create(context)
+        self.exit: Exit | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        self.exit = self.app.run()
+
+    def send(self, data: bytes) -> None:
+        self.app.received(data)
+        self.console.to_app.put(data)
+
+    def expect(self, text: bytes) -> bytes:
+        """Wait until ``text`` has been sent; returns everything up to and including it, and forgets it."""
+        with self.console.news:
+            assert self.console.news.wait_for(lambda: text in self.console.sent, 10), bytes(self.console.sent)
+            end = self.console.sent.index(text) + len(text)
+            found = bytes(self.console.sent[:end])
+            del self.console.sent[:end]
+            return found
+
+    def raw(self) -> None:
+        self.expect(b">>> ")
+        self.send(b"\x01")
+        self.expect(b"raw REPL; CTRL-B to exit\r\n>")
+
+    def run(self, source: bytes) -> bytes:
+        self.send(source + b"\x04")
+        return self.expect(b"\x04>")
+
+    def stop(self) -> Exit | None:
+        self.app.stop()
+        self.console.to_app.put(b"")
+        self.thread.join(2)
+        return self.exit
+
+
+@pytest.fixture
+def rig():
+    made = Rig()
+    yield made
+    made.stop()
+
+
+def test_banner_prompt_and_an_expression(rig: Rig) -> None:
+    assert rig.expect(b">>> ") == (b'MicroPython test\r\nType "help()" for more information.\r\n>>> ')
+    rig.send(b"1 + 2\r")
+    assert rig.expect(b">>> ") == b"1 + 2\r\n3\r\n>>> "
+
+
+def test_raw_mode_output_and_error(rig: Rig) -> None:
+    rig.raw()
+    assert rig.run(b"print('hi')\nx = 1/0") == (
+        b"OKhi\r\n\x04Traceback (most recent call last):\r\n"
+        b'  File "<stdin>", line 2, in <module>\r\nZeroDivisionError: divide by zero\r\n\x04>'
+    )
+
+
+def test_ctrl_c_stops_a_busy_loop_and_a_sleep(rig: Rig) -> None:
+    rig.raw()
+    for body in (b"while True: pass", b"import time; time.sleep(1000)"):
+        rig.send(b"print('on');" + b"\n" + body + b"\x04")
+        rig.expect(b"on\r\n")
+        rig.send(b"\x03")
+        assert b"KeyboardInterrupt: \r\n\x04>" in rig.expect(b"\x04>")
+    assert rig.run(b"print(5)") == b"OK5\r\n\x04\x04>"
+
+
+def test_a_program_can_turn_ctrl_c_off_and_read_it(rig: Rig) -> None:
+    rig.raw()
+    program = (
+        b"import micropython, sys\nmicropython.kbd_intr(-1)\nprint('on')\n"
+        b"got = sys.stdin.buffer.read(2)\nmicropython.kbd_intr(3)\nprint(got)"
+    )
+    rig.send(program + b"\x04")
+    rig.expect(b"on\r\n")
+    rig.send(b"\x03\x04")
+    assert rig.expect(b"\x04>") == b"b'\\x03\\x04'\r\n\x04\x04>"
+
+
+def test_soft_reset_clears_globals_keeps_files_and_raw_mode(rig: Rig) -> None:
+    rig.raw()
+    rig.run(b"x = 1\nwith open('f.txt', 'w') as f: n = f.write('kept')")
+    rig.send(b"\x04")
+    assert rig.expect(b"\r\n>") == b"OK\r\nMPY: soft reboot\r\nraw REPL; CTRL-B to exit\r\n>"
+    assert rig.run(b"print('x' in globals(), open('f.txt').read())") == b"OKFalse kept\r\n\x04\x04>"
+
+
+def test_system_exit_ends_with_both_marks_and_a_soft_reset(rig: Rig) -> None:
+    rig.raw()
+    rig.send(b"raise SystemExit\x04")
+    assert rig.expect(b"\r\n>") == b"OK\x04\x04MPY: soft reboot\r\nraw REPL; CTRL-B to exit\r\n>"
+
+
+def test_files_live_in_the_flash_as_littlefs(rig: Rig) -> None:
+    rig.raw()
+    rig.run(b"import os\nos.mkdir('/d')\nwith open('/d/a.bin', 'wb') as f: n = f.write(bytes(range(256)))")
+    rig.stop()
+    second = Rig(flash=rig.flash)
+    second.raw()
+    assert second.run(b"import os; print(os.listdir('/'), open('/d/a.bin','rb').read()[-3:])") == (
+        b"OK['boot.py', 'd'] b'\\xfd\\xfe\\xff'\r\n\x04\x04>"
+    )
+    second.stop()
+    assert b"littlefs" in rig.flash.read(VFS[0], 64)
+
+
+def test_main_py_runs_at_a_start_but_not_in_raw_mode(rig: Rig) -> None:
+    rig.raw()
+    rig.run(b"with open('main.py', 'w') as f: n = f.write('print(\"main ran\")')")
+    rig.send(b"\x04")
+    assert b"main ran" not in rig.expect(b"raw REPL; CTRL-B to exit\r\n>")
+    rig.send(b"\x02")
+    rig.expect(b">>> ")
+    rig.send(b"\x04")
+    assert b"soft reboot\r\nmain ran\r\n" in rig.expect(b">>> ")
+
+
+def test_a_main_py_that_never_ends_is_stopped_by_ctrl_c() -> None:
+    first = Rig()
+    first.raw()
+    first.run(b"with open('main.py', 'w') as f: n = f.write('print(\"busy\")\\nwhile True: pass')")
+    first.stop()
+    rig = Rig(flash=first.flash)
+    rig.expect(b"busy\r\n")
+    rig.send(b"\x03")
+    assert b"KeyboardInterrupt" in rig.expect(b">>> ")
+    rig.stop()
+
+
+def test_a_romfs_image_in_flash_is_mounted_and_runs_in_place() -> None:
+    flash = FakeFlash()
+    image = build_romfs({"in_flash.py": b"def f(): return 'from flash'\n"})
+    flash.program(ROMFS[0], image)
+    rig = Rig(flash=flash)
+    rig.raw()
+    assert rig.run(b"import in_flash, sys; print(in_flash.f(), sys.path)") == (
+        b"OKfrom flash ['', '.frozen', '/rom', '/rom/lib', '/lib']\r\n\x04\x04>"
+    )
+    rig.stop()
+
+
+def test_en_low_ends_a_busy_program_at_once(rig: Rig) -> None:
+    rig.raw()
+    rig.send(b"print('on')\nwhile True: pass\x04")
+    rig.expect(b"on\r\n")
+    assert rig.stop() == Exit(Ended.STOPPED)

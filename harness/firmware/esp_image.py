@@ -28,7 +28,8 @@ FlashMode = Literal["qio", "qout", "dio", "dout"]
 FLASH_MODES: tuple[FlashMode, ...] = ("qio", "qout", "dio", "dout")
 _KB, _MB = 1024, 1024 * 1024
 FLASH_SIZES_ESP8266: dict[int, int] = {
-    0: 512 * _KB, 1: 256 * _KB, 2: 1 * _MB, 3: 2 * _MB, 4: 4 * _MB, 8: 8 * _MB, 9: 16 * _MB,
+    0: 512 * _KB, 1: 256 * _KB, 2: 1 * _MB, 3: 2 * _MB, 4: 4 * _MB,
+    5: 2 * _MB, 6: 4 * _MB, 8: 8 * _MB, 9: 16 * _MB,
 }  # fmt: skip
 FLASH_SIZES_ESP32: dict[int, int] = {n: _MB << n for n in range(8)}
 FREQ_40M = 0x0

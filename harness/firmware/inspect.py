@@ -208,13 +208,13 @@ def _inspect_esp8266(info: ImageInfo, image: EspImage, data: bytes) -> ImageInfo
     if image.version == 2:
         return replace(info, kind="esp8266-v2")
     info = replace(info, kind="esp8266-v1", offset_hint=0)
+    gap = data[image.length : ESP8266_LENGTH_WORD]
     if len(data) < ESP8266_IROM:
-        rest = _cut_problem(data[image.length :], "the part that is executed from flash")
+        rest = _cut_problem(gap, "the part that is executed from flash")
         return replace(info, problems=info.problems + rest)
-    if image.length > ESP8266_LENGTH_WORD or data[image.length : ESP8266_LENGTH_WORD].strip(b"\xff"):
-        return info
     total = struct.unpack_from("<I", data, ESP8266_LENGTH_WORD)[0]
-    if total == 0xFFFF_FFFF:
+    # Other firmware has no length word. It is one when it fits the file, or stands after padding.
+    if total + 16 != len(data) and (not gap or gap.strip(b"\xff") or total == 0xFFFF_FFFF):
         return info
     if total < ESP8266_IROM or total > len(data) - 16:
         problem = (

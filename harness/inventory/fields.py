@@ -1,0 +1,112 @@
+"""The kinds of values that stand in boards.yaml: how each is checked, and what editors are told of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+
+from harness.inventory.chips import CHIPS, KB, MB
+
+CAPABILITIES: dict[str, str] = {
+    "deep_sleep": "The board enters deep sleep and wakes from it by itself (ESP8266: GPIO16 wired to RST).",
+    "rtc_memory": "Memory that keeps its content in deep sleep can be written and read by a program.",
+    "light_sleep": "The CPU can be halted and woken with its RAM and console intact.",
+    "pin_loopback": "Two pins are wired together, so that a program can cause its own pin interrupts.",
+    "hard_irq": "Interrupt handlers can run at once, outside the VM's scheduler (hard=True).",
+    "timer_irq": "Hardware timers can call back into the VM.",
+    "watchdog": "A program can start a watchdog that resets the chip.",
+    "romfs": "The flash has a ROMFS area, and modules run in place from it.",
+    "lfs": "The flash has a Lua Flash Store (NodeMCU).",
+    "native_usb": "The console is the chip's own USB: the port vanishes at each reset and in deep sleep.",
+    "float": "The VM has floating point numbers.",
+    "threads": "The VM has the _thread module.",
+    "wifi": "The board has a radio that the VM can use.",
+    "psram": "The board has external RAM that is part of the VM's heap.",
+}
+
+
+def one_of(known: Collection[str], what: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value in known:
+            return value
+        near = get_close_matches(value, known, 1)
+        hint = f"; nearest valid {what} is {near[0]!r}" if near else ""
+        raise ValueError(f"expected one of {', '.join(known)}; came {short(value)}{hint}")
+
+    return check
+
+
+def short(value: object) -> str:
+    """A value from a file as one bounded line of plain text."""
+    text = ascii(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _parse_size(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"([1-9][0-9]{0,5}) ?(KB|MB)", value)
+    if not match:
+        raise ValueError(f"expected a number of bytes, or text like 4MB or 512KB; came {short(value)}")
+    return int(match.group(1)) * (KB if match.group(2) == "KB" else MB)
+
+
+def _check_pin(value: object) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 256:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,15}", value):
+        return value
+    raise ValueError(f"expected a pin number (0 to 255) or a pin name like PA5 or D4; came {short(value)}")
+
+
+def _local_path(value: object, info: ValidationInfo) -> Path:
+    """A path, relative to the folder of boards.yaml when the loader says which that is."""
+    if not isinstance(value, str) or not value or "\0" in value or len(value) > 1000:
+        raise ValueError(f"expected the path of a file; came {short(value)}")
+    base = (info.context or {}).get("base")
+    return Path(base) / value if base else Path(value)
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+ChipName = Annotated[
+    str, AfterValidator(one_of(CHIPS, "chip")), WithJsonSchema({"type": "string", "enum": list(CHIPS)})
+]
+Capability = Annotated[
+    str,
+    AfterValidator(one_of(CAPABILITIES, "capability")),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "enum": list(CAPABILITIES),
+            "markdownEnumDescriptions": list(CAPABILITIES.values()),
+        }
+    ),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_parse_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": "^[1-9][0-9]{0,5} ?(KB|MB)$"},
+            ]
+        }
+    ),
+]
+Pin = Annotated[int | str, PlainValidator(_check_pin), WithJsonSchema({"type": ["integer", "string"]})]
+Mac = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")]
+Baud = Annotated[int, Field(ge=300, le=4_000_000)]
+FilePath = Annotated[Path, PlainValidator(_local_path), WithJsonSchema({"type": "string"})]
+Sha256 = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{64}$")]
+Uid = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{8,32}$")]
+VidPid = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$")]
+Offset = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]

@@ -1,0 +1,373 @@
+"""What boards.yaml says, as frozen values. Nothing here talks to a board.
+
+The descriptions of the fields are the reference documentation: editors show them through
+``docs/boards.schema.json``, which is generated from these classes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness.inventory.chips import CHIPS, MB
+from harness.inventory.fields import (
+    Baud,
+    Capability,
+    ChipName,
+    FilePath,
+    Mac,
+    Offset,
+    Pin,
+    Sha256,
+    Size,
+    Uid,
+    VidPid,
+)
+
+
+class Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Identity(Entry):
+    """How this very board is found again, whatever port name the system gives it. At least one key.
+
+    The keys given must all hold. `mac` and `uid` cannot be seen without talking to the chip: give
+    `usb_serial` or `usb_location` as well, so that the harness knows which port to open.
+    """
+
+    usb_serial: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Serial number of the USB adapter or of native USB. Beware: CP2102 boards often all have "
+        "'0001' and CH340 boards have none; use usb_location for those.",
+    )
+    usb_location: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]+-[0-9]+(\.[0-9]+)*(:[0-9]+\.[0-9]+)?$",
+        description="The USB socket, as bus and hub ports ('1-1.4.2'; 'harness boards' lists them).",
+    )
+    vid_pid: VidPid | None = Field(
+        default=None,
+        description="USB vendor and product id of the adapter, four hex digits each: '10c4:ea60'.",
+    )
+    mac: Mac | None = Field(
+        default=None,
+        description="Base MAC address in the chip's fuses (ESP), checked before anything is written.",
+    )
+    uid: Uid | None = Field(
+        default=None,
+        description="Unique id of an STM32 as hex digits, in the order of the bytes in memory.",
+    )
+    url: str | None = Field(
+        default=None,
+        pattern=r"^(rfc2217|socket|spy|hwgrep|loop|alt)://[!-~]{0,300}$",
+        description="A pyserial URL in place of a local port, such as 'rfc2217://bench-pi:4000'.",
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> Identity:
+        if not any(getattr(self, name) for name in type(self).model_fields):
+            raise ValueError(f"expected at least one of {', '.join(type(self).model_fields)}; came none")
+        return self
+
+
+class Virtual(Entry):
+    """The board is a virtual one, run by the harness itself."""
+
+    flash_size: Size = Field(default=4 * MB, description="Size of its flash: bytes, or text like 4MB.")
+    mac: Mac | None = Field(
+        default=None, description="Its MAC address; by default one is made of the board's id."
+    )
+    pty: bool = Field(
+        default=False, description="Offer a pseudo-terminal as well as the RFC 2217 port (no DTR/RTS)."
+    )
+    port: int | None = Field(
+        default=None, ge=0, le=65535, description="TCP port on loopback; by default a free one is taken."
+    )
+
+
+class Flash(Entry):
+    """How firmware gets into the flash."""
+
+    method: Literal["esptool", "stm32-uart", "dfu", "swd", "none"] | None = Field(
+        default=None,
+        description="esptool: ESP serial boot loader. stm32-uart: STM32 ROM boot loader (AN3155). "
+        "dfu: STM32 USB boot loader. swd: debug probe. none: the harness never writes. Default: by chip.",
+    )
+    baud: Baud = Field(
+        default=460800, description="Bits per second while writing; lowered after failed attempts."
+    )
+    connect_attempts: int = Field(
+        default=7, ge=1, le=50, description="How often to try to reach the boot loader."
+    )
+    before: Literal["default-reset", "usb-reset", "no-reset", "manual"] = Field(
+        default="default-reset",
+        description="How the boot loader is entered. default-reset: DTR and RTS as on a devkit. usb-reset: "
+        "chips with a USB serial unit. no-reset: it runs already. manual: someone holds the button.",
+    )
+    after: Literal["hard-reset", "no-reset"] = Field(
+        default="hard-reset", description="What is done when everything is written and verified."
+    )
+    stub: bool = Field(
+        default=True, description="Load esptool's stub into RAM (faster, and it can verify by MD5)."
+    )
+    verify: bool = Field(default=True, description="Read back a hash of what was written.")
+
+
+class Image(Entry):
+    """One file and where it goes."""
+
+    path: FilePath = Field(description="Path of the image, relative to this file's folder.")
+    offset: Offset | None = Field(
+        default=None,
+        description="Flash offset in bytes; an address on STM32. Default by chip: 0x1000 on ESP32 and "
+        "ESP32-S2, 0x0 on ESP8266, S3, C2, C3, C6, H2, 0x2000 on C5 and P4, 0x08000000 on STM32.",
+    )
+    sha256: Sha256 | None = Field(default=None, description="SHA-256 that the file must have, 64 hex digits.")
+    kind: Literal["firmware", "data"] = Field(
+        default="firmware",
+        description="firmware: must be an image for this chip. data: anything else, such as a filesystem.",
+    )
+
+
+class Firmware(Entry):
+    """Exactly one of `path`, `images` and `build`."""
+
+    path: FilePath | None = Field(
+        default=None, description="Path of the only image, relative to this file's folder."
+    )
+    offset: Offset | None = Field(
+        default=None,
+        description="With `path`: flash offset in bytes (default by chip).",
+    )
+    sha256: Sha256 | None = Field(
+        default=None,
+        description="With `path`: SHA-256 that the file must have, 64 hex digits.",
+    )
+    images: Annotated[tuple[Image, ...], Field(strict=False)] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="Several images, each with its path and offset.",
+    )
+    build: Literal["virtual"] | None = Field(
+        default=None, description="virtual: the harness builds the image itself (virtual boards only)."
+    )
+    variant: str | None = Field(
+        default=None,
+        pattern=r"^[a-z][a-z0-9_-]{0,39}$",
+        description="With `build`: name of a firmware variant with one seeded defect; none: the healthy one.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Firmware:
+        given = [name for name in ("path", "images", "build") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected exactly one of path, images, build; came {', '.join(given) or 'none'}"
+            )
+        for name, needs in (("offset", "path"), ("sha256", "path"), ("variant", "build")):
+            if getattr(self, name) is not None and getattr(self, needs) is None:
+                raise ValueError(f"'{name}' belongs to '{needs}', which is not given")
+        return self
+
+
+class ConsoleSettings(Entry):
+    """The serial line as the running firmware uses it."""
+
+    baud: Baud = Field(default=115200, description="Bits per second of the VM's console.")
+    dtr: bool = Field(default=False, description="Idle state of DTR. On devkits: true pulls IO0 low.")
+    rts: bool = Field(
+        default=False, description="Idle state of RTS. On devkits: true holds the chip in reset."
+    )
+
+
+_STEP = r"(D[01]|R[01]|U[01],[01]|W[0-9]{1,2}(\.[0-9]{1,3})?)"
+
+
+class Reset(Entry):
+    """How the board is reset without cutting its power."""
+
+    method: Literal["dtr-rts", "none", "custom"] = Field(
+        default="dtr-rts",
+        description="dtr-rts: the auto-reset circuit of devkits. none: no such line. custom: `sequence`.",
+    )
+    sequence: str | None = Field(
+        default=None,
+        pattern=rf"^{_STEP}(\|{_STEP})*$",
+        description="With custom: esptool's notation. D: DTR, R: RTS, U: both, W: wait (s): 'R1|W0.1|R0'.",
+    )
+
+    @model_validator(mode="after")
+    def _sequence_with_custom(self) -> Reset:
+        if (self.method == "custom") != (self.sequence is not None):
+            raise ValueError("expected 'sequence' with 'method: custom', and only with it")
+        return self
+
+
+class Power(Entry):
+    """How the board's power is cut and given back."""
+
+    method: Literal["none", "uhubctl"] = Field(
+        default="none", description="uhubctl: the USB hub switches its ports. none: power cannot be cut."
+    )
+    hub: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]+(-[0-9]+(\.[0-9]+)*)?$",
+        description="With uhubctl: location of the hub, '1-1'.",
+    )
+    port: int | None = Field(default=None, ge=1, le=32, description="With uhubctl: port of the hub, from 1.")
+    off_seconds: float = Field(
+        default=2.0, gt=0, le=60, strict=False, description="How long power stays off, in seconds."
+    )
+
+    @model_validator(mode="after")
+    def _uhubctl_needs_port(self) -> Power:
+        if self.method == "uhubctl" and (self.hub is None or self.port is None):
+            raise ValueError("expected 'hub' and 'port' with 'method: uhubctl'")
+        return self
+
+
+class Wiring(Entry):
+    """What is connected to the board's pins."""
+
+    loopback: Annotated[tuple[Annotated[tuple[Pin, Pin], Field(strict=False)], ...], Field(strict=False)] = (
+        Field(
+            default=(), max_length=32, description="Pairs of pins wired together, [output, input]: [[4, 5]]."
+        )
+    )
+    button: Pin | None = Field(default=None, description="Pin of a button that pulls it low.")
+    gpio16_rst: bool = Field(
+        default=False, description="ESP8266: GPIO16 is wired to RST, so deep sleep can end."
+    )
+
+
+class Limit(Entry):
+    """What a measurement of this board must satisfy, in place of the built-in rule.
+
+    Bounds are in the measurement's own unit (bytes, µs, count).
+    """
+
+    min: float | None = Field(default=None, strict=False, description="Least good value.")
+    max: float | None = Field(default=None, strict=False, description="Greatest good value.")
+    equal: float | None = Field(default=None, strict=False, description="The only good value.")
+    within_percent: float | None = Field(
+        default=None,
+        ge=0,
+        strict=False,
+        description="Greatest distance from the reference's value, in percent of it.",
+    )
+    marginal_percent: float | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        strict=False,
+        description="A good value nearer to the limit than this percentage of the limit is marginal.",
+    )
+    why: str = Field(
+        default="", max_length=200, description="The reason for this limit, in words, for the report."
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Limit:
+        bounds = (self.min, self.max, self.equal, self.within_percent, self.marginal_percent)
+        if all(bound is None for bound in bounds):
+            raise ValueError("expected at least one of min, max, equal, within_percent, marginal_percent")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is greater than max {self.max:g}")
+        if self.equal is not None and any(b is not None for b in bounds[:2] + bounds[3:4]):
+            raise ValueError("'equal' excludes min, max and within_percent")
+        return self
+
+
+class Board(Entry):
+    """One board of the bench: either a real one (`identity`) or a virtual one (`virtual`)."""
+
+    id: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Name of the board in commands and reports."
+    )
+    chip: ChipName = Field(description="The chip on it; checked against the chip before anything is written.")
+    runtime: Literal["micropython", "circuitpython", "nodemcu"] = Field(
+        description="The language VM that its firmware holds."
+    )
+    identity: Identity | None = Field(default=None, description="How a real board is found.")
+    virtual: Virtual | None = Field(
+        default=None, description="Makes this a virtual board; {} takes all defaults."
+    )
+    firmware: Firmware | None = Field(
+        default=None,
+        description="What is written before a run. Left out: the board is tested with what it holds.",
+    )
+    flash: Flash = Field(default_factory=Flash, description="How firmware gets into the flash.")
+    console: ConsoleSettings = Field(default_factory=ConsoleSettings, description="The VM's serial line.")
+    reset: Reset = Field(default_factory=Reset, description="How the board is reset.")
+    power: Power = Field(default_factory=Power, description="How its power is switched.")
+    wiring: Wiring = Field(default_factory=Wiring, description="What is connected to its pins.")
+    capabilities: Annotated[tuple[Capability, ...], Field(strict=False)] = Field(
+        default=(),
+        description="What the board can do; a scenario that needs more is skipped with the reason.",
+    )
+    limits: dict[str, Limit] = Field(
+        default_factory=dict,
+        description="Limits of this board: measurement name pattern (* and ? as in file names, such as "
+        "'reload.*heap*') to limit. The first pattern that matches counts.",
+    )
+    tags: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(), description="Free words for selecting boards on the command line."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Board:
+        if (self.identity is None) == (self.virtual is None):
+            came = "neither" if self.identity is None else "both"
+            raise ValueError(f"expected either 'identity' (a real board) or 'virtual'; came {came}")
+        if self.virtual and self.chip not in ("esp32", "esp8266"):
+            raise ValueError(f"virtual boards are esp32 or esp8266; came {self.chip}")
+        if self.firmware and self.firmware.build and not self.virtual:
+            raise ValueError("'build: virtual' makes firmware for virtual boards only; give 'path' instead")
+        family = CHIPS[self.chip].family
+        allowed = ("stm32-uart", "dfu", "swd", "none") if family == "stm32" else ("esptool", "none")
+        if self.flash_method not in allowed:
+            raise ValueError(
+                f"flash.method of {self.chip}: expected {', '.join(allowed)}; came {self.flash_method}"
+            )
+        return self
+
+    @property
+    def flash_method(self) -> str:
+        """``flash.method``, or the usual one for the chip."""
+        return self.flash.method or ("stm32-uart" if CHIPS[self.chip].family == "stm32" else "esptool")
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The image files to write, each with its offset filled in; empty for ``build`` and none."""
+        if self.firmware is None or self.firmware.build:
+            return ()
+        files = self.firmware.images
+        if files is None:
+            firmware = self.firmware
+            files = (
+                Image.model_construct(path=firmware.path, offset=firmware.offset, sha256=firmware.sha256),
+            )
+        default = CHIPS[self.chip].boot_offset
+        return tuple(
+            image if image.offset is not None else image.model_copy(update={"offset": default})
+            for image in files
+        )
+
+
+class Bench(Entry):
+    """The boards of one bench."""
+
+    name: str = Field(
+        default="bench", min_length=1, max_length=80, description="Name of the bench in reports."
+    )
+    boards: Annotated[tuple[Board, ...], Field(strict=False)] = Field(
+        min_length=1, max_length=500, description="The boards, in the order in which they are listed."
+    )
+
+    def board(self, board_id: str) -> Board | None:
+        return next((board for board in self.boards if board.id == board_id), None)

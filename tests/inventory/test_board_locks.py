@@ -1,0 +1,137 @@
+"""Locks: one run per real board, whatever it is called, and none left behind by the dead."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BenchFault
+from harness.inventory.locks import board_lock, lock_names, read_owner
+from harness.inventory.model import Board, Identity, Virtual
+
+HOLD = """
+import sys
+from pathlib import Path
+from harness.inventory.locks import board_lock
+from harness.inventory.model import Board
+board = Board.model_validate_json(sys.argv[1])
+with board_lock(board, Path(sys.argv[2]), purpose="nightly run"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def real(board_id: str, **identity: str) -> Board:
+    return Board(id=board_id, chip="esp32", runtime="micropython", identity=Identity(**identity))
+
+
+def virtual(board_id: str) -> Board:
+    return Board(id=board_id, chip="esp32", runtime="micropython", virtual=Virtual())
+
+
+@pytest.fixture
+def hold(tmp_path: Path):
+    """Start another process that holds a board until it is killed or its input ends."""
+    started: list[subprocess.Popen[str]] = []
+
+    def hold(board: Board) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, board.model_dump_json(exclude_none=True), str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.wait(timeout=10)
+
+
+def test_busy_names_the_owner_and_death_releases(hold, tmp_path: Path) -> None:
+    process = hold(real("lab-name", usb_serial="A1B2C3", vid_pid="10c4:ea60"))
+    same = real("my-name", usb_serial="A1B2C3", usb_location="1-1.2")
+    with pytest.raises(BenchFault) as caught, board_lock(same, tmp_path):
+        raise AssertionError("a busy board was handed out")
+    text = str(caught.value)
+    assert "board 'my-name' is busy as 'lab-name'" in text
+    assert f"process {process.pid} on " in text and "(nightly run)" in text and " s (" in text
+    assert "try: wait for it to end" in text
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=10)
+    assert read_owner(same, tmp_path) is None or read_owner(same, tmp_path).pid == process.pid
+    with board_lock(same, tmp_path, timeout=5) as owner:
+        found = read_owner(same, tmp_path)
+        assert found == owner and found.board == "my-name"
+    assert read_owner(same, tmp_path) is None
+
+
+def test_waiting_for_a_board_ends_when_it_is_released(hold, tmp_path: Path) -> None:
+    process = hold(virtual("v"))
+    assert process.stdin is not None
+    process.stdin.close()
+    with board_lock(virtual("v"), tmp_path, timeout=20):
+        pass
+
+
+def test_other_boards_and_the_same_process(tmp_path: Path) -> None:
+    with ExitStack() as held:
+        held.enter_context(board_lock(virtual("a"), tmp_path))
+        held.enter_context(board_lock(virtual("b"), tmp_path))
+        with pytest.raises(BenchFault, match="busy"), board_lock(virtual("a"), tmp_path):
+            pass
+    with board_lock(virtual("a"), tmp_path):
+        pass
+
+
+def test_a_failed_try_leaves_nothing_locked(tmp_path: Path) -> None:
+    both = real("both", usb_location="1-1", mac="24:6f:28:00:00:01")
+    with board_lock(real("x", usb_location="1-1"), tmp_path):
+        with pytest.raises(BenchFault, match="busy"), board_lock(both, tmp_path):
+            pass
+        with board_lock(real("y", mac="24:6f:28:00:00:01"), tmp_path):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ({"mac": "24:6f:28:00:00:01"}, {"mac": "24:6f:28:00:00:01", "usb_location": "1-1"}, True),
+        ({"usb_serial": "0001", "usb_location": "1-1"}, {"usb_serial": "0001", "usb_location": "1-2"}, False),
+        ({"usb_serial": "A1B2", "usb_location": "1-1"}, {"usb_serial": "A1B2"}, True),
+        (
+            {"vid_pid": "1a86:7523", "usb_location": "1-1"},
+            {"vid_pid": "1a86:7523", "usb_location": "1-2"},
+            False,
+        ),
+        ({"vid_pid": "1a86:7523"}, {"vid_pid": "1a86:7523"}, True),
+        ({"url": "socket://localhost:1"}, {"url": "socket://localhost:2"}, False),
+    ],
+)
+def test_what_shares_a_lock(one: dict[str, str], other: dict[str, str], shared: bool) -> None:
+    names = set(lock_names(real("a", **one))), set(lock_names(real("b", **other)))
+    assert all(names)
+    assert bool(names[0] & names[1]) is shared
+
+
+@pytest.mark.parametrize("note", [b"", b"[]", b"{}", b'{"pid": "x"}', b"[" * 4000, b"\xff"])
+def test_a_damaged_note_does_not_matter(tmp_path: Path, note: bytes) -> None:
+    board = virtual("v")
+    with board_lock(board, tmp_path):
+        (tmp_path / "locks" / f"{lock_names(board)[0]}.json").write_bytes(note)
+        with pytest.raises(BenchFault, match="busy: another process holds"), board_lock(board, tmp_path):
+            pass
+
+
+def test_a_state_directory_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BenchFault, match="no lock can be taken"), board_lock(virtual("v"), tmp_path / "file"):
+        pass

@@ -74,6 +74,7 @@ class WasmApplication:
         self._wake = threading.Condition()
         self._stopped = False
         self._error = bytearray()
+        self._typed = bytearray()  # read from the console, not yet taken
         self._waited_ns = 0
         self._cost_before = 0
         offset, size = context.partitions["vfs"]
@@ -160,21 +161,27 @@ class WasmApplication:
             self._error += data.replace(b"\n", b"\r\n")
 
     def read(self, size: int) -> bytes:
-        data = b""
-        while not data:
-            data = self._wait_input(size, None)
+        if not self._typed:
+            while not (data := self._wait_input(size, None)):
+                pass
+            self._typed += data
+        data = bytes(self._typed[:size])
+        del self._typed[:size]
         return data
 
     def poll_input(self, timeout_ns: int | None) -> bool:
         started = time.monotonic_ns()
         with self._wake:
             ready = self._wake.wait_for(
-                lambda: self._console.waiting() > 0 or self._woken(),
+                lambda: self._has_input() or self._woken(),
                 None if timeout_ns is None else timeout_ns / 1e9,
             )
         self._waited_ns += time.monotonic_ns() - started
         self._check_stop()
-        return bool(ready and self._console.waiting())
+        return bool(ready and self._has_input())
+
+    def _has_input(self) -> bool:
+        return bool(self._typed) or self._console.waiting() > 0
 
     def sleep_ns(self, duration: int) -> None:
         started = time.monotonic_ns()
@@ -202,10 +209,9 @@ class WasmApplication:
         return data
 
     def getc(self) -> int:
-        while True:
-            data = self._wait_input(1, None)
-            if data:
-                return data[0]
+        while not self._typed:
+            self._typed += self._wait_input(256, None)
+        return self._typed.pop(0)
 
     def next_program(self) -> bytes:
         assert self._vm is not None

@@ -1,0 +1,162 @@
+"""Virtual boards as processes: start one, find those that run, stop them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness.errors import BenchFault
+
+
+@dataclass(frozen=True)
+class VirtualSpec:
+    """One virtual board. ``flash_size`` in bytes; ``mac`` as ``aa:bb:…``, made of the id when empty;
+    ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone."""
+
+    id: str
+    chip: str
+    state_dir: str
+    flash_size: int = 4 * 1024 * 1024
+    mac: str = ""
+    port: int = 0
+    pty: bool = True
+    app: str = "wasm"
+    keep: bool = False
+
+    @property
+    def mac_bytes(self) -> bytes:
+        if self.mac:
+            return bytes.fromhex(self.mac.replace(":", ""))
+        # Locally administered, unicast: never the address of a real board.
+        return b"\x02" + hashlib.sha256(self.id.encode()).digest()[:5]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.state_dir)
+
+    @property
+    def info_file(self) -> Path:
+        return self.folder / f"{self.id}.json"
+
+    @property
+    def flash_file(self) -> Path:
+        return self.folder / f"{self.id}.flash"
+
+
+class RunningBoard:
+    """A virtual board that serves. ``pty`` is None when it has none."""
+
+    def __init__(
+        self, board_id: str, url: str, pty: str | None, pid: int, child: subprocess.Popen[bytes] | None
+    ):
+        self.id = board_id
+        self.url = url
+        self.pty = pty
+        self.pid = pid
+        self._child = child
+
+    def stop(self) -> None:
+        """End it; returns when it has ended. A board that was found running and not started is left alone."""
+        if self._child is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._child.send_signal(signal.SIGTERM)
+        try:
+            self._child.wait(5)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait(5)
+
+    def __enter__(self) -> RunningBoard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def running(state_dir: Path) -> dict[str, RunningBoard]:
+    """The boards that serve now; notes left behind by killed ones are removed."""
+    found = {}
+    for file in sorted(state_dir.glob("*.json")):
+        board = _alive(file)
+        if board is None:
+            file.unlink(missing_ok=True)
+        else:
+            found[board.id] = board
+    return found
+
+
+def start(spec: VirtualSpec, *, timeout: float = 15.0) -> RunningBoard:
+    """Start the board, or take the one that serves already. Raises BenchFault with its reason."""
+    known = _alive(spec.info_file)
+    if known is not None:
+        return known
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    spec.info_file.unlink(missing_ok=True)
+    log = spec.folder / f"{spec.id}.log"
+    with log.open("wb") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "harness.virtual.serve", json.dumps(asdict(spec))],
+            stdin=subprocess.PIPE,  # its end tells the board that its starter is gone
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,  # Ctrl-C is for the run; the run ends its boards itself
+        )
+    assert child.stdout is not None
+    deadline = time.monotonic() + timeout
+    os.set_blocking(child.stdout.fileno(), True)
+    line = _line_before(child, deadline)
+    board = _alive(spec.info_file) if line == b"ready\n" else None
+    if board is None:
+        child.kill()
+        child.wait(5)
+        tail = log.read_text("utf-8", "replace").strip().splitlines()[-1:]
+        raise BenchFault(
+            f"the virtual board {spec.id!r} did not start: {' '.join(tail) or f'no answer in {timeout:g} s'}",
+            hint=f"see {log}",
+        )
+    return RunningBoard(board.id, board.url, board.pty, board.pid, child)
+
+
+def _line_before(child: subprocess.Popen[bytes], deadline: float) -> bytes:
+    import select
+
+    assert child.stdout is not None
+    ready, _, _ = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))
+    return child.stdout.readline(64) if ready else b""
+
+
+def _alive(file: Path) -> RunningBoard | None:
+    try:
+        info = json.loads(file.read_text())
+        pid, url = int(info["pid"]), str(info["url"])
+        os.kill(pid, 0)
+        if file.stem != info["id"] or not _listens(url, pid):
+            return None
+        return RunningBoard(str(info["id"]), url, info["pty"], pid, None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _listens(url: str, pid: int) -> bool:
+    """Whether that process still holds the port (asking by connecting would disturb its client)."""
+    port = urlsplit(url).port
+    if port is None:
+        return False
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+        return False
+    except OSError:
+        return True

@@ -1,0 +1,307 @@
+"""A virtual chip: reset lines, boot ROM, download mode, and the application that its flash holds.
+
+EN and IO0 hang on DTR and RTS through the two transistors of a devkit: equal levels are neutral, RTS alone
+pulls EN low (reset), DTR alone pulls IO0 low (download mode). EN's capacitor lets it rise late; here IO0
+counts as low when it goes low at any time before EN has risen, so that a host whose line changes are slow
+reaches download mode as well as a quick one.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended
+from harness.virtual.boot import boot, download_text
+from harness.virtual.chips import CHIPS
+from harness.virtual.flash import Flash
+from harness.virtual.rom import Loader
+
+#: Seconds from releasing EN to the moment the chip starts.
+EN_DELAY = 0.12
+#: Seconds between two tries of a chip that does not boot.
+BOOT_LOOP_PAUSE = 0.28
+APP_BAUD = 115200
+_RECEIVE_LIMIT = 64 * 1024
+_SYNC = b"\xc0\x00\x08\x24\x00"
+
+
+class Wire(Protocol):
+    """One serial connection to the chip. ``baud`` is the client's rate, None when it cannot be known."""
+
+    @property
+    def baud(self) -> int | None: ...
+    def send(self, data: bytes) -> None: ...
+
+
+class Chip:
+    """``factory`` makes the application when the flash holds one. Powered off until :meth:`power_on`."""
+
+    def __init__(self, chip: str, flash: Flash, mac: bytes, factory: ApplicationFactory) -> None:
+        self.spec = CHIPS[chip]
+        self.flash = flash
+        self.mac = mac
+        self.wires: list[Wire] = []
+        self._factory = factory
+        self._lock = threading.RLock()
+        self._noise = random.Random(mac)
+        self._noinit: dict[str, bytes] = {}
+        self._baud: int | None = APP_BAUD  # None: autobaud, whatever the host uses
+        self._talking: Wire | None = None
+        self._dtr = self._rts = False
+        self._powered = False
+        self._io0_was_low = False
+        self._timer: threading.Timer | None = None
+        self._loader: Loader | None = None
+        self._life: _Life | None = None
+
+    # -- power and lines -------------------------------------------------------------------------
+
+    def power_on(self) -> None:
+        with self._lock:
+            self._noinit.clear()
+            self._powered = True
+            self._start("power-on")
+
+    def power_off(self) -> None:
+        with self._lock:
+            self._powered = False
+            self._hold()
+
+    def set_lines(self, *, dtr: bool, rts: bool) -> None:
+        """The client's DTR and RTS; True is asserted, which is low at the chip."""
+        with self._lock:
+            was_low = self._en_low
+            self._dtr, self._rts = dtr, rts
+            if not self._powered:
+                return
+            if self._en_low and not was_low:
+                self._hold()
+            elif was_low and not self._en_low and self._timer is None:
+                self._io0_was_low = False
+                self._timer = threading.Timer(EN_DELAY, self._risen)
+                self._timer.daemon = True
+                self._timer.start()
+            if self._timer is not None and self._io0_low:
+                self._io0_was_low = True
+                self._cancel_timer()
+                self._download("external")
+
+    @property
+    def _en_low(self) -> bool:
+        return self._rts and not self._dtr
+
+    @property
+    def _io0_low(self) -> bool:
+        return self._dtr and not self._rts
+
+    def _risen(self) -> None:
+        with self._lock:
+            if self._timer is None:
+                return
+            self._timer = None
+            if self._powered and not self._en_low:
+                self._start("external")
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- states ----------------------------------------------------------------------------------
+
+    def _hold(self) -> None:
+        """In reset, or without power: nothing runs."""
+        self._cancel_timer()
+        self._loader = None
+        life, self._life = self._life, None
+        if life is not None:
+            life.end()
+
+    def _start(self, reason: str) -> None:
+        self._hold()
+        self._life = _Life(self, reason)
+
+    def _download(self, reason: str) -> None:
+        self._hold()
+        baud, text = download_text(self.spec.name, reason)
+        self.emit(text, baud)
+        self._baud = None
+        self._loader = Loader(self.spec, self.flash, self.mac, self)
+
+    @property
+    def downloading(self) -> bool:
+        return self._loader is not None
+
+    # -- console ---------------------------------------------------------------------------------
+
+    def emit(self, data: bytes, baud: int | None = None) -> None:
+        """Send ``data`` to every wire at ``baud`` (and stay at that rate)."""
+        if baud is not None:
+            self._baud = baud
+        for wire in list(self.wires):
+            wire.send(data if self._heard(wire) else self._garbled(data))
+
+    def receive(self, data: bytes, wire: Wire) -> None:
+        """Bytes from a client."""
+        with self._lock:
+            if not self._heard(wire):
+                data = self._garbled(data)
+            self._talking = wire
+            if self._loader is not None:
+                self._loader.feed(data)
+            elif self._life is not None:
+                self._life.receive(data)
+
+    def press_buttons_for_sync(self, data: bytes) -> bool:
+        """On a wire without lines: a loader's SYNC counts as someone holding the buttons."""
+        with self._lock:
+            if self._loader is None and self._powered and _SYNC in data:
+                self._download("external")
+                return True
+            return False
+
+    def leave_download(self) -> None:
+        """On a wire without lines: the client is gone, so the chip starts its application."""
+        with self._lock:
+            if self._loader is not None:
+                self._start("external")
+
+    def _heard(self, wire: Wire) -> bool:
+        ours, theirs = self._baud, wire.baud
+        return ours is None or theirs is None or abs(ours - theirs) <= 0.03 * theirs
+
+    def _garbled(self, data: bytes) -> bytes:
+        return bytes(self._noise.choice(b"\x00\x1c\x80\x8e\x9f\xc6\xe0\xf8\xfc\xfe\xff") for _ in data)
+
+    # -- what the loader asks of its chip --------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        self.emit(data)
+
+    def set_baud(self, baud: int) -> None:
+        self._baud = baud
+
+    def lock_baud(self) -> None:
+        if self._talking is not None:
+            self._baud = self._talking.baud
+
+    def run_application(self) -> None:
+        self._start("software")
+
+
+class _Console:
+    """The UART as the application sees it."""
+
+    def __init__(self, emit: Callable[[bytes], None]) -> None:
+        self._emit = emit
+        self._received = bytearray()
+        self._news = threading.Condition()
+        self._closed = False
+
+    def write(self, data: bytes) -> None:
+        self._emit(data)
+
+    def read(self, size: int, timeout: float | None) -> bytes:
+        with self._news:
+            self._news.wait_for(lambda: self._received or self._closed, timeout)
+            data = bytes(self._received[:size])
+            del self._received[:size]
+            return data
+
+    def waiting(self) -> int:
+        return len(self._received)
+
+    def push(self, data: bytes) -> None:
+        with self._news:
+            # An UART's buffer is finite: what does not fit is lost.
+            self._received += data[: _RECEIVE_LIMIT - len(self._received)]
+            self._news.notify_all()
+
+    def close(self) -> None:
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+
+
+class _Life:
+    """From the release of EN to the next reset: boots again and again what the flash holds."""
+
+    def __init__(self, chip: Chip, reason: str) -> None:
+        self._chip = chip
+        self._ended = threading.Event()
+        self._app: Application | None = None
+        self._console = _Console(self._emit)
+        self._thread = threading.Thread(target=self._run, args=(reason,), name="chip", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        if self._app is not None:
+            self._app.stop()
+        self._console.close()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(2.0)
+
+    def receive(self, data: bytes) -> None:
+        if self._app is not None:
+            self._app.received(data)
+            self._console.push(data)
+
+    def _emit(self, data: bytes, baud: int | None = None) -> None:
+        if not self._ended.is_set():
+            self._chip.emit(data, baud)
+
+    def _run(self, reason: str) -> None:
+        chip = self._chip
+        while not self._ended.is_set():
+            found = boot(chip.spec.name, chip.flash, reason)
+            for baud, text in found.text:
+                self._emit(text, baud)
+            if found.payload is None:
+                reason = found.again_because
+                self._ended.wait(BOOT_LOOP_PAUSE)
+                continue
+            self._emit(b"", APP_BAUD)
+            context = AppContext(
+                chip=chip.spec.name,
+                payload=found.payload,
+                flash=chip.flash,
+                partitions=found.partitions,
+                console=self._console,
+                reset_cause=reason,
+                noinit=chip._noinit,
+                mac=chip.mac,
+            )
+            try:
+                app = chip._factory(context)
+            except ValueError as problem:
+                reason = self._panic(str(problem))
+                continue
+            self._app = app
+            if self._ended.is_set():  # the reset came while the application was being made
+                return
+            end = app.run()
+            self._app = None
+            if end.why is Ended.STOPPED:
+                return
+            reason = self._panic(end.detail) if end.why is Ended.CRASH else "software"
+
+    def _panic(self, detail: str) -> str:
+        detail = "".join(c if " " <= c <= "~" else "?" for c in detail)[:120]
+        if self._chip.spec.name == "esp8266":
+            text = (
+                f"\nFatal exception 28(LoadProhibitedCause): {detail}\n"
+                "epc1=0x40209004, epc2=0x00000000, epc3=0x00000000, excvaddr=0x00000000, depc=0x00000000\n"
+            )
+        else:
+            text = (
+                "\nGuru Meditation Error: Core  0 panic'ed (StoreProhibited). Exception was unhandled.\n"
+                f"{detail}\n\nBacktrace: 0x400d1234:0x3ffb5a00\n\n\nELF file SHA256: 0000000000000000\n\n"
+                "Rebooting...\n"
+            )
+        self._emit(text.replace("\n", "\r\n").encode(), APP_BAUD)
+        self._ended.wait(BOOT_LOOP_PAUSE)
+        return "panic"

@@ -1,0 +1,113 @@
+"""The process of one virtual board: ``python -m harness.virtual.serve SPEC`` (JSON of VirtualSpec)."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+
+from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
+from harness.virtual.bench import VirtualSpec
+from harness.virtual.chip import Chip
+from harness.virtual.flash import Flash
+from harness.virtual.pty import PtyWire
+from harness.virtual.rfc2217 import Rfc2217Server
+
+
+class Echo:
+    """An application for tests of the chip alone: says how large its payload is, then echoes."""
+
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
+        self._stopped = threading.Event()
+
+    def run(self) -> Exit:
+        console = self._context.console
+        console.write(f"echo: payload of {len(self._context.payload)} bytes\r\n".encode())
+        while not self._stopped.is_set():
+            data = console.read(256, None)
+            if b"\x12" in data:  # Ctrl-R
+                return Exit(Ended.HARD_RESET)
+            if b"\x18" in data:  # Ctrl-X
+                return Exit(Ended.CRASH, "asked for")
+            console.write(data)
+        return Exit(Ended.STOPPED)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def received(self, data: bytes) -> None:
+        pass
+
+
+def _factory(app: str) -> ApplicationFactory:
+    if app == "echo":
+
+        def echo(context: AppContext) -> Application:
+            return Echo(context)
+
+        return echo
+
+    def wasm(context: AppContext) -> Application:
+        # Imported at the first boot: a chip in download mode needs no engine.
+        module = importlib.import_module("harness.virtual.cpu")
+        return module.create(context)  # type: ignore[no-any-return]
+
+    return wasm
+
+
+def serve(spec: VirtualSpec) -> None:
+    """Run the board until SIGTERM, SIGINT, or the end of standard input (unless ``keep``)."""
+    done = threading.Event()
+
+    def ended(_signal: int, _frame: FrameType | None) -> None:
+        done.set()
+
+    signal.signal(signal.SIGTERM, ended)
+    signal.signal(signal.SIGINT, ended)
+    flash = Flash(spec.flash_size, spec.flash_file)
+    chip = Chip(spec.chip, flash, spec.mac_bytes, _factory(spec.app))
+    server = Rfc2217Server(chip, spec.port)
+    pty = PtyWire(chip, spec.folder / f"{spec.id}.tty") if spec.pty else None
+    chip.power_on()
+    info = {
+        "id": spec.id,
+        "pid": os.getpid(),
+        "url": server.url,
+        "pty": str(spec.folder.resolve() / f"{spec.id}.tty") if pty else None,
+        "started": time.time(),
+    }
+    part = spec.info_file.with_suffix(".part")
+    part.write_text(json.dumps(info))
+    part.replace(spec.info_file)
+    print("ready", flush=True)
+    if not spec.keep:
+        threading.Thread(target=_watch_starter, args=(done,), daemon=True).start()
+    done.wait()
+    spec.info_file.unlink(missing_ok=True)
+    chip.power_off()
+    server.close()
+    if pty:
+        pty.close()
+
+
+def _watch_starter(done: threading.Event) -> None:
+    sys.stdin.buffer.read()  # returns when the starter is gone
+    done.set()
+
+
+def main() -> None:
+    spec = VirtualSpec(**json.loads(sys.argv[1]))
+    try:
+        serve(spec)
+    except OSError as problem:
+        sys.exit(f"{problem.strerror or problem} (port {spec.port}, flash {spec.flash_file})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Opening the port of a board, whatever it is: a local device or a pyserial URL."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import serial
+
+from harness.errors import BenchFault
+from harness.link.rfc2217 import QuickRfc2217
+
+
+def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool = False) -> serial.SerialBase:
+    """Open ``address`` at ``baud`` and leave DTR and RTS at the given idle levels.
+
+    Opening does not reset a devkit: both lines are asserted by the system, which is neutral there, and then
+    released together. Raises BenchFault that says what is wrong with the port and what to try.
+    """
+    port: serial.SerialBase
+    try:
+        if address.startswith("rfc2217://"):
+            port = QuickRfc2217(address, baudrate=baud, timeout=0.1)
+        elif "://" in address:
+            port = serial.serial_for_url(address, baudrate=baud, timeout=0.1)
+        else:
+            port = serial.Serial(address, baudrate=baud, timeout=0.1, write_timeout=5, exclusive=True)
+    except (serial.SerialException, OSError, ValueError) as problem:
+        raise _explained(address, problem) from None
+    set_lines(port, dtr=dtr, rts=rts)
+    return port
+
+
+def set_lines(port: serial.SerialBase, *, dtr: bool, rts: bool) -> None:
+    """Set both lines without passing through "RTS alone", which would reset a devkit on the way.
+
+    On a port that has no such lines (a pty, a raw socket) nothing happens.
+    """
+    try:
+        descriptor = port.fileno() if sys.platform != "win32" else None
+    except (AttributeError, OSError):  # includes io.UnsupportedOperation
+        descriptor = None
+    try:
+        if descriptor is not None and isinstance(port, serial.Serial):
+            _set_together(descriptor, dtr, rts)
+            port._dtr_state, port._rts_state = dtr, rts  # what pyserial believes
+        elif rts:
+            port.dtr, port.rts = dtr, rts
+        else:
+            port.rts = rts
+            port.dtr = dtr
+    except OSError as problem:
+        if problem.errno not in (errno.ENOTTY, errno.EINVAL):
+            raise BenchFault(f"{port.port}: DTR and RTS cannot be set: {problem.strerror}") from None
+
+
+def _set_together(descriptor: int, dtr: bool, rts: bool) -> None:
+    """One ioctl for both lines (Linux ``ioctl_tty(2)``, TIOCMSET)."""
+    import fcntl
+    import struct
+    import termios
+
+    status = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCMGET, bytes(4)))[0]
+    for bit, wanted in ((termios.TIOCM_DTR, dtr), (termios.TIOCM_RTS, rts)):
+        status = status | bit if wanted else status & ~bit
+    fcntl.ioctl(descriptor, termios.TIOCMSET, struct.pack("i", status))
+
+
+def _explained(address: str, problem: Exception) -> BenchFault:
+    number = getattr(problem, "errno", None)
+    text = str(problem)
+    if number == errno.ENOENT or "No such file" in text:
+        return BenchFault(
+            f"{address}: there is no such port", hint="is the board plugged in? `harness boards --ports` lists ports"
+        )
+    if number == errno.EACCES or "Permission denied" in text:
+        return BenchFault(
+            f"{address}: no permission to open the port",
+            hint="add yourself to the group that owns it (often dialout or uucp) and log in again",
+        )
+    if number in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text or "busy" in text.lower():
+        holder = _holder(address)
+        return BenchFault(
+            f"{address}: the port is in use{f' by {holder}' if holder else ''}",
+            hint="close the program that has it open (a terminal, an IDE, ModemManager)",
+        )
+    if "reader thread died" in text or "did not answer" in text or "not seem to support" in text:
+        return BenchFault(
+            f"{address}: the port server closed the connection", hint="is another client connected to it?"
+        )
+    if "refused" in text.lower():
+        return BenchFault(f"{address}: nothing listens there", hint="is the port server running?")
+    return BenchFault(f"{address}: cannot be opened: {text[:200]}", hint="check the port in boards.yaml")
+
+
+def _holder(address: str) -> str:
+    """Which process has the device open, as far as /proc shows it."""
+    try:
+        target = Path(address).resolve()
+        for process in Path("/proc").glob("[0-9]*"):
+            if process.name == str(os.getpid()):
+                continue
+            try:
+                if any(handle.resolve() == target for handle in (process / "fd").iterdir()):
+                    name = (process / "comm").read_text().strip()
+                    return f"{name} (process {process.name})"
+            except OSError:
+                continue
+    except OSError:
+        pass
+    return ""

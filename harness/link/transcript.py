@@ -1,0 +1,129 @@
+"""What went over the line: time-stamped, direction-tagged, bounded; can be written as it grows and replayed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from harness.errors import BenchFault
+
+#: Bytes of traffic kept in memory; a file, when given, keeps all.
+KEEP = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``at`` in seconds since the start; ``kind`` is "sent", "received" or "note"."""
+
+    at: float
+    kind: str
+    data: bytes
+
+    def to_json(self) -> str:
+        text = self.data.decode("latin-1")  # one character a byte: exact, and readable where it is text
+        return json.dumps({"at": round(self.at, 6), "kind": self.kind, "data": text})
+
+    @classmethod
+    def from_json(cls, line: str) -> Entry:
+        fields = json.loads(line)
+        return cls(float(fields["at"]), str(fields["kind"]), str(fields["data"]).encode("latin-1"))
+
+
+class Transcript:
+    """``path`` receives one JSON line per entry."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._start = time.monotonic()
+        self._entries: deque[Entry] = deque()
+        self._kept = 0
+        self._file: IO[str] | None = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("w", encoding="ascii")
+
+    def add(self, kind: str, data: bytes) -> None:
+        entry = Entry(time.monotonic() - self._start, kind, data)
+        self._entries.append(entry)
+        self._kept += len(data)
+        while self._kept > KEEP and len(self._entries) > 1:
+            self._kept -= len(self._entries.popleft().data)
+        if self._file is not None:
+            self._file.write(entry.to_json() + "\n")
+            self._file.flush()
+
+    def note(self, text: str) -> None:
+        self.add("note", text.encode("utf-8", "replace"))
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return tuple(self._entries)
+
+    def received_tail(self, size: int = 400) -> bytes:
+        """The last ``size`` bytes that came from the board."""
+        tail = b""
+        for entry in reversed(self._entries):
+            if entry.kind == "received":
+                tail = entry.data + tail
+                if len(tail) >= size:
+                    break
+        return tail[-size:]
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def load(path: Path) -> list[Entry]:
+    return [Entry.from_json(line) for line in path.read_text("ascii").splitlines() if line]
+
+
+class ReplayPort:
+    """A port that plays a transcript: gives what was received once everything sent before it has been sent.
+
+    Raises BenchFault when other bytes are sent than were recorded.
+    """
+
+    port = name = "replay"
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._todo = deque((e.kind, e.data) for e in entries if e.kind in ("sent", "received"))
+        self._received = bytearray()
+        self.timeout: float | None = 0.1
+        self.is_open = True
+        self._advance()
+
+    def _advance(self) -> None:
+        while self._todo and self._todo[0][0] == "received":
+            self._received += self._todo.popleft()[1]
+
+    @property
+    def in_waiting(self) -> int:
+        return len(self._received)
+
+    def read(self, size: int = 1) -> bytes:
+        data = bytes(self._received[:size])
+        del self._received[:size]
+        return data
+
+    def write(self, data: bytes) -> int:
+        left = data
+        while left:
+            if not self._todo or self._todo[0][0] != "sent":
+                raise BenchFault(f"replay: {left[:60]!r} was sent, the transcript expects nothing more here")
+            _, expected = self._todo.popleft()
+            count = min(len(expected), len(left))
+            if expected[:count] != left[:count]:
+                raise BenchFault(f"replay: {left[:60]!r} was sent, the transcript has {expected[:60]!r}")
+            left = left[count:]
+            if count < len(expected):
+                self._todo.appendleft(("sent", expected[count:]))
+        self._advance()
+        return len(data)
+
+    def close(self) -> None:
+        self.is_open = False

@@ -1,0 +1,96 @@
+"""Resetting a chip by its serial port's modem lines.
+
+On a devkit DTR and RTS act through two transistors: equal levels are neutral; RTS alone (asserted) pulls
+EN low; DTR alone pulls IO0 low. pyserial's True is "asserted", which is low at the pin. Sequences as in
+esptool's documentation, "Boot Mode Selection" and "Custom Reset Sequence".
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import serial
+
+from harness.errors import BenchFault, UsageError
+from harness.inventory.model import Board
+from harness.link.ports import set_lines
+
+_STEP = re.compile(r"D([01])|R([01])|U([01]),([01])|W(\d{1,2}(?:\.\d{1,3})?)")
+
+
+class ResetStrategy(Protocol):
+    """Leaves the chip starting its application. Raises BenchFault when the port has no such lines."""
+
+    def __call__(self, port: serial.SerialBase) -> None: ...
+
+
+@dataclass(frozen=True)
+class HardReset:
+    """EN low for ``hold`` seconds, IO0 untouched: power-on without the power."""
+
+    hold: float = 0.1
+
+    def __call__(self, port: serial.SerialBase) -> None:
+        _guarded(port, lambda: set_lines(port, dtr=False, rts=True))
+        time.sleep(self.hold)
+        set_lines(port, dtr=False, rts=False)
+
+
+class CustomReset:
+    """A sequence in esptool's notation: ``D1|R0|W0.1|U1,0``. A typo fails here, not at the bench."""
+
+    def __init__(self, sequence: str) -> None:
+        self._steps: list[tuple[str, float, float]] = []
+        for text in sequence.split("|"):
+            match = _STEP.fullmatch(text)
+            if match is None:
+                raise UsageError(
+                    f"reset sequence {sequence!r}: step {text!r} is not known",
+                    hint="steps are D0 D1 (DTR), R0 R1 (RTS), U1,0 (both), W0.1 (wait, seconds)",
+                )
+            dtr, rts, both_dtr, both_rts, wait = match.groups()
+            if wait is not None:
+                self._steps.append(("wait", float(wait), 0))
+            elif both_dtr is not None:
+                self._steps.append(("both", int(both_dtr), int(both_rts)))
+            elif dtr is not None:
+                self._steps.append(("dtr", int(dtr), 0))
+            else:
+                self._steps.append(("rts", int(rts), 0))
+
+    def __call__(self, port: serial.SerialBase) -> None:
+        def run() -> None:
+            for kind, first, second in self._steps:
+                if kind == "wait":
+                    time.sleep(first)
+                elif kind == "both":
+                    set_lines(port, dtr=bool(first), rts=bool(second))
+                elif kind == "dtr":
+                    port.dtr = bool(first)
+                else:
+                    port.rts = bool(first)
+
+        _guarded(port, run)
+
+
+def strategy_for(board: Board) -> ResetStrategy | None:
+    """How ``board`` is reset; None when its wiring has no way."""
+    if board.reset.method == "none":
+        return None
+    if board.reset.method == "custom":
+        return CustomReset(board.reset.sequence or "")
+    return HardReset()
+
+
+def _guarded(port: serial.SerialBase, action: object) -> None:
+    assert callable(action)
+    try:
+        action()
+    except (OSError, serial.SerialException) as problem:
+        raise BenchFault(
+            f"{port.port}: the reset lines cannot be set: {problem}",
+            hint="does this port carry DTR and RTS? A pty does not",
+        ) from None

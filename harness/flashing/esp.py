@@ -1,0 +1,293 @@
+"""Flashing ESP chips through esptool's Python API, on a port that is open already.
+
+esptool has one logger per process: boards that are flashed at the same time need a process each.
+esptool documentation: "Embedding into Custom Scripts", "Serial Protocol".
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import esptool
+import serial
+from esptool.cmds import attach_flash, detect_flash_size, run_stub, write_flash
+from esptool.logger import TemplateLogger, log
+from esptool.targets import CHIP_DEFS
+from esptool.util import FatalError, flash_size_bytes
+
+from harness.errors import BenchFault, UsageError
+from harness.flashing.plan import Plan, Write, md5, plan
+from harness.link.panics import printable
+from harness.power.reset import HardReset
+
+#: Told what is being done: a step's name, and (done, total) in bytes where that is known, else (0, 0).
+Progress = Callable[[str, int, int], None]
+
+ROM_BAUD = 115200
+
+
+def _silent(_step: str, _done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class FlashImage:
+    """``label`` is for messages."""
+
+    offset: int
+    data: bytes
+    label: str
+
+
+@dataclass(frozen=True)
+class ChipIdentity:
+    """``mac`` as ``aa:bb:…``; ``flash_size`` in bytes, None when the flash chip does not say."""
+
+    chip: str
+    description: str
+    mac: str
+    flash_size: int | None
+
+
+@dataclass
+class FlashReport:
+    """Bytes and seconds of one flashing; ``steps`` in order with their seconds."""
+
+    identity: ChipIdentity
+    written: int = 0
+    unchanged: int = 0
+    seconds: float = 0.0
+    steps: list[tuple[str, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class _Log(TemplateLogger):  # type: ignore[misc]
+    """esptool's words and progress become ours; warnings are kept for the report."""
+
+    def __init__(self) -> None:
+        self.begin(_silent)
+
+    def begin(self, progress: Progress) -> None:
+        self._progress = progress
+        self.step = ""
+        self.warnings: list[str] = []
+
+    def print(self, *_args: Any, **_kwargs: Any) -> None: ...
+
+    def note(self, message: str) -> None: ...
+
+    def warning(self, message: str) -> None:
+        if len(self.warnings) < 20:
+            self.warnings.append(printable(message.encode()))
+
+    def error(self, message: str) -> None:
+        self.warning(message)
+
+    def stage(self, finish: bool = False) -> None: ...
+
+    def progress_bar(self, cur_iter: int, total_iters: int, *_args: Any, **_kwargs: Any) -> None:
+        self._progress(self.step, int(cur_iter), int(total_iters))
+
+    def set_verbosity(self, verbosity: str) -> None: ...
+
+
+@functools.cache
+def _logger() -> _Log:
+    """The process's one logger, installed in esptool at first use (it can be replaced only once)."""
+    logger = _Log()
+    log.set_logger(logger)
+    return logger
+
+
+_HINTS = {
+    "connect": "is the chip wired for auto-reset (DTR to IO0, RTS to EN)? Else hold BOOT while it starts; "
+    "is another program using the port?",
+    "stub": "a weak supply or a long cable shows here first; try a lower flash.baud, or flash.stub: false",
+    "baud": "lower flash.baud in boards.yaml",
+    "identify": "check the power supply; does the flash chip answer at all?",
+    "compare": "the link lost data; lower flash.baud in boards.yaml",
+    "write": "the link lost data, or the supply dips while the flash is written; lower flash.baud",
+    "verify": "what was written does not read back: a worn flash, or a dipping supply",
+}
+
+
+class _Steps:
+    """Names the step that is running, so that an error can say where it happened."""
+
+    def __init__(self, port: serial.SerialBase, progress: Progress) -> None:
+        self._port = port
+        self._progress = progress
+        self.logger = _logger()
+        self.logger.begin(progress)
+        self.done: list[tuple[str, float]] = []
+
+    @contextmanager
+    def __call__(self, step: str) -> Any:
+        self.logger.step = step
+        self._progress(step, 0, 0)
+        started = time.perf_counter()
+        try:
+            yield
+        except (FatalError, serial.SerialException, OSError) as problem:
+            text = printable(str(problem).split("\nFor troubleshooting")[0].encode(), 300)
+            raise BenchFault(
+                f"{self._port.port}: flashing failed at step '{step}': {text}", hint=_HINTS.get(step, "")
+            ) from None
+        finally:
+            self.done.append((step, time.perf_counter() - started))
+
+
+class EspFlasher:
+    """A chip in download mode. Use as a context manager: it always ends with the chip's application starting."""
+
+    def __init__(
+        self,
+        chip: str,
+        port: serial.SerialBase,
+        *,
+        baud: int = 460800,
+        progress: Progress = _silent,
+        connect_attempts: int = 7,
+        before: str = "default-reset",
+        stub: bool = True,
+        console_baud: int = ROM_BAUD,
+    ) -> None:
+        self._chip = chip
+        self._port = port
+        self._baud = baud
+        self._attempts = connect_attempts
+        self._before = "no-reset" if before == "manual" else before
+        self._use_stub = stub
+        self._console_baud = console_baud
+        self._steps = _Steps(port, progress)
+        self._esp: Any = None
+        self._progress = progress
+        self.identity: ChipIdentity
+
+    def __enter__(self) -> EspFlasher:
+        try:
+            self._connect()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Start the application, at the console's baud rate again."""
+        if not self._port.is_open:
+            return
+        try:
+            self._port.baudrate = self._console_baud
+            HardReset()(self._port)
+            self._port.reset_input_buffer()
+        except (serial.SerialException, OSError, BenchFault):
+            return  # the port is gone: whoever uses it next will say so
+
+    # -- connecting ------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        """Connect; a failure at a high rate is tried again at lower ones before it counts."""
+        rates = [rate for rate in (self._baud, 230400, ROM_BAUD) if rate <= self._baud]
+        for rate in rates:
+            try:
+                self._connect_at(rate)
+                return
+            except BenchFault:
+                if rate == rates[-1] or not self._port.is_open or self._steps.done[-1][0] == "connect":
+                    raise
+                self._steps.logger.warning(f"no success at {rate} baud; trying a lower rate")
+
+    def _connect_at(self, rate: int) -> None:
+        step = self._steps
+        with step("connect"):
+            self._port.baudrate = ROM_BAUD
+            esp = CHIP_DEFS[self._chip](self._port, ROM_BAUD)
+            esp.USES_RFC2217 = str(self._port.port).startswith("rfc2217:")
+            try:
+                esp.connect(self._before, self._attempts)
+            except FatalError as problem:
+                if "This chip is" in str(problem):
+                    raise UsageError(
+                        f"{self._port.port}: expected an {self._chip}; esptool says: {printable(str(problem).encode(), 200)}",
+                        hint="correct the board's chip or identity in boards.yaml; nothing was written",
+                    ) from None
+                raise
+        with step("stub"):
+            if self._use_stub:
+                esp = run_stub(esp)
+        if rate > ROM_BAUD and self._use_stub:
+            with step("baud"):
+                esp.change_baud(rate)
+        with step("identify"):
+            attach_flash(esp)
+            text = detect_flash_size(esp)
+            mac = esp.read_mac("BASE_MAC") if self._chip != "esp8266" else esp.read_mac()
+            self.identity = ChipIdentity(
+                chip=self._chip,
+                description=esp.get_chip_description(),
+                mac=":".join(f"{byte:02x}" for byte in mac),
+                flash_size=flash_size_bytes(text) if text else None,
+            )
+        self._esp = esp
+
+    # -- work ------------------------------------------------------------------------------------
+
+    def plan(self, image: FlashImage) -> Plan:
+        """What of ``image`` is not on the chip yet, by the chip's own MD5."""
+        if not self._use_stub and self._chip == "esp8266":  # its ROM computes no MD5
+            return Plan((Write(image.offset, image.data),), 0)
+        with self._steps("compare"):
+            return plan(image.offset, image.data, self._md5)
+
+    def _md5(self, offset: int, size: int) -> str:
+        return str(self._esp.flash_md5sum(offset, size)).lower()
+
+    def write(self, images: list[FlashImage]) -> FlashReport:
+        """Write what differs and verify it. Nothing is erased when an image does not fit."""
+        started = time.perf_counter()
+        size = self.identity.flash_size
+        for image in images:
+            if size is not None and image.offset + len(image.data) > size:
+                raise UsageError(
+                    f"{image.label} needs 0x{image.offset + len(image.data):x} bytes of flash, this chip has 0x{size:x}",
+                    hint="use an image for this flash size; nothing was written",
+                )
+        report = FlashReport(self.identity)
+        for image in images:
+            todo = self.plan(image)
+            report.unchanged += todo.unchanged
+            if todo.writes:
+                with self._steps("write"):
+                    write_flash(
+                        self._esp,
+                        [(write.offset, write.data) for write in todo.writes],
+                        compress=self._use_stub or None,
+                        force=True,  # the image was checked as a whole; its parts are not images of their own
+                    )
+                report.written += todo.size
+                if self._use_stub or self._chip != "esp8266":
+                    with self._steps("verify"):
+                        if self._md5(image.offset, len(image.data)) != md5(image.data):
+                            raise FatalError(f"MD5 of {image.label} on the chip differs from the file's")
+        report.steps = self._steps.done
+        report.warnings = self._steps.logger.warnings
+        report.seconds = time.perf_counter() - started
+        return report
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read ``size`` bytes of the flash."""
+        with self._steps("read"):
+            data: bytes = self._esp.read_flash(offset, size)
+            return data
+
+
+def esptool_version() -> str:
+    return str(esptool.__version__)

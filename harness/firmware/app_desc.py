@@ -66,7 +66,5 @@ def build(desc: AppDesc) -> bytes:
 
 def _field(name: str, text: str, size: int) -> bytes:
     if not text.isascii() or len(text) >= size:
-        raise ImageError(
-            f"application description: {name} {text!r} must be ASCII of at most {size - 1} bytes"
-        )
+        raise ImageError(f"application description: {name} {text!r} must be ASCII of at most {size - 1} bytes")
     return text.encode("ascii")

@@ -189,13 +189,9 @@ def _inspect_combined(info: ImageInfo, data: bytes, chip: Chip, start: int) -> I
             continue
         problems += [f"application in {part.label!r}: {fault}" for fault in image.faults]
         if image.chip != chip.name:
-            problems.append(
-                f"application in {part.label!r} is for {image.chip}, its bootloader for {chip.name}"
-            )
+            problems.append(f"application in {part.label!r} is for {image.chip}, its bootloader for {chip.name}")
         if image.length > part.size:
-            problems.append(
-                f"application of {image.length} bytes does not fit {part.label!r} ({part.size} bytes)"
-            )
+            problems.append(f"application of {image.length} bytes does not fit {part.label!r} ({part.size} bytes)")
         desc = _app_desc(image)
         info = replace(info, app=desc, segments=info.segments + _segments(image, at))
         info = _with_app_version(info, desc)
@@ -217,9 +213,7 @@ def _inspect_esp8266(info: ImageInfo, image: EspImage, data: bytes) -> ImageInfo
     if total + 16 != len(data) and (not gap or gap.strip(b"\xff") or total == 0xFFFF_FFFF):
         return info
     if total < ESP8266_IROM or total > len(data) - 16:
-        problem = (
-            f"image is truncated: its length word says {total} bytes and an MD5, the file has {len(data)}"
-        )
+        problem = f"image is truncated: its length word says {total} bytes and an MD5, the file has {len(data)}"
         return replace(info, problems=(*info.problems, problem))
     # The first 4 bytes are left out of the MD5 because flashing tools patch the flash parameters there.
     computed = hashlib.md5(data[4:total], usedforsecurity=False).digest()
@@ -278,8 +272,7 @@ def require_for(
     elif info.chip is None:
         came = "; ".join((*info.notes, *info.problems)) or "no image header that any chip here boots"
         raise ImageError(
-            f"{name}: expected a firmware image for {board_chip}, found {came} "
-            f"(first bytes {data[:4].hex(' ')})",
+            f"{name}: expected a firmware image for {board_chip}, found {came} (first bytes {data[:4].hex(' ')})",
             hint="give the .bin file of the release; mark a filesystem or data image with 'kind: data'",
         )
     if info.chip != board_chip:
@@ -295,8 +288,7 @@ def require_for(
     _require_offset(chip, offset, info)
     if flash_size and (over := [p for p in info.partitions if p.end > flash_size]):
         raise ImageError(
-            f"{name}: its partition {over[0].label!r} ends at 0x{over[0].end:x}, "
-            f"the flash at 0x{flash_size:x}",
+            f"{name}: its partition {over[0].label!r} ends at 0x{over[0].end:x}, the flash at 0x{flash_size:x}",
             hint="take the firmware variant for this flash size",
         )
     return info
@@ -344,9 +336,7 @@ def _require_offset(chip: Chip, offset: int, info: ImageInfo) -> None:
     wrong: int | str | None = None
     if info.offset_hint is not None and offset != info.offset_hint:
         wrong = f"0x{info.offset_hint:x}"
-    elif info.kind == "esp32-app" and (
-        offset <= partitions.TABLE_OFFSET or offset % partitions.APP_ALIGNMENT
-    ):
+    elif info.kind == "esp32-app" and (offset <= partitions.TABLE_OFFSET or offset % partitions.APP_ALIGNMENT):
         wrong = "its app partition (a multiple of 0x10000)"
     elif info.kind == "esp8266-v2" and offset % partitions.SECTOR:
         wrong = "a multiple of 0x1000"

@@ -71,9 +71,7 @@ def parse_table(data: bytes) -> tuple[Partition, ...]:
             return tuple(found)
         magic, kind, subtype, offset, size, label, flags = _ROW.unpack(row)
         if magic != _MAGIC:
-            raise ImageError(
-                f"partition table: expected a row (aa 50) at byte {position}, found {row[:2].hex(' ')}"
-            )
+            raise ImageError(f"partition table: expected a row (aa 50) at byte {position}, found {row[:2].hex(' ')}")
         found.append(Partition(plain(label), kind, subtype, offset, size, flags))
     raise ImageError(f"partition table has no end within {min(len(data), TABLE_SIZE)} bytes")
 

@@ -45,9 +45,7 @@ def parse_vectors(data: bytes, *, chip: str | None = None) -> Vectors:
     # The stack grows down, so the pointer may stand one past the last byte of the RAM.
     if stack % 4 or not any(start < stack <= start + size for start, size in ram):
         where = ", ".join(f"0x{start:08x}..0x{start + size:08x}" for start, size in ram)
-        raise ImageError(
-            f"STM32 image: initial stack pointer 0x{stack:08x} is not in the RAM {whose} ({where})"
-        )
+        raise ImageError(f"STM32 image: initial stack pointer 0x{stack:08x} is not in the RAM {whose} ({where})")
     if not reset & 1 or not STM32_FLASH_BASE <= reset < STM32_FLASH_BASE + flash_size:
         raise ImageError(
             f"STM32 image: reset vector 0x{reset:08x} is not an odd address in the flash {whose} "

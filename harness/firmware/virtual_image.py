@@ -84,9 +84,7 @@ def extract(irom: bytes) -> bytes:
         raise esp_image.ImageError("expected a VM payload (VMWASM), found other content")
     size = struct.unpack_from("<I", irom, len(PAYLOAD_MAGIC))[0]
     if head + size > len(irom):
-        raise esp_image.ImageError(
-            f"VM payload is truncated: {size} bytes expected, {len(irom) - head} there"
-        )
+        raise esp_image.ImageError(f"VM payload is truncated: {size} bytes expected, {len(irom) - head} there")
     return irom[head : head + size]
 
 

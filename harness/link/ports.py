@@ -45,7 +45,7 @@ def set_lines(port: serial.SerialBase, *, dtr: bool, rts: bool) -> None:
     try:
         if descriptor is not None and isinstance(port, serial.Serial):
             _set_together(descriptor, dtr, rts)
-            port._dtr_state, port._rts_state = dtr, rts  # what pyserial believes
+            vars(port).update(_dtr_state=dtr, _rts_state=rts)  # what pyserial believes
         elif rts:
             port.dtr, port.rts = dtr, rts
         else:
@@ -73,7 +73,8 @@ def _explained(address: str, problem: Exception) -> BenchFault:
     text = str(problem)
     if number == errno.ENOENT or "No such file" in text:
         return BenchFault(
-            f"{address}: there is no such port", hint="is the board plugged in? `harness boards --ports` lists ports"
+            f"{address}: there is no such port",
+            hint="is the board plugged in? `harness boards --ports` lists ports",
         )
     if number == errno.EACCES or "Permission denied" in text:
         return BenchFault(

@@ -7,6 +7,7 @@ event, and reads in bulk. Otherwise it is pyserial's, so it is a port for whoeve
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -15,10 +16,11 @@ from typing import Any
 import serial
 from serial import rfc2217
 
-_MANDATORY = ("we-RFC2217",)
+# The inherited state is private to pyserial and has no types.
+_PyserialClient: Any = rfc2217.Serial
 
 
-class QuickRfc2217(rfc2217.Serial):
+class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
     """``serial_for_url("rfc2217://…")`` without the waiting."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -41,10 +43,8 @@ class QuickRfc2217(rfc2217.Serial):
     def close(self) -> None:
         self.is_open = False
         if self._socket:
-            try:
+            with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             self._socket.close()
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
@@ -76,9 +76,7 @@ class QuickRfc2217(rfc2217.Serial):
     def _await(self, item: Any) -> None:
         """Wait for the answer to a request. Raises SerialException when it does not come."""
         with self._news:
-            answered = self._news.wait_for(
-                lambda: item.state != rfc2217.REQUESTED or self._lost, self._network_timeout
-            )
+            answered = self._news.wait_for(lambda: item.state != rfc2217.REQUESTED or self._lost, self._network_timeout)
         if not answered or self._lost:
             raise serial.SerialException(f"the port server did not answer a change of {item.name}")
         if item.state == rfc2217.REALLY_INACTIVE:

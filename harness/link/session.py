@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,9 +87,7 @@ class Session:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def read_until(
-        self, *patterns: bytes, idle: float, deadline: float, watch_panics: bool = True
-    ) -> Read:
+    def read_until(self, *patterns: bytes, idle: float, deadline: float, watch_panics: bool = True) -> Read:
         """Read until one of ``patterns``; end after ``idle`` seconds of silence or ``deadline`` seconds in all.
 
         What follows the match stays for the next read. With ``watch_panics`` a crash text ends it at once.
@@ -230,8 +229,6 @@ class Session:
 
     def close(self) -> None:
         self._closed = True
-        try:
+        with contextlib.suppress(serial.SerialException, OSError):
             self.port.close()
-        except (serial.SerialException, OSError):
-            pass
         self.transcript.close()

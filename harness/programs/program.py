@@ -50,9 +50,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except OSError as problem:
-        raise UsageError(
-            f"cannot read {path.name}: {problem.strerror}", hint="see fixtures/programs/"
-        ) from None
+        raise UsageError(f"cannot read {path.name}: {problem.strerror}", hint="see fixtures/programs/") from None
 
 
 def _literal(inputs: Mapping[str, object]) -> str:

@@ -150,8 +150,7 @@ class _Life:
             if not self._wait_idle(_GRACE):
                 self.end()
             raise FirmwareFailure(
-                f"the program did not end within {timeout:g} s on the reference VM; "
-                f"last output: {_tail(self._out)!r}"
+                f"the program did not end within {timeout:g} s on the reference VM; last output: {_tail(self._out)!r}"
             )
         if isinstance(self._failure, _Flooded):
             raise FirmwareFailure(f"the program printed more than {OUTPUT_LIMIT // 1024} kB")

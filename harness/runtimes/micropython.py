@@ -7,6 +7,7 @@ Protocol: MicroPython reference manual, "The MicroPython Interactive Interpreter
 from __future__ import annotations
 
 import binascii
+import contextlib
 import hashlib
 import random
 import re
@@ -134,10 +135,8 @@ class MicroPythonBoard:
 
     def close(self) -> None:
         """Leave the board at its friendly prompt and close the port."""
-        try:
+        with contextlib.suppress(BenchFault):
             self.session.write(b"\x02", deadline=1.0)
-        except BenchFault:
-            pass
         self.session.close()
 
     # -- programs --------------------------------------------------------------------------------
@@ -217,9 +216,7 @@ class MicroPythonBoard:
             return FirmwareFailure(f"the board crashed ({read.panic.kind}): {read.panic.text}")
         if read.reason is Reason.FLOOD:
             return FirmwareFailure(f"the board floods the line; waited for {what}")
-        return BenchFault(
-            f"the board did not send {what}: {read}", hint="check the cable, the baud rate and the power"
-        )
+        return BenchFault(f"the board did not send {what}: {read}", hint="check the cable, the baud rate and the power")
 
     # -- files -----------------------------------------------------------------------------------
 
@@ -259,7 +256,9 @@ class MicroPythonBoard:
         if read.matched == _EOF:
             rest = self.session.read_until(b"\x04>", idle=_GRACE, deadline=_GRACE)
             read = Read(read.data + rest.data, rest.reason)
-        return BenchFault(f"{path} cannot be {verb}: {printable(read.data)}", hint="is its folder there, is there space?")
+        return BenchFault(
+            f"{path} cannot be {verb}: {printable(read.data)}", hint="is its folder there, is there space?"
+        )
 
     def get(self, path: str) -> bytes:
         result = self.run(_SEND % path, timeout=120.0)

@@ -56,9 +56,7 @@ class VirtualSpec:
 class RunningBoard:
     """A virtual board that serves. ``pty`` is None when it has none."""
 
-    def __init__(
-        self, board_id: str, url: str, pty: str | None, pid: int, child: subprocess.Popen[bytes] | None
-    ):
+    def __init__(self, board_id: str, url: str, pty: str | None, pid: int, child: subprocess.Popen[bytes] | None):
         self.id = board_id
         self.url = url
         self.pty = pty

@@ -138,9 +138,7 @@ def _boot_esp32(flash: Flash, reason: str) -> Boot:
     )
     result.say(115200, "mode:DIO, clock div:2\n")
     for index, (address, size, _) in enumerate(image.segments):
-        result.say(
-            115200, f"load:0x{address:08x},len:{size}\n" + ("ho 0 tail 12 room 4\n" if index == 0 else "")
-        )
+        result.say(115200, f"load:0x{address:08x},len:{size}\n" + ("ho 0 tail 12 room 4\n" if index == 0 else ""))
     computed, stored = image.checksum
     if computed != stored:
         result.say(115200, f"csum err:0x{stored:02x}!=0x{computed:02x}\nets_main.c 384 \n")
@@ -182,9 +180,7 @@ def _second_stage(flash: Flash, result: Boot) -> None:
     if image.hash_appended:
         digest = hashlib.sha256(flash.read(offset, image.end - offset)).digest()
         if digest != flash.read(image.end, 32):
-            raise _Bad(
-                "E (433) esp_image: Image hash failed - image is corrupt\n" + not_bootable % (436, 441)
-            )
+            raise _Bad("E (433) esp_image: Image hash failed - image is corrupt\n" + not_bootable % (436, 441))
     _address, size, at = image.segments[0]
     result.payload = _payload(flash.read(at, size)[_APP_DESC_SIZE:])
     if result.payload is None:
@@ -228,8 +224,7 @@ def _boot_esp8266(flash: Flash, reason: str) -> Boot:
         lead = f"load 0x{address:08x}, len {size}, room {16 if index == 0 else 8} \n"
         result.say(
             74880,
-            lead
-            + f"tail {size % 16}\nchksum 0x{_xor(flash.read(image.segments[index][2], size)) ^ 0xEF:02x}\n",
+            lead + f"tail {size % 16}\nchksum 0x{_xor(flash.read(image.segments[index][2], size)) ^ 0xEF:02x}\n",
         )
     computed, stored = image.checksum
     if computed != stored:

@@ -42,6 +42,13 @@ VARIANTS = {
 }
 
 
+def require_variant(name: str | None) -> None:
+    """Raises UsageError when there is no firmware variant ``name`` (None and "" are the healthy firmware)."""
+    if name and name not in VARIANTS:
+        known = "; ".join(f"{key}: {variant.defect}" for key, variant in sorted(VARIANTS.items()))
+        raise UsageError(f"there is no firmware variant {name!r}", hint=f"known variants: {known}")
+
+
 def build_firmware(
     chip: str,
     *,
@@ -53,11 +60,9 @@ def build_firmware(
 
     Raises UsageError for an unknown variant, and what :func:`vm_module` raises.
     """
+    require_variant(variant)
     script = default_port_script()
-    if variant is not None:
-        if variant not in VARIANTS:
-            known = ", ".join(sorted(VARIANTS))
-            raise UsageError(f"unknown firmware variant {variant!r}", hint=f"known variants: {known}")
+    if variant:
         changed = VARIANTS[variant].change(script)
         assert changed != script, f"variant {variant} changes nothing"
         script = changed

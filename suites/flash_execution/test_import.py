@@ -6,7 +6,8 @@ import pytest
 from harness.bench.scenario import Scenario
 from harness.verdict.limits import at_most
 
-from harness.flashstore.romfs import build_romfs, compile_module
+from harness.bench.attach import SUITE_MODULE
+from harness.flashstore.romfs import compile_module
 from harness.paths import fixtures_dir
 from harness.programs.program import Program
 
@@ -31,9 +32,10 @@ def test_from_mpy(scenario: Scenario) -> None:
 def test_in_place_from_romfs(scenario: Scenario) -> None:
     """The module's bytecode and constants stay in the chip's flash; only the rest is on the heap."""
     _need_mpy(scenario)
+    if not scenario.romfs_in_place:
+        pytest.skip("the chip's ROMFS region does not hold the suite's image; run without --no-flash")
     mpy = compile_module("payload.py", SOURCE)
-    scenario.flash_romfs(build_romfs({"hx_rom.mpy": mpy}))
-    in_place = scenario.run(Program.load("import_module", module="hx_rom", path="/rom"))
+    in_place = scenario.run(Program.load("import_module", module=SUITE_MODULE, path="/rom"))
     scenario.compare(in_place)
     for runtime in scenario.both:
         runtime.put("/hx_mpy.mpy", mpy)

@@ -1,0 +1,291 @@
+"""One board of the bench made ready for scenarios: locked, started, flashed, its VM answering.
+
+The order matters: the lock before anything touches the port, the image checks before anything is erased,
+the identity of the firmware after the reset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BenchFault, UsageError
+from harness.firmware.inspect import require_for
+from harness.firmware.partitions import parse_table
+from harness.firmware.virtual_image import flash_offset, layout
+from harness.flashing.esp import EspFlasher, FlashImage, FlashReport
+from harness.flashstore.romfs import MAGIC, build_romfs, compile_module
+from harness.inventory.discover import find_port
+from harness.inventory.locks import board_lock
+from harness.inventory.model import Board
+from harness.link.ports import open_port
+from harness.link.session import Session
+from harness.link.transcript import Transcript
+from harness.paths import fixtures_dir
+from harness.power.reset import strategy_for
+from harness.results.record import FirmwareRecord
+from harness.runtimes.base import Facts
+from harness.runtimes.micropython import MicroPythonBoard
+from harness.virtual.bench import VirtualSpec, start
+from harness.virtual.firmware import build_firmware
+
+#: Told what is being done now: a step's name and (done, total) in bytes, (0, 0) where that is not known.
+Report = Callable[[str, int, int], None]
+
+#: The module that the flash-execution suite expects in the ROMFS region.
+SUITE_MODULE = "hx_rom"
+_ESP32_TABLE = (0x8000, 0xC00)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How boards are made ready. ``state`` is the bench's state folder."""
+
+    state: Path
+    flash: bool = True
+    variant: str | None = None
+
+
+@dataclass(frozen=True)
+class _Firmware:
+    images: tuple[FlashImage, ...]
+    record: FirmwareRecord
+
+
+def suite_romfs() -> bytes:
+    """The image for the chip's ROMFS region: the fixture module, compiled."""
+    source = (fixtures_dir() / "modules" / "payload.py").read_bytes()
+    return build_romfs({f"{SUITE_MODULE}.mpy": compile_module("payload.py", source)})
+
+
+def firmware_of(board: Board, variant: str | None, report: Report) -> _Firmware | None:
+    """The images that ``board`` is to be flashed with, checked for its chip; None when it has none.
+
+    Raises UsageError for an image that is not for this chip, damaged or missing.
+    """
+    if board.firmware is None:
+        return None
+    if board.firmware.build:
+        assert board.virtual is not None
+        name = variant or board.firmware.variant
+        data = build_firmware(
+            board.chip,
+            variant=name,
+            flash_size=board.virtual.flash_size,
+            progress=lambda text: report(text, 0, 0),
+        )
+        sources = [(flash_offset(board.chip), data, f"virtual firmware{f' ({name})' if name else ''}", "firmware")]
+    else:
+        sources = []
+        for image in board.images:
+            assert image.offset is not None
+            sources.append((image.offset, _read(image.path), image.path.name, image.kind))
+    if not sources:
+        return None
+    size = board.virtual.flash_size if board.virtual else None
+    infos = [
+        require_for(board.chip, offset, data, size, name=name, kind=kind)  # type: ignore[arg-type]
+        for offset, data, name, kind in sources
+    ]
+    versions = [info.version for info in infos if info.version]
+    digest = hashlib.sha256(b"".join(data for _, data, _, _ in sources)).hexdigest()
+    record = FirmwareRecord(sources[0][2], versions[0] if versions else "", digest)
+    return _Firmware(tuple(FlashImage(offset, data, name) for offset, data, name, _ in sources), record)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise UsageError(
+            f"firmware image {path} cannot be read: {problem.strerror}", hint="check 'firmware' in boards.yaml"
+        ) from None
+
+
+class AttachedBoard:
+    """A board that answers. Made by :func:`attach`; gives everything back in :meth:`close`."""
+
+    def __init__(self, board: Board, options: Options, report: Report) -> None:
+        self.board = board
+        self._options = options
+        self._report = report
+        self._stack = ExitStack()
+        self.address = ""
+        self.firmware = FirmwareRecord("", "", "")
+        self.flashed: FlashReport | None = None
+        #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
+        self.romfs = b""
+        self.runtime: MicroPythonBoard
+        self.transcript = Transcript(options.state / "transcripts" / f"{board.id}.jsonl")
+
+    def make_ready(self) -> None:
+        """Raises UsageError before anything is touched, BenchFault when the bench does not play along."""
+        if self.board.runtime != "micropython":
+            raise UsageError(
+                f"{self.board.id}: runtime {self.board.runtime} is not supported by this version",
+                hint="choose other boards with --boards",
+            )
+        firmware = firmware_of(self.board, self._options.variant, self._report) if self._options.flash else None
+        if firmware is not None and self.board.flash_method not in ("esptool", "none"):
+            raise UsageError(
+                f"{self.board.id}: flash.method {self.board.flash_method} is not supported by this version",
+                hint="give --no-flash to test the firmware that the board holds",
+            )
+        self._report("locking", 0, 0)
+        self._stack.enter_context(board_lock(self.board, self._options.state, purpose="harness run"))
+        self.address = self._find()
+        console = self.board.console
+        port = open_port(self.address, baud=console.baud, dtr=console.dtr, rts=console.rts)
+        self._stack.callback(port.close)
+        flashed = firmware is not None and self.board.flash_method == "esptool"
+        if flashed:
+            assert firmware is not None
+            self.flashed = self._flash(port, firmware)
+        reset = strategy_for(self.board)
+        session = Session(port, self.transcript)
+        self._stack.callback(session.close)
+        self.runtime = MicroPythonBoard(session, reset=(lambda: reset(port)) if reset else None)
+        self._report("waiting for the VM", 0, 0)
+        if flashed:
+            self.runtime.enter(after_reset=True)
+        elif reset is not None and self._lines_work(port):
+            self.runtime.hard_reset()
+        else:
+            self.runtime.enter()
+        self._identify(firmware)
+        self._check_romfs()
+
+    @staticmethod
+    def _lines_work(port: Any) -> bool:
+        return str(port.port).startswith("rfc2217://") or "/pts/" not in str(Path(str(port.port)).resolve())
+
+    def _find(self) -> str:
+        virtual = self.board.virtual
+        if virtual is None:
+            return find_port(self.board)
+        self._report("starting the virtual board", 0, 0)
+        running = start(virtual_spec(self.board, self._options.state))
+        self._stack.callback(running.stop)
+        return running.url
+
+    def _flasher(self, port: Any) -> EspFlasher:
+        flash = self.board.flash
+        return EspFlasher(
+            self.board.chip,
+            port,
+            baud=flash.baud,
+            progress=self._report,
+            connect_attempts=flash.connect_attempts,
+            before=flash.before,
+            stub=flash.stub,
+            console_baud=self.board.console.baud,
+        )
+
+    def _flash(self, port: Any, firmware: _Firmware) -> FlashReport:
+        with self._flasher(port) as flasher:
+            self._check_mac(flasher.identity.mac)
+            images = list(firmware.images)
+            region = self._romfs_region(flasher, images)
+            if region is not None:
+                self.romfs = suite_romfs()
+                if len(self.romfs) > region[1]:
+                    raise UsageError(f"{self.board.id}: the suite's ROMFS image does not fit into {region[1]} bytes")
+                images.append(FlashImage(region[0], self.romfs, "ROMFS image of the suites"))
+            report = flasher.write(images)
+        self.firmware = firmware.record
+        return report
+
+    def _check_mac(self, mac: str) -> None:
+        wanted = self.board.identity.mac if self.board.identity else None
+        if wanted is not None and wanted != mac:
+            raise BenchFault(
+                f"{self.board.id}: expected the chip with MAC {wanted}, at {self.address} is {mac}",
+                hint="boards were swapped, or identity.mac is wrong; nothing was written",
+            )
+
+    def _romfs_region(self, flasher: EspFlasher, images: list[FlashImage]) -> tuple[int, int] | None:
+        """(offset, size) of the chip's ROMFS region; None when the board has none that is known."""
+        if "romfs" not in self.board.capabilities:
+            return None
+        if self.board.virtual is not None:
+            return layout(self.board.chip, self.board.virtual.flash_size)["romfs"]  # type: ignore[arg-type]
+        if self.board.chip == "esp8266":
+            return None
+        offset, size = _ESP32_TABLE
+        table = next(
+            (
+                image.data[offset - image.offset : offset - image.offset + size]
+                for image in images
+                if image.offset <= offset < image.offset + len(image.data)
+            ),
+            None,
+        )
+        for partition in parse_table(table if table is not None else flasher.read(offset, size)):
+            if partition.label == "romfs":
+                return partition.offset, partition.size
+        return None
+
+    # -- identity --------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> Facts:
+        return self.runtime.facts
+
+    def _identify(self, firmware: _Firmware | None) -> None:
+        """The VM that answers must be the firmware that was written."""
+        version = self.facts.version
+        if firmware is not None:
+            expected = firmware.record.version
+            if expected and expected not in version:
+                raise BenchFault(
+                    f"{self.board.id}: {expected!r} was written, but {version!r} answers",
+                    hint="does the chip boot from another slot (OTA)? Erase its flash once",
+                )
+        else:
+            self.firmware = FirmwareRecord("as found", version, "")
+
+    def _check_romfs(self) -> None:
+        """Whether the region holds the suite's image, asked of the VM itself."""
+        found = self.runtime.run(
+            "import os\ntry:\n print(len(os.listdir('/rom')), os.stat('/rom/" + SUITE_MODULE + ".mpy')[6])\n"
+            "except OSError:\n print('none')"
+        ).stdout
+        image = self.romfs or (suite_romfs() if "romfs" in self.board.capabilities else b"")
+        source = (fixtures_dir() / "modules" / "payload.py").read_bytes()
+        same = found.strip() == f"1 {len(compile_module('payload.py', source))}".encode()
+        self.romfs = image if same and image.startswith(MAGIC) else b""
+
+    def close(self) -> None:
+        self._stack.close()
+        self.transcript.close()
+
+
+def virtual_spec(board: Board, state: Path, *, keep: bool = False) -> VirtualSpec:
+    """The process description of a virtual board."""
+    virtual = board.virtual
+    assert virtual is not None
+    return VirtualSpec(
+        id=board.id,
+        chip=board.chip,
+        state_dir=str(state / "virtual"),
+        flash_size=virtual.flash_size,
+        mac=virtual.mac or "",
+        port=virtual.port or 0,
+        pty=virtual.pty,
+        keep=keep,
+    )
+
+
+def attach(board: Board, options: Options, report: Report) -> AttachedBoard:
+    """Make ``board`` ready; whatever was taken is given back when that fails."""
+    attached = AttachedBoard(board, options, report)
+    try:
+        attached.make_ready()
+    except BaseException:
+        attached.close()
+        raise
+    return attached

@@ -1,0 +1,175 @@
+"""What a scenario holds in its hands: the board, the reference, and a judge.
+
+A scenario runs programs on both and records measurements; it fails when one of them does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from harness.bench.attach import AttachedBoard
+from harness.programs.program import Program
+from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
+from harness.reference.vm import ReferenceVm
+from harness.runtimes.base import Facts, Runtime
+from harness.verdict.calibration import Calibration, Point, fit
+from harness.verdict.compare import Judge, Measurement
+from harness.verdict.limits import Limit, Value
+from harness.verdict.outcome import Outcome, worst
+
+#: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
+_TABLE_BITS = 524
+_LARGEST_REFERENCE_HEAP = 4 * 1024 * 1024
+
+
+class MeasurementFailed(AssertionError):
+    """At least one measurement is outside its limit."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What one program reported on the two sides."""
+
+    board: Decoded
+    reference: Decoded
+
+
+def reference_for(facts: Facts, romfs: bytes, progress: Callable[[str], None]) -> ReferenceVm:
+    """A reference VM with a heap of the board's size and the same ROMFS image."""
+    table = min(facts.heap_total, _LARGEST_REFERENCE_HEAP) // 64
+    raw = -(-table * _TABLE_BITS // 8) + 1
+    return ReferenceVm(heap_size=raw, romfs=romfs, progress=progress)
+
+
+class BoardBench:
+    """One board with its reference: what the scenarios of a board share."""
+
+    def __init__(self, attached: AttachedBoard, reference: ReferenceVm, step: Callable[[str], None]) -> None:
+        self.attached = attached
+        self.reference = reference
+        self.step = step
+        self.judge = Judge(attached.facts, reference.facts, attached.board.limits)
+
+    def run(self, program: Program, *, timeout: float = 60.0) -> Pair:
+        """Run ``program`` in a fresh VM on both sides.
+
+        Records that arrive damaged are asked for once more; a second time is a bench fault.
+        """
+        try:
+            board = self._fresh(self.attached.runtime, program, timeout)
+        except DamagedRecords as problem:
+            self.attached.transcript.note(f"{program.name} is run again: {problem.message}")
+            board = self._fresh(self.attached.runtime, program, timeout)
+        return Pair(board, self._fresh(self.reference, program, timeout))
+
+    @staticmethod
+    def _fresh(runtime: Runtime, program: Program, timeout: float) -> Decoded:
+        runtime.soft_reset()
+        return program.run(runtime, timeout=timeout)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """This board's speed, measured when first asked for. Raises what the calibration program raises."""
+        self.step("calibrating")
+        pair = self.run(Program.load("calibration"), timeout=180.0)
+        return fit(
+            [
+                Point(one.name, float(one.value), float(other.value))
+                for one, other in zip(pair.board.observations, pair.reference.observations, strict=True)
+                if one.kind == "time"
+            ]
+        )
+
+
+class Scenario:
+    """Handed to a scenario as the fixture ``scenario``."""
+
+    def __init__(self, bench: BoardBench) -> None:
+        self._bench = bench
+        self._judge = bench.judge
+        self.measurements: list[Measurement] = []
+
+    # -- the two sides ---------------------------------------------------------------------------
+
+    @property
+    def board(self) -> Runtime:
+        return self._bench.attached.runtime
+
+    @property
+    def reference(self) -> Runtime:
+        return self._bench.reference
+
+    @property
+    def both(self) -> tuple[Runtime, Runtime]:
+        return self.board, self.reference
+
+    @property
+    def calibration(self) -> Calibration:
+        return self._bench.calibration
+
+    @property
+    def romfs_in_place(self) -> bool:
+        """Whether chip and reference hold the suite's ROMFS image."""
+        return bool(self._bench.attached.romfs)
+
+    def step(self, text: str) -> None:
+        """Say what is being done now."""
+        self._bench.step(text)
+
+    def run(self, program: Program, *, timeout: float = 60.0) -> Pair:
+        """Run ``program`` in a fresh VM on the board and on the reference; ``timeout`` in seconds for each."""
+        self._bench.attached.transcript.note(f"program {program.name}")
+        return self._bench.run(program, timeout=timeout)
+
+    def soft_reset(self) -> None:
+        for runtime in self.both:
+            runtime.soft_reset()
+
+    # -- judging ---------------------------------------------------------------------------------
+
+    def compare(self, pair: Pair, *, prefix: str = "", loose_times: Mapping[str, str] | None = None) -> None:
+        """Judge every figure of ``pair`` by the rules of docs/comparison.md."""
+        timed = any(o.kind == "time" for o in pair.board.observations)
+        calibration = self.calibration if timed else None
+        self.measurements += self._judge.pair(
+            pair.board, pair.reference, calibration, prefix=prefix, loose_times=loose_times
+        )
+
+    def compare_time(self, name: str, measured_us: float, cost: float) -> None:
+        observation = Observation(name, "time", "us", (round(measured_us),))
+        self.measurements.append(self._judge.time(name, observation, cost, self.calibration))
+
+    def check(
+        self,
+        name: str,
+        kind: Kind,
+        unit: str,
+        measured: Value,
+        reference: Value | None,
+        limit: Limit,
+        *,
+        samples: list[float] | None = None,
+    ) -> Outcome:
+        """Judge one figure against ``limit``; ``reference`` is shown beside it."""
+        measurement = self._judge.check(name, kind, unit, measured, reference, limit, samples=tuple(samples or ()))
+        self.measurements.append(measurement)
+        return measurement.verdict
+
+    @property
+    def outcome(self) -> Outcome:
+        return worst(m.verdict for m in self.measurements)
+
+    def settle(self) -> None:
+        """Raise :class:`MeasurementFailed` when a figure is outside its limit."""
+        failed = [m for m in self.measurements if m.verdict is Outcome.FAIL]
+        if failed:
+            raise MeasurementFailed("; ".join(described(m) for m in failed[:5]))
+
+
+def described(m: Measurement) -> str:
+    from harness.verdict.limits import number
+
+    unit = "" if m.unit in ("-", "1") else f" {m.unit}"
+    return f"{m.name} is {number(m.measured)}{unit}, expected {m.limit}"

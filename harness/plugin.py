@@ -1,0 +1,294 @@
+"""The pytest plugin: ``--boards`` and the fixture ``scenario``.
+
+Each scenario of the suites runs once for each chosen board. Boards come from ``boards.yaml``; a board is made
+ready once a session, and when that fails all its scenarios get the same error at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.bench.attach import Options, attach
+from harness.bench.scenario import BoardBench, Scenario, reference_for
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, UsageError
+from harness.inventory.load import load_bench
+from harness.inventory.model import Bench, Board
+from harness.paths import shipped_bench, state_dir
+from harness.report.events import Events
+from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.results.store import Store
+from harness.verdict.outcome import Outcome
+
+_SESSION = pytest.StashKey["_Session"]()
+_SCENARIO = pytest.StashKey[Scenario]()
+_ERROR = pytest.StashKey[BaseException]()
+#: After this many errors of the bench in a row a board is given up for the rest of the run.
+_GIVE_UP_AFTER = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("harness", "hardware-in-the-loop boards")
+    group.addoption("--boards", default="", metavar="IDS", help="boards to run the scenarios on, comma separated")
+    group.addoption("--bench", default="", metavar="FILE", help="the bench file (default: boards.yaml)")
+    group.addoption("--no-flash", action="store_true", help="test the firmware that the boards hold")
+    group.addoption("--variant", default="", metavar="NAME", help="firmware variant for the virtual boards")
+    group.addoption("--store", default="", metavar="FILE", help="results store (default: .harness/results.sqlite)")
+    group.addoption(
+        "--harness-run", type=int, default=0, help=pytest.HIDDEN if hasattr(pytest, "HIDDEN") else "internal"
+    )
+    group.addoption("--harness-events", type=int, default=-1, help="internal: descriptor for events")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*capabilities): what a scenario needs of a board (boards.yaml)")
+
+
+def bench_file(option: str) -> Path:
+    """The bench to use: ``option``, else boards.yaml here, else the one that came with the harness."""
+    if option:
+        return Path(option)
+    here = Path("boards.yaml")
+    return here if here.exists() else shipped_bench()
+
+
+def chosen_boards(bench: Bench, ids: str) -> list[Board]:
+    """The boards named in ``ids`` (or tagged so), or all. Raises UsageError for a name that is not there."""
+    if not ids:
+        return list(bench.boards)
+    chosen: list[Board] = []
+    for name in (part.strip() for part in ids.split(",") if part.strip()):
+        found = [b for b in bench.boards if name in (b.id, *b.tags)]
+        if not found:
+            known = ", ".join(board.id for board in bench.boards)
+            raise UsageError(f"there is no board {name!r} in this bench", hint=f"its boards: {known}")
+        chosen += [board for board in found if board not in chosen]
+    return chosen
+
+
+class _Session:
+    """What one pytest session knows: the bench, the store, and the boards that are ready."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        option = config.getoption
+        file = bench_file(option("--bench"))
+        self.bench = load_bench(file)
+        self.boards = chosen_boards(self.bench, option("--boards"))
+        state = state_dir(file)
+        self.options = Options(state, flash=not option("--no-flash"), variant=option("--variant") or None)
+        self.store = Store(Path(option("--store")) if option("--store") else state / "results.sqlite")
+        self._given_run = option("--harness-run")
+        self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))
+        descriptor = option("--harness-events")
+        self._descriptor = descriptor if descriptor >= 0 else None
+        self.errors_in_a_row: dict[str, int] = {}
+
+    def events(self, board: str) -> Events:
+        return Events(board, self._descriptor)
+
+    def finish(self) -> None:
+        if not self._given_run:
+            self.store.finish_run(self.run)
+        self.store.close()
+
+
+def _session(config: pytest.Config) -> _Session:
+    if _SESSION not in config.stash:
+        try:
+            config.stash[_SESSION] = _Session(config)
+        except UsageError as problem:
+            raise pytest.UsageError(str(problem)) from None
+    return config.stash[_SESSION]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "board_id" in metafunc.fixturenames:
+        boards = [board.id for board in _session(metafunc.config).boards]
+        metafunc.parametrize("board_id", boards, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Board by board, and calibration first: later scenarios predict with it."""
+
+    def order(item: pytest.Item) -> tuple[str, bool, str]:
+        parameters = getattr(item, "callspec", None)
+        board = parameters.params.get("board_id", "") if parameters else ""
+        return (board, "calibration" not in item.path.parts, str(item.path)) if board else ("", True, "")
+
+    items.sort(key=order)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if _SESSION not in session.config.stash:
+        return
+    state = session.config.stash[_SESSION]
+    for position, board in enumerate(state.boards):
+        count = sum(_board_of(item) == board.id for item in session.items)
+        state.events(board.id).send("planned", count=count)
+        if not state._given_run and count:
+            state.store.record_board(state.run, _unknown(board), position=position)
+
+
+def _unknown(board: Board) -> BoardRecord:
+    return BoardRecord(board.id, board.chip, FirmwareRecord("", "", ""))
+
+
+def _board_of(item: pytest.Item) -> str:
+    parameters = getattr(item, "callspec", None)
+    return str(parameters.params.get("board_id", "")) if parameters else ""
+
+
+# -- fixtures ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def board_bench(request: pytest.FixtureRequest, board_id: str) -> Iterator[BoardBench]:
+    """The board ``board_id`` made ready, and a reference VM of its size."""
+    session = _session(request.config)
+    board = session.bench.board(board_id)
+    assert board is not None
+    events = session.events(board_id)
+
+    def report(step: str, done: int, total: int) -> None:
+        events.send("step", text=step, done=done, total=total)
+
+    try:
+        attached = attach(board, session.options, report)
+    except HarnessError as problem:
+        session.store.record_problem(session.run, board_id, str(problem))
+        events.send("problem", text=str(problem))
+        raise
+    try:
+        record = BoardRecord(
+            board.id,
+            board.chip,
+            attached.firmware,
+            facts={
+                "version": attached.facts.version,
+                "machine": attached.facts.machine,
+                "heap_total": attached.facts.heap_total,
+                "flashed_bytes": attached.flashed.written if attached.flashed else 0,
+                "unchanged_bytes": attached.flashed.unchanged if attached.flashed else 0,
+                "flash_seconds": round(attached.flashed.seconds, 3) if attached.flashed else 0.0,
+            },
+        )
+        session.store.record_board(session.run, record, position=session.boards.index(board))
+        flashed = attached.flashed
+        events.send(
+            "ready",
+            firmware=attached.firmware.name,
+            version=attached.firmware.version,
+            written=flashed.written if flashed else 0,
+            unchanged=flashed.unchanged if flashed else 0,
+            seconds=flashed.seconds if flashed else 0.0,
+        )
+        with reference_for(attached.facts, attached.romfs, lambda text: report(text, 0, 0)) as reference:
+            yield BoardBench(attached, reference, lambda text: report(text, 0, 0))
+    finally:
+        attached.close()
+
+
+@pytest.fixture
+def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenario:
+    """One scenario on one board: see :class:`harness.bench.scenario.Scenario`."""
+    board = board_bench.attached.board
+    session = _session(request.config)
+    for marker in request.node.iter_markers("needs"):
+        missing = [name for name in marker.args if name not in board.capabilities]
+        if missing:
+            pytest.skip(f"{board.id} has no {', '.join(missing)} (capabilities in boards.yaml)")
+    errors = session.errors_in_a_row.get(board.id, 0)
+    if errors >= _GIVE_UP_AFTER:
+        raise BenchFault(f"{board.id} was given up after {errors} errors of the bench in a row")
+    if errors:
+        board_bench.step("recovering")
+        _recover(board_bench)
+    made = Scenario(board_bench)
+    request.node.stash[_SCENARIO] = made
+    return made
+
+
+def _recover(bench: BoardBench) -> None:
+    """After trouble: reset the chip when the wiring can, else take the VM back to its prompt."""
+    runtime = bench.attached.runtime
+    try:
+        runtime.hard_reset()
+    except BenchFault:
+        runtime.enter()
+
+
+# -- outcomes ------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    yield
+    if _SCENARIO in item.stash:
+        item.stash[_SCENARIO].settle()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+    report: Any = yield
+    if call.excinfo is not None:
+        item.stash[_ERROR] = call.excinfo.value
+        if isinstance(call.excinfo.value, HarnessError):
+            # A traceback through the harness says nothing about the board; the message does.
+            report.longrepr = str(call.excinfo.value)
+    return report  # type: ignore[return-value]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    board = _board_of(item)
+    if not board:
+        return (yield)  # type: ignore[return-value]
+    session = item.config.stash[_SESSION]
+    suite, name = item.path.parent.name, getattr(item, "originalname", item.name).removeprefix("test_")
+    session.events(board).send("scenario", suite=suite, name=name)
+    started, clock = time.time(), time.perf_counter()
+    outcome = yield
+    made = item.stash.get(_SCENARIO, None)
+    result = ScenarioResult(
+        suite,
+        name,
+        *_outcome(item.stash.get(_ERROR, None), made),
+        measurements=tuple(made.measurements) if made else (),
+        seconds=time.perf_counter() - clock,
+        started=started,
+    )
+    trouble = result.outcome is Outcome.ERROR or isinstance(item.stash.get(_ERROR, None), FirmwareFailure)
+    session.errors_in_a_row[board] = session.errors_in_a_row.get(board, 0) + 1 if trouble else 0
+    session.store.record_scenario(session.run, board, result)
+    session.events(board).send("result", suite=suite, name=name, outcome=result.outcome.value, reason=result.reason)
+    return outcome
+
+
+def _outcome(error: BaseException | None, made: Scenario | None) -> tuple[Outcome, str]:
+    if error is None:
+        found = made.outcome if made else Outcome.SKIPPED
+        if found is Outcome.SKIPPED:  # it ran and judged nothing: that proves nothing
+            return Outcome.ERROR, "the scenario recorded no measurement"
+        return found, _marginal_words(made) if found is Outcome.MARGINAL and made else ""
+    if isinstance(error, pytest.skip.Exception):
+        return Outcome.SKIPPED, str(error)
+    if isinstance(error, (FirmwareFailure, AssertionError)):
+        return Outcome.FAIL, str(error)
+    if isinstance(error, HarnessError):
+        return Outcome.ERROR, str(error)
+    return Outcome.ERROR, f"{type(error).__name__}: {error}"
+
+
+def _marginal_words(made: Scenario) -> str:
+    from harness.bench.scenario import described
+
+    return "; ".join(described(m) for m in made.measurements if m.verdict is Outcome.MARGINAL)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _SESSION in session.config.stash:
+        session.config.stash[_SESSION].finish()

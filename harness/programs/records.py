@@ -1,0 +1,126 @@
+"""The records that the board-side agent prints, and what becomes of them.
+
+One record a line: ``\\x02 SEQ|KIND|NAME|UNIT|VALUES|CRC \\x03``; CRC is CRC-32 over everything before its bar.
+Other output may stand between records. A lost or damaged record is a BenchFault and never a figure.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import zlib
+from dataclasses import dataclass
+from typing import Literal, cast
+from urllib.parse import unquote_to_bytes
+
+from harness.errors import BenchFault
+
+Kind = Literal["heap", "time", "count", "state"]
+KINDS = ("heap", "time", "count", "state")
+
+_MAX_RECORDS = 10_000
+_MAX_VALUES = 4_096
+_START, _END = b"\x02", b"\x03"
+_BODY = re.compile(
+    rb"(\d{1,6})\|(heap|time|count|state|end)\|([A-Za-z0-9_.:-]{1,80})\|([A-Za-z0-9%/_-]{1,16})\|([!-{}~]*)\|([0-9a-f]{8})"
+)
+
+
+class DamagedRecords(BenchFault):
+    """What the agent printed did not arrive whole; running the program again may help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="check the cable, the ground and the baud rate")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One figure: ``samples`` for heap, time and count (in ``unit``), ``text`` for a state."""
+
+    name: str
+    kind: Kind
+    unit: str
+    samples: tuple[int, ...] = ()
+    text: str = ""
+
+    @property
+    def value(self) -> float | int | str:
+        """The median of the samples, or the text."""
+        if self.kind == "state":
+            return self.text
+        middle = statistics.median(self.samples)
+        return int(middle) if float(middle).is_integer() else middle
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """``observations`` in order; ``other`` is the output that belongs to no record."""
+
+    observations: tuple[Observation, ...]
+    other: bytes
+
+    def __getitem__(self, name: str) -> Observation:
+        for observation in self.observations:
+            if observation.name == name:
+                return observation
+        raise BenchFault(f"the program did not report {name!r}")
+
+    def value(self, name: str) -> float:
+        value = self[name].value
+        if isinstance(value, str):
+            raise BenchFault(f"{name!r} is a state, expected a figure")
+        return value
+
+    def text(self, name: str) -> str:
+        return str(self[name].value)
+
+
+def decode(stdout: bytes) -> Decoded:
+    """Take the records out of ``stdout``. Raises DamagedRecords with the sequence number that is wrong."""
+    observations: list[Observation] = []
+    names: set[str] = set()
+    other = bytearray()
+    ended = False
+    for index, part in enumerate(stdout.split(_START)):
+        if index == 0:
+            if _END in part:
+                raise DamagedRecords(f"record {len(observations)} has lost its start")
+            other += part
+            continue
+        body, mark, rest = part.partition(_END)
+        expected = len(observations)
+        match = _BODY.fullmatch(body) if mark else None
+        if match is None or _END in rest:
+            raise DamagedRecords(f"record {expected} arrived damaged: {_plain(part)!r}")
+        sequence, kind, name, unit, values, check = match.groups()
+        if int(check, 16) != zlib.crc32(body[:-9]):
+            raise DamagedRecords(f"record {expected} arrived damaged: its checksum is wrong")
+        if ended or int(sequence) != expected or expected >= _MAX_RECORDS:
+            raise DamagedRecords(f"expected record {expected}, came record {int(sequence)}")
+        other += rest[2:] if rest[:2] == b"\r\n" else rest[1:] if rest[:1] == b"\n" else rest
+        if kind == b"end":
+            if values != sequence:
+                raise DamagedRecords(f"{expected} records came, the board sent {_plain(values)}")
+            ended = True
+            continue
+        observation = _observation(name.decode(), kind.decode(), unit.decode(), values, expected)
+        if observation.name in names:
+            raise DamagedRecords(f"{observation.name!r} was reported twice")
+        names.add(observation.name)
+        observations.append(observation)
+    if not ended:
+        raise DamagedRecords(f"the end record is missing after {len(observations)} records")
+    return Decoded(tuple(observations), bytes(other))
+
+
+def _observation(name: str, kind: str, unit: str, values: bytes, index: int) -> Observation:
+    if kind == "state":
+        return Observation(name, "state", unit, text=unquote_to_bytes(values).decode("utf-8", "replace")[:500])
+    numbers = values.split(b",")
+    if len(numbers) > _MAX_VALUES or not all(re.fullmatch(rb"-?\d{1,18}", n) for n in numbers):
+        raise DamagedRecords(f"record {index} holds no whole numbers: {_plain(values)!r}")
+    return Observation(name, cast(Kind, kind), unit, tuple(int(n) for n in numbers))
+
+
+def _plain(data: bytes) -> str:
+    return data[:80].decode("ascii", "backslashreplace").replace("\x1b", "\\x1b")

@@ -1,0 +1,230 @@
+"""A run on the terminal: live while it goes, and the table at its end.
+
+Board text is untrusted: it is never markup and holds no escapes when it comes here or leaves.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harness.inventory.model import Board
+from harness.results.record import BoardRecord, RunRecord, ScenarioResult
+from harness.verdict.compare import Measurement
+from harness.verdict.limits import number
+from harness.verdict.outcome import Outcome
+
+STYLES = {
+    Outcome.PASS: "green",
+    Outcome.MARGINAL: "yellow",
+    Outcome.FAIL: "bold red",
+    Outcome.ERROR: "magenta",
+    Outcome.SKIPPED: "dim",
+}
+
+
+def plain(text: str, limit: int = 2000) -> str:
+    """``text`` without control characters and escapes, bounded."""
+    clean = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def _outcome(outcome: Outcome) -> Text:
+    return Text(outcome.value, style=STYLES[outcome])
+
+
+# -- live ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Row:
+    id: str
+    chip: str
+    doing: str = "waiting"
+    done: int = 0
+    total: int = 0
+    planned: int = 0
+    results: list[Outcome] = field(default_factory=list)
+    ended: bool = False
+
+
+class LiveView:
+    """Shows events as they come: a table on a terminal, a line an event elsewhere."""
+
+    def __init__(self, boards: list[Board], console: Console) -> None:
+        self._console = console
+        self._rows = {board.id: _Row(board.id, board.chip) for board in boards}
+        self._started = time.monotonic()
+        self._live: Live | None = None
+
+    def __enter__(self) -> LiveView:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        row = self._rows.get(event["board"])
+        if row is not None:
+            self._take(row, event)
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+
+    def _take(self, row: _Row, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "step":
+            text = plain(str(event.get("text", "")), 60)
+            if text != row.doing and self._live is None and not event.get("done"):
+                self._line(row, text)
+            row.doing, row.done, row.total = text, int(event.get("done", 0)), int(event.get("total", 0))
+        elif kind == "planned":
+            row.planned = int(event.get("count", 0))
+        elif kind == "scenario":
+            row.doing, row.total = f"{plain(str(event.get('suite')), 30)}: {_words(event)}", 0
+        elif kind == "ready":
+            written, seconds = int(event.get("written", 0)), float(event.get("seconds", 0))
+            what = f"{written / 1024:.0f} kB written in {seconds:.1f} s" if written else "firmware unchanged"
+            self._line(row, f"ready: {plain(str(event.get('firmware')), 60)}, {what}")
+        elif kind == "result":
+            outcome = Outcome(event["outcome"])
+            row.results.append(outcome)
+            self._line(row, f"{plain(str(event.get('suite')), 30)}: {_words(event)}", outcome)
+        elif kind == "end":
+            row.ended = True
+            row.doing, row.total = plain(str(event.get("problem") or "done"), 60), 0
+
+    def _line(self, row: _Row, text: str, outcome: Outcome | None = None) -> None:
+        if self._live is not None:
+            return
+        line = Text(f"{time.monotonic() - self._started:6.1f} s  {row.id:12} ")
+        if outcome is not None:
+            line.append(f"{outcome.value:9}", style=STYLES[outcome])
+        line.append(text)
+        self._console.print(line, soft_wrap=True)
+
+    def _table(self) -> RenderableType:
+        table = Table(box=None, padding=(0, 2), show_header=False)
+        for row in self._rows.values():
+            bar: RenderableType = Text("")
+            if row.total:
+                bar = ProgressBar(row.total, row.done, width=20)
+            elif row.planned:
+                bar = ProgressBar(row.planned, len(row.results), width=20)
+            counts = Text()
+            for outcome in Outcome:
+                count = row.results.count(outcome)
+                if count:
+                    counts.append(f"{count} {outcome.value}  ", style=STYLES[outcome])
+            style = "dim" if row.ended else ""
+            table.add_row(Text(row.id, style="bold"), bar, Text(row.doing, style=style, overflow="ellipsis"), counts)
+        elapsed = Text(f"{time.monotonic() - self._started:.0f} s", style="dim")
+        return Group(table, elapsed)
+
+
+def _words(event: dict[str, Any]) -> str:
+    return plain(str(event.get("name", "")), 80).replace("_", " ")
+
+
+# -- the table at the end ------------------------------------------------------------------------
+
+
+def print_run(run: RunRecord, console: Console, *, all_figures: bool = False) -> None:
+    """The run as people read it: a block a board, the figures, the reasons, one closing line."""
+    for board in run.boards:
+        _print_board(board, console, all_figures)
+    _print_reasons(run, console)
+    console.print(closing_line(run))
+
+
+def _print_board(board: BoardRecord, console: Console, all_figures: bool) -> None:
+    heading = Text("\n")
+    heading.append(board.id, style="bold")
+    heading.append(f"  {board.chip}  {plain(board.firmware.name, 60)} {plain(board.firmware.version, 60)}", style="dim")
+    console.print(heading)
+    table = Table(box=None, padding=(0, 1), show_header=bool(board.scenarios), header_style="dim")
+    table.add_column("")
+    table.add_column("scenario / figure")
+    table.add_column("measured", justify="right")
+    table.add_column("reference", justify="right")
+    table.add_column("limit")
+    for scenario in board.scenarios:
+        _add_scenario(table, scenario, all_figures)
+    if board.scenarios:
+        console.print(table)
+    if board.problem:
+        console.print(Text(f"  {plain(board.problem)}", style=STYLES[Outcome.ERROR]))
+
+
+def _add_scenario(table: Table, scenario: ScenarioResult, all_figures: bool) -> None:
+    title = Text(f"{scenario.suite}: {scenario.name.replace('_', ' ')}")
+    title.append(f"  {scenario.seconds:.1f} s", style="dim")
+    table.add_row(_outcome(scenario.outcome), title, "", "", "")
+    shown = list(scenario.measurements)
+    # Many figures of one kind that are all well say nothing singly: the first lines stand for them.
+    folded = 0
+    if not all_figures and len(shown) > 8 and all(m.verdict is Outcome.PASS for m in shown):
+        folded = len(shown) - 4
+        shown = shown[:4]
+    for m in shown:
+        table.add_row(
+            Text("  ·" if m.verdict is Outcome.PASS else "  !", style=STYLES[m.verdict]),
+            Text(f"  {m.name}", style="" if m.verdict is Outcome.PASS else STYLES[m.verdict]),
+            _figure(m.measured, m),
+            "" if m.reference is None else _figure(m.reference, m, dim=True),
+            Text(plain(m.limit, 120), style="dim"),
+        )
+    if folded:
+        table.add_row("", Text(f"  … and {folded} more, all within their limits", style="dim"), "", "", "")
+
+
+def _figure(value: float | int | str, m: Measurement, *, dim: bool = False) -> Text:
+    unit = "" if m.unit in ("-", "1") else f" {'µs' if m.unit == 'us' else m.unit}"
+    text = plain(number(value), 40)
+    return Text(f"{text}{unit}", style="dim" if dim else "")
+
+
+def _print_reasons(run: RunRecord, console: Console) -> None:
+    told = [
+        (board.id, scenario)
+        for board in run.boards
+        for scenario in board.scenarios
+        if scenario.reason and not (scenario.outcome is Outcome.ERROR and scenario.reason == board.problem)
+    ]
+    if told:
+        console.print()
+    for board_id, scenario in told:
+        line = _outcome(scenario.outcome)
+        line.append(f" {board_id} {scenario.suite}: {scenario.name.replace('_', ' ')}", style="bold")
+        line.append(f"\n  {plain(scenario.reason, 1200)}", style="default not bold")
+        console.print(line)
+
+
+def closing_line(run: RunRecord) -> Text:
+    """``2 boards: 14 passed, 1 marginal, … in 31.2 s``."""
+    all_outcomes = [scenario.outcome for board in run.boards for scenario in board.scenarios]
+    words = {"pass": "passed", "fail": "failed", "error": "errors"}
+    line = Text(f"\n{len(run.boards)} board{'s' if len(run.boards) != 1 else ''}: ")
+    parts = []
+    for outcome in Outcome:
+        count = all_outcomes.count(outcome)
+        if count or outcome in (Outcome.PASS, Outcome.FAIL, Outcome.ERROR):
+            style = STYLES[outcome] if count else "dim"
+            parts.append(Text(f"{count} {words.get(outcome.value, outcome.value)}", style=style))
+    line.append_text(Text(", ").join(parts))
+    broken = sum(bool(board.problem) for board in run.boards)
+    if broken:
+        line.append(f", {broken} board{'s' if broken > 1 else ''} with a bench fault", style=STYLES[Outcome.ERROR])
+    if run.finished:
+        line.append(f" in {run.finished - run.started:.1f} s", style="dim")
+    return line

@@ -1,0 +1,79 @@
+"""A board's speed: the line that leads from the reference's metered cost to the board's microseconds.
+
+The fit is on ratios, by medians, so that a few micro-benchmarks that are out of line do not move it; they
+are what it shows. No overhead is fitted: the agent has taken its own cost out on both sides.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from harness.errors import BenchFault
+
+#: Fewer points than this say nothing about a board.
+LEAST_POINTS = 5
+#: Median absolute deviation to standard deviation, for a normal distribution.
+_MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class Point:
+    """One micro-benchmark: the board's time in µs against the reference's metered cost (its own µs)."""
+
+    name: str
+    measured_us: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """``scale`` is board µs per unit of reference cost; ``spread`` the relative scatter (1 sigma) of the points."""
+
+    scale: float
+    spread: float
+    points: tuple[Point, ...]
+
+    def predict(self, cost: float) -> float:
+        """The time in µs that this board should take for what costs the reference ``cost``."""
+        return self.scale * cost
+
+    def residual(self, point: Point) -> float:
+        """Measured over predicted; 1 is in line."""
+        return point.measured_us / self.predict(point.cost)
+
+    @property
+    def tolerance_percent(self) -> float:
+        """What a time may differ from its prediction before it is out of line."""
+        return max(25.0, 400.0 * self.spread)
+
+    def outliers(self) -> list[Point]:
+        return [p for p in self.points if abs(self.residual(p) - 1) * 100 > self.tolerance_percent]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        fields = json.loads(text)
+        return cls(fields["scale"], fields["spread"], tuple(Point(**p) for p in fields["points"]))
+
+
+def fit(points: Sequence[Point]) -> Calibration:
+    """Fit by the median of the logarithms of the ratios: right with up to half of the points out of line.
+
+    Raises BenchFault when there are too few usable points.
+    """
+    usable = [p for p in points if p.measured_us > 0 and p.cost > 0]
+    if len(usable) < LEAST_POINTS:
+        raise BenchFault(
+            f"calibration has {len(usable)} usable benchmarks, expected at least {LEAST_POINTS}",
+            hint="does the board's clock advance? See the calibration scenario's transcript",
+        )
+    logs = [math.log(p.measured_us / p.cost) for p in usable]
+    middle = statistics.median(logs)
+    spread = _MAD_TO_SIGMA * statistics.median(abs(value - middle) for value in logs)
+    return Calibration(math.exp(middle), spread, tuple(usable))

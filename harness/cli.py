@@ -107,7 +107,7 @@ def run(
     from harness.bench.run import RunRequest, run_bench
     from harness.report.json_report import run_to_json
     from harness.report.junit import write_junit
-    from harness.report.terminal import LiveView, print_run
+    from harness.report.terminal import LiveView, print_run, terminal
     from harness.results.store import Store
     from harness.virtual.firmware import require_variant
 
@@ -127,7 +127,7 @@ def run(
         jobs=jobs,
         command=" ".join(["harness", *sys.argv[1:]]),
     )
-    console = Console(stderr=json_file == "-")
+    console = terminal(to_stderr=json_file == "-")
     with LiveView(request.boards, console) as view:
         number = run_bench(request, view)
     results = Store(path)

@@ -7,7 +7,7 @@ ready once a session, and when that fails all its scenarios get the same error a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from harness.verdict.outcome import Outcome
 
 _SESSION = pytest.StashKey["_Session"]()
 _SCENARIO = pytest.StashKey[Scenario]()
+_SECONDS = pytest.StashKey[float]()
 _ERROR = pytest.StashKey[BaseException]()
 #: After this many errors of the bench in a row a board is given up for the rest of the run.
 _GIVE_UP_AFTER = 3
@@ -186,7 +187,7 @@ def board_bench(request: pytest.FixtureRequest, board_id: str) -> Iterator[Board
             unchanged=flashed.unchanged if flashed else 0,
             seconds=flashed.seconds if flashed else 0.0,
         )
-        with reference_for(attached.facts, attached.romfs, lambda text: report(text, 0, 0)) as reference:
+        with reference_for(attached, lambda text: report(text, 0, 0)) as reference:
             yield BoardBench(attached, reference, lambda text: report(text, 0, 0))
     finally:
         attached.close()
@@ -225,32 +226,34 @@ def _recover(bench: BoardBench) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     yield
     if _SCENARIO in item.stash:
         item.stash[_SCENARIO].settle()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
     report: Any = yield
+    if call.when == "call":
+        item.stash[_SECONDS] = call.duration
     if call.excinfo is not None:
         item.stash[_ERROR] = call.excinfo.value
         if isinstance(call.excinfo.value, HarnessError):
             # A traceback through the harness says nothing about the board; the message does.
             report.longrepr = str(call.excinfo.value)
-    return report  # type: ignore[return-value]
+    return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     board = _board_of(item)
     if not board:
-        return (yield)  # type: ignore[return-value]
+        return (yield)
     session = item.config.stash[_SESSION]
     suite, name = item.path.parent.name, getattr(item, "originalname", item.name).removeprefix("test_")
     session.events(board).send("scenario", suite=suite, name=name)
-    started, clock = time.time(), time.perf_counter()
+    started = time.time()
     outcome = yield
     made = item.stash.get(_SCENARIO, None)
     result = ScenarioResult(
@@ -258,7 +261,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         name,
         *_outcome(item.stash.get(_ERROR, None), made),
         measurements=tuple(made.measurements) if made else (),
-        seconds=time.perf_counter() - clock,
+        seconds=item.stash.get(_SECONDS, 0.0),
         started=started,
     )
     trouble = result.outcome is Outcome.ERROR or isinstance(item.stash.get(_ERROR, None), FirmwareFailure)

@@ -11,19 +11,19 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from harness.errors import BenchFault, UsageError
 from harness.firmware.inspect import require_for
 from harness.firmware.partitions import parse_table
-from harness.firmware.virtual_image import flash_offset, layout
+from harness.firmware.virtual_image import VirtualChip, flash_offset, layout
 from harness.flashing.esp import EspFlasher, FlashImage, FlashReport
 from harness.flashstore.romfs import MAGIC, build_romfs, compile_module
 from harness.inventory.discover import find_port
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 from harness.link.ports import open_port
-from harness.link.session import Session
+from harness.link.session import Port, Session
 from harness.link.transcript import Transcript
 from harness.paths import fixtures_dir
 from harness.power.reset import strategy_for
@@ -78,7 +78,14 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> _Firmware 
             flash_size=board.virtual.flash_size,
             progress=lambda text: report(text, 0, 0),
         )
-        sources = [(flash_offset(board.chip), data, f"virtual firmware{f' ({name})' if name else ''}", "firmware")]
+        sources = [
+            (
+                flash_offset(cast(VirtualChip, board.chip)),
+                data,
+                f"virtual firmware{f' ({name})' if name else ''}",
+                "firmware",
+            )
+        ]
     else:
         sources = []
         for image in board.images:
@@ -146,7 +153,7 @@ class AttachedBoard:
             assert firmware is not None
             self.flashed = self._flash(port, firmware)
         reset = strategy_for(self.board)
-        session = Session(port, self.transcript)
+        session = Session(cast(Port, port), self.transcript)
         self._stack.callback(session.close)
         self.runtime = MicroPythonBoard(session, reset=(lambda: reset(port)) if reset else None)
         self._report("waiting for the VM", 0, 0)
@@ -212,7 +219,7 @@ class AttachedBoard:
         if "romfs" not in self.board.capabilities:
             return None
         if self.board.virtual is not None:
-            return layout(self.board.chip, self.board.virtual.flash_size)["romfs"]  # type: ignore[arg-type]
+            return layout(cast(VirtualChip, self.board.chip), self.board.virtual.flash_size)["romfs"]
         if self.board.chip == "esp8266":
             return None
         offset, size = _ESP32_TABLE

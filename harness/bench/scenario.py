@@ -13,7 +13,7 @@ from harness.bench.attach import AttachedBoard
 from harness.programs.program import Program
 from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import Facts, Runtime
+from harness.runtimes.base import Runtime
 from harness.verdict.calibration import Calibration, Point, fit
 from harness.verdict.compare import Judge, Measurement
 from harness.verdict.limits import Limit, Value
@@ -36,11 +36,17 @@ class Pair:
     reference: Decoded
 
 
-def reference_for(facts: Facts, romfs: bytes, progress: Callable[[str], None]) -> ReferenceVm:
-    """A reference VM with a heap of the board's size and the same ROMFS image."""
+def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> ReferenceVm:
+    """A reference VM with a heap of the board's size and the same ROMFS image.
+
+    A virtual board's ``boot.py`` runs on it, too: what a start file interns shifts later heap figures. A real
+    board's does not: it may use hardware.
+    """
+    facts, romfs = attached.facts, attached.romfs
+    boot = attached.runtime.get("/boot.py") if attached.board.virtual else None
     table = min(facts.heap_total, _LARGEST_REFERENCE_HEAP) // 64
     raw = -(-table * _TABLE_BITS // 8) + 1
-    return ReferenceVm(heap_size=raw, romfs=romfs, progress=progress)
+    return ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, progress=progress)
 
 
 class BoardBench:

@@ -49,6 +49,28 @@ class Layout:
     pending_exception: int
     depth: int = 4
 
+    def schedule(self, memory: GuestMemory, function: int, argument: int, *, first: bool = False) -> bool:
+        """Queue ``function(argument)`` (guest objects) as ``mp_sched_schedule`` in ``py/scheduler.c`` does.
+
+        False when the queue is full. ``first`` puts it before what already waits. The caller sees to it that
+        the guest keeps the function referenced until it has run.
+        """
+        state, length, index = self.queue_state(memory)
+        if length >= self.depth:
+            return False
+        if first:
+            index = (index - 1) % self.depth
+        at = index if first else (index + length) % self.depth
+        memory.write(self.queue + _ENTRY * at, struct.pack("<II", function, argument))
+        state = _PENDING if state == _IDLE else state
+        memory.write(self.queue + _STATE_OFFSET, struct.pack("<hBB", state, length + 1, index))
+        return True
+
+    def queue_state(self, memory: GuestMemory) -> tuple[int, int, int]:
+        """State (1 idle, 0 pending, negative: locked that many times), length and first index of the queue."""
+        state, length, index = struct.unpack("<hBB", memory.read(self.queue + _STATE_OFFSET, 4))
+        return state, length, index
+
     def raise_exception(self, memory: GuestMemory, instance: int) -> None:
         """Make the VM raise the exception object at ``instance`` at its next check, as Ctrl-C does.
 
@@ -57,9 +79,12 @@ class Layout:
         """
         memory.write(instance + 4, bytes(8))
         memory.write_u32(self.pending_exception, instance)
-        state = self.queue + _STATE_OFFSET
-        if struct.unpack("<h", memory.read(state, 2))[0] == _IDLE:
-            memory.write(state, struct.pack("<h", _PENDING))
+        if self.queue_state(memory)[0] == _IDLE:
+            memory.write(self.queue + _STATE_OFFSET, struct.pack("<h", _PENDING))
+
+    def main_globals(self, memory: GuestMemory) -> int:
+        """Address of the running code's globals; at a program's start these are ``__main__``'s."""
+        return memory.read_u32(self.pending_exception - _PENDING_OFFSET + 4)
 
     def exception_pending(self, memory: GuestMemory) -> bool:
         """Whether an exception waits to be raised."""

@@ -215,8 +215,9 @@ class EspFlasher:
                 esp.connect(self._before, self._attempts)
             except FatalError as problem:
                 if "This chip is" in str(problem):
+                    came = printable(str(problem).encode(), 200)
                     raise UsageError(
-                        f"{self._port.port}: expected an {self._chip}; esptool says: {printable(str(problem).encode(), 200)}",
+                        f"{self._port.port}: expected an {self._chip}; esptool says: {came}",
                         hint="correct the board's chip or identity in boards.yaml; nothing was written",
                     ) from None
                 raise
@@ -256,8 +257,9 @@ class EspFlasher:
         size = self.identity.flash_size
         for image in images:
             if size is not None and image.offset + len(image.data) > size:
+                end = image.offset + len(image.data)
                 raise UsageError(
-                    f"{image.label} needs 0x{image.offset + len(image.data):x} bytes of flash, this chip has 0x{size:x}",
+                    f"{image.label} needs 0x{end:x} bytes of flash, this chip has 0x{size:x}",
                     hint="use an image for this flash size; nothing was written",
                 )
         report = FlashReport(self.identity)

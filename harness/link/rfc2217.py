@@ -23,6 +23,9 @@ _PyserialClient: Any = rfc2217.Serial
 class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
     """``serial_for_url("rfc2217://…")`` without the waiting."""
 
+    _socket: Any
+    _thread: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._news = threading.Condition()
         self._received = bytearray()

@@ -37,7 +37,8 @@ class _Flooded(Exception):
 class ReferenceVm:
     """One reference VM. ``progress`` hears about the one-time preparation.
 
-    ``heap_size`` is the raw heap in bytes, tables included; ``romfs`` an image that is mapped at ``/rom``.
+    ``heap_size`` is the raw heap in bytes, tables included; ``romfs`` an image that is mapped at ``/rom``;
+    ``boot`` the content of a ``boot.py`` that runs at each start.
     """
 
     def __init__(
@@ -45,11 +46,16 @@ class ReferenceVm:
         *,
         heap_size: int = DEFAULT_HEAP,
         romfs: bytes = b"",
+        boot: bytes | None = None,
         progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self.files: Files = MemoryFiles()
         self._module = vm_module(progress)
-        self._config = VmConfig(heap_size=heap_size, romfs=romfs)
+        start_files: tuple[str, ...] = ()
+        if boot is not None:
+            self.put("/boot.py", boot)
+            start_files = ("boot.py",)
+        self._config = VmConfig(heap_size=heap_size, romfs=romfs, start_files=start_files)
         self._facts: Facts | None = None
         self._life = _Life(self._module, self._config, self.files)
 

@@ -55,6 +55,18 @@ class _Row:
     ended: bool = False
 
 
+#: Steps worth a line where there is no live table.
+_MILESTONES = {"starting the virtual board", "connect", "write", "waiting for the VM", "calibrating"}
+
+
+def terminal(*, to_stderr: bool = False) -> Console:
+    """The console of a command; wide enough for the table where the output is no terminal."""
+    console = Console(stderr=to_stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
+    return console
+
+
 class LiveView:
     """Shows events as they come: a table on a terminal, a line an event elsewhere."""
 
@@ -85,7 +97,7 @@ class LiveView:
         kind = event["event"]
         if kind == "step":
             text = plain(str(event.get("text", "")), 60)
-            if text != row.doing and self._live is None and not event.get("done"):
+            if text != row.doing and self._live is None and not row.results and text in _MILESTONES:
                 self._line(row, text)
             row.doing, row.done, row.total = text, int(event.get("done", 0)), int(event.get("total", 0))
         elif kind == "planned":
@@ -152,40 +164,47 @@ def _print_board(board: BoardRecord, console: Console, all_figures: bool) -> Non
     heading.append(board.id, style="bold")
     heading.append(f"  {board.chip}  {plain(board.firmware.name, 60)} {plain(board.firmware.version, 60)}", style="dim")
     console.print(heading)
-    table = Table(box=None, padding=(0, 1), show_header=bool(board.scenarios), header_style="dim")
-    table.add_column("")
-    table.add_column("scenario / figure")
-    table.add_column("measured", justify="right")
-    table.add_column("reference", justify="right")
-    table.add_column("limit")
-    for scenario in board.scenarios:
-        _add_scenario(table, scenario, all_figures)
     if board.scenarios:
-        console.print(table)
+        columns = f"{'':12}{'figure':31}{'measured':>17}{'reference':>18}   limit"
+        console.print(Text(columns, style="dim"))
+    for scenario in board.scenarios:
+        _print_scenario(scenario, console, all_figures)
     if board.problem:
         console.print(Text(f"  {plain(board.problem)}", style=STYLES[Outcome.ERROR]))
 
 
-def _add_scenario(table: Table, scenario: ScenarioResult, all_figures: bool) -> None:
-    title = Text(f"{scenario.suite}: {scenario.name.replace('_', ' ')}")
+def _print_scenario(scenario: ScenarioResult, console: Console, all_figures: bool) -> None:
+    title = Text("  ")
+    title.append(f"{scenario.outcome.value:9}", style=STYLES[scenario.outcome])
+    title.append(f"{scenario.suite}: {scenario.name.replace('_', ' ')}")
     title.append(f"  {scenario.seconds:.1f} s", style="dim")
-    table.add_row(_outcome(scenario.outcome), title, "", "", "")
+    console.print(title)
     shown = list(scenario.measurements)
-    # Many figures of one kind that are all well say nothing singly: the first lines stand for them.
+    # Many figures that are all well say nothing singly: the first lines stand for them.
     folded = 0
     if not all_figures and len(shown) > 8 and all(m.verdict is Outcome.PASS for m in shown):
         folded = len(shown) - 4
         shown = shown[:4]
+    table = Table(box=None, padding=(0, 1), show_header=False, expand=True)
+    table.add_column(width=9)
+    table.add_column(width=30, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=16, justify="right", no_wrap=True, overflow="ellipsis")
+    table.add_column(width=16, justify="right", no_wrap=True, overflow="ellipsis")
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for m in shown:
+        style = "" if m.verdict is Outcome.PASS else STYLES[m.verdict]
+        mark = "" if m.verdict is Outcome.PASS else m.verdict.value
         table.add_row(
-            Text("  ·" if m.verdict is Outcome.PASS else "  !", style=STYLES[m.verdict]),
-            Text(f"  {m.name}", style="" if m.verdict is Outcome.PASS else STYLES[m.verdict]),
+            Text(f"{mark:>9}", style=style),
+            Text(m.name, style=style),
             _figure(m.measured, m),
-            "" if m.reference is None else _figure(m.reference, m, dim=True),
-            Text(plain(m.limit, 120), style="dim"),
+            Text("") if m.reference is None else _figure(m.reference, m, dim=True),
+            Text(plain(m.limit, 160).replace(" us", " µs"), style="dim"),
         )
+    if shown:
+        console.print(table)
     if folded:
-        table.add_row("", Text(f"  … and {folded} more, all within their limits", style="dim"), "", "", "")
+        console.print(Text(f"            … and {folded} more, all within their limits", style="dim"))
 
 
 def _figure(value: float | int | str, m: Measurement, *, dim: bool = False) -> Text:

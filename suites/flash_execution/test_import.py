@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from harness.bench.scenario import Scenario
-from harness.verdict.limits import at_most
 
 from harness.bench.attach import SUITE_MODULE
+from harness.bench.scenario import Scenario
 from harness.flashstore.romfs import compile_module
 from harness.paths import fixtures_dir
 from harness.programs.program import Program
+from harness.verdict.limits import at_most
 
 SOURCE = (fixtures_dir() / "modules" / "payload.py").read_bytes()
 

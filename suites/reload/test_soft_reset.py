@@ -9,10 +9,10 @@ import re
 import statistics
 
 import pytest
-from harness.bench.scenario import Pair, Scenario
-from harness.verdict.limits import at_most, exactly
 
+from harness.bench.scenario import Pair, Scenario
 from harness.programs.program import Program
+from harness.verdict.limits import at_most, exactly
 
 RELOADS = 10
 _LARGEST = re.compile(rb"max free sz: (\d{1,9})")

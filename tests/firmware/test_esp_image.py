@@ -22,9 +22,7 @@ DATA = bytes(range(256))
 SEGMENTS = [(0x3FFB_0000, DATA), (0x4008_0000, b"code" * 33 + b"x")]
 
 
-def elf2image(
-    sections: list[tuple[str, int, bytes]], entry: int, chip: str, machine: int, **options
-) -> bytes:
+def elf2image(sections: list[tuple[str, int, bytes]], entry: int, chip: str, machine: int, **options) -> bytes:
     result = cmds.elf2image(make_elf(sections, entry=entry, machine=machine), chip, None, **options)
     return result[1] if isinstance(result, tuple) else result
 
@@ -39,9 +37,7 @@ def elf2image(
         ("esp32c6", RISCV, 0x4080_0000, 0x4080_4000, 0x4280_0020, 0x4200_0020),
     ],
 )
-def test_what_esptool_builds_is_understood(
-    chip: str, machine: int, dram: int, iram: int, drom: int, irom: int
-) -> None:
+def test_what_esptool_builds_is_understood(chip: str, machine: int, dram: int, iram: int, drom: int, irom: int) -> None:
     sections = [
         (".dram.data", dram, DATA),
         (".iram.text", iram, b"\x01\x02\x03\x04" * 40),
@@ -70,21 +66,16 @@ def test_esp8266_images_of_esptool(version: int) -> None:
     assert (image.version, image.chip, image.entry, image.faults) == (version, "esp8266", 0x4010_0004, ())
     assert image.flash_size == 2 << 20 and image.length == len(data)
     assert (image.crc32 is not None) is (version == 2)
-    assert {s.address for s in image.segments} == {0x4010_0000, 0x3FFE_8000} | (
-        {0} if version == 2 else set()
-    )
+    assert {s.address for s in image.segments} == {0x4010_0000, 0x3FFE_8000} | ({0} if version == 2 else set())
     damaged = bytearray(data)
     damaged[image.segments[0].file_offset] ^= 1
     assert any(
-        "CRC-32" in fault if version == 2 else "checksum" in fault
-        for fault in esp_image.parse(bytes(damaged)).faults
+        "CRC-32" in fault if version == 2 else "checksum" in fault for fault in esp_image.parse(bytes(damaged)).faults
     )
 
 
 @pytest.mark.parametrize("chip", [c for c in CHIPS if c.startswith("esp")])
-def test_what_we_build_is_understood_by_esptool(
-    chip: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_what_we_build_is_understood_by_esptool(chip: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     if chip == "esp8266":
         segments = [(0x4010_0000, DATA), (0x3FFE_8000, b"data")]
         data = esp_image.build_esp8266(segments, entry=0x4010_0000, flash_size=2 << 20)
@@ -97,9 +88,7 @@ def test_what_we_build_is_understood_by_esptool(
     theirs = LoadFirmwareImage(chip, data)
     assert theirs.checksum == theirs.calculate_checksum()
     assert [s.addr for s in theirs.segments] == [address for address, _ in segments]
-    assert [s.data[: len(d)] for s, (_, d) in zip(theirs.segments, segments, strict=True)] == [
-        d for _, d in segments
-    ]
+    assert [s.data[: len(d)] for s, (_, d) in zip(theirs.segments, segments, strict=True)] == [d for _, d in segments]
     if chip != "esp8266":
         assert theirs.chip_id == CHIPS[chip].image_id and theirs.stored_digest == theirs.calc_digest
     cmds.image_info(data)
@@ -128,9 +117,7 @@ def test_the_chip_table_agrees_with_esptool() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(
-    segments=st.lists(
-        st.tuples(st.integers(0, 0xFFFF_FFFF), st.binary(max_size=70)), min_size=1, max_size=16
-    ),
+    segments=st.lists(st.tuples(st.integers(0, 0xFFFF_FFFF), st.binary(max_size=70)), min_size=1, max_size=16),
     entry=st.integers(0, 0xFFFF_FFFF),
     mode=st.sampled_from(esp_image.FLASH_MODES),
     chip_id=st.sampled_from(sorted(BY_IMAGE_ID)),

@@ -75,9 +75,7 @@ def test_images_merged_from_offset_zero() -> None:
 
 
 def test_an_esp8266_v2_image() -> None:
-    elf = make_elf(
-        [(".text", 0x4010_0000, b"code" * 9), (".irom0.text", 0x4020_2010, b"irom")], entry=0x4010_0000
-    )
+    elf = make_elf([(".text", 0x4010_0000, b"code" * 9), (".irom0.text", 0x4020_2010, b"irom")], entry=0x4010_0000)
     data = cmds.elf2image(elf, "esp8266", None, version="2")
     assert (inspect(data).kind, inspect(data).chip) == ("esp8266-v2", "esp8266")
     require_for("esp8266", 0x2000, data, MB)

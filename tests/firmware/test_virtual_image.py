@@ -122,9 +122,7 @@ def test_layout() -> None:
         virtual_image.layout("esp8266", MB)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"VMWASM\0\1", b"VMWASM\0\2\1\0\0\0x", b"VMWASM\0\1\5\0\0\0xxxx", b"\xff" * 64]
-)
+@pytest.mark.parametrize("data", [b"", b"VMWASM\0\1", b"VMWASM\0\2\1\0\0\0x", b"VMWASM\0\1\5\0\0\0xxxx", b"\xff" * 64])
 def test_no_payload_is_an_image_error(data: bytes) -> None:
     with pytest.raises(ImageError, match="VM payload"):
         virtual_image.extract(data)

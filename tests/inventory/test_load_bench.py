@@ -300,9 +300,7 @@ _WORD = st.sampled_from(
 )
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | _WORD,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(_WORD | st.text(max_size=5), inner, max_size=5)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_WORD | st.text(max_size=5), inner, max_size=5),
     max_leaves=20,
 )
 

@@ -121,9 +121,7 @@ def test_execution_in_place_keeps_bytecode_out_of_the_heap(vm: ReferenceVm) -> N
     mpy = compile_module("many.py", functions.encode())
     vm.put("/many_ram.mpy", mpy)
     vm.map_romfs(build_romfs({"many_rom.mpy": mpy}))
-    probe = (
-        "import gc, sys\ngc.disable()\na = gc.mem_alloc()\nimport {0}\nprint(gc.mem_alloc() - a, {0}.f3(2))"
-    )
+    probe = "import gc, sys\ngc.disable()\na = gc.mem_alloc()\nimport {0}\nprint(gc.mem_alloc() - a, {0}.f3(2))"
     figures = {}
     for name in ("many_ram", "many_rom"):
         found = re.match(rb"(\d+) (\d+)\r\n$", vm.run(probe.format(name)).stdout)

@@ -60,9 +60,7 @@ class FakeConsole:
 
 class Rig:
     def __init__(self, script: bytes | None = None, flash: FakeFlash | None = None) -> None:
-        payload = vm_module() + custom_section(
-            MANIFEST_SECTION, Manifest("MicroPython test", 57344).to_bytes()
-        )
+        payload = vm_module() + custom_section(MANIFEST_SECTION, Manifest("MicroPython test", 57344).to_bytes())
         self.console = FakeConsole()
         self.flash = flash or FakeFlash()
         self.noinit: dict[str, bytes] = {}

@@ -49,22 +49,33 @@ class Layout:
     pending_exception: int
     depth: int = 4
 
-    def schedule(self, memory: GuestMemory, function: int, argument: int, *, first: bool = False) -> bool:
+    def schedule(self, memory: GuestMemory, function: int, argument: int, *, at: int | None = None) -> bool:
         """Queue ``function(argument)`` (guest objects) as ``mp_sched_schedule`` in ``py/scheduler.c`` does.
 
-        False when the queue is full. ``first`` puts it before what already waits. The caller sees to it that
-        the guest keeps the function referenced until it has run.
+        False when the queue is full. ``at`` puts it before the entry of that number instead of at the end.
+        The caller sees to it that the guest keeps the function referenced until it has run.
         """
         state, length, index = self.queue_state(memory)
         if length >= self.depth:
             return False
-        if first:
-            index = (index - 1) % self.depth
-        at = index if first else (index + length) % self.depth
-        memory.write(self.queue + _ENTRY * at, struct.pack("<II", function, argument))
+        place = length if at is None else at
+        for n in range(length, place, -1):
+            memory.write(self._entry(index + n), memory.read(self._entry(index + n - 1), _ENTRY))
+        memory.write(self._entry(index + place), struct.pack("<II", function, argument))
         state = _PENDING if state == _IDLE else state
         memory.write(self.queue + _STATE_OFFSET, struct.pack("<hBB", state, length + 1, index))
         return True
+
+    def leading(self, memory: GuestMemory, function: int) -> int:
+        """How many entries at the head of the queue call ``function``."""
+        _, length, index = self.queue_state(memory)
+        count = 0
+        while count < length and memory.read_u32(self._entry(index + count)) == function:
+            count += 1
+        return count
+
+    def _entry(self, number: int) -> int:
+        return self.queue + _ENTRY * (number % self.depth)
 
     def queue_state(self, memory: GuestMemory) -> tuple[int, int, int]:
         """State (1 idle, 0 pending, negative: locked that many times), length and first index of the queue."""

@@ -25,10 +25,12 @@ PORT_SECTION = "harness.port"
 @dataclass(frozen=True)
 class VmConfig:
     """``heap_size`` is the raw heap in bytes, tables included; ``romfs`` an image to map, or empty;
+    ``system_rom`` one with the firmware's own modules, whose ``_board`` is imported at the start;
     ``start_files`` run in order before the first program; ``fuel`` bounds the instructions."""
 
     heap_size: int
     romfs: bytes = b""
+    system_rom: bytes = b""
     start_files: tuple[str, ...] = ()
     fuel: int | None = None
 
@@ -39,7 +41,8 @@ def default_port_script() -> str:
 
 
 class Vm:
-    """One life of the VM. ``call`` answers host calls of the port script beyond ``start``."""
+    """One life of the VM. ``call`` answers host calls of the port script beyond ``start``; for ``alarm``
+    see :class:`Machine`."""
 
     def __init__(
         self,
@@ -47,6 +50,8 @@ class Vm:
         port: Port,
         config: VmConfig,
         call: Callable[[str, str], str] = lambda _name, _argument: "",
+        *,
+        alarm: Callable[[], None] | None = None,
     ) -> None:
         script = custom_sections(module).get(PORT_SECTION)
         source = default_port_script() if script is None else script.decode("utf-8", "replace")
@@ -62,6 +67,7 @@ class Vm:
             argv=["micropython", "-X", f"heapsize={config.heap_size}", "-c", source],
             call=self._host_call,
             fuel=config.fuel,
+            alarm=alarm,
         )
 
     def run(self) -> int:
@@ -93,15 +99,31 @@ class Vm:
         words = [int(part) for part in argument.split()]
         interrupt, stdout_buffer = words[:2]
         self._interrupt_object = interrupt
+        self.replace_functions(words[2:])
         memory = self.machine.memory
-        for at in range(2, len(words), 3):
-            _replace_function(memory, *words[at : at + 3])
         # mp_obj_vfs_posix_file_t is {type, fd}: print() keeps descriptor 1, the buffer gets its own.
         memory.write_u32(stdout_buffer + 4, RAW_OUTPUT_FD)
-        if self._config.romfs:
-            self.romfs_address = memory.grow(len(self._config.romfs))
-            memory.write(self.romfs_address, self._config.romfs)
-        return f"{self.romfs_address} {len(self._config.romfs)} {' '.join(self._config.start_files)}"
+        self.romfs_address = self._map(self._config.romfs)
+        regions = f"{self.romfs_address} {len(self._config.romfs)}"
+        regions += f" {self._map(self._config.system_rom)} {len(self._config.system_rom)}"
+        return f"{regions} {' '.join(self._config.start_files)}"
+
+    def _map(self, image: bytes) -> int:
+        if not image:
+            return 0
+        address = self.machine.memory.grow(len(image))
+        self.machine.memory.write(address, image)
+        return address
+
+    def replace_functions(self, words: list[int]) -> None:
+        """Let built-in modules name other functions: three guest words each, {name, built-in, replacement}."""
+        for at in range(0, len(words), 3):
+            _replace_function(self.machine.memory, *words[at : at + 3])
+
+    @property
+    def layout(self) -> Layout:
+        """Where the build keeps its scheduler's queue."""
+        return self._layout
 
 
 def _replace_function(memory: GuestMemory, name: int, builtin: int, replacement: int) -> None:
@@ -113,9 +135,9 @@ def _replace_function(memory: GuestMemory, name: int, builtin: int, replacement:
     memory.write_u32(at + 4, replacement)
 
 
-_PORT_FRAMES = re.compile(rb'  File "<stdin>", line \d+, in _port\w*\r?\n')
+_PORT_FRAMES = re.compile(rb'  File "(<stdin>", line \d+, in _port\w*|<board>", line \d+, in \S+)\r?\n')
 
 
 def without_port_frames(error: bytes | bytearray) -> bytes:
     """A traceback without the port script's own frames, as firmware with a C port layer prints it."""
-    return _PORT_FRAMES.sub(b"", bytes(error))
+    return _PORT_FRAMES.sub(b"", bytes(error)).replace(b'File "/<stdin>"', b'File "<stdin>"')

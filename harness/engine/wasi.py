@@ -86,6 +86,8 @@ class Wasi:
         self.memory: GuestMemory  # set when the instance exists
         self._argv = [a.encode() + b"\0" for a in argv]
         self._environ = [f"{k}={v}".encode() + b"\0" for k, v in environ.items()]
+        # A port may have a real-time clock besides (nanoseconds since 1970): ``real_time_ns``.
+        self._real_time_ns: Callable[[], int] = getattr(port, "real_time_ns", port.clock_ns)
         self._open: dict[int, File | str] = {_ROOT_FD: "/"}  # a directory is kept as its path
 
     def functions(self) -> dict[str, Callable[..., int | None]]:
@@ -125,8 +127,8 @@ class Wasi:
 
     # -- time ------------------------------------------------------------------------------------
 
-    def clock_time_get(self, _clock: int, _precision: int, result: int) -> int:
-        self.memory.write_u64(result, self.port.clock_ns())
+    def clock_time_get(self, clock: int, _precision: int, result: int) -> int:
+        self.memory.write_u64(result, self.port.clock_ns() if clock else self._real_time_ns())
         return 0
 
     def poll_oneoff(self, subscriptions: int, events: int, count: int, result: int) -> int:

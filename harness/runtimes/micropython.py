@@ -64,7 +64,7 @@ class MicroPythonBoard:
         idle = 0.3
         heard = b""
         if after_reset:
-            read = self.session.read_until(b">>> ", _RAW_PROMPT, idle=2.5, deadline=self._boot_timeout / 2)
+            read = self.session.read_until(b">>> ", _RAW_PROMPT, idle=1.5, deadline=min(3.0, self._boot_timeout))
             self._check_panic(read)
             heard = read.data
         while time.monotonic() < end:

@@ -2,7 +2,7 @@
 # It tells the host where some objects are, mounts the ROMFS region that the host mapped, runs the start
 # files, and then executes one program after another: opening "<stdin>" waits for the next one.
 def _port():
-    import host, micropython, sys, time, uctypes, vfs
+    import host, micropython, os, sys, time, uctypes, vfs
 
     g = globals()
     del g["_port"]
@@ -11,13 +11,28 @@ def _port():
     def _port_kbd_intr(char):  # takes the place of the built-in one, which does nothing in this build
         host.call("kbd_intr", str(int(char)))
 
-    sleep_ms = time.sleep_ms
+    sleep_us, ticks_ms, ticks_diff = time.sleep_us, time.ticks_ms, time.ticks_diff
 
-    def _port_sleep(seconds):  # the built-in one waits in one piece and does not hear Ctrl-C
-        sleep_ms(int(seconds * 1000))
+    def _port_sleep(seconds):  # the built-in one does not look at pending exceptions when it is woken
+        left = int(seconds * 1000)
+        sleep_us(int(seconds * 1000000) - 1000 * left)
+        end = time.ticks_add(ticks_ms(), left)
+        while left > 0:
+            sleep_us(1000 * min(left, 60000))
+            left = min(ticks_diff(end, ticks_ms()), left)
+
+    ilistdir, stat, getcwd = os.ilistdir, os.stat, os.getcwd
+
+    def _port_ilistdir(path="."):  # the boards' filesystem tells sizes, the one of this build does not
+        for entry in ilistdir(path):
+            if len(entry) < 4:
+                size = 0 if entry[1] & 0x4000 else stat(path + "/" + entry[0])[6]
+                entry = (entry[0], entry[1], 0, size)
+            yield entry
 
     words = (interrupt, sys.stdout.buffer)
     words += ("kbd_intr", micropython.kbd_intr, _port_kbd_intr, "sleep", time.sleep, _port_sleep)
+    words += ("ilistdir", os.ilistdir, _port_ilistdir)
     start = host.call("start", " ".join(str(id(word)) for word in words)).split()
     words = None
     address, size = int(start[0]), int(start[1])
@@ -28,10 +43,16 @@ def _port():
             sys.path[2:2] = ["/rom", "/rom/lib"]
         except OSError:
             pass
-    for name in start[2:] + ["<stdin>"]:
+    address, size = int(start[2]), int(start[3])
+    if size:
+        vfs.mount(vfs.VfsRom(uctypes.bytearray_at(address, size)), "/.rom")
+        sys.path.append("/.rom")
+        __import__("_board")
+    for name in start[4:] + ["<stdin>"]:
         while True:
             try:
-                execfile(name, g)
+                # In another folder, or on a mounted filesystem, only the absolute name leads to the port.
+                execfile(name if getcwd() == "/" else "/" + name, g)
             except SystemExit:
                 raise
             except BaseException as problem:

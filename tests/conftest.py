@@ -1,0 +1,65 @@
+"""Virtual boards for the tests: processes on loopback, each with flash of its own in a temporary folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.firmware.virtual_image import flash_offset
+from harness.virtual.bench import RunningBoard, VirtualSpec, start
+from harness.virtual.firmware import build_firmware
+
+CHIPS = ("esp32", "esp8266")
+
+
+def tool(*arguments: str, timeout: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a third party's command line tool (esptool, mpremote) as a user does."""
+    name, *rest = arguments
+    done = subprocess.run([sys.executable, "-m", name, *rest], capture_output=True, text=True, timeout=timeout)
+    if check:
+        assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def firmware_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The healthy firmware of each virtual chip, as a file."""
+    folder = tmp_path_factory.mktemp("firmware")
+    files = {}
+    for chip in CHIPS:
+        files[chip] = folder / f"{chip}.bin"
+        files[chip].write_bytes(build_firmware(chip))
+    return files
+
+
+def write_flash_file(spec: VirtualSpec, offset: int, data: bytes) -> None:
+    """Put ``data`` into a board's flash before it is switched on, as a programmer for bare chips does."""
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    content = bytearray(b"\xff" * spec.flash_size)
+    content[offset : offset + len(data)] = data
+    spec.flash_file.write_bytes(content)
+
+
+@pytest.fixture(params=CHIPS)
+def programmed(
+    request: pytest.FixtureRequest, tmp_path: Path, firmware_files: dict[str, Path]
+) -> Iterator[RunningBoard]:
+    """A virtual board with the healthy firmware in its flash."""
+    chip = request.param
+    spec = VirtualSpec(f"t{chip}", chip, str(tmp_path))
+    write_flash_file(spec, flash_offset(chip), firmware_files[chip].read_bytes())
+    with start(spec) as board:
+        yield board
+
+
+@pytest.fixture
+def vesp32(tmp_path: Path, firmware_files: dict[str, Path]) -> Iterator[RunningBoard]:
+    """The same, ESP32 only."""
+    spec = VirtualSpec("tesp32", "esp32", str(tmp_path))
+    write_flash_file(spec, 0x1000, firmware_files["esp32"].read_bytes())
+    with start(spec) as board:
+        yield board

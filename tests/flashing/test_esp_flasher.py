@@ -1,0 +1,89 @@
+"""Flashing through the harness's own path, against virtual chips over RFC 2217."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BenchFault, UsageError
+from harness.flashing.esp import EspFlasher, FlashImage
+from harness.link.ports import open_port
+from harness.virtual.bench import RunningBoard, VirtualSpec, start
+
+
+@pytest.fixture(params=["esp32", "esp8266"])
+def blank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningBoard]:
+    with start(VirtualSpec(f"f{request.param}", request.param, str(tmp_path), app="echo")) as board:
+        yield board
+
+
+def chip_of(board: RunningBoard) -> str:
+    return board.id[1:]
+
+
+def flash_of(board: RunningBoard) -> bytes:
+    assert board.pty
+    return (Path(board.pty).parent / f"{board.id}.flash").read_bytes()
+
+
+def test_write_then_unchanged_then_only_the_difference(blank: RunningBoard) -> None:
+    image = bytearray(bytes(range(256)) * 1024)
+    port = open_port(blank.url)
+    reports = []
+    seen: list[tuple[str, int, int]] = []
+    for _ in range(3):
+        with EspFlasher(chip_of(blank), port, progress=lambda *step: seen.append(step)) as flasher:
+            reports.append(flasher.write([FlashImage(0x20000, bytes(image), "test image")]))
+        image[200_000] ^= 0xFF
+        if len(reports) == 1:
+            image[200_000] ^= 0xFF
+    port.close()
+    assert [(r.written, r.unchanged) for r in reports] == [(262144, 0), (0, 262144), (65536, 196608)]
+    image[200_000] ^= 0xFF
+    assert flash_of(blank)[0x20000 : 0x20000 + len(image)] == bytes(image)
+    assert reports[0].identity.flash_size == 4 * 1024 * 1024
+    assert any(step == "write" and 0 < done <= total for step, done, total in seen)
+
+
+def test_the_wrong_chip_is_noticed_before_anything_is_erased(blank: RunningBoard) -> None:
+    other = "esp8266" if chip_of(blank) == "esp32" else "esp32"
+    port = open_port(blank.url)
+    with pytest.raises(UsageError, match=f"expected an {other}") as caught, EspFlasher(other, port):
+        pass
+    assert "nothing was written" in str(caught.value)
+    assert flash_of(blank) == b"\xff" * (4 * 1024 * 1024)
+    port.close()
+
+
+def test_an_image_that_does_not_fit_is_refused(blank: RunningBoard) -> None:
+    port = open_port(blank.url)
+    with EspFlasher(chip_of(blank), port) as flasher, pytest.raises(UsageError, match="this chip has 0x400000"):
+        flasher.write([FlashImage(0x3FF000, bytes(8192), "large image")])
+    port.close()
+    assert flash_of(blank) == b"\xff" * (4 * 1024 * 1024)
+
+
+def test_a_board_that_does_not_answer_says_which_step_and_what_to_try(tmp_path: Path) -> None:
+    import os
+
+    master, slave = os.openpty()
+    port = open_port(os.ttyname(slave))
+    with pytest.raises(BenchFault, match="failed at step 'connect'") as caught:
+        with EspFlasher("esp32", port, connect_attempts=1):
+            pass
+    assert "BOOT" in str(caught.value)
+    os.close(master)
+
+
+def test_a_port_in_use_and_a_missing_one(blank: RunningBoard) -> None:
+    first = open_port(blank.url)
+    with pytest.raises(BenchFault, match="another client"):
+        open_port(blank.url)
+    first.close()
+    with pytest.raises(BenchFault, match="no such port"):
+        open_port("/dev/does-not-exist")
+    assert blank.pty
+    held = open_port(blank.pty)
+    with pytest.raises(BenchFault, match="in use"):
+        open_port(blank.pty)
+    held.close()

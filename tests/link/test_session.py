@@ -1,0 +1,147 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pytest
+
+from harness.errors import BenchFault
+from harness.link.panics import find_panic, printable
+from harness.link.session import Reason, Session
+from harness.link.transcript import Entry, ReplayPort, Transcript, load
+
+
+class ScriptedPort:
+    """Gives its chunks one read at a time; then silence, or a closed port."""
+
+    def __init__(self, chunks: list[bytes], *, closes: bool = False) -> None:
+        self.chunks = [bytearray(c) for c in chunks if c]
+        self.closes = closes
+        self.timeout: float | None = None
+        self.written = b""
+
+    @property
+    def in_waiting(self) -> int:
+        return len(self.chunks[0]) if self.chunks else 0
+
+    def read(self, size: int = 1) -> bytes:
+        if not self.chunks:
+            if self.closes:
+                raise OSError("gone")
+            return b""
+        data = bytes(self.chunks[0][:size])
+        del self.chunks[0][:size]
+        if not self.chunks[0]:
+            self.chunks.pop(0)
+        return data
+
+    def write(self, data: bytes) -> int:
+        self.written += data
+        return len(data)
+
+    def close(self) -> None: ...
+
+
+def cut(data: bytes, sizes: list[int]) -> list[bytes]:
+    chunks, at = [], 0
+    for size in sizes:
+        chunks.append(data[at : at + size])
+        at += size
+    return [*chunks, data[at:]]
+
+
+@given(st.binary(max_size=120), st.binary(max_size=60), st.lists(st.integers(1, 9), max_size=60))
+def test_any_chunking_finds_the_same_match(before: bytes, after: bytes, sizes: list[int]) -> None:
+    data = before.replace(b"#", b"") + b"#END#" + after
+    session = Session(ScriptedPort(cut(data, sizes)))
+    read = session.read_until(b"#END#", idle=0.01, deadline=1, watch_panics=False)
+    assert read.reason is Reason.MATCH
+    assert read.data == before.replace(b"#", b"") + b"#END#"
+
+
+def test_a_read_says_why_it_ended() -> None:
+    assert Session(ScriptedPort([b"abc"])).read_until(b"X", idle=0.01, deadline=1).reason is Reason.IDLE
+    assert Session(ScriptedPort([b"abc"], closes=True)).read_until(b"X", idle=1, deadline=1).reason is Reason.CLOSED
+    endless = ScriptedPort([b"a"] * 100000)
+    assert Session(endless).read_until(b"X", idle=1, deadline=0).reason is Reason.DEADLINE
+
+
+def test_a_flood_is_bounded() -> None:
+    read = Session(ScriptedPort([b"a" * 65536] * 200)).read_until(b"X", idle=1, deadline=30, watch_panics=False)
+    assert read.reason is Reason.FLOOD
+    assert len(read.data) < 5 * 1024 * 1024
+
+
+PANICS = [
+    (b"Guru Meditation Error: Core  0 panic'ed (LoadProhibited). Exception was unhandled.", "panic"),
+    (b"abort() was called at PC 0x400d1234 on core 0", "panic"),
+    (b"Fatal exception (28):\r\nepc1=0x4020", "panic"),
+    (b"Brownout detector was triggered", "brown-out"),
+    (b"invalid header: 0xffffffff", "boot"),
+    (b"csum err:0x4d!=0x4c\r\nets_main.c 384", "boot"),
+    (b"E (412) esp_image: Checksum failed. Calculated 0x2e read 0x3e", "boot"),
+    (b"E (420) boot: No bootable app partitions in the partition table", "boot"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), PANICS)
+@given(sizes=st.lists(st.integers(1, 20), max_size=20))
+def test_panic_texts_end_a_wait_however_they_arrive(text: bytes, kind: str, sizes: list[int]) -> None:
+    session = Session(ScriptedPort(cut(b"some output\r\n" + text + b"\r\n", sizes)))
+    read = session.read_until(b"NEVER", idle=0.01, deadline=1)
+    assert read.reason is Reason.PANIC
+    assert read.panic is not None
+    assert read.panic.kind == kind
+
+
+def test_a_reset_that_was_asked_for_is_no_panic_but_a_boot_loop_is() -> None:
+    banner = b"ets Jul 29 2019\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13\r\n"
+    assert find_panic(banner, reset_expected=True) is None
+    unexpected = find_panic(banner)
+    assert unexpected is not None
+    assert unexpected.kind == "reset"
+    loop = find_panic(banner * 3, reset_expected=True)
+    assert loop is not None
+    assert loop.kind == "boot loop"
+
+
+@given(st.binary(max_size=2000))
+def test_printable_text_is_plain_and_bounded(data: bytes) -> None:
+    text = printable(data, 200)
+    assert len(text) <= 200
+    assert all(char.isprintable() for char in text)
+
+
+def test_escapes_from_a_board_do_not_reach_the_terminal() -> None:
+    assert printable(b"\x1b[2J\x1b]0;title\x07boom\x1b[31m!") == "boom!"
+
+
+def test_a_transcript_is_kept_bounded_and_replayed(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "t.jsonl"
+    transcript = Transcript(file)
+    transcript.add("sent", b"print(1)\x04")
+    transcript.add("received", b"OK1\r\n\x04\x04>\xff")
+    transcript.note("a note")
+    for _ in range(100):
+        transcript.add("received", b"x" * 10_000)
+    transcript.close()
+    assert sum(len(e.data) for e in transcript.entries) <= 300_000
+    entries = load(file)
+    assert len(entries) == 103
+    port = ReplayPort(entries[:2])
+    session = Session(port)
+    session.write(b"print(1)\x04")
+    assert session.read_until(b">\xff", idle=0.1, deadline=1).data == b"OK1\r\n\x04\x04>\xff"
+
+
+def test_a_replay_notices_another_conversation() -> None:
+    session = Session(ReplayPort([Entry(0.0, "sent", b"abc")]))
+    with pytest.raises(BenchFault, match="the transcript has"):
+        session.write(b"abd")
+
+
+def test_a_port_that_takes_nothing_is_a_bench_fault() -> None:
+    class Dead(ScriptedPort):
+        def write(self, data: bytes) -> int:
+            raise OSError("write failed")
+
+    with pytest.raises(BenchFault, match="did not take"):
+        Session(Dead([])).write(b"x")

@@ -1,0 +1,199 @@
+"""The raw REPL client against boards that behave well and boards that do not."""
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from harness.errors import BenchFault, FirmwareFailure
+from harness.link.ports import open_port
+from harness.link.session import Session
+from harness.power.reset import HardReset
+from harness.runtimes.base import Runtime
+from harness.runtimes.micropython import MicroPythonBoard
+from harness.virtual.bench import RunningBoard
+from harness.virtual.repl import Repl, SoftReset
+
+
+@pytest.fixture
+def board(programmed: RunningBoard) -> Iterator[MicroPythonBoard]:
+    port = open_port(programmed.url)
+    made = MicroPythonBoard(Session(port), reset=lambda: HardReset()(port))  # type: ignore[arg-type]
+    made.enter(after_reset=True)
+    yield made
+    made.close()
+
+
+def test_it_is_a_runtime_and_knows_its_board(board: MicroPythonBoard) -> None:
+    assert isinstance(board, Runtime)
+    facts = board.facts
+    assert facts.heap_total in (56000, 38016)  # esp32 and esp8266: 64 * (8 * (T - 1) // 524)
+    assert (facts.word_size, facts.object_repr) == (4, "A")
+
+
+def test_programs_output_errors_and_state(board: MicroPythonBoard) -> None:
+    assert board.run("x = 3\nprint('é', x)").stdout == "é 3\r\n".encode()
+    assert b"ZeroDivisionError" in board.run("x / 0").stderr
+    assert b"SyntaxError" in board.run("def (").stderr
+    board.soft_reset()
+    assert b"NameError" in board.run("x").stderr
+
+
+def test_a_long_program_goes_through_the_paste_window(board: MicroPythonBoard) -> None:
+    source = "".join(f"x{i} = {i}\n" for i in range(400)) + "# " + "c" * 20000 + "\nprint(x399)"
+    assert board.run(source).stdout == b"399\r\n"
+
+
+def test_files_of_any_content_come_back(board: MicroPythonBoard) -> None:
+    source = random.Random(5)
+    for size in (0, 1, 127, 128, 129, 3000):
+        data = source.randbytes(size) if size != 128 else bytes([3, 4, 1, 2]) * 32
+        board.put("/f.bin", data)
+        assert board.get("/f.bin") == data
+    assert "f.bin" in board.listdir("/")
+    board.remove("/f.bin")
+    with pytest.raises(BenchFault, match="cannot be read"):
+        board.get("/f.bin")
+    with pytest.raises(BenchFault, match="cannot be written"):
+        board.put("/nowhere/f.bin", b"x")
+    assert board.run("print(1)").stdout == b"1\r\n"
+
+
+def test_a_program_that_never_ends_is_stopped_and_named(board: MicroPythonBoard) -> None:
+    with pytest.raises(FirmwareFailure, match="did not end within 0.3 s; last output: 'on'"):
+        board.run("print('on')\nwhile True: pass", timeout=0.3)
+    assert board.run("print('alive')").stdout == b"alive\r\n"
+
+
+def test_a_hard_reset_starts_over(board: MicroPythonBoard) -> None:
+    board.run("x = 1")
+    board.hard_reset()
+    assert b"NameError" in board.run("x").stderr
+
+
+def test_a_main_py_that_never_ends_is_taken_over(programmed: RunningBoard) -> None:
+    port = open_port(programmed.url)
+    first = MicroPythonBoard(Session(port), reset=lambda: HardReset()(port))  # type: ignore[arg-type]
+    first.enter(after_reset=True)
+    first.put("/main.py", b"import time\nwhile True:\n    print('busy')\n    time.sleep(0.01)\n")
+    first.hard_reset()
+    assert first.run("print('mine')").stdout == b"mine\r\n"
+    first.remove("/main.py")
+    first.close()
+
+
+class FakeBoard:
+    """A REPL on a pty whose programs run in a table: no VM, but any manner of misbehaving."""
+
+    def __init__(self, *, greeting: bytes = b"", echo: bool = False, raw_paste: bool = True, dies_at: int = 1 << 30):
+        self.master, slave = os.openpty()
+        import tty
+
+        tty.setraw(slave)
+        self.path = os.ttyname(slave)
+        self._slave = slave
+        self._echo, self._raw_paste, self._dies_at = echo, raw_paste, dies_at
+        self._typed = bytearray()
+        self._count = 0
+        self.send(greeting)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def send(self, data: bytes) -> None:
+        if data:
+            os.write(self.master, data)
+
+    def getc(self) -> int:
+        if not self._typed:
+            self._typed += os.read(self.master, 256)
+            if self._echo:
+                self.send(bytes(self._typed))
+        self._count += 1
+        if self._count > self._dies_at:
+            raise EOFError
+        char = self._typed.pop(0)
+        return 0x02 if char == 0x05 and not self._raw_paste else char
+
+    def _serve(self) -> None:
+        repl = Repl(self, b"FakePython v1 on nothing\r\n")
+        try:
+            while True:
+                try:
+                    source = repl.next_program()
+                except SoftReset:
+                    self.send(b"MPY: soft reboot\r\n")
+                    repl.restart()
+                    continue
+                text = source.decode("utf-8", "replace")
+                if text.startswith("print("):
+                    left, _, right = text[6:-1].partition("*")
+                    self.send(f"{int(left) * int(right or 1)}\r\n".encode())
+                repl.finished(b"")
+        except (EOFError, OSError):
+            pass
+
+    def close(self) -> None:
+        """To be called when the client has closed: with the last slave gone the thread's read ends."""
+        os.close(self._slave)
+        self._thread.join(2)
+        os.close(self.master)
+
+
+def talk_to(fake: FakeBoard, **options: float) -> MicroPythonBoard:
+    return MicroPythonBoard(Session(open_port(fake.path)), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [b"", random.Random(1).randbytes(600), b"\xf8\x1c\xe0" * 200 + b"\r\n>>> ", b"raw REPL; CTRL-B to ex"],
+)
+def test_garbage_before_the_prompt_does_no_harm(greeting: bytes) -> None:
+    fake = FakeBoard(greeting=greeting)
+    board = talk_to(fake)
+    board.enter()
+    assert board.run("print(6*7)").stdout == b"42\r\n"
+    board.close()
+    fake.close()
+
+
+def test_a_board_that_echoes_is_not_taken_for_one_that_answers() -> None:
+    master, slave = os.openpty()
+    import tty
+
+    tty.setraw(slave)
+
+    def echo() -> None:
+        try:
+            while True:
+                os.write(master, os.read(master, 256))
+        except OSError:
+            pass
+
+    threading.Thread(target=echo, daemon=True).start()
+    board = MicroPythonBoard(Session(open_port(os.ttyname(slave))), boot_timeout=1.0)  # type: ignore[arg-type]
+    with pytest.raises(BenchFault, match="no raw REPL within 1 s"):
+        board.enter()
+    os.close(master)
+    os.close(slave)
+
+
+def test_a_board_that_dies_in_the_middle_of_an_upload() -> None:
+    fake = FakeBoard(dies_at=400)
+    board = talk_to(fake)
+    board.enter()
+    with pytest.raises(BenchFault, match="did not send"):
+        board.run("x = 1\n" * 200)
+    board.close()
+    fake.close()
+
+
+def test_a_silent_port_is_a_bench_fault_with_a_hint() -> None:
+    master, slave = os.openpty()
+    board = MicroPythonBoard(Session(open_port(os.ttyname(slave))), boot_timeout=0.5)  # type: ignore[arg-type]
+    with pytest.raises(BenchFault, match="came 'nothing'") as caught:
+        board.enter()
+    assert "console.baud" in str(caught.value)
+    os.close(master)
+    os.close(slave)

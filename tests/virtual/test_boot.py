@@ -1,0 +1,112 @@
+"""What the boot ROM makes of what is in the flash."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.firmware.virtual_image import flash_offset
+from harness.virtual.boot import boot
+from harness.virtual.flash import Flash
+from harness.virtual.firmware import build_firmware
+
+SIZE = 4 * 1024 * 1024
+
+
+def programmed(chip: str) -> Flash:
+    flash = Flash(SIZE)
+    flash.program(flash_offset(chip), build_firmware(chip))  # type: ignore[arg-type]
+    return flash
+
+
+def words(chip: str, flash: Flash, reason: str = "power-on") -> str:
+    return b"".join(text for _, text in boot(chip, flash, reason).text).decode()
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp8266"])
+def test_a_whole_image_boots(chip: str) -> None:
+    found = boot(chip, programmed(chip), "power-on")
+    assert found.payload is not None
+    assert found.payload[:4] == b"\0asm"
+    assert found.partitions["romfs"] == ((0x1E0000, 0x20000) if chip == "esp32" else (0xB0000, 0x50000))
+
+
+def test_rom_text_is_at_the_roms_baud_rate() -> None:
+    assert {baud for baud, _ in boot("esp8266", programmed("esp8266"), "power-on").text} == {74880}
+    assert {baud for baud, _ in boot("esp32", programmed("esp32"), "power-on").text} == {115200}
+
+
+@pytest.mark.parametrize(
+    ("reason", "esp32", "esp8266"),
+    [
+        ("power-on", "rst:0x1 (POWERON_RESET)", "rst cause:1"),
+        ("software", "rst:0xc (SW_CPU_RESET)", "rst cause:2"),
+        ("deep-sleep", "rst:0x5 (DEEPSLEEP_RESET)", "rst cause:2"),
+    ],
+)
+def test_the_reset_reason_is_printed(reason: str, esp32: str, esp8266: str) -> None:
+    assert esp32 in words("esp32", Flash(SIZE), reason)
+    assert esp8266 in words("esp8266", Flash(SIZE), reason)
+
+
+def test_erased_flash() -> None:
+    assert "invalid header: 0xffffffff" in words("esp32", Flash(SIZE))
+    assert "flash read err, 0" in words("esp8266", Flash(SIZE))
+
+
+@pytest.mark.parametrize(
+    ("chip", "at", "text"),
+    [
+        ("esp32", 0x1000 + 40, "csum err:0x"),
+        ("esp32", 0x8000 + 5, "E (60) flash_parts: calculated MD5 differs"),
+        ("esp32", 0x8000, "invalid magic number"),
+        ("esp32", 0x10000, "has invalid magic byte"),
+        ("esp32", 0x10000 + 5000, "Checksum failed"),
+        ("esp32", 0x10000 + 23, ""),
+        ("esp8266", 20, "csum err"),
+        ("esp8266", 0x9000 + 5000, "Fatal exception 0(IllegalInstructionCause)"),
+    ],
+)
+def test_one_flipped_bit_is_found_where_the_chip_finds_it(chip: str, at: int, text: str) -> None:
+    flash = programmed(chip)
+    byte = flash.read(at, 1)[0]
+    flash.erase(at // 4096 * 4096, 4096)
+    image = build_firmware(chip)
+    sector = at // 4096 * 4096
+    whole = bytearray(b"\xff" * flash_offset(chip) + image)  # type: ignore[arg-type]
+    whole[at] = byte ^ 0x40
+    flash.program(sector, bytes(whole[sector : sector + 4096]))
+    found = boot(chip, flash, "power-on")
+    if text:
+        assert found.payload is None
+        assert text in words(chip, flash)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(["esp32", "esp8266"]))
+def test_no_flash_content_breaks_the_rom(seed: int, chip: str) -> None:
+    """Random headers over an otherwise plausible layout: it boots or says why not."""
+    source = random.Random(seed)
+    flash = Flash(256 * 1024 if chip == "esp32" else 2 * 1024 * 1024)
+    for offset in (0, 0x1000, 0x8000, 0x9000 - 4):
+        head = bytes([0xE9, source.randrange(0, 20)]) + source.randbytes(60)
+        flash.program(offset, head if source.random() < 0.8 else source.randbytes(64))
+    found = boot(chip, flash, "power-on")
+    assert found.payload is None
+    assert found.text
+
+
+def test_flash_keeps_its_content_and_behaves_as_nor(tmp_path: Path) -> None:
+    file = tmp_path / "x.flash"
+    flash = Flash(64 * 1024, file)
+    flash.program(100, b"\x0f\xf0")
+    flash.program(100, b"\x3c\x3c")
+    again = Flash(64 * 1024, file)
+    assert again.read(99, 4) == b"\xff\x0c\x30\xff"
+    again.erase(0, 4096)
+    assert again.read(100, 2) == b"\xff\xff"
+    for bad in ((1, 4096), (0, 100), (0, 128 * 1024)):
+        with pytest.raises(ValueError):
+            again.erase(*bad)

@@ -50,9 +50,7 @@ def main() -> dict[str, float]:
             erase()
             command = [sys.executable, "-m", "esptool", "--port", port, "--baud", "460800"]
             started = time.perf_counter()
-            subprocess.run(
-                [*command, "write-flash", hex(FIRMWARE_OFFSET), str(file)], check=True, capture_output=True
-            )
+            subprocess.run([*command, "write-flash", hex(FIRMWARE_OFFSET), str(file)], check=True, capture_output=True)
             return time.perf_counter() - started
 
         by_url = esptool(board.url)

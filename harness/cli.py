@@ -104,6 +104,7 @@ def run(
     json_file: str,
 ) -> None:
     """Flash the boards, run the SUITES (default: all), judge every figure, and keep the results."""
+    from harness.bench.attach import check_images
     from harness.bench.run import RunRequest, run_bench
     from harness.report.json_report import run_to_json
     from harness.report.junit import write_junit
@@ -113,11 +114,14 @@ def run(
 
     file, loaded = _load(bench)
     require_variant(variant)
+    chosen = chosen_boards(loaded, boards)
+    if not no_flash:
+        check_images(chosen)
     state = state_dir(file)
     path = Path(store) if store else state / "results.sqlite"
     request = RunRequest(
         bench_file=file,
-        boards=chosen_boards(loaded, boards),
+        boards=chosen,
         state=state,
         store=path,
         suites=suites,
@@ -153,9 +157,10 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
     """Flash the boards with their firmware (only what differs), and check that it answers."""
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from harness.bench.attach import Options, attach
+    from harness.bench.attach import Options, attach, check_images
 
     file, loaded = _load(bench)
+    check_images(chosen_boards(loaded, boards))
     options = Options(state_dir(file), variant=variant or None)
     results: list[dict[str, Any]] = []
     code = 0
@@ -365,7 +370,7 @@ def reference_run(program: Path, heap: int, timeout: float, json_file: str) -> N
         click.echo(f"{o['kind']:6} {o['name']:28} {o['value']} {o['unit']}")
     click.echo(plain(result.stderr.replace(b"\r\n", b"\n").decode("utf-8", "replace"), 1 << 16), nl=False, err=True)
     allocated, free = (int(part) for part in heap_now) if len(heap_now) == 2 else (0, 0)
-    console.print(Text(f"cost {cost} instructions; heap {allocated} B used, {free} B free", style="dim"))
+    console.print(Text(f"metered cost {cost}; heap {allocated} B used, {free} B free", style="dim"))
     if json_file:
         _write_json(
             json_file,

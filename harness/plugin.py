@@ -87,9 +87,10 @@ class _Session:
         descriptor = option("--harness-events")
         self._descriptor = descriptor if descriptor >= 0 else None
         self.errors_in_a_row: dict[str, int] = {}
+        self._events: dict[str, Events] = {}
 
     def events(self, board: str) -> Events:
-        return Events(board, self._descriptor)
+        return self._events.setdefault(board, Events(board, self._descriptor))
 
     def finish(self) -> None:
         if not self._given_run:
@@ -267,7 +268,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     trouble = result.outcome is Outcome.ERROR or isinstance(item.stash.get(_ERROR, None), FirmwareFailure)
     session.errors_in_a_row[board] = session.errors_in_a_row.get(board, 0) + 1 if trouble else 0
     session.store.record_scenario(session.run, board, result)
-    session.events(board).send("result", suite=suite, name=name, outcome=result.outcome.value, reason=result.reason)
+    events = session.events(board)
+    events.send("result", suite=suite, name=name, outcome=result.outcome.value, reason=result.reason)
+    if events.orphaned:
+        item.session.shouldstop = "the run that started this process is gone"
     return outcome
 
 

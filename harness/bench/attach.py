@@ -38,6 +38,8 @@ Report = Callable[[str, int, int], None]
 
 #: The module that the flash-execution suite expects in the ROMFS region.
 SUITE_MODULE = "hx_rom"
+#: A run that was killed lets go of its boards within this time, in seconds.
+_LOCK_PATIENCE = 10.0
 _ESP32_TABLE = (0x8000, 0xC00)
 
 
@@ -104,6 +106,13 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> _Firmware 
     return _Firmware(tuple(FlashImage(offset, data, name) for offset, data, name, _ in sources), record)
 
 
+def check_images(boards: list[Board]) -> None:
+    """Look at the images of all boards before the first one is touched. Raises UsageError."""
+    for board in boards:
+        if board.images:
+            firmware_of(board, None, lambda *_: None)
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -143,7 +152,8 @@ class AttachedBoard:
                 hint="give --no-flash to test the firmware that the board holds",
             )
         self._report("locking", 0, 0)
-        self._stack.enter_context(board_lock(self.board, self._options.state, purpose="harness run"))
+        lock = board_lock(self.board, self._options.state, purpose="harness run", timeout=_LOCK_PATIENCE)
+        self._stack.enter_context(lock)
         self.address = self._find()
         console = self.board.console
         port = open_port(self.address, baud=console.baud, dtr=console.dtr, rts=console.rts)

@@ -87,7 +87,13 @@ def _explained(address: str, problem: Exception) -> BenchFault:
             f"{address}: the port is in use{f' by {holder}' if holder else ''}",
             hint="close the program that has it open (a terminal, an IDE, ModemManager)",
         )
-    if number in (errno.EPIPE, errno.ECONNRESET) or "Broken pipe" in text or "reader thread died" in text or "did not answer" in text or "not seem to support" in text:
+    if (
+        number in (errno.EPIPE, errno.ECONNRESET)
+        or "Broken pipe" in text
+        or "reader thread died" in text
+        or "did not answer" in text
+        or "not seem to support" in text
+    ):
         return BenchFault(
             f"{address}: the port server closed the connection", hint="is another client connected to it?"
         )

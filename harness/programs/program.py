@@ -28,13 +28,15 @@ class Program:
         return cls(name, _read(path), inputs)
 
     def run(self, runtime: Runtime, *, timeout: float = 60.0) -> Decoded:
-        """Send the agent, the inputs and the program; decode what it measured.
+        """Send the agent and the inputs (unless the program does without), then the program; decode its records.
 
         Raises FirmwareFailure when the program ended with a traceback, BenchFault when records are
         missing or damaged.
         """
-        prelude = f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n"
-        for part, text in (("the measuring agent", prelude), (f"program {self.name}", self.source)):
+        parts = [(f"program {self.name}", self.source)]
+        if "agent." in self.source:
+            parts.insert(0, ("the measuring agent", f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n"))
+        for part, text in parts:
             result = runtime.run(text, timeout=timeout)
             if result.stderr:
                 trace = result.stderr.decode("utf-8", "backslashreplace").strip()

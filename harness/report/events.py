@@ -15,6 +15,8 @@ class Events:
     def __init__(self, board: str, descriptor: int | None) -> None:
         self._board = board
         self._descriptor = descriptor
+        #: The one that watched is gone: the run was killed, and this board's part of it should end.
+        self.orphaned = False
 
     def send(self, event: str, **fields: Any) -> None:
         if self._descriptor is None:
@@ -23,7 +25,8 @@ class Events:
         try:
             os.write(self._descriptor, line.encode())
         except OSError:
-            self._descriptor = None  # nobody watches any more; the store has the results
+            self._descriptor = None
+            self.orphaned = True
 
 
 def parse(line: bytes) -> dict[str, Any] | None:

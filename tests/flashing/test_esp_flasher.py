@@ -68,9 +68,9 @@ def test_a_board_that_does_not_answer_says_which_step_and_what_to_try(tmp_path: 
 
     master, slave = os.openpty()
     port = open_port(os.ttyname(slave))
-    with pytest.raises(BenchFault, match="failed at step 'connect'") as caught:
-        with EspFlasher("esp32", port, connect_attempts=1):
-            pass
+    flasher = EspFlasher("esp32", port, connect_attempts=1)
+    with pytest.raises(BenchFault, match="failed at step 'connect'") as caught, flasher:
+        pass
     assert "BOOT" in str(caught.value)
     os.close(master)
 

@@ -1,7 +1,6 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pytest
 
 from harness.errors import BenchFault
 from harness.link.panics import find_panic, printable

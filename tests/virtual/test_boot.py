@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from harness.firmware.virtual_image import flash_offset
 from harness.virtual.boot import boot
-from harness.virtual.flash import Flash
 from harness.virtual.firmware import build_firmware
+from harness.virtual.flash import Flash
 
 SIZE = 4 * 1024 * 1024
 

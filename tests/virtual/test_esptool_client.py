@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import tool
 
+from conftest import tool
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 
 FLASH_SIZE = 4 * 1024 * 1024

@@ -4,7 +4,6 @@ import random
 from pathlib import Path
 
 from conftest import tool
-
 from harness.virtual.bench import RunningBoard
 
 

@@ -1,0 +1,217 @@
+"""The commands, as a user types them, on virtual boards in a folder of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import tool
+
+BENCH = """
+name: test bench
+boards:
+  - id: tv32
+    chip: esp32
+    runtime: micropython
+    virtual: {}
+    firmware: {build: virtual}
+    capabilities: [romfs]
+  - id: tv8266
+    chip: esp8266
+    runtime: micropython
+    virtual: {}
+    firmware: {build: virtual}
+    capabilities: [romfs]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "boards.yaml").write_text(BENCH)
+    return tmp_path
+
+
+def harness(folder: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
+
+
+def report(folder: Path) -> dict:  # type: ignore[type-arg]
+    return json.loads((folder / "out.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_a_bench_is_flashed_judged_and_the_second_time_not_rewritten(folder: Path) -> None:
+    first = harness(folder, "run", "--json", "out.json", "--junit", "out.xml")
+    assert first.returncode == 0, first.stdout + first.stderr
+    run = report(folder)
+    assert (run["outcome"], run["exit_code"]) == ("pass", 0)
+    assert [b["id"] for b in run["boards"]] == ["tv32", "tv8266"]
+    for board in run["boards"]:
+        assert board["facts"]["flashed_bytes"] > 500_000
+        assert len(board["firmware"]["sha256"]) == 64
+        assert {s["suite"] for s in board["scenarios"]} == {"calibration", "reload", "flash_execution"}
+        figures = [m for s in board["scenarios"] for m in s["measurements"]]
+        assert {m["kind"] for m in figures} == {"heap", "time", "state"}
+        heap = [m for m in figures if m["kind"] == "heap" and m["reference"] is not None]
+        assert heap
+        assert all(m["measured"] == m["reference"] for m in heap)
+        by_name = {s["name"]: {m["name"]: m["measured"] for m in s["measurements"]} for s in board["scenarios"]}
+        in_place, source = by_name["in_place_from_romfs"], by_name["from_source"]
+        assert in_place["import.kept"] < by_name["from_mpy"]["import.kept"]
+        assert in_place["import.allocated"] < by_name["from_mpy"]["import.allocated"] < source["import.allocated"]
+        assert in_place["result"] == source["result"]
+    assert (folder / "out.xml").read_text().count("<testcase") == sum(len(b["scenarios"]) for b in run["boards"])
+
+    second = harness(folder, "run", "reload", "--json", "out.json")
+    assert second.returncode == 0
+    for board in report(folder)["boards"]:
+        assert board["facts"]["flashed_bytes"] == 0
+        assert board["facts"]["unchanged_bytes"] > 500_000
+
+
+def test_a_leaking_firmware_fails_with_the_figure(folder: Path) -> None:
+    done = harness(folder, "run", "reload", "--boards", "tv32", "--variant", "leak64", "--json", "out.json")
+    assert done.returncode == 1
+    board = report(folder)["boards"][0]
+    leak = next(m for s in board["scenarios"] for m in s["measurements"] if m["name"] == "reload.leak")
+    assert (leak["measured"], leak["reference"], leak["verdict"]) == (64, 0, "fail")
+    assert "reload.leak is 64 B" in done.stdout
+
+
+def test_one_flipped_byte_is_a_bench_fault_with_the_boot_text(folder: Path) -> None:
+    assert harness(folder, "flash", "--boards", "tv32").returncode == 0
+    flash = folder / ".harness" / "virtual" / "tv32.flash"
+    content = bytearray(flash.read_bytes())
+    content[0x10000 + 100_000] ^= 1
+    flash.write_bytes(content)
+    started = time.monotonic()
+    done = harness(folder, "run", "reload", "--boards", "tv32", "--no-flash", "--json", "out.json")
+    assert time.monotonic() - started < 60
+    assert done.returncode == 3
+    board = report(folder)["boards"][0]
+    assert board["outcome"] == "error"
+    assert all("esp_image: Checksum failed" in s["reason"] for s in board["scenarios"])
+    healed = harness(folder, "flash", "--boards", "tv32", "--json", "out.json")
+    assert healed.returncode == 0
+    assert report(folder)["boards"][0]["written"] == 65536  # only the block with the damage
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "code", "message"),
+    [
+        ("", ["run", "--boards", "nope"], 2, "there is no board 'nope'"),
+        ("", ["run", "nosuite"], 2, "there is no suite 'nosuite'"),
+        ("", ["run", "--variant", "nope"], 2, "there is no firmware variant 'nope'"),
+        ("", ["run", "--bench", "missing.yaml"], 2, "there is no bench file 'missing.yaml'"),
+        ("", ["reference", "run", "missing.py"], 2, "cannot be read"),
+        ("chip: esp32", ["run"], 2, "boards.yaml:"),
+        ("{build: virtual}", ["run"], 2, "boards.yaml:"),
+    ],
+)
+def test_mistakes_get_one_message_and_exit_2(
+    folder: Path, change: str, arguments: list[str], code: int, message: str
+) -> None:
+    if change:
+        text = BENCH.replace(change, "chip: esp33" if "chip" in change else "{path: missing.bin}", 1)
+        (folder / "boards.yaml").write_text(text)
+    done = harness(folder, *arguments)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / ".harness" / "virtual").exists()
+
+
+@pytest.mark.parametrize("fault", ["other chip", "truncated"])
+def test_a_wrong_image_is_refused_before_anything_is_touched(
+    folder: Path, firmware_files: dict[str, Path], fault: str
+) -> None:
+    image = firmware_files["esp8266" if fault == "other chip" else "esp32"].read_bytes()
+    (folder / "image.bin").write_bytes(image if fault == "other chip" else image[:-50_000])
+    (folder / "boards.yaml").write_text(BENCH.replace("{build: virtual}", "{path: image.bin}", 1))
+    done = harness(folder, "run")
+    assert done.returncode == 2
+    assert "image.bin" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / ".harness" / "virtual").exists()
+
+
+def test_killed_in_the_middle_what_had_finished_is_kept_and_the_next_run_is_clean(folder: Path) -> None:
+    from harness.results.store import Store
+
+    command = [sys.executable, "-u", "-m", "harness", "run", "--boards", "tv32"]
+    child = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert child.stdout is not None
+    for line in child.stdout:
+        if "pass" in line:
+            break
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait(10)
+    child.stdout.close()
+    store = Store(folder / ".harness" / "results.sqlite")
+    record = store.load_run(store.runs()[0])
+    store.close()
+    assert record.finished == 0
+    assert record.exit_code == 3
+    assert record.boards[0].scenarios
+    assert record.boards[0].scenarios[0].measurements
+    assert harness(folder, "run", "reload", "--boards", "tv32").returncode == 0
+
+
+def test_a_board_that_is_in_use_is_left_alone(folder: Path) -> None:
+    up = subprocess.Popen(
+        [sys.executable, "-m", "harness", "virtual", "up", "--boards", "tv32", "--json", "up.json"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / "up.json").exists() and time.monotonic() < deadline:
+            assert up.poll() is None
+            time.sleep(0.05)
+        url = json.loads((folder / "up.json").read_text())["tv32"]["url"]
+        assert tool("mpremote", "connect", url, "exec", "print(6 * 7)").stdout.strip() == "42"
+        from harness.link.ports import open_port
+
+        held = open_port(url)
+        busy = harness(folder, "run", "reload", "--boards", "tv32", "--json", "out.json")
+        held.close()
+        assert busy.returncode == 3
+        assert "another client" in report(folder)["boards"][0]["problem"]
+        free = harness(folder, "run", "reload", "--boards", "tv32")
+        assert free.returncode == 0, free.stdout
+        assert up.poll() is None  # a board that was up stays up
+    finally:
+        up.send_signal(signal.SIGINT)
+        assert up.wait(20) == 0
+
+
+def test_a_program_on_the_reference(folder: Path) -> None:
+    (folder / "p.py").write_text("print('hello', 2 ** 40)\n")
+    done = harness(folder, "reference", "run", "p.py", "--json", "out.json")
+    assert (done.returncode, done.stdout) == (0, "hello 1099511627776\n")
+    assert report(folder)["cost"] > 0
+    (folder / "p.py").write_text("raise ValueError('no')\n")
+    failed = harness(folder, "reference", "run", "p.py")
+    assert failed.returncode == 1
+    assert "ValueError: no" in failed.stderr
+    own = harness(folder, "reference", "run", "calibration")
+    assert own.returncode == 0
+    assert "dict_access" in own.stdout
+
+
+def test_plain_pytest_runs_the_same_suites(folder: Path) -> None:
+    from harness.paths import suites_dir
+
+    command = [sys.executable, "-m", "pytest", str(suites_dir() / "reload"), "--boards", "tv32", "-q"]
+    done = subprocess.run(
+        [*command, "--bench", str(folder / "boards.yaml")], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout

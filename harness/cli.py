@@ -48,10 +48,10 @@ def main() -> None:
     """Flash the boards of a bench, run the suites, hold every figure against the host reference VM.
 
     \b
-    harness run                        all boards of boards.yaml, all suites
-    harness run --boards vesp32 reload one board, one suite
-    harness virtual up                 virtual boards that stay up, for esptool and mpremote
-    harness reference run PROGRAM      a program on the host reference VM
+    harness run                           all boards of boards.yaml, all suites
+    harness run --boards vesp32 reload    one board, one suite
+    harness virtual up                    virtual boards that stay up, for esptool and mpremote
+    harness reference run PROGRAM         a program on the host reference VM
     """
 
 
@@ -220,7 +220,7 @@ def boards(bench: str, ports: bool, json_file: str) -> None:
     if ports:
         found = list_ports()
         table = Table(box=None, padding=(0, 2))
-        for heading in ("device", "vid:pid", "serial", "location", "product"):
+        for heading in ("device", "vid:pid", "usb_serial", "usb_location", "description"):
             table.add_column(heading)
         for port in found:
             table.add_row(*(Text(str(getattr(port, name) or "-")) for name in _PORT_FIELDS))
@@ -240,7 +240,7 @@ def boards(bench: str, ports: bool, json_file: str) -> None:
         _write_json(json_file, {"bench": loaded.name, "boards": rows})
 
 
-_PORT_FIELDS = ("device", "vid_pid", "serial", "location", "product")
+_PORT_FIELDS = ("device", "vid_pid", "usb_serial", "usb_location", "description")
 
 
 def _board_row(board: Board, state: Path) -> dict[str, str]:

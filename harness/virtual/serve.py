@@ -97,7 +97,9 @@ def serve(spec: VirtualSpec) -> None:
 
 
 def _watch_starter(done: threading.Event) -> None:
-    sys.stdin.buffer.read()  # returns when the starter is gone
+    # Not through sys.stdin: its lock would be held at the end of the process.
+    while os.read(0, 4096):
+        pass
     done.set()
 
 

@@ -88,6 +88,7 @@ def _write_json(file: str, content: Any) -> None:
 @click.option("--jobs", default=4, show_default=True, help="Boards at the same time.")
 @click.option("--store", default="", metavar="FILE", help="Results store (default: .harness/results.sqlite).")
 @click.option("--junit", default="", metavar="FILE", help="Also write the result as JUnit XML.")
+@click.option("--html", default="", metavar="FILE", help="Also write the result as an HTML page.")
 @click.option("--figures", is_flag=True, help="Show every figure in the table.")
 @_json_option
 def run(
@@ -100,12 +101,14 @@ def run(
     jobs: int,
     store: str,
     junit: str,
+    html: str,
     figures: bool,
     json_file: str,
 ) -> None:
     """Flash the boards, run the SUITES (default: all), judge every figure, and keep the results."""
     from harness.bench.attach import check_images
     from harness.bench.run import RunRequest, run_bench
+    from harness.report.html import write_html
     from harness.report.json_report import run_to_json
     from harness.report.junit import write_junit
     from harness.report.terminal import LiveView, print_run, terminal
@@ -142,6 +145,8 @@ def run(
         _write_json(json_file, run_to_json(record))
     if junit:
         write_junit(record, Path(junit))
+    if html:
+        write_html(record, Path(html))
     sys.exit(record.exit_code)
 
 

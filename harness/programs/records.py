@@ -1,7 +1,8 @@
 """The records that the board-side agent prints, and what becomes of them.
 
 One record a line: ``\\x02 SEQ|KIND|NAME|UNIT|VALUES|CRC \\x03``; CRC is CRC-32 over everything before its bar.
-Other output may stand between records. A lost or damaged record is a BenchFault and never a figure.
+Other output may stand between records, but neither of the two mark bytes. A lost or damaged record is a
+BenchFault and never a figure.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ KINDS = ("heap", "time", "count", "state")
 
 _MAX_RECORDS = 10_000
 _MAX_VALUES = 4_096
+_MAX_RECORD_BYTES = 64 * 1024
+_MAX_TEXT = 4_096
 _START, _END = b"\x02", b"\x03"
 _BODY = re.compile(
     rb"(\d{1,6})\|(heap|time|count|state|end)\|([A-Za-z0-9_.:-]{1,80})\|([A-Za-z0-9%/_-]{1,16})\|([!-{}~]*)\|([0-9a-f]{8})"
@@ -27,7 +30,10 @@ _BODY = re.compile(
 
 
 class DamagedRecords(BenchFault):
-    """What the agent printed did not arrive whole; running the program again may help."""
+    """What the agent printed did not arrive whole; running the program again may help.
+
+    The message names the record (from 0) that is wrong and shows what came, without control characters.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message, hint="check the cable, the ground and the baud rate")
@@ -76,7 +82,11 @@ class Decoded:
 
 
 def decode(stdout: bytes) -> Decoded:
-    """Take the records out of ``stdout``. Raises DamagedRecords with the sequence number that is wrong."""
+    """Take the records out of ``stdout``.
+
+    Raises DamagedRecords for a record that is lost, doubled, out of order or damaged, for a missing end and
+    for a wrong count; BenchFault for a program that reports one name twice or no whole numbers.
+    """
     observations: list[Observation] = []
     names: set[str] = set()
     other = bytearray()
@@ -84,28 +94,34 @@ def decode(stdout: bytes) -> Decoded:
     for index, part in enumerate(stdout.split(_START)):
         if index == 0:
             if _END in part:
-                raise DamagedRecords(f"record {len(observations)} has lost its start")
+                raise DamagedRecords(f"record 0 has lost its start: {_plain(part)}")
             other += part
             continue
         body, mark, rest = part.partition(_END)
         expected = len(observations)
-        match = _BODY.fullmatch(body) if mark else None
-        if match is None or _END in rest:
-            raise DamagedRecords(f"record {expected} arrived damaged: {_plain(part)!r}")
+        match = _BODY.fullmatch(body) if mark and len(body) <= _MAX_RECORD_BYTES else None
+        if match is None:
+            raise DamagedRecords(f"record {expected} arrived damaged: {_plain(part)}")
         sequence, kind, name, unit, values, check = match.groups()
         if int(check, 16) != zlib.crc32(body[:-9]):
-            raise DamagedRecords(f"record {expected} arrived damaged: its checksum is wrong")
-        if ended or int(sequence) != expected or expected >= _MAX_RECORDS:
+            raise DamagedRecords(f"record {expected} arrived damaged, its checksum is wrong: {_plain(body)}")
+        if ended:
+            raise DamagedRecords(f"record {int(sequence)} came after the end record")
+        if int(sequence) != expected:
             raise DamagedRecords(f"expected record {expected}, came record {int(sequence)}")
+        if _END in rest:
+            raise DamagedRecords(f"record {expected + 1} has lost its start: {_plain(rest)}")
         other += rest[2:] if rest[:2] == b"\r\n" else rest[1:] if rest[:1] == b"\n" else rest
         if kind == b"end":
             if values != sequence:
-                raise DamagedRecords(f"{expected} records came, the board sent {_plain(values)}")
+                raise DamagedRecords(f"{expected} records came, the end record counts {_plain(values)}")
             ended = True
             continue
+        if expected >= _MAX_RECORDS:
+            raise BenchFault(f"the program reports more than {_MAX_RECORDS} figures", hint="report samples of one")
         observation = _observation(name.decode(), kind.decode(), unit.decode(), values, expected)
         if observation.name in names:
-            raise DamagedRecords(f"{observation.name!r} was reported twice")
+            raise BenchFault(f"the program reported {observation.name!r} twice", hint="give each figure its own name")
         names.add(observation.name)
         observations.append(observation)
     if not ended:
@@ -115,12 +131,19 @@ def decode(stdout: bytes) -> Decoded:
 
 def _observation(name: str, kind: str, unit: str, values: bytes, index: int) -> Observation:
     if kind == "state":
-        return Observation(name, "state", unit, text=unquote_to_bytes(values).decode("utf-8", "replace")[:500])
+        text = unquote_to_bytes(values)
+        if len(text) > _MAX_TEXT:  # not cut: two long texts with one beginning are not the same state
+            raise BenchFault(f"state {name!r} has {len(text)} bytes, expected at most {_MAX_TEXT}")
+        return Observation(name, "state", unit, text=text.decode("utf-8", "backslashreplace"))
     numbers = values.split(b",")
     if len(numbers) > _MAX_VALUES or not all(re.fullmatch(rb"-?\d{1,18}", n) for n in numbers):
-        raise DamagedRecords(f"record {index} holds no whole numbers: {_plain(values)!r}")
+        raise BenchFault(
+            f"record {index} ({name}) holds {_plain(values)}, expected 1 to {_MAX_VALUES} whole numbers",
+            hint="the agent sends whole numbers only",
+        )
     return Observation(name, cast(Kind, kind), unit, tuple(int(n) for n in numbers))
 
 
 def _plain(data: bytes) -> str:
-    return data[:80].decode("ascii", "backslashreplace").replace("\x1b", "\\x1b")
+    """``data`` for a message: quoted, bounded, without control characters."""
+    return repr(data[:80])[1:] + ("…" if len(data) > 80 else "")

@@ -1,1 +1,1 @@
-"""."""
+"""A run shown: terminal, JSON, JUnit, HTML."""

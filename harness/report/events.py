@@ -1,4 +1,15 @@
-"""What a board's process tells the one that shows it: one JSON object a line."""
+"""What a board's process tells the one that shows it: one JSON object a line.
+
+| event | fields |
+|---|---|
+| ``planned`` | ``count`` of scenarios |
+| ``step`` | ``text``, ``done`` and ``total`` (bytes or whatever the step counts; 0: unknown) |
+| ``ready`` | ``firmware``, ``version``, ``written`` and ``unchanged`` in bytes, ``seconds`` |
+| ``scenario`` | ``suite``, ``name``: it begins |
+| ``result`` | ``suite``, ``name``, ``outcome``, ``reason`` |
+| ``problem`` | ``text``: the board could not be made ready |
+| ``end`` | ``problem``, empty when there was none; sent by the watching process itself |
+"""
 
 from __future__ import annotations
 
@@ -7,6 +18,8 @@ import os
 from typing import Any
 
 _LINE_LIMIT = 64 * 1024
+#: Of one field, so that a line of a few stays below the limit even when each character is escaped.
+_TEXT_LIMIT = 2_000
 
 
 class Events:
@@ -21,7 +34,8 @@ class Events:
     def send(self, event: str, **fields: Any) -> None:
         if self._descriptor is None:
             return
-        line = json.dumps({"event": event, "board": self._board, **fields}) + "\n"
+        short = {name: value[:_TEXT_LIMIT] if isinstance(value, str) else value for name, value in fields.items()}
+        line = json.dumps({"event": event, "board": self._board, **short}) + "\n"
         try:
             os.write(self._descriptor, line.encode())
         except OSError:
@@ -35,7 +49,7 @@ def parse(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(event, dict) and isinstance(event.get("event"), str) and isinstance(event.get("board"), str):
         return event

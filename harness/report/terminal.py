@@ -5,6 +5,7 @@ Board text is untrusted: it is never markup and holds no escapes when it comes h
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,32 +90,34 @@ class LiveView:
     def __call__(self, event: dict[str, Any]) -> None:
         row = self._rows.get(event["board"])
         if row is not None:
-            self._take(row, event)
+            # An event comes from another process, which may be crashing: what makes no sense is not shown.
+            with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError):
+                self._take(row, event)
         if self._live is not None:
             self._live.update(self._table(), refresh=True)
 
     def _take(self, row: _Row, event: dict[str, Any]) -> None:
         kind = event["event"]
         if kind == "step":
-            text = plain(str(event.get("text", "")), 60)
+            text = _one_line(event.get("text", ""), 60)
             if text != row.doing and self._live is None and not row.results and text in _MILESTONES:
                 self._line(row, text)
             row.doing, row.done, row.total = text, int(event.get("done", 0)), int(event.get("total", 0))
         elif kind == "planned":
             row.planned = int(event.get("count", 0))
         elif kind == "scenario":
-            row.doing, row.total = f"{plain(str(event.get('suite')), 30)}: {_words(event)}", 0
+            row.doing, row.total = f"{_one_line(event.get('suite'), 30)}: {_words(event)}", 0
         elif kind == "ready":
             written, seconds = int(event.get("written", 0)), float(event.get("seconds", 0))
             what = f"{written / 1024:.0f} kB written in {seconds:.1f} s" if written else "firmware unchanged"
-            self._line(row, f"ready: {plain(str(event.get('firmware')), 60)}, {what}")
+            self._line(row, f"ready: {_one_line(event.get('firmware'), 60)}, {what}")
         elif kind == "result":
             outcome = Outcome(event["outcome"])
             row.results.append(outcome)
-            self._line(row, f"{plain(str(event.get('suite')), 30)}: {_words(event)}", outcome)
+            self._line(row, f"{_one_line(event.get('suite'), 30)}: {_words(event)}", outcome)
         elif kind == "end":
             row.ended = True
-            row.doing, row.total = plain(str(event.get("problem") or "done"), 60), 0
+            row.doing, row.total = _one_line(event.get("problem") or "done", 60), 0
 
     def _line(self, row: _Row, text: str, outcome: Outcome | None = None) -> None:
         if self._live is not None:
@@ -126,26 +129,34 @@ class LiveView:
         self._console.print(line, soft_wrap=True)
 
     def _table(self) -> RenderableType:
-        table = Table(box=None, padding=(0, 2), show_header=False)
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, expand=True)
+        table.add_column(no_wrap=True)
+        table.add_column(width=min(20, self._console.width // 5))
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")  # one line a board, however narrow
+        table.add_column(no_wrap=True, overflow="ellipsis")
         for row in self._rows.values():
             bar: RenderableType = Text("")
             if row.total:
-                bar = ProgressBar(row.total, row.done, width=20)
+                bar = ProgressBar(row.total, row.done)
             elif row.planned:
-                bar = ProgressBar(row.planned, len(row.results), width=20)
+                bar = ProgressBar(row.planned, len(row.results))
             counts = Text()
             for outcome in Outcome:
                 count = row.results.count(outcome)
                 if count:
                     counts.append(f"{count} {outcome.value}  ", style=STYLES[outcome])
             style = "dim" if row.ended else ""
-            table.add_row(Text(row.id, style="bold"), bar, Text(row.doing, style=style, overflow="ellipsis"), counts)
+            table.add_row(Text(row.id, style="bold"), bar, Text(row.doing, style=style), counts)
         elapsed = Text(f"{time.monotonic() - self._started:.0f} s", style="dim")
         return Group(table, elapsed)
 
 
 def _words(event: dict[str, Any]) -> str:
-    return plain(str(event.get("name", "")), 80).replace("_", " ")
+    return _one_line(event.get("name", ""), 80).replace("_", " ")
+
+
+def _one_line(value: object, limit: int) -> str:
+    return plain(" ".join(str(value).split()), limit)
 
 
 # -- the table at the end ------------------------------------------------------------------------
@@ -161,11 +172,14 @@ def print_run(run: RunRecord, console: Console, *, all_figures: bool = False) ->
 
 def _print_board(board: BoardRecord, console: Console, all_figures: bool) -> None:
     heading = Text("\n")
-    heading.append(board.id, style="bold")
-    heading.append(f"  {board.chip}  {plain(board.firmware.name, 60)} {plain(board.firmware.version, 60)}", style="dim")
+    heading.append(_one_line(board.id, 40), style="bold")
+    firmware = f"{_one_line(board.firmware.name, 60)} {_one_line(board.firmware.version, 60)}"
+    heading.append(f"  {board.chip}  {firmware}", style="dim")
     console.print(heading)
+    for rule in sorted({m.rule for s in board.scenarios for m in s.measurements if m.kind == "heap" and m.rule}):
+        console.print(Text(f"  heap: {plain(rule, 200)}", style="dim"))
     if board.scenarios:
-        columns = f"{'':12}{'figure':31}{'measured':>17}{'reference':>18}   limit"
+        columns = f"{'':10}{'figure':29}{'measured':>16}{'reference':>17}  limit"
         console.print(Text(columns, style="dim"))
     for scenario in board.scenarios:
         _print_scenario(scenario, console, all_figures)
@@ -176,7 +190,7 @@ def _print_board(board: BoardRecord, console: Console, all_figures: bool) -> Non
 def _print_scenario(scenario: ScenarioResult, console: Console, all_figures: bool) -> None:
     title = Text("  ")
     title.append(f"{scenario.outcome.value:9}", style=STYLES[scenario.outcome])
-    title.append(f"{scenario.suite}: {scenario.name.replace('_', ' ')}")
+    title.append(_title(scenario))
     title.append(f"  {scenario.seconds:.1f} s", style="dim")
     console.print(title)
     shown = list(scenario.measurements)
@@ -185,26 +199,32 @@ def _print_scenario(scenario: ScenarioResult, console: Console, all_figures: boo
     if not all_figures and len(shown) > 8 and all(m.verdict is Outcome.PASS for m in shown):
         folded = len(shown) - 4
         shown = shown[:4]
-    table = Table(box=None, padding=(0, 1), show_header=False, expand=True)
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
     table.add_column(width=9)
-    table.add_column(width=30, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=28, no_wrap=True, overflow="ellipsis")
     table.add_column(width=16, justify="right", no_wrap=True, overflow="ellipsis")
     table.add_column(width=16, justify="right", no_wrap=True, overflow="ellipsis")
-    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=0)
+    table.add_column(ratio=1, overflow="fold")
     for m in shown:
         style = "" if m.verdict is Outcome.PASS else STYLES[m.verdict]
         mark = "" if m.verdict is Outcome.PASS else m.verdict.value
         table.add_row(
             Text(f"{mark:>9}", style=style),
-            Text(m.name, style=style),
+            Text(plain(m.name, 80), style=style),
             _figure(m.measured, m),
             Text("") if m.reference is None else _figure(m.reference, m, dim=True),
-            Text(plain(m.limit, 160).replace(" us", " µs"), style="dim"),
+            "",
+            Text(plain(m.limit, 160), style="dim"),
         )
     if shown:
         console.print(table)
     if folded:
-        console.print(Text(f"            … and {folded} more, all within their limits", style="dim"))
+        console.print(Text(f"          … and {folded} more, all within their limits", style="dim"))
+
+
+def _title(scenario: ScenarioResult) -> str:
+    return _one_line(f"{scenario.suite}: {scenario.name.replace('_', ' ')}", 160)
 
 
 def _figure(value: float | int | str, m: Measurement, *, dim: bool = False) -> Text:
@@ -224,7 +244,7 @@ def _print_reasons(run: RunRecord, console: Console) -> None:
         console.print()
     for board_id, scenario in told:
         line = _outcome(scenario.outcome)
-        line.append(f" {board_id} {scenario.suite}: {scenario.name.replace('_', ' ')}", style="bold")
+        line.append(f" {plain(board_id, 40)} {_title(scenario)}", style="bold")
         line.append(f"\n  {plain(scenario.reason, 1200)}", style="default not bold")
         console.print(line)
 
@@ -239,11 +259,14 @@ def closing_line(run: RunRecord) -> Text:
         count = all_outcomes.count(outcome)
         if count or outcome in (Outcome.PASS, Outcome.FAIL, Outcome.ERROR):
             style = STYLES[outcome] if count else "dim"
-            parts.append(Text(f"{count} {words.get(outcome.value, outcome.value)}", style=style))
+            word = words.get(outcome.value, outcome.value)
+            parts.append(Text(f"{count} {word.removesuffix('s') if count == 1 else word}", style=style))
     line.append_text(Text(", ").join(parts))
     broken = sum(bool(board.problem) for board in run.boards)
     if broken:
         line.append(f", {broken} board{'s' if broken > 1 else ''} with a bench fault", style=STYLES[Outcome.ERROR])
     if run.finished:
         line.append(f" in {run.finished - run.started:.1f} s", style="dim")
+    else:
+        line.append(", interrupted before the end", style=STYLES[Outcome.ERROR])
     return line

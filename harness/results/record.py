@@ -43,14 +43,16 @@ class BoardRecord:
 
     @property
     def outcome(self) -> Outcome:
-        if self.problem:
+        """The worst of its scenarios; a board without any, or with a problem, is an error at least."""
+        if self.problem or not self.scenarios:
             return worst([Outcome.ERROR, *(s.outcome for s in self.scenarios)])
         return worst(s.outcome for s in self.scenarios)
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """``finished`` is 0 for a run that was killed: what had ended by then is here."""
+    """``started`` and ``finished`` are Unix times; ``finished`` is 0 for a run that was killed (or still goes on):
+    what had ended by then is here."""
 
     id: int
     started: float
@@ -62,9 +64,13 @@ class RunRecord:
     def outcome(self) -> Outcome:
         """A board of which nothing was judged counts as an error: a check that did not happen has not passed."""
         each = [b.outcome if b.outcome is not Outcome.SKIPPED else Outcome.ERROR for b in self.boards]
-        if not self.finished:
+        if self.interrupted or not each:
             each.append(Outcome.ERROR)
         return worst(each)
+
+    @property
+    def interrupted(self) -> bool:
+        return not self.finished
 
     @property
     def exit_code(self) -> int:

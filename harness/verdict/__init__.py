@@ -1,1 +1,1 @@
-"""."""
+"""Limits, comparison, calibration, outcomes: how a figure is judged."""

@@ -16,6 +16,9 @@ from harness.errors import BenchFault
 
 #: Fewer points than this say nothing about a board.
 LEAST_POINTS = 5
+#: A time may differ from its prediction by this much at least, and at most, in percent, to be in line. The upper
+#: bound is there because a board whose own calibration scatters wildly must not thereby pass everything.
+_TOLERANCE = (25.0, 100.0)
 #: Median absolute deviation to standard deviation, for a normal distribution.
 _MAD_TO_SIGMA = 1.4826
 
@@ -47,10 +50,12 @@ class Calibration:
 
     @property
     def tolerance_percent(self) -> float:
-        """What a time may differ from its prediction before it is out of line."""
-        return max(25.0, 400.0 * self.spread)
+        """What a time may differ from its prediction before it is out of line: four spreads, within bounds."""
+        least, most = _TOLERANCE
+        return min(most, max(least, 400.0 * self.spread))
 
     def outliers(self) -> list[Point]:
+        """The points out of line: what is slow or quick *for this board*."""
         return [p for p in self.points if abs(self.residual(p) - 1) * 100 > self.tolerance_percent]
 
     def to_json(self) -> str:
@@ -58,8 +63,13 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:
-        fields = json.loads(text)
-        return cls(fields["scale"], fields["spread"], tuple(Point(**p) for p in fields["points"]))
+        """What :meth:`to_json` made. Raises BenchFault for anything else."""
+        try:
+            fields = json.loads(text)
+            points = tuple(Point(str(p["name"]), float(p["measured_us"]), float(p["cost"])) for p in fields["points"])
+            return cls(float(fields["scale"]), float(fields["spread"]), points)
+        except (ValueError, TypeError, KeyError) as problem:
+            raise BenchFault(f"this is no stored calibration: {problem}", hint="calibrate the board again") from None
 
 
 def fit(points: Sequence[Point]) -> Calibration:

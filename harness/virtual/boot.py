@@ -75,6 +75,8 @@ class _Image:
 
 
 def _image(flash: Flash, offset: int, extended: bool) -> _Image:
+    if offset + 24 > flash.size:
+        raise _Bad("flash read err, 1000")
     header = flash.read(offset, 24)
     count, entry = header[1], struct.unpack_from("<I", header, 4)[0]
     if header[0] != 0xE9:
@@ -155,7 +157,7 @@ def _boot_esp32(flash: Flash, reason: str) -> Boot:
 
 def _second_stage(flash: Flash, result: Boot) -> None:
     """What the bootloader at 0x1000 does: partition table, then the application with checksum and hash."""
-    result.partitions = _partitions(flash.read(_TABLE, _TABLE_SIZE))
+    result.partitions = _partitions(flash)
     if "factory" not in result.partitions:
         raise _Bad("E (68) boot: No bootable app partitions in the partition table")
     offset, _size = result.partitions["factory"]
@@ -179,7 +181,7 @@ def _second_stage(flash: Flash, result: Boot) -> None:
         )
     if image.hash_appended:
         digest = hashlib.sha256(flash.read(offset, image.end - offset)).digest()
-        if digest != flash.read(image.end, 32):
+        if digest != flash.read(image.end, min(32, flash.size - image.end)):
             raise _Bad("E (433) esp_image: Image hash failed - image is corrupt\n" + not_bootable % (436, 441))
     _address, size, at = image.segments[0]
     result.payload = _payload(flash.read(at, size)[_APP_DESC_SIZE:])
@@ -187,7 +189,10 @@ def _second_stage(flash: Flash, result: Boot) -> None:
         raise _Bad("E (440) boot: the application holds no code that this CPU executes")
 
 
-def _partitions(table: bytes) -> dict[str, tuple[int, int]]:
+def _partitions(flash: Flash) -> dict[str, tuple[int, int]]:
+    if flash.size < _TABLE + _TABLE_SIZE:
+        raise _Bad("E (60) flash_parts: load partition table error!")
+    table = flash.read(_TABLE, _TABLE_SIZE)
     found: dict[str, tuple[int, int]] = {}
     for index in range(0, len(table), 32):
         row = table[index : index + 32]
@@ -205,6 +210,12 @@ def _partitions(table: bytes) -> dict[str, tuple[int, int]]:
                 "E (67) boot: Failed to verify partition table\nE (72) boot: load partition table error!"
             )
         offset, size = struct.unpack_from("<II", row, 4)
+        if offset + size > flash.size:
+            raise _Bad(
+                f"E (60) flash_parts: partition {index // 32} invalid - offset 0x{offset:x} size 0x{size:x} "
+                f"exceeds flash chip size 0x{flash.size:x}\n"
+                "E (67) boot: Failed to verify partition table\nE (72) boot: load partition table error!"
+            )
         found[row[12:28].rstrip(b"\0").decode("ascii", "replace")] = (offset, size)
     return found
 
@@ -252,6 +263,8 @@ def _irom(flash: Flash) -> bytes | None:
     Real hardware would execute a damaged byte; the virtual CPU takes the image's own MD5 as the sign that
     it cannot.
     """
+    if flash.size < _IROM + 12 + 16:
+        return None
     length = struct.unpack("<I", flash.read(_IROM - 4, 4))[0]
     if not _IROM + 12 <= length <= flash.size - 16:
         return None

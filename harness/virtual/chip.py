@@ -20,12 +20,15 @@ from harness.virtual.flash import Flash
 from harness.virtual.rom import Loader
 
 #: Seconds from releasing EN to the moment the chip starts.
-EN_DELAY = 0.12
+EN_DELAY = 0.15
 #: Seconds between two tries of a chip that does not boot.
 BOOT_LOOP_PAUSE = 0.28
 APP_BAUD = 115200
 _RECEIVE_LIMIT = 64 * 1024
-_SYNC = b"\xc0\x00\x08\x24\x00"
+#: A loader's SYNC up to the first of its 0x55: long enough not to stand in a program's upload by chance.
+_SYNC = b"\xc0\x00\x08\x24\x00\x00\x00\x00\x00\x07\x07\x12\x20\x55"
+#: Boot reasons that an application cannot tell from a software reset.
+_AS_SOFTWARE = {"panic", "bootloader"}
 
 
 class Wire(Protocol):
@@ -52,7 +55,8 @@ class Chip:
         self._talking: Wire | None = None
         self._dtr = self._rts = False
         self._powered = False
-        self._io0_was_low = False
+        #: Set once the first boot has led to something: an application, a failure, or download mode.
+        self.settled = threading.Event()
         self._timer: threading.Timer | None = None
         self._loader: Loader | None = None
         self._life: _Life | None = None
@@ -63,7 +67,10 @@ class Chip:
         with self._lock:
             self._noinit.clear()
             self._powered = True
-            self._start("power-on")
+            if self._io0_low:
+                self._download("power-on")
+            elif not self._en_low:
+                self._start("power-on")
 
     def power_off(self) -> None:
         with self._lock:
@@ -80,12 +87,10 @@ class Chip:
             if self._en_low and not was_low:
                 self._hold()
             elif was_low and not self._en_low and self._timer is None:
-                self._io0_was_low = False
                 self._timer = threading.Timer(EN_DELAY, self._risen)
                 self._timer.daemon = True
                 self._timer.start()
             if self._timer is not None and self._io0_low:
-                self._io0_was_low = True
                 self._cancel_timer()
                 self._download("external")
 
@@ -99,7 +104,7 @@ class Chip:
 
     def _risen(self) -> None:
         with self._lock:
-            if self._timer is None:
+            if self._timer is not threading.current_thread():  # cancelled while it waited for the lock
                 return
             self._timer = None
             if self._powered and not self._en_low:
@@ -130,6 +135,7 @@ class Chip:
         self.emit(text, baud)
         self._baud = None
         self._loader = Loader(self.spec, self.flash, self.mac, self)
+        self.settled.set()
 
     @property
     def downloading(self) -> bool:
@@ -262,6 +268,7 @@ class _Life:
                 self._emit(text, baud)
             if found.payload is None:
                 reason = found.again_because
+                chip.settled.set()
                 self._ended.wait(BOOT_LOOP_PAUSE)
                 continue
             self._emit(b"", APP_BAUD)
@@ -271,16 +278,18 @@ class _Life:
                 flash=chip.flash,
                 partitions=found.partitions,
                 console=self._console,
-                reset_cause=reason,
+                reset_cause="software" if reason in _AS_SOFTWARE else reason,
                 noinit=chip._noinit,
                 mac=chip.mac,
             )
             try:
                 app = chip._factory(context)
             except ValueError as problem:
+                chip.settled.set()
                 reason = self._panic(str(problem))
                 continue
             self._app = app
+            chip.settled.set()
             if self._ended.is_set():  # the reset came while the application was being made
                 return
             end = app.run()

@@ -35,13 +35,16 @@ class PtyWire:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(self.path)
-        self._closing = False
+        self._closing = threading.Event()
+        self._stalled = False  # a reader that has the pty open and does not read
         self._sending = threading.Lock()
         chip.wires.append(self)
         threading.Thread(target=self._serve, name="pty", daemon=True).start()
 
     def close(self) -> None:
-        self._closing = True
+        self._closing.set()
+        if self in self._chip.wires:
+            self._chip.wires.remove(self)
         self._link.unlink(missing_ok=True)
 
     def _open_elsewhere(self) -> bool:
@@ -51,12 +54,15 @@ class PtyWire:
 
     def send(self, data: bytes) -> None:
         with self._sending:
-            while data and not self._closing and self._open_elsewhere():
+            while data and not self._closing.is_set() and self._open_elsewhere():
                 try:
                     data = data[os.write(self._master, data) :]
+                    self._stalled = False
                 except BlockingIOError:
-                    if not select.select([], [self._master], [], _SEND_TIMEOUT)[1]:
-                        return  # nobody reads: lost, as on a UART
+                    # Nobody reads: lost, as on a UART. Waited for once, so that other wires do not starve.
+                    if self._stalled or not select.select([], [self._master], [], _SEND_TIMEOUT)[1]:
+                        self._stalled = True
+                        return
                 except OSError:
                     return
 
@@ -64,7 +70,7 @@ class PtyWire:
         poll = select.poll()
         poll.register(self._master, select.POLLIN)
         was_open = False
-        while not self._closing:
+        while not self._closing.is_set():
             events = poll.poll(_POLL_MS)
             flags = events[0][1] if events else 0
             if flags & select.POLLIN:
@@ -79,7 +85,8 @@ class PtyWire:
                 if was_open:
                     was_open = False
                     self._chip.leave_download()
-                threading.Event().wait(_POLL_MS / 1000)  # POLLHUP does not block: look again a little later
+                self._closing.wait(_POLL_MS / 1000)  # POLLHUP does not block: look again a little later
             else:
                 was_open = True
-        os.close(self._master)
+        with self._sending:
+            os.close(self._master)

@@ -16,10 +16,12 @@ from harness.virtual.chip import Chip
 IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
 _BINARY, _ECHO, _SUPPRESS_GO_AHEAD, _COM_PORT = 0, 1, 3, 44
 _OPTIONS = {_BINARY, _ECHO, _SUPPRESS_GO_AHEAD, _COM_PORT}
-_SET_BAUDRATE, _SET_CONTROL, _NOTIFY_MODEMSTATE = 1, 5, 107
+_SET_BAUDRATE, _SET_CONTROL, _LAST_REQUEST, _NOTIFY_MODEMSTATE = 1, 5, 12, 107
 _CTS_DSR_CD = 0xB0
 _SUBNEGOTIATION_LIMIT = 64
 _SEND_TIMEOUT = 5.0
+#: Seconds in which the end of a connection that was closed is surely noticed.
+_CLOSE_NOTICED = 0.3
 
 
 class Rfc2217Server:
@@ -50,7 +52,9 @@ class Rfc2217Server:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            if self._client is not None and self._client.alive:
+            # A client that closes and opens again at once is not a second one: the end of its first
+            # connection may still be on its way, and its lines must be released before it sets new ones.
+            if self._client is not None and not self._client.finished.wait(_CLOSE_NOTICED):
                 connection.close()  # the port is in use, as a local one would be
                 continue
             self._client = _Client(self._chip, connection)
@@ -72,6 +76,7 @@ class _Client:
         self._settings = {2: 8, 3: 1, 4: 1}
         self._dtr = self._rts = False
         self.alive = True
+        self.finished = threading.Event()
         chip.wires.append(self)
         threading.Thread(target=self._serve, name="rfc2217-client", daemon=True).start()
 
@@ -115,8 +120,11 @@ class _Client:
             self.alive = False
             if self in self._chip.wires:
                 self._chip.wires.remove(self)
-            self._chip.set_lines(dtr=False, rts=False)  # both released together: no reset
-            self._socket.close()
+            try:
+                self._chip.set_lines(dtr=False, rts=False)  # both released together: no reset
+            finally:
+                self._socket.close()
+                self.finished.set()
 
     def _option(self, verb: int, option: int) -> None:
         """Agree to what this port can do; each request is answered once, so that no loop can start."""
@@ -139,6 +147,8 @@ class _Client:
         if len(body) < 3 or body[0] != _COM_PORT:
             return
         code, value = body[1], body[2:]
+        if code > _LAST_REQUEST:
+            return
         if code == _SET_BAUDRATE and len(value) == 4:
             wanted = int.from_bytes(value, "big")
             if wanted:

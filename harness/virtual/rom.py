@@ -76,6 +76,8 @@ class _Write:
         if self._inflator is None:
             self._put(block)
             return
+        if self._inflator.eof:
+            raise _Refused(_STUB_TOO_MUCH)
         try:
             self._put(self._inflator.decompress(block, self._end - self._next + 1))
         except zlib.error:
@@ -151,6 +153,7 @@ class Loader:
             0x11: self._flash_data,
             0x12: self._flash_end,
             0x13: self._md5,
+            0x14: self._security_info,
             0xD0: self._erase_flash,
             0xD1: self._erase_region,
         }
@@ -214,6 +217,8 @@ class Loader:
                 self._host.run_application()
 
     def _can(self, op: int) -> bool:
+        if op == 0x14:
+            return self._chip.chip_id is not None
         if self.stub:
             return op != 0x0E
         return op not in _STUB_ONLY and (op not in _NEEDS or _NEEDS[op] in self._chip.rom_can)
@@ -278,7 +283,7 @@ class Loader:
 
     def _flash_begin(self, body: bytes) -> tuple[int, bytes]:
         erase, blocks, block, offset = struct.unpack_from("<IIII", body)
-        if self._chip.name == "esp8266" and not self.stub:
+        if self._chip.erase_defect and not self.stub:
             erase = _esp8266_erase_size(offset, erase)
         self._begin(offset, max(erase, blocks * block), inflate=False)
         if erase and self._write is not None:
@@ -325,6 +330,10 @@ class Loader:
         offset, size = struct.unpack_from("<II", body)
         digest = hashlib.md5(self._flash.read(offset, size), usedforsecurity=False)
         return 0, digest.digest() if self.stub else digest.hexdigest().encode()
+
+    def _security_info(self, _body: bytes) -> tuple[int, bytes]:
+        # Flags, boot encryption counter and key purposes: nothing is secured.
+        return 0, struct.pack("<IB7sII", 0, 0, bytes(7), self._chip.chip_id or 0, 0)
 
     def _erase_flash(self, _body: bytes) -> tuple[int, bytes]:
         self._flash.erase(0, self._flash.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from types import FrameType
+from typing import IO
 
 from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
 from harness.virtual.bench import VirtualSpec
@@ -17,6 +19,10 @@ from harness.virtual.chip import Chip
 from harness.virtual.flash import Flash
 from harness.virtual.pty import PtyWire
 from harness.virtual.rfc2217 import Rfc2217Server
+
+
+#: Seconds to wait for the first boot: the first load of a large module takes some of them.
+_BOOT_TIME = 5.0
 
 
 class Echo:
@@ -70,11 +76,14 @@ def serve(spec: VirtualSpec) -> None:
 
     signal.signal(signal.SIGTERM, ended)
     signal.signal(signal.SIGINT, ended)
+    lock = _only_one(spec)
     flash = Flash(spec.flash_size, spec.flash_file)
     chip = Chip(spec.chip, flash, spec.mac_bytes, _factory(spec.app))
     server = Rfc2217Server(chip, spec.port)
     pty = PtyWire(chip, spec.folder / f"{spec.id}.tty") if spec.pty else None
     chip.power_on()
+    # What is sent to a chip that still boots is lost, so until then the board is not ready for a client.
+    chip.settled.wait(_BOOT_TIME)
     info = {
         "id": spec.id,
         "pid": os.getpid(),
@@ -94,10 +103,22 @@ def serve(spec: VirtualSpec) -> None:
     server.close()
     if pty:
         pty.close()
+    lock.close()
+
+
+def _only_one(spec: VirtualSpec) -> IO[bytes]:
+    """Two processes on one flash would each undo the other's writes. The kernel drops the lock with its holder."""
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    lock = (spec.folder / f"{spec.id}.lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"another process serves the board {spec.id!r} from {spec.folder}")
+    return lock
 
 
 def _watch_starter(done: threading.Event) -> None:
-    # Not through sys.stdin: its lock would be held at the end of the process.
+    # Not through sys.stdin: a thread inside its buffer makes the interpreter abort at its end.
     while os.read(0, 4096):
         pass
     done.set()

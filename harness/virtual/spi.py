@@ -36,6 +36,6 @@ class SpiController:
         if opcode == 0x9F:  # RDID
             return self._capacity << 16 | _TYPE << 8 | _MANUFACTURER
         if opcode == 0x5A:  # SFDP
-            address = self._registers.get(4, 0) >> 8
+            address = self._registers.get(4, 0) >> (8 if self._chip.spi_address_shifted else 0)
             return _SFDP_SIGNATURE if address == 0 else 0
         return 0  # status registers: idle, nothing protected

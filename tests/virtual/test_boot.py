@@ -1,6 +1,8 @@
 """What the boot ROM makes of what is in the flash."""
 
+import hashlib
 import random
+import struct
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,44 @@ def test_no_flash_content_breaks_the_rom(seed: int, chip: str) -> None:
     found = boot(chip, flash, "power-on")
     assert found.payload is None
     assert found.text
+
+
+def with_factory_at(offset: int) -> Flash:
+    """A table that is whole (its MD5 is right) and puts the application elsewhere."""
+    image = bytearray(build_firmware("esp32"))
+    table = image[0x7000:0x7C00]
+    for at in range(0, len(table), 32):
+        if table[at + 12 : at + 19] == b"factory":
+            struct.pack_into("<I", table, at + 4, offset)
+        if table[at : at + 2] == b"\xeb\xeb":
+            table[at + 16 : at + 32] = hashlib.md5(table[:at], usedforsecurity=False).digest()
+            break
+    image[0x7000:0x7C00] = table
+    flash = Flash(SIZE)
+    flash.program(0x1000, bytes(image))
+    return flash
+
+
+@pytest.mark.parametrize("offset", [SIZE, 0x10000000, 0xFFFFFFF0])
+def test_a_partition_outside_the_flash_is_refused(offset: int) -> None:
+    said = words("esp32", with_factory_at(offset))
+    assert f"partition 2 invalid - offset 0x{offset:x}" in said
+    assert "exceeds flash chip size 0x400000" in said
+
+
+def test_a_partition_without_an_application_is_not_bootable() -> None:
+    said = words("esp32", with_factory_at(0x200000))
+    assert "image at 0x200000 has invalid magic byte" in said
+    assert "No bootable app partitions in the partition table" in said
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp8266"])
+@pytest.mark.parametrize("size", [4096, 0x8000, 0x9000, 0xA000])
+def test_a_flash_too_small_for_the_layout_does_not_boot(chip: str, size: int) -> None:
+    flash = Flash(size)
+    image = (b"\xff" * flash_offset(chip) + build_firmware(chip))[:size]  # type: ignore[arg-type]
+    flash.program(0, image)
+    assert boot(chip, flash, "power-on").payload is None
 
 
 def test_flash_keeps_its_content_and_behaves_as_nor(tmp_path: Path) -> None:

@@ -41,5 +41,5 @@ def main() -> dict[str, float]:
         "start from the cache, first of a process (ms)": fresh * 1000,
         "start, later ones (ms)": again * 1000,
         "soft reset (ms)": reset * 1000,
-        "million instructions a second": cost / busy / 1e6,
+        "metered cost a second (millions)": cost / busy / 1e6,
     }

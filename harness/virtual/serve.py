@@ -20,7 +20,6 @@ from harness.virtual.flash import Flash
 from harness.virtual.pty import PtyWire
 from harness.virtual.rfc2217 import Rfc2217Server
 
-
 #: Seconds to wait for the first boot: the first load of a large module takes some of them.
 _BOOT_TIME = 5.0
 

@@ -87,6 +87,8 @@ class WasmApplication:
     def run(self) -> Exit:
         while True:
             self._vm = Vm(self._context.payload, self, self._config(), self._host_call)
+            if self._stopped:  # stop() came before there was a VM to stop
+                return Exit(Ended.STOPPED)
             try:
                 self._vm.run()
             except SoftReset:

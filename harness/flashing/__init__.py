@@ -1,1 +1,1 @@
-"""."""
+"""Writing firmware: one module per way into a chip."""

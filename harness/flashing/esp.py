@@ -7,7 +7,9 @@ esptool documentation: "Embedding into Custom Scripts", "Serial Protocol".
 from __future__ import annotations
 
 import functools
+import struct
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,12 +18,13 @@ from typing import Any
 import esptool
 import serial
 from esptool.cmds import attach_flash, detect_flash_size, run_stub, write_flash
+from esptool.loader import ESPLoader
 from esptool.logger import TemplateLogger, log
-from esptool.targets import CHIP_DEFS
-from esptool.util import FatalError, flash_size_bytes
+from esptool.targets import CHIP_DEFS, ROM_LIST
+from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 
 from harness.errors import BenchFault, UsageError
-from harness.flashing.plan import Plan, Write, md5, plan
+from harness.flashing.plan import SECTOR, Plan, Write, md5, plan
 from harness.link.panics import printable
 from harness.power.reset import HardReset
 
@@ -29,6 +32,9 @@ from harness.power.reset import HardReset
 Progress = Callable[[str, int, int], None]
 
 ROM_BAUD = 115200
+
+#: What esptool raises when answers make no sense, apart from its own errors.
+_NONSENSE = (struct.error, zlib.error, ValueError, IndexError, KeyError, TypeError)
 
 
 def _silent(_step: str, _done: int, _total: int) -> None:
@@ -138,6 +144,12 @@ class _Steps:
             raise BenchFault(
                 f"{self._port.port}: flashing failed at step '{step}': {text}", hint=_HINTS.get(step, "")
             ) from None
+        except _NONSENSE as problem:
+            text = printable(f"{type(problem).__name__}: {problem}".encode(), 200)
+            raise BenchFault(
+                f"{self._port.port}: flashing failed at step '{step}': an answer makes no sense ({text})",
+                hint=_HINTS.get(step, ""),
+            ) from None
         finally:
             self.done.append((step, time.perf_counter() - started))
 
@@ -181,15 +193,7 @@ class EspFlasher:
         self._leave()
 
     def _leave(self) -> None:
-        """Start the application, at the console's baud rate again."""
-        if not self._port.is_open:
-            return
-        try:
-            self._port.baudrate = self._console_baud
-            HardReset()(self._port)
-            self._port.reset_input_buffer()  # type: ignore[attr-defined]
-        except (serial.SerialException, OSError, BenchFault):
-            return  # the port is gone: whoever uses it next will say so
+        _start_application(self._port, self._console_baud)
 
     # -- connecting ------------------------------------------------------------------------------
 
@@ -230,11 +234,10 @@ class EspFlasher:
         with step("identify"):
             attach_flash(esp)
             text = detect_flash_size(esp)
-            mac = esp.read_mac("BASE_MAC") if self._chip != "esp8266" else esp.read_mac()
             self.identity = ChipIdentity(
                 chip=self._chip,
-                description=esp.get_chip_description(),
-                mac=":".join(f"{byte:02x}" for byte in mac),
+                description=printable(str(esp.get_chip_description()).encode(), 100),
+                mac=_mac(esp),
                 flash_size=flash_size_bytes(text) if text else None,
             )
         self._esp = esp
@@ -255,6 +258,7 @@ class EspFlasher:
         """Write what differs and verify it. Nothing is erased when an image does not fit."""
         started = time.perf_counter()
         size = self.identity.flash_size
+        _check_places(images)
         for image in images:
             if size is not None and image.offset + len(image.data) > size:
                 end = image.offset + len(image.data)
@@ -289,6 +293,81 @@ class EspFlasher:
         with self._steps("read"):
             data: bytes = self._esp.read_flash(offset, size)
             return data
+
+
+def _mac(esp: Any) -> str:
+    return ":".join(f"{byte:02x}" for byte in esp.read_mac())
+
+
+def _check_places(images: list[FlashImage]) -> None:
+    """Raises UsageError for images that begin inside a sector or on each other."""
+    end, before = 0, ""
+    for image in sorted(images, key=lambda image: image.offset):
+        if image.offset % SECTOR:
+            raise UsageError(
+                f"{image.label} is to be written to 0x{image.offset:x}, inside a sector of the flash",
+                hint=f"offsets are multiples of 0x{SECTOR:x}; nothing was written",
+            )
+        if image.offset < end:
+            raise UsageError(
+                f"{image.label} at 0x{image.offset:x} would overwrite the end of {before} (0x{end:x})",
+                hint="correct the offsets in boards.yaml; nothing was written",
+            )
+        end, before = image.offset + len(image.data), image.label
+
+
+def identify(
+    port: serial.SerialBase, *, connect_attempts: int = 7, console_baud: int = ROM_BAUD, progress: Progress = _silent
+) -> ChipIdentity:
+    """Which chip is at ``port``, whatever ESP it is. Ends with its application starting.
+
+    Newer chips say their number; ESP8266, ESP32 and ESP32-S2 are told by a word of their ROM (esptool
+    documentation, "Serial Protocol", "Chip detection"). Raises BenchFault when none answers.
+    """
+    step = _Steps(port, progress)
+    try:
+        with step("connect"):
+            port.baudrate = ROM_BAUD
+            found = ESPLoader(port, ROM_BAUD)
+            found.USES_RFC2217 = str(port.port).startswith("rfc2217:")
+            found.connect("default-reset", connect_attempts, detecting=True)
+        with step("identify"):
+            esp = _detected(found)(port, ROM_BAUD)
+            attach_flash(esp)
+            text = detect_flash_size(esp)
+            return ChipIdentity(
+                chip=next(name for name, rom in CHIP_DEFS.items() if rom is type(esp)),
+                description=printable(str(esp.get_chip_description()).encode(), 100),
+                mac=_mac(esp),
+                flash_size=flash_size_bytes(text) if text else None,
+            )
+    finally:
+        _start_application(port, console_baud)
+
+
+def _detected(found: Any) -> Any:
+    """The esptool class for the chip that ``found`` is connected to."""
+    try:
+        number = found.get_chip_id()
+        fitting = [rom for rom in ROM_LIST if not rom.USES_MAGIC_VALUE and number == rom.IMAGE_CHIP_ID]
+    except (UnsupportedCommandError, FatalError):
+        number = found.read_reg(ESPLoader.CHIP_DETECT_MAGIC_REG_ADDR)
+        fitting = [rom for rom in ROM_LIST if rom.USES_MAGIC_VALUE and number == rom.MAGIC_VALUE]
+    if not fitting:
+        raise FatalError(f"the chip calls itself 0x{number:x}, which esptool {esptool_version()} does not know")
+    return fitting[0]
+
+
+def _start_application(port: serial.SerialBase, console_baud: int) -> None:
+    """Reset into the application, at the console's baud rate again."""
+    if not port.is_open:
+        return
+    try:
+        port.baudrate = console_baud
+        HardReset()(port)
+        port.reset_input_buffer()  # type: ignore[attr-defined]
+    except (serial.SerialException, OSError, BenchFault):
+        return  # the port is gone: whoever uses it next will say so
 
 
 def esptool_version() -> str:

@@ -1,1 +1,1 @@
-"""."""
+"""The wire to a board: ports, deadlines, sessions, transcripts, crash texts."""

@@ -12,21 +12,28 @@ import serial
 from harness.errors import BenchFault
 from harness.link.rfc2217 import QuickRfc2217
 
+#: For whoever sets none, in seconds.
+_WRITE_TIMEOUT = 5.0
+
 
 def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool = False) -> serial.SerialBase:
     """Open ``address`` at ``baud`` and leave DTR and RTS at the given idle levels.
 
-    Opening does not reset a devkit: both lines are asserted by the system, which is neutral there, and then
-    released together. Raises BenchFault that says what is wrong with the port and what to try.
+    Opening does not reset a devkit: a local port's lines are both asserted by the system, which is neutral
+    there, and then released together; over RFC 2217 they go straight to their idle levels. Raises BenchFault
+    that says what is wrong with the port and what to try.
     """
     port: serial.SerialBase
     try:
         if address.startswith("rfc2217://"):
-            port = QuickRfc2217(address, baudrate=baud, timeout=0.1)
-        elif "://" in address:
+            port = QuickRfc2217(None, baudrate=baud, timeout=0.1, write_timeout=_WRITE_TIMEOUT)
+            port.dtr, port.rts, port.port = dtr, rts, address
+            port.open()
+            return port
+        if "://" in address:
             port = serial.serial_for_url(address, baudrate=baud, timeout=0.1)
         else:
-            port = serial.Serial(address, baudrate=baud, timeout=0.1, write_timeout=5, exclusive=True)
+            port = serial.Serial(address, baudrate=baud, timeout=0.1, write_timeout=_WRITE_TIMEOUT, exclusive=True)
     except (serial.SerialException, OSError, ValueError) as problem:
         raise _explained(address, problem) from None
     set_lines(port, dtr=dtr, rts=rts)
@@ -68,6 +75,9 @@ def _set_together(descriptor: int, dtr: bool, rts: bool) -> None:
     fcntl.ioctl(descriptor, termios.TIOCMSET, struct.pack("i", status))
 
 
+_SERVER_GONE = ("Broken pipe", "closed the connection", "connection to the port server is gone")
+
+
 def _explained(address: str, problem: Exception) -> BenchFault:
     number = getattr(problem, "errno", None)
     text = str(problem)
@@ -87,17 +97,18 @@ def _explained(address: str, problem: Exception) -> BenchFault:
             f"{address}: the port is in use{f' by {holder}' if holder else ''}",
             hint="close the program that has it open (a terminal, an IDE, ModemManager)",
         )
-    if (
-        number in (errno.EPIPE, errno.ECONNRESET)
-        or "Broken pipe" in text
-        or "reader thread died" in text
-        or "did not answer" in text
-        or "not seem to support" in text
-    ):
+    if "did not answer a change" in text:
+        return BenchFault(
+            f"{address}: {text}",
+            hint="a server that acts on DTR and RTS in silence needs '?ign_set_control' in the URL",
+        )
+    if "refused to change" in text:
+        return BenchFault(f"{address}: {text}", hint="does this server's adapter know the baud rate in boards.yaml?")
+    if number in (errno.EPIPE, errno.ECONNRESET) or any(sign in text for sign in _SERVER_GONE):
         return BenchFault(
             f"{address}: the port server closed the connection", hint="is another client connected to it?"
         )
-    if "refused" in text.lower():
+    if number == errno.ECONNREFUSED or "Connection refused" in text:
         return BenchFault(f"{address}: nothing listens there", hint="is the port server running?")
     return BenchFault(f"{address}: cannot be opened: {text[:200]}", hint="check the port in boards.yaml")
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, cast
 
 import serial
 
 from harness.errors import BenchFault
-from harness.link.panics import Panic, find_panic, printable
+from harness.link.deadline import Deadline
+from harness.link.panics import BANNER, BANNER_SIZE, Panic, find_panic, printable
+from harness.link.ports import set_lines
 from harness.link.transcript import Transcript
 
 #: A read that collects more than this without finding what it waits for is a flood, in bytes.
@@ -84,30 +87,35 @@ class Session:
         self._buffer = bytearray()
         self._closed = False
         self._reset_expected = False
+        # ROM banners: where those in the buffer start, and how many left it since a reset was expected.
+        self._banners: list[int] = []
+        self._banners_taken = 0
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def read_until(self, *patterns: bytes, idle: float, deadline: float, watch_panics: bool = True) -> Read:
-        """Read until one of ``patterns``; end after ``idle`` seconds of silence or ``deadline`` seconds in all.
+    def read_until(self, *patterns: bytes, idle: float, deadline: float | Deadline, watch_panics: bool = True) -> Read:
+        """Read until one of ``patterns``; end after ``idle`` seconds of silence or at ``deadline`` (seconds in all).
 
-        What follows the match stays for the next read. With ``watch_panics`` a crash text ends it at once.
+        What follows the match stays for the next read. With ``watch_panics`` a crash text before the match ends
+        the read at once. The result does not depend on how the bytes were cut on their way. Without patterns
+        this waits for silence, or for the port to close.
         """
-        end = time.monotonic() + deadline
+        end = Deadline.of(deadline)
         looked = 0
         longest = max((len(p) for p in patterns), default=1)
         while True:
             found = self._find(patterns, max(0, looked - longest + 1))
-            if found is not None:
-                at, pattern = found
-                return Read(self._take(at + len(pattern)), Reason.MATCH, pattern)
-            if watch_panics and looked < len(self._buffer):
-                panic = self._panic(max(0, looked - _PANIC_CONTEXT))
+            size = len(self._buffer) if found is None else found[0] + len(found[1])
+            if watch_panics and looked < size:
+                panic = self._panic(max(0, looked - _PANIC_CONTEXT), size)
                 if panic is not None:
                     return panic
-            looked = len(self._buffer)
+            if found is not None:
+                return Read(self._take(size), Reason.MATCH, found[1])
+            looked = size
             if looked > READ_LIMIT:
                 return Read(self._take(looked), Reason.FLOOD)
-            left = end - time.monotonic()
+            left = end.left
             if left <= 0:
                 return Read(self._take(looked), Reason.DEADLINE)
             if not self._receive(min(idle, left)):
@@ -115,11 +123,11 @@ class Session:
                     return Read(self._take(looked), Reason.CLOSED)
                 return Read(self._take(looked), Reason.IDLE if idle < left else Reason.DEADLINE)
 
-    def read_exactly(self, size: int, *, deadline: float) -> Read:
-        """Read ``size`` bytes; fewer when ``deadline`` seconds pass or the port closes."""
-        end = time.monotonic() + deadline
+    def read_exactly(self, size: int, *, deadline: float | Deadline) -> Read:
+        """Read ``size`` bytes; fewer at ``deadline`` (seconds) or when the port closes."""
+        end = Deadline.of(deadline)
         while len(self._buffer) < size:
-            left = end - time.monotonic()
+            left = end.left
             if left <= 0 or not self._receive(left):
                 reason = Reason.CLOSED if self._closed else Reason.DEADLINE
                 return Read(self._take(len(self._buffer)), reason)
@@ -127,15 +135,14 @@ class Session:
 
     def drain(self, *, quiet: float = 0.02, deadline: float = 2.0) -> bytes:
         """Everything until the line has been quiet for ``quiet`` seconds."""
-        end = time.monotonic() + deadline
-        while time.monotonic() < end and len(self._buffer) < READ_LIMIT and self._receive(quiet):
+        end = Deadline(deadline)
+        while not end.passed and len(self._buffer) < READ_LIMIT and self._receive(quiet):
             pass
         return self._take(len(self._buffer))
 
     def waiting(self) -> bytes:
         """What has arrived by now, without waiting and without taking it."""
-        if self.port.in_waiting:
-            self._receive(0)
+        self._receive(0)
         return bytes(self._buffer)
 
     def _find(self, patterns: tuple[bytes, ...], start: int) -> tuple[int, bytes] | None:
@@ -145,10 +152,14 @@ class Session:
     def _take(self, size: int) -> bytes:
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
+        if self._reset_expected:
+            self._banners_taken += sum(at < size for at in self._banners)
+        self._banners = [at - size for at in self._banners if at >= size]
         return data
 
     def _receive(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds for bytes; True when some came."""
+        data = b""
         try:
             self.port.timeout = max(0.0, timeout)
             data = self.port.read(1)
@@ -157,33 +168,45 @@ class Session:
                 if more:
                     data += self.port.read(min(more, 65536))
         except (serial.SerialException, OSError, TypeError):
-            self._closed = True
-            return False
+            self._closed = True  # what came before stays
         if not data:
             return False
         self.transcript.add("received", data)
+        seen = max(self._banners[-1] + 1 if self._banners else 0, len(self._buffer) - BANNER_SIZE)
         self._buffer += data
+        self._banners += [found.start() for found in BANNER.finditer(self._buffer, max(0, seen))]
         return True
 
-    def _panic(self, start: int) -> Read | None:
-        reset_expected = self._reset_expected
-        panic = find_panic(bytes(self._buffer[start:]), reset_expected=reset_expected)
+    def _panic(self, start: int, end: int) -> Read | None:
+        """Trouble between ``start`` and ``end`` of the buffer, with what comes after it."""
+
+        def look(size: int) -> Panic | None:
+            earlier = self._banners_taken + sum(at < start for at in self._banners)
+            return find_panic(
+                bytes(self._buffer[start:size]), reset_expected=self._reset_expected, earlier_banners=earlier
+            )
+
+        panic = look(end)
         if panic is None:
             return None
-        while len(self._buffer) < READ_LIMIT and self._receive(_PANIC_TAIL):
-            panic = find_panic(bytes(self._buffer[start:]), reset_expected=reset_expected) or panic
-            if len(self._buffer) - start > 4 * _PANIC_CONTEXT:
-                break
+        while len(self._buffer) < start + 4 * _PANIC_CONTEXT and self._receive(_PANIC_TAIL):
+            panic = look(len(self._buffer)) or panic
         return Read(self._take(len(self._buffer)), Reason.PANIC, panic=panic)
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def write(self, data: bytes, *, deadline: float = 5.0) -> None:
-        """Send ``data``. Raises BenchFault when the port is gone or does not take it in time."""
-        end = time.monotonic() + deadline
+    def write(self, data: bytes, *, deadline: float | Deadline = 5.0) -> None:
+        """Send ``data``. Raises BenchFault when the port is gone or does not take it in ``deadline`` seconds."""
+        end = Deadline.of(deadline)
         for at in range(0, len(data), _WRITE_CHUNK):
             chunk = data[at : at + _WRITE_CHUNK]
+            if end.passed:
+                raise BenchFault(f"writing {len(data)} bytes took longer than {end.seconds:g} s")
+            # In steps: each change of it costs a local port some system calls.
+            allowed = math.ceil(end.left * 10) / 10
             try:
+                if getattr(self.port, "write_timeout", allowed) != allowed:
+                    self.port.write_timeout = allowed  # type: ignore[attr-defined]
                 self.port.write(chunk)
             except (serial.SerialException, OSError) as problem:
                 raise BenchFault(
@@ -191,8 +214,11 @@ class Session:
                     hint="is the board still connected?",
                 ) from None
             self.transcript.add("sent", chunk)
-            if time.monotonic() > end:
-                raise BenchFault(f"writing {len(data)} bytes took longer than {deadline:g} s")
+
+    def set_lines(self, *, dtr: bool, rts: bool) -> None:
+        """Set both modem lines; see :func:`harness.link.ports.set_lines`. Raises BenchFault when they cannot be."""
+        self.transcript.note(f"DTR {int(dtr)}, RTS {int(rts)}")
+        set_lines(cast(serial.SerialBase, self.port), dtr=dtr, rts=rts)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -200,32 +226,48 @@ class Session:
     def expecting_reset(self) -> Iterator[None]:
         """Inside, a ROM banner is what was asked for; only a boot loop or a crash text is trouble."""
         before, self._reset_expected = self._reset_expected, True
+        self._banners_taken = 0
         try:
             yield
         finally:
             self._reset_expected = before
+            self._banners_taken = 0
 
     @contextmanager
     def expecting_disconnect(self, *, within: float) -> Iterator[None]:
-        """Inside, the port may vanish; afterwards it is open again, or BenchFault after ``within`` seconds."""
+        """Inside, the port may vanish; afterwards it is open again, or BenchFault after ``within`` seconds.
+
+        A read inside ends with CLOSED when the port goes. The port that comes back is another object:
+        :attr:`port` is the one to use.
+        """
         yield
-        if self._reopen is None:
+        self._receive(0)  # notices a port that went and was not read
+        if not self._closed:
             return
-        end = time.monotonic() + within
-        with_problem: BenchFault | None = None
-        while self._closed:
-            if time.monotonic() > end:
-                raise BenchFault(f"the port did not come back within {within:g} s ({with_problem})")
+        with contextlib.suppress(serial.SerialException, OSError):
+            self.port.close()  # it holds the lock of the device that is to be opened
+        if self._reopen is None:
+            raise BenchFault("the port vanished", hint="its identity is not known, so it cannot be found again")
+        end = Deadline(within)
+        while True:
             try:
                 self.port = self._reopen()
-                self._closed = False
             except BenchFault as problem:
-                with_problem = problem
-                time.sleep(0.05)  # the device node appears when it appears; there is no event for all platforms
+                if end.passed:
+                    raise BenchFault(
+                        f"the port did not come back within {within:g} s: {problem.message}",
+                        hint="does the board wake up, and does its USB come back?",
+                    ) from None
+                time.sleep(0.05)  # the device node appears when it appears; no event for it on all platforms
+            else:
+                self._closed = False
+                self.transcript.note("port opened again")
+                return
 
     def forget_input(self) -> None:
         """Drop what was received and not read."""
         self._buffer.clear()
+        self._banners.clear()
 
     def close(self) -> None:
         self._closed = True

@@ -1,1 +1,1 @@
-"""."""
+"""Power and reset control of boards."""

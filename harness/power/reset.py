@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,6 +77,11 @@ class CustomReset:
         _guarded(port, run)
 
 
+#: EN low, then IO0 low while EN rises: the ROM's loader starts instead of the application. Both lines change
+#: together where the port can; elsewhere EN's capacitor on the devkit hides the moment between them.
+INTO_BOOTLOADER = CustomReset("U0,0|U0,1|W0.1|U1,0|W0.05|U0,0")
+
+
 def strategy_for(board: Board) -> ResetStrategy | None:
     """How ``board`` is reset; None when its wiring has no way."""
     if board.reset.method == "none":
@@ -85,8 +91,7 @@ def strategy_for(board: Board) -> ResetStrategy | None:
     return HardReset()
 
 
-def _guarded(port: serial.SerialBase, action: object) -> None:
-    assert callable(action)
+def _guarded(port: serial.SerialBase, action: Callable[[], None]) -> None:
     try:
         action()
     except (OSError, serial.SerialException) as problem:

@@ -8,44 +8,57 @@ from __future__ import annotations
 
 import binascii
 import contextlib
-import hashlib
 import random
 import re
 import time
 from collections.abc import Callable
 
-from harness.errors import BenchFault, FirmwareFailure
-from harness.link.panics import printable
+from harness.errors import BenchFault, FirmwareFailure, UsageError
+from harness.link.deadline import Deadline
+from harness.link.panics import Panic, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.base import Facts, RunResult
+from harness.runtimes.file_programs import CHECK, LIST, RECEIVE, SEND
 from harness.runtimes.probe import read_facts
 
 _RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n"
 _RAW_PROMPT = _RAW_BANNER + b">"
 _EOF = b"\x04"
+_CONTROLS = re.compile(rb"[\x01-\x05]")
 #: Without flow control: bytes that go out before the board is given time (its UART buffer is 256 bytes).
 _PLAIN_CHUNK = 256
 _PLAIN_PAUSE = 0.01
 _GRACE = 3.0
 #: Upload of a file: bytes the board reads before it says so; two such blocks may be under way.
 _FILE_BLOCK = 128
+#: The same without flow control, as text inside programs; one of them fits into any board's memory.
+_TEXT_BLOCK = 512
 
 
 class MicroPythonBoard:
     """Implements :class:`harness.runtimes.base.Runtime`.
 
     ``reset`` resets the chip into its application; None when the wiring has no way to. ``boot_timeout`` is how
-    long the VM may take to answer after a reset, in seconds.
+    long the VM may take to answer after a reset, in seconds. ``nonces`` makes the handshake repeatable, for
+    replaying a transcript.
     """
 
     def __init__(
-        self, session: Session, *, reset: Callable[[], None] | None = None, boot_timeout: float = 15.0
+        self,
+        session: Session,
+        *,
+        reset: Callable[[], None] | None = None,
+        boot_timeout: float = 15.0,
+        nonces: random.Random | None = None,
     ) -> None:
         self.session = session
         self._reset = reset
         self._boot_timeout = boot_timeout
-        self._random = random.Random()
+        self._random = nonces or random.Random()
         self._raw_paste = True
+        self._echo = False
+        # Whether the board is known to wait for a program. Not so after a failure: the next program asks first.
+        self._in_hand = False
         self._facts: Facts | None = None
 
     # -- getting hold of it ----------------------------------------------------------------------
@@ -60,23 +73,25 @@ class MicroPythonBoard:
             self._enter(after_reset)
 
     def _enter(self, after_reset: bool) -> None:
-        end = time.monotonic() + self._boot_timeout
+        end = Deadline(self._boot_timeout)
         idle = 0.3
         heard = b""
+        self._in_hand = False
         if after_reset:
-            read = self.session.read_until(b">>> ", _RAW_PROMPT, idle=1.5, deadline=min(3.0, self._boot_timeout))
+            read = self.session.read_until(b">>> ", _RAW_PROMPT, idle=1.5, deadline=end.at_most(3.0))
             self._check_panic(read)
             heard = read.data
-        while time.monotonic() < end:
+        while not end.passed:
             # The first Ctrl-C ends a program, the second one that catches it; then the line is empty.
             self.session.write(b"\r\x03\x03")
-            noise = self.session.read_until(b">>> ", b"\r\n>", idle=idle / 3, deadline=1.0)
+            noise = self.session.read_until(b">>> ", b"\r\n>", idle=idle / 3, deadline=end.at_most(1.0))
             self._check_panic(noise)
             self.session.write(b"\x01")
-            read = self.session.read_until(_RAW_PROMPT, idle=idle, deadline=1.0)
+            read = self.session.read_until(_RAW_PROMPT, idle=idle, deadline=end.at_most(1.0))
             self._check_panic(read)
             heard = (heard + noise.data + read.data)[-400:]
-            if read.ok and self._shake_hands():
+            if read.ok and self._shake_hands(end):
+                self._in_hand = True
                 return
             if read.reason is Reason.CLOSED:
                 raise BenchFault("the port was closed while the board was asked for its REPL")
@@ -87,18 +102,28 @@ class MicroPythonBoard:
             hint="is there MicroPython on the board, is console.baud right, does main.py swallow KeyboardInterrupt?",
         )
 
-    def _shake_hands(self) -> bool:
+    def _shake_hands(self, end: Deadline) -> bool:
         """A question whose answer differs from its echo, so that an echo or an old answer is not taken for it."""
         self.session.drain(quiet=0.01, deadline=1.0)
         a, b = self._random.randrange(10_000, 99_999), self._random.randrange(10_000, 99_999)
-        self.session.write(f"print({a}*{b})".encode() + _EOF)
+        question = f"print({a}*{b})".encode() + _EOF
+        self.session.write(question)
         answer = f"{a * b}\r\n\x04\x04>".encode()
-        return self.session.read_until(answer, idle=2.0, deadline=3.0).ok
+        read = self.session.read_until(answer, idle=2.0, deadline=end.at_most(3.0))
+        self._check_panic(read)
+        self._echo = read.ok and question in read.data
+        return read.ok
 
     def _check_panic(self, read: Read) -> None:
         if read.panic is not None:
-            kind = BenchFault if read.panic.kind in ("boot", "boot loop") else FirmwareFailure
-            raise kind(f"the board does not start ({read.panic.kind}): {read.panic.text}")
+            raise self._crashed("the board does not start", read.panic)
+
+    @staticmethod
+    def _crashed(what: str, panic: Panic) -> BenchFault | FirmwareFailure:
+        message = f"{what} ({panic.kind}): {panic.text}"
+        if panic.kind == "brown-out":
+            return BenchFault(message, hint="check the supply and the USB cable")
+        return BenchFault(message) if panic.is_bench_fault else FirmwareFailure(message)
 
     # -- Runtime ---------------------------------------------------------------------------------
 
@@ -112,24 +137,35 @@ class MicroPythonBoard:
         started = time.perf_counter()
         self._send_program(source.encode())
         stdout = self._until_eof(timeout, "output")
-        stderr = self._until_eof(_GRACE, "error text")
-        prompt = self.session.read_until(b">", idle=_GRACE, deadline=_GRACE)
-        if not prompt.ok:
-            raise self._lost("the prompt after a program", prompt)
+        stderr = self._end_of_program()
         return RunResult(stdout, stderr, time.perf_counter() - started)
 
     def soft_reset(self) -> None:
-        with self.session.expecting_reset():
-            self.session.write(_EOF)
-            read = self.session.read_until(_RAW_PROMPT, idle=5.0, deadline=self._boot_timeout)
-            self._check_panic(read)
-            if not read.ok:  # a boot.py that does not end
-                self._enter(after_reset=False)
+        """End the VM and start it again. Raises FirmwareFailure when the chip resets instead."""
+        self._take_in_hand()
+        self.session.transcript.note("soft reset")
+        self._in_hand = False
+        self.session.write(_EOF)
+        # The raw mode outlives a soft reset; the friendly prompt comes only from a chip that started anew.
+        read = self.session.read_until(_RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout)
+        if read.panic is not None:
+            raise self._crashed("the board crashed at a soft reset", read.panic)
+        if read.matched == b">>> ":
+            came = printable(read.data[-300:])
+            raise FirmwareFailure(f"a soft reset became a reset of the chip; came {came!r}")
+        if read.reason is Reason.CLOSED:
+            raise self._lost("its raw REPL after a soft reset", read)
+        if read.ok:
+            self._in_hand = True
+        else:  # a boot.py that does not end
+            self.enter()
 
     def hard_reset(self) -> None:
         if self._reset is None:
             raise BenchFault("this board's wiring has no reset line", hint="see 'reset' in docs/boards-yaml.md")
+        self.session.transcript.note("hard reset")
         self.session.forget_input()
+        self._in_hand = False
         self._reset()
         self.enter(after_reset=True)
 
@@ -141,8 +177,20 @@ class MicroPythonBoard:
 
     # -- programs --------------------------------------------------------------------------------
 
+    def _take_in_hand(self) -> None:
+        if not self._in_hand:
+            self.session.drain(deadline=1.0)  # what a program or a crash left on the line says nothing about now
+            self.enter()
+
     def _send_program(self, source: bytes) -> None:
-        if self._raw_paste and self._begin_paste():
+        """Start a program; the board is in hand again at the end of :meth:`_end_of_program`."""
+        if _CONTROLS.search(source):
+            raise UsageError(
+                "a program holds a control character that the raw REPL acts on", hint="write it as '\\x04'"
+            )
+        self._take_in_hand()
+        self._in_hand = False
+        if self._raw_paste and not self._echo and self._begin_paste():
             self._paste(source)
         else:
             self._send_plain(source)
@@ -188,12 +236,21 @@ class MicroPythonBoard:
 
     def _send_plain(self, source: bytes) -> None:
         for at in range(0, len(source), _PLAIN_CHUNK):
-            self.session.write(source[at : at + _PLAIN_CHUNK])
-            time.sleep(_PLAIN_PAUSE)  # this mode has no flow control: the board's buffer must empty
-        self.session.write(_EOF)
+            self._say(source[at : at + _PLAIN_CHUNK])
+            if not self._echo:
+                time.sleep(_PLAIN_PAUSE)  # this mode has no flow control: the board's buffer must empty
+        self._say(_EOF)
         read = self.session.read_until(b"OK", idle=_GRACE, deadline=_GRACE)
         if not read.ok:
             raise self._lost("'OK' for a program", read)
+
+    def _say(self, data: bytes) -> None:
+        """Send ``data``; on a line that echoes, wait for the echo and drop it."""
+        self.session.write(data)
+        if self._echo:
+            read = self.session.read_exactly(len(data), deadline=_GRACE)
+            if read.data != data:
+                raise self._lost("the echo of what was sent", read)
 
     def _until_eof(self, timeout: float, what: str) -> bytes:
         read = self.session.read_until(_EOF, idle=timeout, deadline=timeout)
@@ -205,15 +262,31 @@ class MicroPythonBoard:
             raise FirmwareFailure(f"the program did not end within {timeout:g} s; last output: {tail!r}")
         raise self._lost(what, read)
 
+    def _end_of_program(self) -> bytes:
+        """The error text of a program whose output has been read, and the prompt."""
+        error = self._until_eof(_GRACE, "error text")
+        prompt = self.session.read_until(b">", idle=_GRACE, deadline=_GRACE)
+        if not prompt.ok:
+            raise self._lost("the prompt after a program", prompt)
+        self._in_hand = True
+        return error
+
     def _interrupt(self) -> None:
+        """Stop the running program. When that fails, the next one starts by taking the board in hand again."""
         self.session.write(b"\x03\x03")
         ended = self.session.read_until(b"\x04>", idle=_GRACE, deadline=_GRACE)
-        if not ended.ok:
-            self.enter()
+        self._in_hand = ended.ok
 
     def _lost(self, what: str, read: Read) -> BenchFault | FirmwareFailure:
-        if read.panic is not None:
-            return FirmwareFailure(f"the board crashed ({read.panic.kind}): {read.panic.text}")
+        self._in_hand = False
+        panic = read.panic
+        if panic is None and read.data and read.reason is not Reason.CLOSED:
+            # Something else came: it may be the beginning of a crash text.
+            more = self.session.read_until(idle=0.2, deadline=1.0)
+            read = Read((read.data + more.data)[-4096:], read.reason)
+            panic = more.panic or find_panic(read.data)
+        if panic is not None:
+            return self._crashed("the board crashed", panic)
         if read.reason is Reason.FLOOD:
             return FirmwareFailure(f"the board floods the line; waited for {what}")
         return BenchFault(f"the board did not send {what}: {read}", hint="check the cable, the baud rate and the power")
@@ -221,55 +294,77 @@ class MicroPythonBoard:
     # -- files -----------------------------------------------------------------------------------
 
     def put(self, path: str, data: bytes) -> None:
-        """Write a file: raw bytes with acknowledged blocks, then checked by CRC-32 and length on the board."""
-        program = _RECEIVE % (path, len(data), _FILE_BLOCK)
-        self._send_program(program.encode())
-        ready = self.session.read_until(b"\x06", _EOF, idle=_GRACE, deadline=10.0)
-        if ready.matched != b"\x06":
-            raise self._refused("written", path, ready)
-        blocks = [data[at : at + _FILE_BLOCK] for at in range(0, len(data), _FILE_BLOCK)]
-        ahead = 0
-        for block in blocks:
-            self.session.write(block)
-            ahead += 1
-            if ahead > 1:
-                self._acknowledged(path)
-                ahead -= 1
-        while ahead:
-            self._acknowledged(path)
-            ahead -= 1
+        """Write a file: raw bytes in acknowledged blocks; then the board reads it back and says its CRC-32."""
+        self._send_program((RECEIVE % (path, len(data), _FILE_BLOCK)).encode())
+        ready = self.session.read_until(b"\x06", _EOF, idle=10.0, deadline=10.0)
+        if ready.matched == _EOF:
+            error = self._end_of_program()
+            if b"AttributeError" not in error and b"ImportError" not in error:
+                raise self._refused("written", path, error)
+            self._put_as_text(path, data)
+            return
+        if not ready.ok:
+            raise self._lost(f"that it is ready to write {path}", ready)
+        self._send_blocks(path, data, ahead=0 if self._echo else 1)
         text = self._until_eof(30.0, "output")
-        error = self._until_eof(_GRACE, "error text")
-        self.session.read_until(b">", idle=_GRACE, deadline=_GRACE)
+        self._check_written(path, data, text, self._end_of_program())
+
+    def _send_blocks(self, path: str, data: bytes, *, ahead: int) -> None:
+        """``ahead``: how many blocks may be under way beside the one that is acknowledged next."""
+        sent = 0
+        for at in range(0, len(data), _FILE_BLOCK):
+            self._say(data[at : at + _FILE_BLOCK])
+            sent += 1
+            if sent > ahead:
+                self._acknowledged(path)
+                sent -= 1
+        for _ in range(sent):
+            self._acknowledged(path)
+
+    def _put_as_text(self, path: str, data: bytes) -> None:
+        """The slow way, for a VM without binary input: the content as text inside programs."""
+        for at in range(0, max(1, len(data)), _TEXT_BLOCK):
+            block = binascii.hexlify(data[at : at + _TEXT_BLOCK])
+            mode = "ab" if at else "wb"
+            text = f"binascii.unhexlify({block!r})"
+            result = self.run(f"import binascii\nwith open({path!r}, {mode!r}) as f: f.write({text})")
+            if result.stderr:
+                raise self._refused("written", path, result.stderr)
+        result = self.run(CHECK % path, timeout=60.0)
+        self._check_written(path, data, result.stdout, result.stderr)
+
+    def _check_written(self, path: str, data: bytes, text: bytes, error: bytes) -> None:
+        if error:
+            raise self._refused("written", path, error)
         expected = f"{len(data)} {binascii.crc32(data):08x}"
-        if text.decode("ascii", "replace").strip() != expected:
-            came = printable(text + error) or "nothing"
+        if text.decode("ascii", "replace").split()[-2:] != expected.split():
+            came = printable(text[-200:]) or "nothing"
             raise BenchFault(f"{path}: expected {expected!r} after writing, the board says {came!r}")
 
     def _acknowledged(self, path: str) -> None:
         read = self.session.read_exactly(1, deadline=10.0)
         if read.data != b"\x06":
             rest = self.session.read_until(b"\x04>", idle=_GRACE, deadline=_GRACE)
-            raise self._refused("written", path, Read(read.data + rest.data, rest.reason))
+            raise self._lost(
+                f"an acknowledgement for a block of {path}", Read(read.data + rest.data, rest.reason, panic=rest.panic)
+            )
 
-    def _refused(self, verb: str, path: str, read: Read) -> BenchFault:
-        if read.matched == _EOF:
-            rest = self.session.read_until(b"\x04>", idle=_GRACE, deadline=_GRACE)
-            read = Read(read.data + rest.data, rest.reason)
+    @staticmethod
+    def _refused(verb: str, path: str, error: bytes) -> BenchFault:
         return BenchFault(
-            f"{path} cannot be {verb}: {printable(read.data)}", hint="is its folder there, is there space?"
+            f"{path} cannot be {verb}: {printable(error[-200:])}", hint="is its folder there, is there space?"
         )
 
     def get(self, path: str) -> bytes:
-        result = self.run(_SEND % path, timeout=120.0)
+        result = self.run(SEND % path, timeout=120.0)
         if result.stderr:
             raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
-        *lines, check = result.stdout.split()
+        lines = result.stdout.split()
         try:
-            data = b"".join(binascii.a2b_base64(line) for line in lines)
+            data = b"".join(binascii.a2b_base64(line) for line in lines[:-1])
         except binascii.Error:
             raise BenchFault(f"{path}: the board sent something that is not base64") from None
-        if check != f"{binascii.crc32(data):08x}".encode():
+        if not lines or lines[-1] != f"{len(data)}:{binascii.crc32(data):08x}".encode():
             raise BenchFault(f"{path}: arrived damaged", hint="check the cable and the baud rate")
         return data
 
@@ -279,52 +374,9 @@ class MicroPythonBoard:
             raise BenchFault(f"{path} cannot be removed: {printable(result.stderr[-200:])}")
 
     def listdir(self, path: str) -> list[str]:
-        """Names in a folder. The board's text is taken apart, never evaluated."""
-        result = self.run(f"import os\nfor n in os.listdir({path!r}): print('%' + n)")
+        """Names in a folder. They come as hex: a name can hold anything."""
+        result = self.run(LIST % path)
         if result.stderr:
             raise BenchFault(f"{path} cannot be listed: {printable(result.stderr[-200:])}")
-        return re.findall(r"^%([^\r\n]{1,255})", result.stdout.decode("utf-8", "replace"), re.MULTILINE)
-
-    def digest(self, path: str) -> str:
-        """First half of the SHA-256 of a file's content, as hex."""
-        return hashlib.sha256(self.get(path)).hexdigest()[:32]
-
-
-# Ctrl-C is off while raw bytes arrive: one of them may be 3.
-_RECEIVE = """
-def _r(path, left, size):
-    import sys, micropython
-    from binascii import crc32
-    total, crc, block = left, 0, memoryview(bytearray(size))
-    with open(path, "wb") as f:
-        micropython.kbd_intr(-1)
-        try:
-            sys.stdout.write("\\x06")
-            while left:
-                n = sys.stdin.buffer.readinto(block[:min(size, left)])
-                f.write(block[:n])
-                crc = crc32(block[:n], crc)
-                left -= n
-                sys.stdout.write("\\x06")
-        finally:
-            micropython.kbd_intr(3)
-    print("%%d %%08x" %% (total, crc & 0xFFFFFFFF))
-_r(%r, %d, %d)
-del _r
-"""
-
-_SEND = """
-def _s(path):
-    from binascii import b2a_base64, crc32
-    crc = 0
-    with open(path, "rb") as f:
-        while True:
-            block = f.read(192)
-            if not block:
-                break
-            crc = crc32(block, crc)
-            print(b2a_base64(block).decode(), end="")
-    print("%%08x" %% (crc & 0xFFFFFFFF))
-_s(%r)
-del _s
-"""
+        names = re.findall(rb"^%((?:[0-9a-f]{2}){1,255})\r?$", result.stdout, re.MULTILINE)
+        return [binascii.unhexlify(name).decode("utf-8", "replace") for name in names]

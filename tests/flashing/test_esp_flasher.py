@@ -1,12 +1,14 @@
 """Flashing through the harness's own path, against virtual chips over RFC 2217."""
 
+import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.errors import BenchFault, UsageError
-from harness.flashing.esp import EspFlasher, FlashImage
+from harness.flashing.esp import EspFlasher, FlashImage, identify
 from harness.link.ports import open_port
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 
@@ -63,13 +65,67 @@ def test_an_image_that_does_not_fit_is_refused(blank: RunningBoard) -> None:
     assert flash_of(blank) == b"\xff" * (4 * 1024 * 1024)
 
 
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ([(0x10000, 5000), (0x11000, 10)], r"second at 0x11000 would overwrite the end of first \(0x11388\)"),
+        ([(0x11000, 10), (0x10000, 5000)], r"first at 0x11000 would overwrite the end of second"),
+        ([(0x10000, 10), (0x10010, 10)], "second is to be written to 0x10010, inside a sector"),
+    ],
+)
+def test_images_on_each_other_are_refused(blank: RunningBoard, places: list[tuple[int, int]], message: str) -> None:
+    images = [
+        FlashImage(offset, bytes(size), name) for (offset, size), name in zip(places, ("first", "second"), strict=True)
+    ]
+    port = open_port(blank.url)
+    with EspFlasher(chip_of(blank), port) as flasher, pytest.raises(UsageError, match=message):
+        flasher.write(images)
+    port.close()
+    assert flash_of(blank) == b"\xff" * (4 * 1024 * 1024)
+
+
+def test_a_chip_is_identified_without_knowing_it(blank: RunningBoard) -> None:
+    started = time.monotonic()
+    port = open_port(blank.url)
+    found = identify(port)
+    assert time.monotonic() - started < 3  # measured 0.7 s; pyserial's own client takes more than 20 s
+    with EspFlasher(chip_of(blank), port) as flasher:
+        assert flasher.identity == found
+    assert found.chip == chip_of(blank)
+    assert found.flash_size == 4 * 1024 * 1024
+    port.close()
+
+
+def test_an_answer_that_makes_no_sense_is_the_bench_s_fault(
+    blank: RunningBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object) -> str:
+        raise struct.error("unpack requires a buffer of 16 bytes")
+
+    port = open_port(blank.url)
+    with EspFlasher(chip_of(blank), port) as flasher:
+        monkeypatch.setattr(flasher, "_md5", damaged)
+        with pytest.raises(BenchFault, match="failed at step 'compare': an answer makes no sense"):
+            flasher.write([FlashImage(0x10000, bytes(100), "image")])
+    port.close()
+
+
+def test_what_does_not_verify_is_said(blank: RunningBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = open_port(blank.url)
+    with EspFlasher(chip_of(blank), port) as flasher:
+        monkeypatch.setattr(flasher, "_md5", lambda *_: "0" * 32)
+        with pytest.raises(BenchFault, match="failed at step 'verify': MD5 of image"):
+            flasher.write([FlashImage(0x10000, bytes(100), "image")])
+    port.close()
+
+
 def test_a_board_that_does_not_answer_says_which_step_and_what_to_try(tmp_path: Path) -> None:
     import os
 
     master, slave = os.openpty()
     port = open_port(os.ttyname(slave))
-    flasher = EspFlasher("esp32", port, connect_attempts=1)
-    with pytest.raises(BenchFault, match="failed at step 'connect'") as caught, flasher:
+    unanswered = pytest.raises(BenchFault, match="failed at step 'connect'")
+    with unanswered as caught, EspFlasher("esp32", port, connect_attempts=1):
         pass
     assert "BOOT" in str(caught.value)
     os.close(master)

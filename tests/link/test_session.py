@@ -1,9 +1,15 @@
+import os
+import time
+import tty
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import BenchFault
+from harness.link.deadline import Deadline
 from harness.link.panics import find_panic, printable
+from harness.link.ports import open_port
 from harness.link.session import Reason, Session
 from harness.link.transcript import Entry, ReplayPort, Transcript, load
 
@@ -102,6 +108,38 @@ def test_a_reset_that_was_asked_for_is_no_panic_but_a_boot_loop_is() -> None:
     assert loop.kind == "boot loop"
 
 
+@given(st.lists(st.integers(1, 40), max_size=40), st.booleans())
+def test_what_comes_first_counts_however_it_is_cut(sizes: list[int], panic_first: bool) -> None:
+    crash, prompt = b"abort() was called at PC 0x400d1234 on core 0\r\n", b"\r\n>>> "
+    data = b"hello\r\n" + (crash + prompt if panic_first else prompt + crash)
+    session = Session(ScriptedPort(cut(data, sizes)))
+    read = session.read_until(b">>> ", idle=0.01, deadline=1)
+    assert read.reason is (Reason.PANIC if panic_first else Reason.MATCH)
+    if not panic_first:
+        assert read.data == b"hello" + b"\r\n" + prompt
+        assert session.read_until(b">>> ", idle=0.01, deadline=1).reason is Reason.PANIC
+
+
+@given(st.lists(st.integers(1, 900), max_size=40), st.integers(1, 4), st.integers(0, 120))
+def test_a_boot_loop_is_found_however_long_its_log_is(sizes: list[int], boots: int, lines: int) -> None:
+    boot = b"rst:0xc (SW_CPU_RESET),boot:0x13\r\n" + b"I (31) boot: a line of the loader's log\r\n" * lines
+    session = Session(ScriptedPort(cut(boot * boots, sizes)))
+    with session.expecting_reset():
+        read = session.read_until(b"NEVER", idle=0.01, deadline=1)
+    if boots < 3:
+        assert read.reason is Reason.IDLE
+    else:
+        assert (read.reason, read.panic and read.panic.kind) == (Reason.PANIC, "boot loop")
+
+
+def test_a_boot_loop_is_found_over_several_reads() -> None:
+    session = Session(ScriptedPort([b"rst:0x1 (POWERON_RESET)\r\n>>> "] * 3))
+    with session.expecting_reset():
+        assert session.read_until(b">>> ", idle=0.01, deadline=1).ok
+        assert session.read_until(b">>> ", idle=0.01, deadline=1).ok
+        assert session.read_until(b">>> ", idle=0.01, deadline=1).reason is Reason.PANIC
+
+
 @given(st.binary(max_size=2000))
 def test_printable_text_is_plain_and_bounded(data: bytes) -> None:
     text = printable(data, 200)
@@ -144,3 +182,89 @@ def test_a_port_that_takes_nothing_is_a_bench_fault() -> None:
 
     with pytest.raises(BenchFault, match="did not take"):
         Session(Dead([])).write(b"x")
+
+
+def test_a_write_has_a_deadline_of_its_own() -> None:
+    master, slave = os.openpty()  # nobody reads the other end, so the line fills up
+    tty.setraw(slave)
+    session = Session(open_port(os.ttyname(slave)))  # type: ignore[arg-type]
+    started = time.monotonic()
+    with pytest.raises(BenchFault, match="did not take|took longer"):
+        session.write(b"x" * 1_000_000, deadline=0.3)
+    assert time.monotonic() - started < 2
+    os.close(master)
+    os.close(slave)
+    session.close()
+
+
+class Vanishing:
+    """A pty that goes away like a USB port, and comes back as another device."""
+
+    def __init__(self) -> None:
+        self.path = ""
+        self.master = -1
+        self.appear()
+
+    def appear(self) -> None:
+        self.master, slave = os.openpty()
+        tty.setraw(slave)
+        self.path = os.ttyname(slave)
+        self._slave = slave
+
+    def vanish(self) -> None:
+        os.close(self.master)
+        os.close(self._slave)
+        self.path = "/dev/does-not-exist"
+
+
+def test_a_port_that_vanishes_as_expected_is_opened_again() -> None:
+    device = Vanishing()
+    session = Session(open_port(device.path), reopen=lambda: open_port(device.path))  # type: ignore[arg-type,return-value]
+    first = session.port
+    with session.expecting_disconnect(within=5):
+        os.write(device.master, b"going to sleep")
+        assert session.read_until(b"sleep", idle=1, deadline=2).ok
+        device.vanish()
+        assert session.read_until(idle=1, deadline=2).reason is Reason.CLOSED
+        device.appear()
+    assert session.port is not first
+    os.write(device.master, b"awake")
+    assert session.read_until(b"awake", idle=1, deadline=2).ok
+    session.write(b"hello")
+    assert os.read(device.master, 100) == b"hello"
+    session.close()
+    device.vanish()
+
+
+def test_a_port_that_does_not_come_back_is_a_bench_fault() -> None:
+    device = Vanishing()
+    session = Session(open_port(device.path), reopen=lambda: open_port(device.path))  # type: ignore[arg-type,return-value]
+    absent = pytest.raises(BenchFault, match=r"did not come back within 0.2 s: .*no such port")
+    with absent, session.expecting_disconnect(within=0.2):
+        device.vanish()
+
+
+def test_a_port_that_stays_is_left_alone() -> None:
+    session = Session(ScriptedPort([b"abc"]))
+    with session.expecting_disconnect(within=1):
+        pass
+    assert session.read_until(b"abc", idle=0.01, deadline=1).ok
+
+
+def test_what_came_before_the_port_closed_is_kept() -> None:
+    class Dying(ScriptedPort):
+        @property
+        def in_waiting(self) -> int:
+            raise OSError("gone")
+
+    read = Session(Dying([b"l"])).read_until(b"X", idle=1, deadline=1)
+    assert (read.reason, read.data) == (Reason.CLOSED, b"l")
+
+
+def test_a_deadline_is_shared_by_the_waits_inside() -> None:
+    whole = Deadline(60)
+    assert 59 < whole.left <= 60
+    assert whole.at_most(1).left <= 1
+    assert Deadline(0).passed
+    assert Deadline(0).at_most(5).passed
+    assert Deadline.of(whole) is whole

@@ -4,24 +4,39 @@ import os
 import random
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from conftest import CHIPS, write_flash_file
 from harness.errors import BenchFault, FirmwareFailure
+from harness.firmware.virtual_image import flash_offset
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.power.reset import HardReset
 from harness.runtimes.base import Runtime
 from harness.runtimes.micropython import MicroPythonBoard
-from harness.virtual.bench import RunningBoard
+from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.repl import Repl, SoftReset
 
 
+@pytest.fixture(scope="module", params=CHIPS)
+def machine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, firmware_files: dict[str, Path]
+) -> Iterator[RunningBoard]:
+    """One virtual board of each kind for all tests here; each test starts with a hard reset."""
+    chip = request.param
+    spec = VirtualSpec(f"m{chip}", chip, str(tmp_path_factory.mktemp("machine")))
+    write_flash_file(spec, flash_offset(chip), firmware_files[chip].read_bytes())
+    with start(spec) as running:
+        yield running
+
+
 @pytest.fixture
-def board(programmed: RunningBoard) -> Iterator[MicroPythonBoard]:
-    port = open_port(programmed.url)
+def board(machine: RunningBoard) -> Iterator[MicroPythonBoard]:
+    port = open_port(machine.url)
     made = MicroPythonBoard(Session(port), reset=lambda: HardReset()(port))  # type: ignore[arg-type]
-    made.enter(after_reset=True)
+    made.hard_reset()
     yield made
     made.close()
 
@@ -61,6 +76,39 @@ def test_files_of_any_content_come_back(board: MicroPythonBoard) -> None:
     assert board.run("print(1)").stdout == b"1\r\n"
 
 
+def test_a_full_filesystem_is_said_and_nothing_strays_to_the_prompt(vesp32: RunningBoard) -> None:
+    board = MicroPythonBoard(Session(open_port(vesp32.url)))  # type: ignore[arg-type]
+    with pytest.raises(BenchFault, match="cannot be written.*(ENOSPC|28|51)"):
+        board.put("/big.bin", random.Random(3).randbytes(3 * 1024 * 1024))
+    assert board.run("print(1)").stdout == b"1\r\n"
+    board.close()
+
+
+def test_names_of_any_kind_are_listed(board: MicroPythonBoard) -> None:
+    board.put("/a é%\n.txt", b"x")
+    assert "a é%\n.txt" in board.listdir("/")
+
+
+def test_a_vm_without_binary_input_takes_files_as_text(
+    board: MicroPythonBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_vm = "raise AttributeError('kbd_intr')  # %r %d %d"
+    monkeypatch.setattr("harness.runtimes.micropython.RECEIVE", old_vm)
+    for data in (b"", bytes(range(256)) * 6):
+        board.put("/t.bin", data)
+        assert board.get("/t.bin") == data
+
+
+def test_what_the_flash_did_not_keep_is_noticed(board: MicroPythonBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.runtimes.file_programs import RECEIVE
+
+    worn = RECEIVE.replace("    _c(path)", "    open(path, 'wb').close()\n    _c(path)")
+    assert worn != RECEIVE
+    monkeypatch.setattr("harness.runtimes.micropython.RECEIVE", worn)
+    with pytest.raises(BenchFault, match="expected '3 [0-9a-f]{8}' after writing, the board says '0 00000000'"):
+        board.put("/t.bin", b"abc")
+
+
 def test_a_program_that_never_ends_is_stopped_and_named(board: MicroPythonBoard) -> None:
     with pytest.raises(FirmwareFailure, match="did not end within 0.3 s; last output: 'on'"):
         board.run("print('on')\nwhile True: pass", timeout=0.3)
@@ -73,15 +121,11 @@ def test_a_hard_reset_starts_over(board: MicroPythonBoard) -> None:
     assert b"NameError" in board.run("x").stderr
 
 
-def test_a_main_py_that_never_ends_is_taken_over(programmed: RunningBoard) -> None:
-    port = open_port(programmed.url)
-    first = MicroPythonBoard(Session(port), reset=lambda: HardReset()(port))  # type: ignore[arg-type]
-    first.enter(after_reset=True)
-    first.put("/main.py", b"import time\nwhile True:\n    print('busy')\n    time.sleep(0.01)\n")
-    first.hard_reset()
-    assert first.run("print('mine')").stdout == b"mine\r\n"
-    first.remove("/main.py")
-    first.close()
+def test_a_main_py_that_never_ends_is_taken_over(board: MicroPythonBoard) -> None:
+    board.put("/main.py", b"import time\nwhile True:\n    print('busy')\n    time.sleep(0.01)\n")
+    board.hard_reset()
+    assert board.run("print('mine')").stdout == b"mine\r\n"
+    board.remove("/main.py")
 
 
 class FakeBoard:
@@ -179,7 +223,8 @@ def test_a_board_that_echoes_is_not_taken_for_one_that_answers() -> None:
     os.close(slave)
 
 
-def test_a_board_that_dies_in_the_middle_of_an_upload() -> None:
+def test_a_board_that_dies_in_the_middle_of_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.runtimes.micropython._GRACE", 0.3)
     fake = FakeBoard(dies_at=400)
     board = talk_to(fake)
     board.enter()

@@ -1,0 +1,84 @@
+"""Programs by which a MicroPython board takes, checks and sends files. Each leaves no name behind.
+
+To be completed with ``%``; a path goes in as its ``repr``.
+"""
+
+from __future__ import annotations
+
+_CRC = """
+def _c(path):
+    from binascii import crc32
+    block, total, crc = bytearray(128), 0, 0
+    with open(path, "rb") as f:
+        while True:
+            n = f.readinto(block)
+            if not n:
+                break
+            crc = crc32(memoryview(block)[:n], crc)
+            total += n
+    print("%%d %%08x" %% (total, crc & 0xFFFFFFFF))
+"""
+
+#: (path): prints length and CRC-32 of what the filesystem holds.
+CHECK = _CRC + "_c(%r)\ndel _c\n"
+
+#: (path, length, block size): ACK when ready and after each block; then as CHECK. Ctrl-C is off while raw bytes
+#: arrive: one of them may be 3. After a failed write (no space) the rest is still taken, else it would arrive at
+#: the prompt. A VM without binary input says AttributeError before it touches the file.
+RECEIVE = (
+    _CRC
+    + """
+def _r(path, left, size):
+    import sys, micropython
+    ctrl_c, read = micropython.kbd_intr, sys.stdin.buffer.readinto
+    trouble, block = None, memoryview(bytearray(size))
+    with open(path, "wb") as f:
+        ctrl_c(-1)
+        try:
+            sys.stdout.write("\\x06")
+            while left:
+                n = read(block[:min(size, left)])
+                left -= n
+                try:
+                    trouble or f.write(block[:n])
+                except Exception as e:
+                    trouble = e
+                sys.stdout.write("\\x06")
+        finally:
+            ctrl_c(3)
+    if trouble:
+        raise trouble
+    _c(path)
+try:
+    _r(%r, %d, %d)
+finally:
+    del _r, _c
+"""
+)
+
+#: (path): lines of base64, then "length:CRC-32".
+SEND = """
+def _s(path):
+    from binascii import b2a_base64, crc32
+    crc = total = 0
+    with open(path, "rb") as f:
+        while True:
+            block = f.read(192)
+            if not block:
+                break
+            crc = crc32(block, crc)
+            total += len(block)
+            print(b2a_base64(block).decode(), end="")
+    print("%%d:%%08x" %% (total, crc & 0xFFFFFFFF))
+try:
+    _s(%r)
+finally:
+    del _s
+"""
+
+#: (path): names in a folder, as hex: a name can hold anything.
+LIST = """
+import os, binascii
+for n in os.listdir(%r):
+    print("%%" + binascii.hexlify(n.encode()).decode())
+"""

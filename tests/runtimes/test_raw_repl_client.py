@@ -1,0 +1,182 @@
+"""The raw REPL client against a scripted board: upstream's exact bytes, and what goes wrong with them."""
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scripted_repl import GURU, ROM, ScriptedBoard
+
+from harness.errors import BenchFault, FirmwareFailure, UsageError
+from harness.link.ports import open_port
+from harness.link.session import Session
+from harness.link.transcript import ReplayPort, Transcript
+from harness.runtimes import micropython
+from harness.runtimes.micropython import MicroPythonBoard
+
+Talk = Callable[..., tuple[ScriptedBoard, MicroPythonBoard]]
+
+
+@pytest.fixture
+def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
+    """Makes a scripted board and its client; closes both."""
+    monkeypatch.setattr(micropython, "_GRACE", 0.4)
+    made: list[tuple[ScriptedBoard, MicroPythonBoard]] = []
+
+    def make(*, transcript: Transcript | None = None, nonces: random.Random | None = None, **options: Any):
+        scripted = ScriptedBoard(**options)
+        session = Session(open_port(scripted.path), transcript)  # type: ignore[arg-type]
+        made.append((scripted, MicroPythonBoard(session, boot_timeout=4.0, nonces=nonces)))
+        return made[-1]
+
+    yield make
+    for scripted, board in made:
+        board.close()
+        scripted.close()
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("paste", ["yes", "refused", "old"])
+def test_programs_arrive_whole_with_and_without_raw_paste(talk: Talk, paste: str, split: bool) -> None:
+    scripted, board = talk(paste=paste, split=split)
+    source = "".join(f"line{i} = {i}\n" for i in range(90))
+    assert board.run(source).stdout == b""
+    assert board.run("print(6*7)").stdout == b"42\r\n"
+    assert scripted.programs[1:] == [source.encode(), b"print(6*7)"]  # the first was the handshake
+    assert scripted.overruns == 0
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(min_codepoint=6, exclude_categories=["Cs"]), max_size=700))
+def test_any_text_goes_through_the_window(live: tuple[ScriptedBoard, MicroPythonBoard], text: str) -> None:
+    scripted, board = live
+    source = "#" + text
+    board.run(source)
+    assert scripted.programs[-1] == source.encode()
+    assert scripted.overruns == 0
+
+
+@pytest.fixture
+def live(talk: Talk) -> tuple[ScriptedBoard, MicroPythonBoard]:
+    return talk()
+
+
+def test_what_the_repl_would_act_on_is_refused(talk: Talk) -> None:
+    scripted, board = talk()
+    with pytest.raises(UsageError, match="control character"):
+        board.run("x = '\x04'")
+    assert scripted.programs == []
+
+
+def test_a_large_upload_costs_hardly_more_than_its_bytes(talk: Talk) -> None:
+    _, board = talk()
+    board.enter()
+    sent = 0
+    write = board.session.port.write
+
+    def counted(data: bytes) -> int | None:
+        nonlocal sent
+        sent += len(data)
+        return write(data)
+
+    board.session.port.write = counted  # type: ignore[method-assign]
+    board.run("#" * 100_000)
+    assert 100_000 < sent <= 100_000 * 1.02
+
+
+def test_a_board_that_stops_reading_in_the_middle_says_why(talk: Talk) -> None:
+    scripted, board = talk(gives_up_after=700)
+    assert b"SyntaxError" in board.run("x = 1\n" * 1000).stderr
+    assert board.run("print(3*3)").stdout == b"9\r\n"
+    assert scripted.programs[-1] == b"print(3*3)"
+
+
+def test_a_line_that_echoes(talk: Talk) -> None:
+    scripted, board = talk(echo=True)
+    source = "print(5*5)\n# OK \n" + "y = 2\n" * 100
+    assert board.run(source).stdout == b"25\r\n"
+    assert board.run("print(2*2)").stdout == b"4\r\n"
+    assert scripted.programs[1:] == [source.encode(), b"print(2*2)"]
+
+
+@pytest.mark.parametrize("greeting", [b"", bytes(range(0x80, 0x100)) * 5 + b"\r\n>"])
+def test_a_main_py_that_catches_the_first_ctrl_c(talk: Talk, greeting: bytes) -> None:
+    _, board = talk(stubborn=True, greeting=greeting)
+    assert board.run("print(4*4)").stdout == b"16\r\n"
+
+
+def test_a_program_that_hangs_is_stopped_and_the_next_one_runs(talk: Talk) -> None:
+    _, board = talk()
+    with pytest.raises(FirmwareFailure, match="did not end within 0.2 s; last output: 'working'"):
+        board.run("hang", timeout=0.2)
+    assert board.run("print(1*1)").stdout == b"1\r\n"
+
+
+def test_a_flood_ends_and_the_next_program_runs(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.link.session.READ_LIMIT", 100_000)
+    _, board = talk()
+    with pytest.raises(FirmwareFailure, match="floods"):
+        board.run("flood", timeout=20)
+    assert board.run("print(1*1)").stdout == b"1\r\n"
+
+
+def test_a_crash_is_named_and_the_next_program_runs(talk: Talk) -> None:
+    _, board = talk()
+    with pytest.raises(FirmwareFailure, match=r"the board crashed \(panic\): .*LoadProhibited"):
+        board.run("crash")
+    assert board.run("print(1*1)").stdout == b"1\r\n"
+
+
+def test_a_port_that_vanishes_is_the_bench_s_fault(talk: Talk) -> None:
+    scripted, board = talk(vanishes_at=400)
+    board.enter()
+    with pytest.raises(BenchFault, match="port closed|did not take"):
+        board.run("x = 1\n" * 500)
+    assert scripted.programs[1:] == []
+
+
+def test_a_soft_reset_stays_in_raw_mode(talk: Talk) -> None:
+    scripted, board = talk()
+    board.enter()
+    board.soft_reset()
+    assert scripted.raw
+    assert board.run("print(2*3)").stdout == b"6\r\n"
+    assert len(scripted.programs) == 2  # no handshake in between
+
+
+@pytest.mark.parametrize(
+    ("follows", "message"),
+    [
+        (GURU + ROM, r"crashed at a soft reset \(panic\): .*LoadProhibited"),
+        (ROM, r"crashed at a soft reset \(reset\): .*SW_CPU_RESET"),
+        (b"", "a soft reset became a reset of the chip"),  # an STM32 resets in silence
+    ],
+)
+def test_a_soft_reset_that_resets_the_chip_is_found(talk: Talk, follows: bytes, message: str) -> None:
+    _, board = talk(soft_reset=follows)
+    board.enter()
+    with pytest.raises(FirmwareFailure, match=message):
+        board.soft_reset()
+    assert board.run("print(2*3)").stdout == b"6\r\n"
+
+
+def test_a_recorded_conversation_can_be_held_again_without_the_board(talk: Talk) -> None:
+    def conversation(board: MicroPythonBoard) -> list[bytes]:
+        board.enter()
+        board.soft_reset()
+        return [board.run(f"print({i}*{i})").stdout for i in range(5)]
+
+    record = Transcript()
+    _, board = talk(transcript=record, nonces=random.Random(7))
+    answers = conversation(board)
+    entries = list(record.entries)
+    assert b"soft reset" in [e.data for e in entries if e.kind == "note"]
+
+    again = MicroPythonBoard(Session(ReplayPort(entries)), nonces=random.Random(7))
+    assert conversation(again) == answers == [b"0\r\n", b"1\r\n", b"4\r\n", b"9\r\n", b"16\r\n"]
+    other = MicroPythonBoard(Session(ReplayPort(entries)), nonces=random.Random(7))
+    other.enter()
+    with pytest.raises(BenchFault, match="the transcript has"):
+        other.run("print(99)")

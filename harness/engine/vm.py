@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 
+from harness.engine.heap import HeapMap, find_area, read_heap
 from harness.engine.layout import Layout, layout_of
 from harness.engine.machine import Machine
 from harness.engine.memory import GuestFault, GuestMemory
@@ -59,6 +60,7 @@ class Vm:
         self._call = call
         self._layout: Layout = layout_of(module)
         self._interrupt_object = 0
+        self._heap_area = 0
         #: Guest address of the mapped ROMFS region, 0 when there is none.
         self.romfs_address = 0
         self.machine = Machine(
@@ -82,6 +84,12 @@ class Vm:
         """The same on the VM's own thread, from inside its port."""
         if self._interrupt_object:
             self._layout.raise_exception(self.machine.memory, self._interrupt_object)
+
+    def heap_map(self) -> HeapMap:
+        """The collector's tables as they are now. Only while the VM waits (between programs, or in a call)."""
+        if not self._heap_area:
+            self._heap_area = find_area(self.machine.memory, self._interrupt_object)
+        return read_heap(self.machine.memory, self._heap_area)
 
     @property
     def interrupt_pending(self) -> bool:

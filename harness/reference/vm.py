@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from harness.engine.files import Files, MemoryFiles, Mode
+from harness.engine.heap import HeapMap
 from harness.engine.layout import layout_of
 from harness.engine.prepare import vm_module
 from harness.engine.vm import VmConfig
@@ -81,6 +82,10 @@ class ReferenceVm:
     def cost(self) -> int:
         """Instructions executed since the last reset."""
         return self._life.vm.machine.cost
+
+    def heap_map(self) -> HeapMap:
+        """Used and free blocks of the heap after the last program, from the collector's own tables."""
+        return self._life.vm.heap_map()
 
     def run(self, source: str, *, timeout: float = 30.0) -> RunResult:
         """Execute a program; see :class:`harness.runtimes.base.Runtime`.

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass, field
 
 from harness.virtual.flash import Flash
+from harness.virtual.rom import xor_checksum
 
 _PAYLOAD_MAGIC = b"VMWASM\0\1"
 _APP_DESC_SIZE = 256
@@ -92,22 +93,13 @@ def _image(flash: Flash, offset: int, extended: bool) -> _Image:
         if size > flash.size or at + 8 + size > flash.size:
             raise _Bad("flash read err, 1000")
         segments.append((address, size, at + 8))
-        checksum ^= _xor(flash.read(at + 8, size))
+        checksum ^= xor_checksum(flash.read(at + 8, size)) ^ 0xEF
         at += 8 + size
     last = offset + ((at - offset) | 15)
     if last + 1 > flash.size:
         raise _Bad("flash read err, 1000")
     stored = flash.read(last, 1)[0]
     return _Image(segments, (checksum, stored), last + 1, extended and header[23] == 1, entry)
-
-
-def _xor(data: bytes) -> int:
-    value, size = int.from_bytes(data, "little"), len(data)
-    while size > 1:
-        half = size // 2
-        value = (value >> 8 * half) ^ (value & ((1 << 8 * half) - 1))
-        size -= half
-    return value & 0xFF
 
 
 def _payload(data: bytes) -> bytes | None:
@@ -235,7 +227,7 @@ def _boot_esp8266(flash: Flash, reason: str) -> Boot:
         lead = f"load 0x{address:08x}, len {size}, room {16 if index == 0 else 8} \n"
         result.say(
             74880,
-            lead + f"tail {size % 16}\nchksum 0x{_xor(flash.read(image.segments[index][2], size)) ^ 0xEF:02x}\n",
+            lead + f"tail {size % 16}\nchksum 0x{xor_checksum(flash.read(image.segments[index][2], size)):02x}\n",
         )
     computed, stored = image.checksum
     if computed != stored:

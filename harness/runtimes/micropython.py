@@ -57,6 +57,7 @@ class MicroPythonBoard:
         self._random = nonces or random.Random()
         self._raw_paste = True
         self._echo = False
+        self._answered = False  # ever
         # Whether the board is known to wait for a program. Not so after a failure: the next program asks first.
         self._in_hand = False
         self._facts: Facts | None = None
@@ -91,7 +92,7 @@ class MicroPythonBoard:
             self._check_panic(read)
             heard = (heard + noise.data + read.data)[-400:]
             if read.ok and self._shake_hands(end):
-                self._in_hand = True
+                self._in_hand = self._answered = True
                 return
             if read.reason is Reason.CLOSED:
                 raise BenchFault("the port was closed while the board was asked for its REPL")
@@ -116,6 +117,12 @@ class MicroPythonBoard:
 
     def _check_panic(self, read: Read) -> None:
         if read.panic is not None:
+            # Nothing was measured yet, and a damaged image looks the same where the ROM checks nothing (ESP8266).
+            if not self._answered:
+                raise BenchFault(
+                    f"the board does not start ({read.panic.kind}): {read.panic.text}",
+                    hint="flash it again; if it stays so, this firmware does not run on this chip",
+                )
             raise self._crashed("the board does not start", read.panic)
 
     @staticmethod

@@ -85,20 +85,24 @@ def test_a_leaking_firmware_fails_with_the_figure(folder: Path) -> None:
     assert "reload.leak is 64 B" in done.stdout
 
 
-def test_one_flipped_byte_is_a_bench_fault_with_the_boot_text(folder: Path) -> None:
-    assert harness(folder, "flash", "--boards", "tv32").returncode == 0
-    flash = folder / ".harness" / "virtual" / "tv32.flash"
+@pytest.mark.parametrize(
+    ("board", "at", "text"),
+    [("tv32", 0x10000 + 100_000, "esp_image: Checksum failed"), ("tv8266", 0x9000 + 100_000, "Fatal exception 0")],
+)
+def test_one_flipped_byte_is_a_bench_fault_with_the_boot_text(folder: Path, board: str, at: int, text: str) -> None:
+    assert harness(folder, "flash", "--boards", board).returncode == 0
+    flash = folder / ".harness" / "virtual" / f"{board}.flash"
     content = bytearray(flash.read_bytes())
-    content[0x10000 + 100_000] ^= 1
+    content[at] ^= 1
     flash.write_bytes(content)
     started = time.monotonic()
-    done = harness(folder, "run", "reload", "--boards", "tv32", "--no-flash", "--json", "out.json")
+    done = harness(folder, "run", "reload", "--boards", board, "--no-flash", "--json", "out.json")
     assert time.monotonic() - started < 60
     assert done.returncode == 3
-    board = report(folder)["boards"][0]
-    assert board["outcome"] == "error"
-    assert all("esp_image: Checksum failed" in s["reason"] for s in board["scenarios"])
-    healed = harness(folder, "flash", "--boards", "tv32", "--json", "out.json")
+    found = report(folder)["boards"][0]
+    assert found["outcome"] == "error"
+    assert all(text in s["reason"] for s in found["scenarios"])
+    healed = harness(folder, "flash", "--boards", board, "--json", "out.json")
     assert healed.returncode == 0
     assert report(folder)["boards"][0]["written"] == 65536  # only the block with the damage
 

@@ -32,7 +32,6 @@ class ScriptedBoard:
         paste: str = "yes",
         echo: bool = False,
         split: bool = False,
-        greeting: bytes = b"",
         stubborn: bool = False,
         soft_reset: bytes | None = None,
         gives_up_after: int | None = None,
@@ -49,7 +48,6 @@ class ScriptedBoard:
         self.programs: list[bytes] = []
         self.overruns = 0  # bytes that came without credit in raw paste: lost, on a board
         self.raw = False
-        self._send(greeting)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -63,7 +61,7 @@ class ScriptedBoard:
 
     # -- the wire --------------------------------------------------------------------------------
 
-    def _send(self, data: bytes) -> None:
+    def say(self, data: bytes) -> None:
         for part in [data[i : i + 1] for i in range(len(data))] if self._split else [data]:
             while part:
                 part = part[os.write(self._master, part) :]
@@ -77,7 +75,7 @@ class ScriptedBoard:
             os.close(self._master)
             raise EOFError
         if self._echo:
-            self._send(bytes([char]))
+            self.say(bytes([char]))
         return char
 
     def _run(self) -> None:
@@ -86,8 +84,8 @@ class ScriptedBoard:
                 caught = 0
                 while caught < 2:
                     caught += self._getc() == 3
-                    self._send(b"busy\r\n")
-                self._send(b"Traceback (most recent call last):\r\nKeyboardInterrupt: \r\n" + FRIENDLY)
+                    self.say(b"busy\r\n")
+                self.say(b"Traceback (most recent call last):\r\nKeyboardInterrupt: \r\n" + FRIENDLY)
             while True:
                 (self._raw_mode if self.raw else self._friendly_mode)()
         except (EOFError, OSError):
@@ -100,14 +98,14 @@ class ScriptedBoard:
             char = self._getc()
             if char == 1:
                 self.raw = True
-                self._send(b"\r\n" + RAW)
+                self.say(b"\r\n" + RAW)
                 return
             if char == 2:
-                self._send(b"\r\n" + FRIENDLY)
+                self.say(b"\r\n" + FRIENDLY)
             elif char in (3, 13):
-                self._send(b"\r\n>>> ")
+                self.say(b"\r\n>>> ")
             else:
-                self._send(bytes([char]))
+                self.say(bytes([char]))
 
     def _raw_mode(self) -> None:
         line = bytearray()
@@ -117,19 +115,19 @@ class ScriptedBoard:
                 self._raw_paste()
                 line.clear()
             elif char == 1 and line == b"\x05A" and self._paste == "refused":
-                self._send(b"R\x00>")
+                self.say(b"R\x00>")
                 line.clear()
             elif char == 1:
-                self._send(RAW)
+                self.say(RAW)
                 line.clear()
             elif char == 2:
                 self.raw = False
-                self._send(b"\r\n" + FRIENDLY)
+                self.say(b"\r\n" + FRIENDLY)
                 return
             elif char == 3:
                 line.clear()
             elif char == 4:
-                self._send(b"OK")
+                self.say(b"OK")
                 if line:
                     self._execute(bytes(line))
                     line.clear()
@@ -143,32 +141,32 @@ class ScriptedBoard:
     def _restart(self) -> bool:
         """A soft reset; True when the board is at its friendly prompt after it."""
         if self._soft_reset is None:
-            self._send(b"\r\nMPY: soft reboot\r\n" + RAW)
+            self.say(b"\r\nMPY: soft reboot\r\n" + RAW)
             return False
         self.raw = False
-        self._send(b"\r\nMPY: soft reboot\r\n" + self._soft_reset + FRIENDLY)
+        self.say(b"\r\nMPY: soft reboot\r\n" + self._soft_reset + FRIENDLY)
         return True
 
     def _raw_paste(self) -> None:
-        self._send(b"R\x01" + WINDOW.to_bytes(2, "little") + b"\x01")
+        self.say(b"R\x01" + WINDOW.to_bytes(2, "little") + b"\x01")
         credit, window, source = 2 * WINDOW, WINDOW, bytearray()
         while True:
             char = self._getc()
             if char in (3, 4):
-                self._send(b"\x04")
+                self.say(b"\x04")
                 break
             self.overruns += credit <= 0
             credit -= 1
             source.append(char)
             if len(source) == self._gives_up_after:
-                self._send(b"\x04")
+                self.say(b"\x04")
                 while self._getc() not in (3, 4):
                     pass
-                self._send(b"\x04" + SYNTAX_ERROR + b"\x04>")
+                self.say(b"\x04" + SYNTAX_ERROR + b"\x04>")
                 return
             window -= 1
             if window == 0:
-                self._send(b"\x01")
+                self.say(b"\x01")
                 credit, window = credit + WINDOW, WINDOW
         self._execute(bytes(source))
 
@@ -179,17 +177,17 @@ class ScriptedBoard:
         self.programs.append(source)
         product = re.match(rb"print\((\d+)(?:\*(\d+))?\)", source)
         if product:
-            self._send(b"%d\r\n" % (int(product[1]) * int(product[2] or 1)))
+            self.say(b"%d\r\n" % (int(product[1]) * int(product[2] or 1)))
         elif source == b"hang":
-            self._send(b"working\r\n")
+            self.say(b"working\r\n")
             self._until_interrupted(b"")
         elif source == b"flood":
             self._until_interrupted(b"spam " * 200)
         elif source == b"crash":
             self.raw = False
-            self._send(b"so far\r\n" + GURU + b"\r\nRebooting...\r\n" + ROM + FRIENDLY)
+            self.say(b"so far\r\n" + GURU + b"\r\nRebooting...\r\n" + ROM + FRIENDLY)
             return
-        self._send(b"\x04\x04>")
+        self.say(b"\x04\x04>")
 
     def _until_interrupted(self, output: bytes) -> None:
         os.set_blocking(self._master, not output)

@@ -84,6 +84,22 @@ def test_a_full_filesystem_is_said_and_nothing_strays_to_the_prompt(vesp32: Runn
     board.close()
 
 
+@pytest.mark.parametrize("chip", CHIPS)
+def test_one_damaged_byte_of_the_image_is_an_error_with_the_boot_text(
+    chip: str, tmp_path: Path, firmware_files: dict[str, Path]
+) -> None:
+    image = bytearray(firmware_files[chip].read_bytes())
+    image[len(image) // 2] ^= 1
+    spec = VirtualSpec(f"d{chip}", chip, str(tmp_path))
+    write_flash_file(spec, flash_offset(chip), bytes(image))
+    with start(spec) as running:
+        port = open_port(running.url)
+        board = MicroPythonBoard(Session(port), reset=lambda: HardReset()(port))  # type: ignore[arg-type]
+        with pytest.raises(BenchFault, match="does not start .*(Checksum failed|Fatal exception)"):
+            board.hard_reset()
+        board.close()
+
+
 def test_names_of_any_kind_are_listed(board: MicroPythonBoard) -> None:
     board.put("/a é%\n.txt", b"x")
     assert "a é%\n.txt" in board.listdir("/")
@@ -131,7 +147,7 @@ def test_a_main_py_that_never_ends_is_taken_over(board: MicroPythonBoard) -> Non
 class FakeBoard:
     """A REPL on a pty whose programs run in a table: no VM, but any manner of misbehaving."""
 
-    def __init__(self, *, greeting: bytes = b"", echo: bool = False, raw_paste: bool = True, dies_at: int = 1 << 30):
+    def __init__(self, *, echo: bool = False, raw_paste: bool = True, dies_at: int = 1 << 30):
         self.master, slave = os.openpty()
         import tty
 
@@ -141,7 +157,6 @@ class FakeBoard:
         self._echo, self._raw_paste, self._dies_at = echo, raw_paste, dies_at
         self._typed = bytearray()
         self._count = 0
-        self.send(greeting)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -194,8 +209,9 @@ def talk_to(fake: FakeBoard, **options: float) -> MicroPythonBoard:
     [b"", random.Random(1).randbytes(600), b"\xf8\x1c\xe0" * 200 + b"\r\n>>> ", b"raw REPL; CTRL-B to ex"],
 )
 def test_garbage_before_the_prompt_does_no_harm(greeting: bytes) -> None:
-    fake = FakeBoard(greeting=greeting)
+    fake = FakeBoard()
     board = talk_to(fake)
+    fake.send(greeting)  # after opening, which drops what came before
     board.enter()
     assert board.run("print(6*7)").stdout == b"42\r\n"
     board.close()

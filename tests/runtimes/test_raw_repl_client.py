@@ -25,9 +25,12 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
     monkeypatch.setattr(micropython, "_GRACE", 0.4)
     made: list[tuple[ScriptedBoard, MicroPythonBoard]] = []
 
-    def make(*, transcript: Transcript | None = None, nonces: random.Random | None = None, **options: Any):
+    def make(
+        *, transcript: Transcript | None = None, nonces: random.Random | None = None, heard: bytes = b"", **options: Any
+    ) -> tuple[ScriptedBoard, MicroPythonBoard]:
         scripted = ScriptedBoard(**options)
         session = Session(open_port(scripted.path), transcript)  # type: ignore[arg-type]
+        scripted.say(heard)  # after opening, which drops what came before
         made.append((scripted, MicroPythonBoard(session, boot_timeout=4.0, nonces=nonces)))
         return made[-1]
 
@@ -101,9 +104,10 @@ def test_a_line_that_echoes(talk: Talk) -> None:
     assert scripted.programs[1:] == [source.encode(), b"print(2*2)"]
 
 
-@pytest.mark.parametrize("greeting", [b"", bytes(range(0x80, 0x100)) * 5 + b"\r\n>"])
-def test_a_main_py_that_catches_the_first_ctrl_c(talk: Talk, greeting: bytes) -> None:
-    _, board = talk(stubborn=True, greeting=greeting)
+@pytest.mark.parametrize("heard", [b"", bytes(range(0x80, 0x100)) * 5 + b"\r\n>"])
+def test_a_main_py_that_catches_the_first_ctrl_c(talk: Talk, heard: bytes) -> None:
+    _, board = talk(stubborn=True, heard=heard)
+    board.enter()
     assert board.run("print(4*4)").stdout == b"16\r\n"
 
 
@@ -180,3 +184,18 @@ def test_a_recorded_conversation_can_be_held_again_without_the_board(talk: Talk)
     other.enter()
     with pytest.raises(BenchFault, match="the transcript has"):
         other.run("print(99)")
+
+
+def test_a_crash_before_the_vm_ever_answered_is_not_held_against_the_firmware(talk: Talk) -> None:
+    _, board = talk(heard=b"Fatal exception (0):\r\nepc1=0x40209004\r\n")
+    with pytest.raises(BenchFault, match=r"does not start \(panic\): Fatal exception"):
+        board.enter()
+    assert board.run("print(2*3)").stdout == b"6\r\n"
+
+
+def test_a_crash_at_a_later_start_is(talk: Talk) -> None:
+    scripted, board = talk()
+    board.enter()
+    scripted.say(GURU)
+    with pytest.raises(FirmwareFailure, match=r"does not start \(panic\)"):
+        board.enter()

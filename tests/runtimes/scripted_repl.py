@@ -7,6 +7,7 @@ harness's own virtual boards, so that client and server cannot share a misunders
 import contextlib
 import os
 import re
+import select
 import threading
 import tty
 
@@ -23,7 +24,8 @@ class ScriptedBoard:
 
     ``soft_reset`` is what follows the "OK" of a Ctrl-D, ``None`` for a healthy one. ``gives_up_after``: bytes
     of a raw paste after which the compiler finds an error. ``stubborn``: ``main.py`` runs, and catches the
-    first Ctrl-C. ``vanishes_at``: bytes received after which the port is gone.
+    first Ctrl-C. ``vanishes_at``: bytes received after which the port is gone. ``slow``: takes no window of a
+    raw paste while more is coming, so that ``overruns`` counts each one that a client sends without leave.
     """
 
     def __init__(
@@ -36,13 +38,14 @@ class ScriptedBoard:
         soft_reset: bytes | None = None,
         gives_up_after: int | None = None,
         vanishes_at: int | None = None,
+        slow: bool = False,
     ) -> None:
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         self.path = os.ttyname(self._slave)
         self._paste, self._echo, self._split = paste, echo, split
         self._soft_reset, self._gives_up_after = soft_reset, gives_up_after
-        self._stubborn, self._vanishes_at = stubborn, vanishes_at
+        self._stubborn, self._vanishes_at, self._slow = stubborn, vanishes_at, slow
         self._typed = bytearray()
         self._taken = 0
         self.programs: list[bytes] = []
@@ -149,14 +152,17 @@ class ScriptedBoard:
 
     def _raw_paste(self) -> None:
         self.say(b"R\x01" + WINDOW.to_bytes(2, "little") + b"\x01")
-        credit, window, source = 2 * WINDOW, WINDOW, bytearray()
+        granted, window, source = 2 * WINDOW, WINDOW, bytearray()
         while True:
+            if self._slow and window == WINDOW:
+                while select.select([self._master], [], [], 0.02)[0]:
+                    self._typed += os.read(self._master, 4096)
+                # One byte more is allowed: the 0x04 that ends the paste needs no credit.
+                self.overruns += max(0, len(source) + len(self._typed) - granted - 1)
             char = self._getc()
             if char in (3, 4):
                 self.say(b"\x04")
                 break
-            self.overruns += credit <= 0
-            credit -= 1
             source.append(char)
             if len(source) == self._gives_up_after:
                 self.say(b"\x04")
@@ -167,7 +173,7 @@ class ScriptedBoard:
             window -= 1
             if window == 0:
                 self.say(b"\x01")
-                credit, window = credit + WINDOW, WINDOW
+                granted, window = granted + WINDOW, WINDOW
         self._execute(bytes(source))
 
     # -- programs --------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ class AttachedBoard:
         reset = strategy_for(self.board)
         session = Session(cast(Port, port), self.transcript)
         self._stack.callback(session.close)
-        self.runtime = MicroPythonBoard(session, reset=(lambda: reset(port)) if reset else None)
+        self.runtime = MicroPythonBoard(session, reset=(lambda: reset(cast(Any, session.port))) if reset else None)
         self._report("waiting for the VM", 0, 0)
         if flashed:
             self.runtime.enter(after_reset=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 from pathlib import Path
@@ -15,10 +14,12 @@ from rich.text import Text
 
 from harness import __version__
 from harness.errors import HarnessError, UsageError
+from harness.explore.command import explore_command
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
+from harness.report.json_report import write_json
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -52,6 +53,7 @@ def main() -> None:
     harness run --boards vesp32 reload    one board, one suite
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
     harness reference run PROGRAM         a program on the host reference VM
+    harness explore PROGRAM               a program with its interrupt at every point
     """
 
 
@@ -64,15 +66,7 @@ def _load(bench: str) -> tuple[Path, Bench]:
     return file, load_bench(file)
 
 
-def _write_json(file: str, content: Any) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=True) + "\n"
-    if file == "-":
-        click.echo(text, nl=False)
-        return
-    try:
-        Path(file).write_text(text, "utf-8")
-    except OSError as problem:
-        raise UsageError(f"{file} cannot be written: {problem.strerror}") from None
+main.add_command(explore_command)
 
 
 # -- run -----------------------------------------------------------------------------------------
@@ -142,7 +136,7 @@ def run(
     results.close()
     print_run(record, console, all_figures=figures)
     if json_file:
-        _write_json(json_file, run_to_json(record))
+        write_json(json_file, run_to_json(record))
     if junit:
         write_junit(record, Path(junit))
     if html:
@@ -206,7 +200,7 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
         )
         attached.close()
     if json_file:
-        _write_json(json_file, {"boards": results})
+        write_json(json_file, {"boards": results})
     sys.exit(code)
 
 
@@ -231,7 +225,7 @@ def boards(bench: str, ports: bool, json_file: str) -> None:
             table.add_row(*(Text(str(getattr(port, name) or "-")) for name in _PORT_FIELDS))
         console.print(table if found else "no serial ports")
         if json_file:
-            _write_json(json_file, {"ports": [{n: getattr(p, n) for n in _PORT_FIELDS} for p in found]})
+            write_json(json_file, {"ports": [{n: getattr(p, n) for n in _PORT_FIELDS} for p in found]})
         return
     file, loaded = _load(bench)
     rows = [_board_row(board, state_dir(file)) for board in loaded.boards]
@@ -242,7 +236,7 @@ def boards(bench: str, ports: bool, json_file: str) -> None:
         table.add_row(*(Text(str(row[key])) for key in ("id", "chip", "runtime", "where", "state")))
     console.print(table)
     if json_file:
-        _write_json(json_file, {"bench": loaded.name, "boards": rows})
+        write_json(json_file, {"bench": loaded.name, "boards": rows})
 
 
 _PORT_FIELDS = ("device", "vid_pid", "usb_serial", "usb_location", "description")
@@ -320,7 +314,7 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
             soft_wrap=True,
         )
         if json_file:
-            _write_json(json_file, {one.id: {"url": one.url, "pty": one.pty} for one in up})
+            write_json(json_file, {one.id: {"url": one.url, "pty": one.pty} for one in up})
         done.wait()
     finally:
         for one in up:
@@ -377,7 +371,7 @@ def reference_run(program: Path, heap: int, timeout: float, json_file: str) -> N
     allocated, free = (int(part) for part in heap_now) if len(heap_now) == 2 else (0, 0)
     console.print(Text(f"metered cost {cost}; heap {allocated} B used, {free} B free", style="dim"))
     if json_file:
-        _write_json(
+        write_json(
             json_file,
             {
                 "outcome": "fail" if result.stderr else "pass",

@@ -88,7 +88,7 @@ class Wasi:
         self._environ = [f"{k}={v}".encode() + b"\0" for k, v in environ.items()]
         # A port may have a real-time clock besides (nanoseconds since 1970): ``real_time_ns``.
         self._real_time_ns: Callable[[], int] = getattr(port, "real_time_ns", port.clock_ns)
-        self._open: dict[int, File | str] = {_ROOT_FD: "/"}  # a directory is kept as its path
+        self.open_files: dict[int, File | str] = {_ROOT_FD: "/"}  # a directory is kept as its path
 
     def functions(self) -> dict[str, Callable[..., int | None]]:
         return {name: getattr(self, name) for name in dir(self) if name.partition("_")[0] in _GROUPS}
@@ -165,13 +165,13 @@ class Wasi:
     # -- open files ------------------------------------------------------------------------------
 
     def _file(self, fd: int) -> File:
-        found = self._open.get(fd)
+        found = self.open_files.get(fd)
         if found is None or isinstance(found, str):
             raise OSError(errno.EBADF, "not an open file")
         return found
 
     def fd_close(self, fd: int) -> int:
-        found = self._open.pop(fd, None)
+        found = self.open_files.pop(fd, None)
         if found is None:
             return _EBADF
         return 0 if isinstance(found, str) else self._guard(found.close)
@@ -180,8 +180,8 @@ class Wasi:
         terminal = fd <= 2 or fd == RAW_OUTPUT_FD
         if terminal:
             kind = _CHARACTER_DEVICE
-        elif fd in self._open:
-            kind = _DIRECTORY if isinstance(self._open[fd], str) else _REGULAR
+        elif fd in self.open_files:
+            kind = _DIRECTORY if isinstance(self.open_files[fd], str) else _REGULAR
         else:
             return _EBADF
         everything = (1 << 29) - 1
@@ -248,7 +248,7 @@ class Wasi:
         return 0 if fd <= 2 or fd == RAW_OUTPUT_FD else self._guard(lambda: self._file(fd).sync())
 
     def fd_readdir(self, fd: int, buffer: int, size: int, cookie: int, result: int) -> int:
-        path = self._open.get(fd)
+        path = self.open_files.get(fd)
         if not isinstance(path, str):
             return _ENOTDIR
 
@@ -269,7 +269,7 @@ class Wasi:
     # -- paths -----------------------------------------------------------------------------------
 
     def _path(self, fd: int, address: int, size: int) -> str:
-        base = self._open.get(fd)
+        base = self.open_files.get(fd)
         if not isinstance(base, str) or size > 4096:
             raise OSError(errno.EBADF, "not a directory handle")
         text = bytes(self.memory.read(address, size)).decode("utf-8", "replace")
@@ -306,10 +306,10 @@ class Wasi:
                     append=bool(fdflags & 1),
                 )
                 handle = self.port.files.open(name, mode)
-            new = next((n for n in range(_ROOT_FD + 1, _MAX_OPEN) if n not in self._open), None)
+            new = next((n for n in range(_ROOT_FD + 1, _MAX_OPEN) if n not in self.open_files), None)
             if new is None:
                 raise OSError(errno.ENOSPC, "too many open files")
-            self._open[new] = handle
+            self.open_files[new] = handle
             self.memory.write_u32(result, new)
 
         return self._guard(run)

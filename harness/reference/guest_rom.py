@@ -35,6 +35,7 @@ class Service(IntEnum):
     SCHEDULE = auto()
     IRQ_OFF = auto()
     IDLE = auto()
+    WAIT = auto()
     LIGHT_SLEEP = auto()
     DEEP_SLEEP = auto()
     RESET = auto()

@@ -189,6 +189,11 @@ class Services:
         # A real port returns at its next tick, which comes every millisecond.
         self._board.pass_time(self._board.clock.now_ns + _MS, lambda: True)
 
+    def _wait(self, ms: int, flag: int, _c: int) -> None:
+        if self._interrupts.callbacks_waiting or self._vm.machine.memory.read(flag, 1) != b"\0":
+            return
+        self._board.pass_time(None if ms < 0 else self._board.clock.now_ns + ms * _MS, lambda: True)
+
     def _wake_time(self, ms: int) -> int | None:
         if ms != _FOREVER:
             return self._board.clock.now_ns + max(0, ms) * _MS

@@ -179,6 +179,11 @@ class ReferenceVm:
         return self._board.clock.now_ns / 1000
 
     @property
+    def waited_us(self) -> float:
+        """How many virtual microseconds since its last start the VM has waited: the rest it executed."""
+        return self._board.clock.waited_ns / 1000
+
+    @property
     def asleep(self) -> bool:
         """The chip is in deep sleep; the next :meth:`run` or :meth:`boot` lets it pass."""
         return self._board.asleep

@@ -14,7 +14,7 @@ from harness.engine.heap import HeapMap
 from harness.engine.layout import layout_of
 from harness.engine.prepare import vm_module
 from harness.engine.vm import VmConfig
-from harness.errors import BenchFault, UsageError
+from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.reference.board import Board, ChipReset
 from harness.reference.chips import Reset, chip_named
 from harness.reference.guest_rom import guest_rom
@@ -22,7 +22,7 @@ from harness.reference.interrupts import Strike
 from harness.reference.life import Life
 from harness.reference.pins import PinName, Pins
 from harness.reference.trace import Trace
-from harness.runtimes.base import Facts, RunResult
+from harness.runtimes.base import Facts, Restart, RunResult
 from harness.runtimes.probe import read_facts
 
 #: Default raw heap in bytes: what MicroPython's ESP32 port starts with.
@@ -87,7 +87,7 @@ class ReferenceVm:
         """Used and free blocks of the heap after the last program, from the collector's own tables."""
         return self._life.vm.heap_map()
 
-    def run(self, source: str, *, timeout: float = 30.0) -> RunResult:
+    def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
         """Execute a program; see :class:`harness.runtimes.base.Runtime`.
 
         A program may end in a reset or in deep sleep: see :attr:`ended_by` then. The next call first lets the
@@ -99,10 +99,24 @@ class ReferenceVm:
         strikes, self._strikes = self._strikes, []
         self._board.note("program")
         try:
-            result = self._life.execute(source.encode(), timeout, strikes)
+            result = self._life.execute(source.encode(), timeout, strikes, interrupt_at)
         finally:
             self._note_end()
         return result
+
+    def run_to_reset(self, source: str, *, within: float = 30.0) -> Restart:
+        """See :class:`harness.runtimes.base.Runtime`; ``within`` bounds the virtual time of the sleep, too."""
+        result = self.run(source)
+        if self.ended_by is None:
+            last = result.stderr.decode("utf-8", "replace").strip()[-300:]
+            raise FirmwareFailure(f"the program did not reset the chip: {last or 'it ended'}")
+        ended = self.time_us
+        self._after_end()
+        silent = (self.time_us - ended) / 1e6
+        self._life = self._start()
+        if silent > within:
+            raise FirmwareFailure(f"the chip did not start again within {within:g} s")
+        return Restart(result.stdout, silent)
 
     def boot(self, *, timeout: float = 30.0) -> RunResult:
         """Start as the chip does by itself: what ``boot.py`` and ``main.py`` print until they have ended.

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.bench.attach import AttachedBoard
+from harness.inventory.model import Wiring
 from harness.programs.program import Program
 from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
+from harness.reference.chips import Chip, chip_named
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import Runtime
+from harness.runtimes.base import Restart, Runtime
 from harness.verdict.calibration import Calibration, Point, fit
 from harness.verdict.compare import Judge, Measurement
 from harness.verdict.limits import Limit, Value
@@ -58,11 +60,13 @@ class BoardBench:
         self.step = step
         self.judge = Judge(attached.facts, reference.facts, attached.board.limits)
 
-    def run(self, program: Program, *, timeout: float = 60.0) -> Pair:
-        """Run ``program`` in a fresh VM on both sides.
+    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True) -> Pair:
+        """Run ``program`` on both sides, in a fresh VM or in the one that there is.
 
-        Records that arrive damaged are asked for once more; a second time is a bench fault.
+        Records that arrive damaged are asked for once more in a fresh VM; a second time is a bench fault.
         """
+        if not fresh:
+            return Pair(*(program.run(one, timeout=timeout) for one in (self.attached.runtime, self.reference)))
         try:
             board = self._fresh(self.attached.runtime, program, timeout)
         except DamagedRecords as problem:
@@ -124,10 +128,32 @@ class Scenario:
         """Say what is being done now."""
         self._bench.step(text)
 
-    def run(self, program: Program, *, timeout: float = 60.0) -> Pair:
-        """Run ``program`` in a fresh VM on the board and on the reference; ``timeout`` in seconds for each."""
+    @property
+    def chip(self) -> Chip:
+        """What the board's port offers, by the reference's table."""
+        return chip_named(self._bench.attached.board.chip)
+
+    @property
+    def wiring(self) -> Wiring:
+        return self._bench.attached.board.wiring
+
+    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True) -> Pair:
+        """Run ``program`` on the board and on the reference; ``timeout`` in seconds for each.
+
+        Each VM is started anew before, unless ``fresh`` is false.
+        """
         self._bench.attached.transcript.note(f"program {program.name}")
-        return self._bench.run(program, timeout=timeout)
+        return self._bench.run(program, timeout=timeout, fresh=fresh)
+
+    def run_to_reset(
+        self, program: Program, *, within: float = 30.0, reset_after: float | None = None
+    ) -> tuple[Restart, Restart]:
+        """Run a program that resets the chip or lets it sleep, on both sides; see :class:`Runtime`."""
+        self._bench.attached.transcript.note(f"program {program.name}, to a reset")
+        board, reference = (
+            program.run_to_reset(runtime, within=within, reset_after=reset_after)[1] for runtime in self.both
+        )
+        return board, reference
 
     def soft_reset(self) -> None:
         for runtime in self.both:

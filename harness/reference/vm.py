@@ -104,19 +104,28 @@ class ReferenceVm:
             self._note_end()
         return result
 
-    def run_to_reset(self, source: str, *, within: float = 30.0) -> Restart:
-        """See :class:`harness.runtimes.base.Runtime`; ``within`` bounds the virtual time of the sleep, too."""
+    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
+        """See :class:`harness.runtimes.base.Runtime`; the times are virtual ones."""
         result = self.run(source)
         if self.ended_by is None:
             last = result.stderr.decode("utf-8", "replace").strip()[-300:]
             raise FirmwareFailure(f"the program did not reset the chip: {last or 'it ended'}")
         ended = self.time_us
-        self._after_end()
+        if reset_after is not None:
+            self._board.timeline.at(self._board.clock.now_ns + round(reset_after * 1e9), self._press_reset)
+        try:
+            self._after_end()
+        except ChipReset as reset:
+            self._board.restart(reset.cause)
         silent = (self.time_us - ended) / 1e6
         self._life = self._start()
         if silent > within:
             raise FirmwareFailure(f"the chip did not start again within {within:g} s")
         return Restart(result.stdout, silent)
+
+    def _press_reset(self) -> None:
+        if self._board.asleep:
+            raise ChipReset(Reset.PIN)
 
     def boot(self, *, timeout: float = 30.0) -> RunResult:
         """Start as the chip does by itself: what ``boot.py`` and ``main.py`` print until they have ended.

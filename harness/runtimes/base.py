@@ -80,11 +80,12 @@ class Runtime(Protocol):
         """
         ...
 
-    def run_to_reset(self, source: str, *, within: float = 30.0) -> Restart:
+    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
         """Execute a program that resets the chip or puts it into deep sleep; ready for :meth:`run` on return.
 
-        The program must print the agent's end record before. Raises FirmwareFailure when it ends otherwise, or
-        when the chip does not start again ``within`` seconds.
+        The program must print the agent's end record before. With ``reset_after`` the reset input is pulsed that
+        many seconds later. Raises FirmwareFailure when it ends otherwise, or when the chip does not start again
+        ``within`` seconds.
         """
         ...
 

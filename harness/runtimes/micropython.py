@@ -157,13 +157,16 @@ class MicroPythonBoard:
         stderr = self._end_of_program()
         return RunResult(stdout, stderr, time.perf_counter() - started)
 
-    def run_to_reset(self, source: str, *, within: float = 30.0) -> Restart:
+    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
         with self.session.expecting_reset():
             self._send_program(source.encode())
             output = self._until_last_record()
             ended = time.perf_counter()
             with self.session.expecting_disconnect(within=within):  # native USB goes with the chip
-                first = self.session.read_exactly(1, deadline=within)
+                first = self.session.read_exactly(1, deadline=within if reset_after is None else reset_after)
+                if first.reason is Reason.DEADLINE and reset_after is not None:
+                    self._pulse_reset()
+                    first = self.session.read_exactly(1, deadline=within)
             silent = time.perf_counter() - ended
             if first.data == _EOF:
                 error = self._end_of_program()
@@ -209,13 +212,16 @@ class MicroPythonBoard:
             self.enter()
 
     def hard_reset(self) -> None:
+        self.session.forget_input()
+        self._pulse_reset()
+        self.enter(after_reset=True)
+
+    def _pulse_reset(self) -> None:
         if self._reset is None:
             raise BenchFault("this board's wiring has no reset line", hint="see 'reset' in docs/boards-yaml.md")
         self.session.transcript.note("hard reset")
-        self.session.forget_input()
         self._in_hand = False
         self._reset()
-        self.enter(after_reset=True)
 
     def close(self) -> None:
         """Leave the board at its friendly prompt and close the port."""

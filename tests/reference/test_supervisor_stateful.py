@@ -168,4 +168,4 @@ class Runs(RuleBasedStateMachine):
 
 
 def test_random_sequences_keep_every_rule_of_the_region() -> None:
-    run_state_machine_as_test(Runs, settings=settings(max_examples=150, stateful_step_count=40))
+    run_state_machine_as_test(Runs, settings=settings(max_examples=400, stateful_step_count=50))

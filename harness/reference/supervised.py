@@ -273,7 +273,11 @@ class SupervisedVm:
         if span.size >= _LEAST_HEAP:
             config = VmConfig(heap_size=span.size, system_rom=_rom())
             life = _SupervisedLife(self, self._module, config)
-            life.result(10.0)
+            try:
+                life.result(10.0)
+            except FirmwareFailure:
+                self._end(life)
+                raise
         if life is None or not self._page:
             self.region.end_run()
             raise FirmwareFailure(

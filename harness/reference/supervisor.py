@@ -241,10 +241,16 @@ class Region:
         self._compact()
         self._absorb_holes()
         self._heap = None
+        holes = [hole for hole in self._nodes(False) if hole.hole]
         for at, node in nodes:
             assert heap is not None
             data = heap.read(at + NODE, node.length)
-            place = self._find_hole(False, node.length) or self._push(False, node.length)
+            fitting = next((hole for hole in holes if hole.length == node.length), None)
+            if fitting is None:
+                place = self._push(False, node.length)
+            else:
+                holes.remove(fitting)
+                place = fitting.at
             self._set(place, word=node.length | MOVABLE)
             self._store(place + NODE, data)
             old[at + NODE].pointer = place + NODE
@@ -270,13 +276,13 @@ class Region:
 
         Raises FirmwareFailure when they do not form the chain that was made: the program has written there.
         """
-        found: list[int] = []
+        found: dict[int, None] = {}
         at = self._heap.root if self._heap is not None else 0
         left = self.middle.size
         while at:
             if at + NODE not in self._handles or not self._in_heap(at) or at in found:
                 raise FirmwareFailure(f"the chain of allocations in the VM's heap leads to 0x{at:x}, which is none")
-            found.append(at)
+            found[at] = None
             node = self._node(at)
             left -= node.size
             if left < 0 or not node.movable or node.hole:
@@ -284,7 +290,7 @@ class Region:
             at = node.next
         if len(found) != sum(self._in_heap(pointer - NODE) for pointer in self._handles):
             raise FirmwareFailure("the chain of allocations in the VM's heap is broken")
-        return found
+        return list(found)
 
     def stack(self, *, high: bool = False) -> list[tuple[Span, int]]:
         """Nodes of a stack from its top, each with its flags: the span includes the node."""

@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from harness.reference.supervised import SupervisedVm
 from harness.reference.supervisor import HOLE, MOVABLE, NODE, Allocation, Region, Span
 
 SIZE = 2048
@@ -169,3 +170,69 @@ class Runs(RuleBasedStateMachine):
 
 def test_random_sequences_keep_every_rule_of_the_region() -> None:
     run_state_machine_as_test(Runs, settings=settings(max_examples=400, stateful_step_count=50))
+
+
+class Lives(RuleBasedStateMachine):
+    """Random programs and reloads on the real VM, whose persisted bytes must be those of a plain variable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vm = SupervisedVm(region_size=48 * 1024, sleep_memory=16)
+        self.expected: bytes | None = None
+        self.mine: list[tuple[Allocation, bytes]] = []
+
+    def teardown(self) -> None:
+        self.vm.close()
+
+    @rule(length=st.sampled_from([0, 1, 3, 4, 100, 1000, 3000]), fill=st.integers(0, 255))
+    def persist(self, length: int, fill: int) -> None:
+        assert self.vm.run(f"import supervisor\nsupervisor.persisted_bytes = bytes([{fill}]) * {length}").stderr == b""
+        self.expected = bytes([fill]) * length
+
+    @rule()
+    def drop(self) -> None:
+        assert self.vm.run("import supervisor\nsupervisor.persisted_bytes = None").stderr == b""
+        self.expected = None
+
+    @rule(value=st.sampled_from(["bytes(30000)", "7", "'text'"]))
+    def refused(self, value: str) -> None:
+        assert b"Error" in self.vm.run(f"import supervisor\nsupervisor.persisted_bytes = {value}").stderr
+
+    @rule()
+    def collect(self) -> None:
+        assert self.vm.run("import gc\nx = [bytearray(50) for i in range(100)]\nx = 0\ngc.collect()").stderr == b""
+
+    @rule(length=st.sampled_from([4, 104, 1004]), kind=st.sampled_from(["low", "high", "movable"]))
+    def allocate(self, length: int, kind: str) -> None:
+        if self.vm.region.running and kind == "movable":
+            return  # only the guest can allocate in its heap
+        allocation = self.vm.region.allocate(length, kind == "high", kind == "movable")
+        if allocation is not None:
+            allocation.write(bytes([len(self.mine) % 251]) * length)
+            self.mine.append((allocation, allocation.read()))
+
+    @precondition(lambda self: self.mine)
+    @rule(index=st.integers(0, 20))
+    def free(self, index: int) -> None:
+        self.vm.region.free(self.mine.pop(index % len(self.mine))[0])
+
+    @rule()
+    def reload(self) -> None:
+        (run,) = self.vm.reload()
+        assert run.file is None
+        used = sum(span.size for high in (False, True) for span, _ in self.vm.region.stack(high=high))
+        assert self.vm.region.middle.size == self.vm.region.span.size - used
+
+    @rule()
+    def read(self) -> None:
+        result = self.vm.run("import supervisor\nprint(supervisor.persisted_bytes)")
+        assert result.stdout.strip() == repr(self.expected).encode()
+
+    @invariant()
+    def what_the_host_keeps_is_intact(self) -> None:
+        for allocation, data in self.mine:
+            assert allocation.read() == data
+
+
+def test_random_lives_of_the_real_vm_keep_what_they_should() -> None:
+    run_state_machine_as_test(Lives, settings=settings(max_examples=40, stateful_step_count=25))

@@ -66,12 +66,10 @@ def test_an_allocation_made_while_the_vm_runs_is_in_its_heap_and_survives_collec
 def test_what_was_freed_is_taken_by_the_next_collection(vm: SupervisedVm) -> None:
     vm.run("import supervisor, gc\ndef used():\n    gc.collect()\n    return gc.mem_alloc()")
     before = int(said(vm, "print(used())"))
-    # Set in a program of its own: words left on the C stack may keep the value itself until the next one.
     said(vm, "supervisor.persisted_bytes = bytes(8000)")
-    kept = int(said(vm, "print(used())"))
-    assert 8000 <= kept - before < 8500
+    assert int(said(vm, "print(used())")) - before >= 8000
     said(vm, "supervisor.persisted_bytes = None")
-    assert int(said(vm, "print(used())")) - before < 500
+    assert int(said(vm, "print(used())")) - before < 1000
 
 
 def test_two_allocations_in_the_heap_hang_on_the_guests_one_root(vm: SupervisedVm) -> None:
@@ -382,6 +380,23 @@ def test_run_reasons(vm: SupervisedVm) -> None:
     once = b"import supervisor as s\nif s.runtime.run_reason is s.RunReason.REPL_RELOAD: s.reload()\n"
     vm.put("code.py", once)
     assert [run.reason for run in vm.reload()] == [RunReason.REPL_RELOAD, RunReason.SUPERVISOR_RELOAD]
+
+
+def test_reload_on_success_leaves_the_run_reason_as_it_was(vm: SupervisedVm) -> None:
+    vm.put("code.py", b"import supervisor\nsupervisor.set_next_code_file('next.py', reload_on_success=True)\n")
+    vm.put("next.py", b"pass")
+    vm.start()
+    vm.put("code.py", b"pass")
+    assert [(run.file, run.reason) for run in vm.auto_reload()] == [
+        ("next.py", RunReason.AUTO_RELOAD),
+        ("code.py", RunReason.AUTO_RELOAD),
+    ]
+
+
+def test_a_reload_that_a_program_swallows_is_none(vm: SupervisedVm) -> None:
+    vm.put("code.py", b"import supervisor\ntry: supervisor.reload()\nexcept: pass\n")
+    (run,) = vm.start()
+    assert run.ended is Ended.SUCCESS
 
 
 def test_reload_runs_what_finally_says_and_no_handler_of_exception(vm: SupervisedVm) -> None:

@@ -147,6 +147,13 @@ def test_persisted_bytes_are_a_copy(vm: SupervisedVm) -> None:
     assert said(vm, "print(supervisor.persisted_bytes)") == "b'abc'"
 
 
+def test_a_new_value_takes_the_place_of_the_one_before(vm: SupervisedVm) -> None:
+    for length in (100, 300, 298, 20):
+        said(vm, f"supervisor.persisted_bytes = bytes({length})")
+        vm.reload()
+        assert vm.region.span.size - vm.region.middle.size == NODE + 4 + (length + 3 & ~3)
+
+
 def test_none_drops_persisted_bytes_and_their_memory(vm: SupervisedVm) -> None:
     said(vm, "supervisor.persisted_bytes = bytes(100)")
     vm.reload()

@@ -60,24 +60,24 @@ class BoardBench:
         self.step = step
         self.judge = Judge(attached.facts, reference.facts, attached.board.limits)
 
-    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True) -> Pair:
+    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
         """Run ``program`` on both sides, in a fresh VM or in the one that there is.
 
         Records that arrive damaged are asked for once more in a fresh VM; a second time is a bench fault.
         """
         if not fresh:
             return Pair(*(program.run(one, timeout=timeout) for one in (self.attached.runtime, self.reference)))
+
+        def once(runtime: Runtime) -> Decoded:
+            runtime.soft_reset()
+            return program.run(runtime, timeout=timeout, interrupt_at=interrupt_at)
+
         try:
-            board = self._fresh(self.attached.runtime, program, timeout)
+            board = once(self.attached.runtime)
         except DamagedRecords as problem:
             self.attached.transcript.note(f"{program.name} is run again: {problem.message}")
-            board = self._fresh(self.attached.runtime, program, timeout)
-        return Pair(board, self._fresh(self.reference, program, timeout))
-
-    @staticmethod
-    def _fresh(runtime: Runtime, program: Program, timeout: float) -> Decoded:
-        runtime.soft_reset()
-        return program.run(runtime, timeout=timeout)
+            board = once(self.attached.runtime)
+        return Pair(board, once(self.reference))
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -137,13 +137,14 @@ class Scenario:
     def wiring(self) -> Wiring:
         return self._bench.attached.board.wiring
 
-    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True) -> Pair:
+    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
         """Run ``program`` on the board and on the reference; ``timeout`` in seconds for each.
 
-        Each VM is started anew before, unless ``fresh`` is false.
+        Each VM is started anew before, unless ``fresh`` is false. The program gets a Ctrl-C as soon as its output
+        contains ``interrupt_at``.
         """
         self._bench.attached.transcript.note(f"program {program.name}")
-        return self._bench.run(program, timeout=timeout, fresh=fresh)
+        return self._bench.run(program, timeout=timeout, fresh=fresh, interrupt_at=interrupt_at)
 
     def run_to_reset(
         self, program: Program, *, within: float = 30.0, reset_after: float | None = None

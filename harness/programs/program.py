@@ -27,15 +27,20 @@ class Program:
         path = fixtures_dir() / "programs" / f"{name}.py"
         return cls(name, _read(path), inputs)
 
-    def run(self, runtime: Runtime, *, timeout: float = 60.0) -> Decoded:
+    @staticmethod
+    def module(name: str) -> bytes:
+        """The source of ``fixtures/modules/<name>.py``."""
+        return _read(fixtures_dir() / "modules" / f"{name}.py").encode()
+
+    def run(self, runtime: Runtime, *, timeout: float = 60.0, interrupt_at: bytes = b"") -> Decoded:
         """Send the agent and the inputs (unless the program does without), then the program; decode its records.
 
-        Raises FirmwareFailure when the program ended with a traceback, BenchFault when records are
-        missing or damaged.
+        It gets a Ctrl-C as soon as its output contains ``interrupt_at``. Raises FirmwareFailure when it ended with
+        a traceback, BenchFault when records are missing or damaged.
         """
         for part, text in self._preparations():
             self._checked(part, runtime.run(text, timeout=timeout).stderr)
-        result = runtime.run(self.source, timeout=timeout)
+        result = runtime.run(self.source, timeout=timeout, interrupt_at=interrupt_at)
         self._checked(f"program {self.name}", result.stderr)
         return decode(result.stdout)
 

@@ -40,6 +40,8 @@ class Life:
         self.files = files
         self.ended = False
         self.ended_by = Reset.SOFT
+        #: When the program last printed something, in virtual nanoseconds since power-on.
+        self.last_output_ns = 0
         #: Called at every interruptible point of a program with the point's number.
         self.at_every_point: Callable[[int], None] | None = None
         self._board = board
@@ -199,6 +201,7 @@ class Life:
         if len(self._out) + len(data) > OUTPUT_LIMIT:
             raise Flooded
         self._out += data
+        self.last_output_ns = self._board.clock.now_ns
         if self._interrupt_at and self._interrupt_at in self._out:
             self._interrupt_at = b""
             self.interrupts.control_c()

@@ -110,14 +110,14 @@ class ReferenceVm:
         if self.ended_by is None:
             last = result.stderr.decode("utf-8", "replace").strip()[-300:]
             raise FirmwareFailure(f"the program did not reset the chip: {last or 'it ended'}")
-        ended = self.time_us
+        printed = self._life.last_output_ns
         if reset_after is not None:
-            self._board.timeline.at(self._board.clock.now_ns + round(reset_after * 1e9), self._press_reset)
+            self._board.timeline.at(printed + round(reset_after * 1e9), self._press_reset)
         try:
             self._after_end()
         except ChipReset as reset:
             self._board.restart(reset.cause)
-        silent = (self.time_us - ended) / 1e6
+        silent = self.time_us / 1e6 - printed / 1e9
         self._life = self._start()
         if silent > within:
             raise FirmwareFailure(f"the chip did not start again within {within:g} s")

@@ -118,7 +118,7 @@ def _asyncio(scenario: Scenario) -> dict[str, bytes]:
 
     if scenario.board.facts.mpy & 0xFF != 6:
         pytest.skip("the VM has no asyncio and loads no .mpy of version 6")
-    needless = ("asyncio/stream.py", "asyncio/task.py", "asyncio/traceback.py", "asyncio/lock.py")
+    needless = ("asyncio/stream.py", "asyncio/task.py", "asyncio/lock.py")
     return {
         name.removesuffix(".py") + ".mpy": compile_module(name, data)
         for name, data in asyncio_files(scenario.step).items()

@@ -123,6 +123,13 @@ class ReferenceVm:
             raise FirmwareFailure(f"the chip did not start again within {within:g} s")
         return Restart(result.stdout, silent)
 
+    def restart_by(self, source: str) -> None:
+        self.run(source)
+        if not self._life.ended:
+            raise FirmwareFailure("the VM did not restart: the program ended")
+        self._after_end()
+        self._life = self._start()
+
     def _press_reset(self) -> None:
         if self._board.asleep:
             raise ChipReset(Reset.PIN)

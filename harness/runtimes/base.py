@@ -89,6 +89,13 @@ class Runtime(Protocol):
         """
         ...
 
+    def restart_by(self, source: str) -> None:
+        """Execute a program that ends the VM, but not the chip's run; ready for :meth:`run` on return.
+
+        Raises FirmwareFailure when the VM goes on instead.
+        """
+        ...
+
     def put(self, path: str, data: bytes) -> None:
         """Write a file on the VM's filesystem, and verify it by hash."""
         ...

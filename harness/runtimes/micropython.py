@@ -174,7 +174,7 @@ class MicroPythonBoard:
             if first.reason is Reason.DEADLINE:
                 raise FirmwareFailure(f"the chip did not start again within {within:g} s")
             self.session.transcript.note(f"started again after {silent:.3f} s")
-            rest = self.session.read_until(b">>> ", idle=3.0, deadline=self._boot_timeout)
+            rest = self.session.read_until(b">>> ", _RAW_PROMPT, idle=3.0, deadline=self._boot_timeout)
             self._check_panic(rest)
         self.enter()
         return Restart(output, silent, first.data + rest.data)
@@ -209,6 +209,20 @@ class MicroPythonBoard:
         if read.ok:
             self._in_hand = True
         else:  # a boot.py that does not end
+            self.enter()
+
+    def restart_by(self, source: str) -> None:
+        self._send_program(source.encode())
+        read = self.session.read_until(b"soft reboot", _EOF + b">", idle=10.0, deadline=self._boot_timeout)
+        if read.matched != b"soft reboot":
+            if read.ok:
+                self._in_hand = True
+                raise FirmwareFailure(f"the VM did not restart; came {printable(read.data[-200:]) or 'nothing'!r}")
+            raise self._lost("a soft reboot", read)
+        read = self.session.read_until(_RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout)
+        self._check_panic(read)
+        self._in_hand = read.matched == _RAW_PROMPT
+        if not self._in_hand:
             self.enter()
 
     def hard_reset(self) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import __version__
+from harness.conformance.command import conformance
 from harness.errors import HarnessError, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
@@ -52,6 +53,7 @@ def main() -> None:
     harness run --boards vesp32 reload    one board, one suite
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
     harness reference run PROGRAM         a program on the host reference VM
+    harness conformance DIR --on VM       upstream's test programs on a VM
     """
 
 
@@ -406,3 +408,8 @@ def _program_source(program: Path) -> tuple[str, bool]:
         raise UsageError(
             f"program {str(program)!r} cannot be read: {reason}", hint="give the path of a .py file"
         ) from None
+
+
+# -- conformance ---------------------------------------------------------------------------------
+
+main.add_command(conformance)

@@ -1,7 +1,7 @@
 """What a test program is to print, and where its output first differs from that.
 
 A line ``########`` in an ``.exp`` file stands for any number of lines. In a file that has such a line the others
-may hold patterns: a character after a backslash is a regular expression's own, all others mean themselves
+may hold patterns: one of ``()[]{}.*+^$`` is a regular expression's own after a backslash, and means itself without
 (MicroPython ``tests/run-tests.py``, which does this for a list of its programs; here the wildcard tells).
 """
 
@@ -26,6 +26,8 @@ _MEMORY_LIMIT = 2 * 1024 * 1024 * 1024
 CPYTHON_TIMEOUT = 30.0
 #: A longer line is compared as it is, never as a pattern: the output is untrusted, and patterns can be slow.
 _PATTERN_LINE = 4096
+#: What means itself unless there is a backslash before it (MicroPython ``tests/run-tests.py``).
+_LITERAL = re.compile(rb"[()\[\]{}.*+^$]")
 
 
 class NoExpectation(Exception):
@@ -82,8 +84,8 @@ def from_cpython(program: Path, *, timeout: float = CPYTHON_TIMEOUT) -> bytes:
 
 
 def normal(output: bytes) -> bytes:
-    """``output`` with the line ends of a file: a board's terminal layer sends CR LF."""
-    return output.replace(b"\r\n", b"\n")
+    """``output`` with the line ends of a file: a board's terminal layer sends CR LF, for a CR LF even CR CR LF."""
+    return output.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")
 
 
 def first_difference(expected: bytes, came: bytes) -> Difference | None:
@@ -145,4 +147,4 @@ def _same(expected: bytes, came: bytes, patterns: bool) -> bool:
 
 def _pattern(line: bytes) -> bytes:
     pieces = re.split(rb"\\(.)", line)
-    return b"".join(piece if n % 2 else re.escape(piece) for n, piece in enumerate(pieces))
+    return b"".join(piece if n % 2 else _LITERAL.sub(rb"\\\g<0>", piece) for n, piece in enumerate(pieces))

@@ -61,7 +61,8 @@ def print_report(report: Report, console: Console, *, where: str) -> None:
             reasons[result.reason] = reasons.get(result.reason, 0) + 1
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
         console.print(Text(f"skipped {count:5}  {plain(reason, _SHOWN)}", style="dim"), soft_wrap=True)
-    table = Table(box=None, padding=(0, 2), title=Text(where), title_justify="left")
+    console.print(Text(where, style="bold"), soft_wrap=True)
+    table = Table(box=None, padding=(0, 2))
     numbers = [(outcome.value, report.count(outcome), STYLES[outcome]) for outcome in Outcome]
     numbers += [("not run", report.not_run, "magenta")] if report.not_run else []
     for heading, _, _ in numbers:

@@ -19,6 +19,8 @@ from harness.runtimes.base import RunResult, Runtime
 #: How a program says that it cannot be tested on this VM (MicroPython ``tests/README.md``).
 _SKIP = b"SKIP\n"
 _TOO_LARGE = b"SKIP-TOO-LARGE\n"
+#: A build without ``@micropython.native``, ``viper`` or ``asm_*`` says this (``py/compile.c``).
+_NO_EMITTER = b"SyntaxError: invalid micropython decorator"
 _SUMMARY = re.compile(rb"-{70}\nRan \d+ tests\n\n(OK|FAILED)[^\n]*\n\Z")
 
 
@@ -131,7 +133,10 @@ def _judge(program: Program, result: RunResult) -> Result:
     if output == _TOO_LARGE:
         return done(Outcome.SKIPPED, "too large for this VM's heap")
     if result.stderr:
-        return done(Outcome.FAILED, f"ended by {_last_line(result.stderr)}")
+        last = result.stderr.rstrip().rsplit(b"\n", 1)[-1]
+        if last == _NO_EMITTER:
+            return done(Outcome.SKIPPED, "this VM was built without the code emitter it asks for")
+        return done(Outcome.FAILED, f"ended by {last[:200].decode('utf-8', 'backslashreplace')}")
     summary = _SUMMARY.search(output)
     if summary is not None and program.expected is None:
         verdict = output.rstrip().rsplit(b"\n", 1)[-1].decode("ascii", "replace")
@@ -144,7 +149,3 @@ def _judge(program: Program, result: RunResult) -> Result:
     if difference is None:
         return done(Outcome.PASSED)
     return done(Outcome.FAILED, f"output differs at line {difference.line}", difference)
-
-
-def _last_line(error: bytes) -> str:
-    return error.rstrip().rsplit(b"\n", 1)[-1][:200].decode("utf-8", "backslashreplace")

@@ -2,7 +2,7 @@
 # It tells the host where some objects are, mounts the ROMFS region that the host mapped, runs the start
 # files, and then executes one program after another: opening "<stdin>" waits for the next one.
 def _port():
-    import host, micropython, os, sys, time, uctypes, vfs
+    import errno, host, micropython, os, sys, time, uctypes, vfs
 
     g = globals()
     del g["_port"]
@@ -30,7 +30,13 @@ def _port():
                 entry = (entry[0], entry[1], 0, size)
             yield entry
 
-    words = (interrupt, sys.stdout.buffer)
+    def _port_root():  # whether there is a filesystem at the root
+        try:
+            stat("/<stdin>")
+        except OSError as problem:
+            return problem.errno != errno.ENODEV
+
+    words = (interrupt, sys.stdout.buffer, sys.stderr.buffer)
     words += ("kbd_intr", micropython.kbd_intr, _port_kbd_intr, "sleep", time.sleep, _port_sleep)
     words += ("ilistdir", os.ilistdir, _port_ilistdir)
     start = host.call("start", " ".join(str(id(word)) for word in words)).split()
@@ -56,7 +62,11 @@ def _port():
             except SystemExit:
                 raise
             except BaseException as problem:
-                sys.print_exception(problem, sys.stderr)
+                # A program may have unmounted the filesystem through which the next one comes.
+                if isinstance(problem, OSError) and problem.errno == errno.ENODEV and not _port_root():
+                    vfs.mount(vfs.VfsPosix(), "/")
+                    continue
+                sys.print_exception(problem, sys.stderr.buffer)
                 problem = None
             if name != "<stdin>":
                 break

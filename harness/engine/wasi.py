@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from harness.engine.files import BytesFile, File, Files, Mode, RandomBytes
+from harness.engine.files import BytesFile, File, Files, Mode, RandomBytes, Stat
 
 if TYPE_CHECKING:
     from harness.engine.memory import GuestMemory
@@ -331,7 +331,8 @@ class Wasi:
 
     def path_filestat_get(self, fd: int, _flags: int, path: int, size: int, result: int) -> int:
         def run() -> None:
-            stat = self.port.files.stat(self._path(fd, path, size))
+            name = self._path(fd, path, size)
+            stat = Stat(False, 0) if name == PROGRAM_PATH else self.port.files.stat(name)
             kind = _DIRECTORY if stat.is_dir else _REGULAR
             record = struct.pack("<QQBxxxxxxxQQQQQ", 1, 1, kind, 1, stat.size, 0, 0, 0)
             self.memory.write(result, record)

@@ -2,7 +2,7 @@
 # It tells the host where some objects are, mounts the ROMFS region that the host mapped, runs the start
 # files, and then executes one program after another: opening "<stdin>" waits for the next one.
 def _port():
-    import errno, host, micropython, os, sys, time, uctypes, vfs
+    import host, micropython, os, sys, time, uctypes, vfs
 
     g = globals()
     del g["_port"]
@@ -23,18 +23,18 @@ def _port():
 
     ilistdir, stat, getcwd = os.ilistdir, os.stat, os.getcwd
 
-    def _port_ilistdir(path="."):  # the boards' filesystem tells sizes, the one of this build does not
-        for entry in ilistdir(path):
-            if len(entry) < 4:
-                size = 0 if entry[1] & 0x4000 else stat(path + "/" + entry[0])[6]
+    def _port_ilistdir(*path):  # the boards' filesystem tells sizes, the one of this build does not
+        for entry in ilistdir(*path):
+            if len(entry) < 4 and entry[2]:  # a mount point's entry has no inode, and no size on a board either
+                size = 0 if entry[1] & 0x4000 else stat((path[0] if path else ".") + "/" + entry[0])[6]
                 entry = (entry[0], entry[1], 0, size)
             yield entry
 
-    def _port_root():  # whether there is a filesystem at the root
+    def _port_root():  # a program may have unmounted, or mounted over, what the next one comes through
         try:
             stat("/<stdin>")
-        except OSError as problem:
-            return problem.errno != errno.ENODEV
+        except OSError:
+            vfs.mount(vfs.VfsPosix(), "/")
 
     words = (interrupt, sys.stdout.buffer, sys.stderr.buffer)
     words += ("kbd_intr", micropython.kbd_intr, _port_kbd_intr, "sleep", time.sleep, _port_sleep)
@@ -57,15 +57,12 @@ def _port():
     for name in start[4:] + ["<stdin>"]:
         while True:
             try:
+                _port_root()
                 # In another folder, or on a mounted filesystem, only the absolute name leads to the port.
                 execfile(name if getcwd() == "/" else "/" + name, g)
             except SystemExit:
                 raise
             except BaseException as problem:
-                # A program may have unmounted the filesystem through which the next one comes.
-                if isinstance(problem, OSError) and problem.errno == errno.ENODEV and not _port_root():
-                    vfs.mount(vfs.VfsPosix(), "/")
-                    continue
                 sys.print_exception(problem, sys.stderr.buffer)
                 problem = None
             if name != "<stdin>":

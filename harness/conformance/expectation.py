@@ -112,13 +112,14 @@ def _with_wildcards(wanted: list[bytes], lines: list[bytes]) -> Difference | Non
     difference = _difference(first, lines[:at], 0, patterns=True)
     if difference is not None:
         return difference
-    for part in middle:
-        place = next((n for n in range(at, end - len(part) + 1) if _matches(part, lines[n : n + len(part)])), None)
+    for part in filter(None, middle):
+        place = next(
+            (n for n in range(at, len(lines) - len(part) + 1) if _matches(part, lines[n : n + len(part)])), None
+        )
         if place is None:
             return Difference(at + 1, part[0], lines[at] if at < len(lines) else None)
         at = place + len(part)
-    if at > end:
-        return Difference(len(lines), last[0], None)
+    end = max(at, end)
     return _difference(last, lines[end:], end, patterns=True)
 
 

@@ -101,10 +101,9 @@ class NativeProcess:
             self._selector.register(source, selectors.EVENT_READ, into)
         self.ended = False
         if not self._until_answer(Deadline(_START_TIMEOUT)) or not self._said.endswith(_READY):
-            came = bytes(self._err or self._out)[-200:].decode("utf-8", "backslashreplace").strip()
             self.end()
             raise UsageError(
-                f"{executable} does not start as a MicroPython unix build does; it said {came!r}",
+                f"{executable} does not start as a MicroPython unix build does{self._last_words()}",
                 hint="give a unix build with 'compile' and files (the standard variant has both)",
             )
 
@@ -161,8 +160,8 @@ class NativeProcess:
         key.data.extend(data)
 
     def _last_words(self) -> str:
-        line = bytes(self._err).rstrip().rsplit(b"\n", 1)[-1][-200:]
-        return f": {line.decode('utf-8', 'backslashreplace')}" if line else ""
+        line = bytes(self._err or self._out).rstrip().rsplit(b"\n", 1)[-1][-200:]
+        return f"; it said last: {line.decode('utf-8', 'backslashreplace')!r}" if line else ""
 
     def end(self) -> int:
         """Stop the process; its exit status, negative for a signal."""

@@ -46,7 +46,7 @@ RAW_OUTPUT_FD = 61
 ERROR_OUTPUT_FD = 62
 _CONSOLE = (0, 1, 2, RAW_OUTPUT_FD, ERROR_OUTPUT_FD)
 
-#: Path that the port script executes: opening it waits for the next program.
+#: Path that the port script executes: opening it waits for the next program. Its size is how many there were.
 PROGRAM_PATH = "/<stdin>"
 #: Where the unix port takes the seed of ``random`` from (``ports/unix/unix_mphal.c``, ``mp_hal_get_random``).
 RANDOM_PATHS = ("/dev/random", "/dev/urandom")
@@ -95,6 +95,7 @@ class Wasi:
         # A port may have a real-time clock besides (nanoseconds since 1970): ``real_time_ns``.
         self._real_time_ns: Callable[[], int] = getattr(port, "real_time_ns", port.clock_ns)
         self._random = RandomBytes()
+        self._programs = 0
         self._open: dict[int, File | str] = {_ROOT_FD: "/"}  # a directory is kept as its path
 
     def functions(self) -> dict[str, Callable[..., int | None]]:
@@ -299,6 +300,7 @@ class Wasi:
             handle: File | str
             if name == PROGRAM_PATH:
                 handle = BytesFile(bytearray(self.port.next_program()), Mode())
+                self._programs += 1
             elif name in RANDOM_PATHS:
                 handle = self._random
             elif oflags & 2 or (not rights & 64 and self._is_dir(name)):
@@ -332,7 +334,7 @@ class Wasi:
     def path_filestat_get(self, fd: int, _flags: int, path: int, size: int, result: int) -> int:
         def run() -> None:
             name = self._path(fd, path, size)
-            stat = Stat(False, 0) if name == PROGRAM_PATH else self.port.files.stat(name)
+            stat = Stat(False, self._programs) if name == PROGRAM_PATH else self.port.files.stat(name)
             kind = _DIRECTORY if stat.is_dir else _REGULAR
             record = struct.pack("<QQBxxxxxxxQQQQQ", 1, 1, kind, 1, stat.size, 0, 0, 0)
             self.memory.write(result, record)

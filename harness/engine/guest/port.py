@@ -30,11 +30,12 @@ def _port():
                 entry = (entry[0], entry[1], 0, size)
             yield entry
 
-    def _port_root():  # a program may have unmounted, or mounted over, what the next one comes through
+    def _port_opened():  # how many programs; one may have unmounted, or mounted over, what they come through
         try:
-            stat("/<stdin>")
+            return stat("/<stdin>")[6]
         except OSError:
             vfs.mount(vfs.VfsPosix(), "/")
+            return stat("/<stdin>")[6]
 
     words = (interrupt, sys.stdout.buffer, sys.stderr.buffer)
     words += ("kbd_intr", micropython.kbd_intr, _port_kbd_intr, "sleep", time.sleep, _port_sleep)
@@ -54,16 +55,20 @@ def _port():
         vfs.mount(vfs.VfsRom(uctypes.bytearray_at(address, size)), "/.rom")
         sys.path.append("/.rom")
         __import__("_board")
+    tries = 0
     for name in start[4:] + ["<stdin>"]:
         while True:
+            tries += name == "<stdin>"
             try:
-                _port_root()
                 # In another folder, or on a mounted filesystem, only the absolute name leads to the port.
                 execfile(name if getcwd() == "/" else "/" + name, g)
             except SystemExit:
                 raise
             except BaseException as problem:
-                sys.print_exception(problem, sys.stderr.buffer)
+                if tries and isinstance(problem, OSError) and _port_opened() < tries:
+                    tries -= 1  # it was not opened, and no program has anything to do with the error
+                else:
+                    sys.print_exception(problem, sys.stderr.buffer)
                 problem = None
             if name != "<stdin>":
                 break

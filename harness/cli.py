@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import __version__
+from harness.conformance.command import conformance
 from harness.errors import HarnessError, UsageError
 from harness.explore.command import explore_command
 from harness.inventory.load import load_bench
@@ -54,6 +55,7 @@ def main() -> None:
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
     harness reference run PROGRAM         a program on the host reference VM
     harness explore PROGRAM               a program with its interrupt at every point
+    harness conformance DIR --on VM       upstream's test programs on a VM
     """
 
 
@@ -400,3 +402,8 @@ def _program_source(program: Path) -> tuple[str, bool]:
         raise UsageError(
             f"program {str(program)!r} cannot be read: {reason}", hint="give the path of a .py file"
         ) from None
+
+
+# -- conformance ---------------------------------------------------------------------------------
+
+main.add_command(conformance)

@@ -15,7 +15,7 @@ from harness.programs.program import Program
 from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
 from harness.reference.chips import Chip, chip_named
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import Restart, Runtime
+from harness.runtimes.base import ChipRuntime, Restart, Runtime
 from harness.verdict.calibration import Calibration, Point, fit
 from harness.verdict.compare import Judge, Measurement
 from harness.verdict.limits import Limit, Value
@@ -104,15 +104,15 @@ class Scenario:
     # -- the two sides ---------------------------------------------------------------------------
 
     @property
-    def board(self) -> Runtime:
+    def board(self) -> ChipRuntime:
         return self._bench.attached.runtime
 
     @property
-    def reference(self) -> Runtime:
+    def reference(self) -> ChipRuntime:
         return self._bench.reference
 
     @property
-    def both(self) -> tuple[Runtime, Runtime]:
+    def both(self) -> tuple[ChipRuntime, ChipRuntime]:
         return self.board, self.reference
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.paths import fixtures_dir
 from harness.programs.records import Decoded, decode
-from harness.runtimes.base import Restart, Runtime
+from harness.runtimes.base import ChipRuntime, Restart, Runtime
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Program:
         return decode(result.stdout)
 
     def run_to_reset(
-        self, runtime: Runtime, *, within: float = 30.0, reset_after: float | None = None
+        self, runtime: ChipRuntime, *, within: float = 30.0, reset_after: float | None = None
     ) -> tuple[Decoded, Restart]:
         """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
         for part, text in self._preparations():

@@ -35,7 +35,8 @@ class ReferenceVm:
     ``heap_size`` is the raw heap in bytes, tables included; ``romfs`` an image that is mapped at ``/rom``;
     ``boot`` the content of a ``boot.py`` that runs at each start. With ``chip`` (a name of
     :mod:`harness.reference.chips`) it has that chip's ``machine`` module: pins, timers, sleep, reset causes,
-    RTC; without one it is the bare language VM. Raises UsageError for a chip that is not in the table.
+    RTC; without one it is the bare language VM. ``module`` is a WASI build to use instead of
+    the prepared one. Raises UsageError for a chip that is not in the table.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class ReferenceVm:
         romfs: bytes = b"",
         boot: bytes | None = None,
         chip: str | None = None,
+        module: bytes | None = None,
         progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self.files: Files = MemoryFiles()
-        self._module = vm_module(progress)
+        self._module = vm_module(progress) if module is None else module
         start_files: tuple[str, ...] = ()
         if boot is not None:
             self.put("/boot.py", boot)

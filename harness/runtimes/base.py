@@ -80,22 +80,6 @@ class Runtime(Protocol):
         """
         ...
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
-        """Execute a program that resets the chip or puts it into deep sleep; ready for :meth:`run` on return.
-
-        The program must print the agent's end record before. With ``reset_after`` the reset input is pulsed that
-        many seconds later. Raises FirmwareFailure when it ends otherwise, or when the chip does not start again
-        ``within`` seconds.
-        """
-        ...
-
-    def restart_by(self, source: str) -> None:
-        """Execute a program that ends the VM, but not the chip's run; ready for :meth:`run` on return.
-
-        Raises FirmwareFailure when the VM goes on instead.
-        """
-        ...
-
     def put(self, path: str, data: bytes) -> None:
         """Write a file on the VM's filesystem, and verify it by hash."""
         ...
@@ -113,3 +97,24 @@ class Runtime(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class ChipRuntime(Runtime, Protocol):
+    """A language VM on a chip that can be reset and put to sleep."""
+
+    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
+        """Execute a program that resets the chip or puts it into deep sleep; ready for :meth:`run` on return.
+
+        The program must print the agent's end record before. With ``reset_after`` the reset input is pulsed that
+        many seconds later. Raises FirmwareFailure when it ends otherwise, or when the chip does not start again
+        ``within`` seconds.
+        """
+        ...
+
+    def restart_by(self, source: str) -> None:
+        """Execute a program that ends the VM, but not the chip's run; ready for :meth:`run` on return.
+
+        Raises FirmwareFailure when the VM goes on instead.
+        """
+        ...

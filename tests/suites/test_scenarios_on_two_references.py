@@ -53,12 +53,9 @@ def _bench(chip: str) -> BoardBench:
     board, reference = (ReferenceVm(chip=chip, romfs=suite_romfs()) for _ in range(2))
     for vm in (board, reference):
         vm.wire(*pins)
-    image = suite_romfs()
     entry = SimpleNamespace(id="x", chip=chip, wiring=Wiring(loopback=(pins,)), limits={}, capabilities=())
     transcript = SimpleNamespace(note=lambda _text: None)
-    attached = SimpleNamespace(
-        runtime=board, board=entry, facts=board.facts, romfs=suite_romfs(), transcript=transcript
-    )
+    attached = SimpleNamespace(runtime=board, board=entry, facts=board.facts, romfs=b"in place", transcript=transcript)
     return BoardBench(cast(AttachedBoard, attached), reference, lambda _text: None)
 
 

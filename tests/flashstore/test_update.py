@@ -109,3 +109,13 @@ def test_a_too_large_image_is_refused_with_both_sizes() -> None:
 def test_one_slot_is_no_safe_store() -> None:
     with pytest.raises(ValueError, match="two slots"):
         ImageStore(Region(SECTOR), slots=1)
+
+
+def test_a_header_with_a_fallen_bit_does_not_count_with_another_number() -> None:
+    region, store = new_store()
+    for image in (b"first", b"second", b"third"):
+        last = store.update(image)
+    header = last.offset - 32  # 24 bytes in two units of 16
+    assert region.read(header, 4) == b"VMIM"
+    region.program(header + 4, b"\xfe")  # number 3 would read 2
+    assert store.read() == b"second"

@@ -59,14 +59,17 @@ class Machine(Protocol):
 
 
 class ModuleStack:
-    """The stack in ``region``, as its table says. Raises ValueError for a region without room for one module."""
+    """The stack in ``region``, as its table says; after a ``PowerCut`` make a new one.
+
+    Raises ValueError for a region without room for one module, BenchFault for a table that is none.
+    """
 
     def __init__(self, region: Region) -> None:
         if region.size <= TABLE_SECTORS * SECTOR:
             raise ValueError(f"a module stack takes more than {TABLE_SECTORS * SECTOR} bytes, came {region.size}")
         self._region = region
         self._table = ImageStore(region, size=TABLE_SECTORS * SECTOR, slots=TABLE_SECTORS)
-        self._modules = _unpack(self._table.read() or b"")
+        self._modules = _unpack(self._table.read() or b"", region.size)
 
     @property
     def modules(self) -> list[Module]:
@@ -172,8 +175,17 @@ del _stack
         self._modules = modules
 
 
-def _unpack(table: bytes) -> list[Module]:
-    modules = []
-    for name, state, offset, size, checksum in _ENTRY.iter_unpack(table):
-        modules.append(Module(name.rstrip(b"\0").decode(), State(state), offset, size, checksum))
+def _unpack(table: bytes, region_size: int) -> list[Module]:
+    modules: list[Module] = []
+    try:
+        for name, state, offset, size, checksum in _ENTRY.iter_unpack(table):
+            modules.append(Module(name.rstrip(b"\0").decode(), State(state), offset, size, checksum))
+        places = [TABLE_SECTORS * SECTOR, *(module.end for module in modules)]
+        if [module.offset for module in modules] != places[:-1] or places[-1] > region_size:
+            raise ValueError("the modules do not lie one after the other in the region")
+    except (struct.error, ValueError) as problem:
+        raise BenchFault(
+            f"the flash region holds a table that is not one of modules: {problem}",
+            hint="something else uses the region; erase its first sectors",
+        ) from None
     return modules

@@ -4,9 +4,8 @@ The smallest thing that a power cut can tear is one *step*: the programming of o
 sector. A region counts its steps and the erasures and programmings of each sector (wear), and
 :meth:`Region.cut_power` makes the power fail at the step of one's choice.
 
-Write units: 4 bytes on the ESP8266, 16 on the STM32's internal flash (``MICROPY_HW_ROMFS``'s ``rom_ioctl`` of the
-ports). On an STM32L4 a unit carries ECC and can be programmed once between two erasures (RM0351, 3.3.7):
-``rewrite=False``.
+Write units as MicroPython's ports give them (``rom_ioctl``): 4 bytes on the ESP8266, 16 in the STM32's internal flash.
+On an STM32L4 eight bytes share an ECC and can be programmed once between two erasures (RM0351): ``rewrite=False``.
 """
 
 from __future__ import annotations

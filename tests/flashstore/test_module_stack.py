@@ -1,5 +1,7 @@
 """The rules of the stack of flash modules, without a VM."""
 
+import struct
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from harness.errors import BenchFault, UsageError
 from harness.flashstore.module_stack import MAX_NAME, TABLE_SECTORS, ModuleStack, State
 from harness.flashstore.region import SECTOR, PowerCut, Region
 from harness.flashstore.romfs import MAGIC, build_romfs
+from harness.flashstore.update import ImageStore
 
 SMALL = build_romfs({"a.txt": b"small"})
 TWO_SECTORS = build_romfs({"b.bin": bytes(5000)})
@@ -111,6 +114,23 @@ def test_a_module_whose_bits_have_fallen_is_reported() -> None:
         stack.reset()
     stack.pop("one")
     assert stack.reset() == []
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"something else",
+        struct.pack("<32sBIII", b"one", 9, TABLE_SECTORS * SECTOR, 10, 0),
+        struct.pack("<32sBIII", b"\xff", State.READY, TABLE_SECTORS * SECTOR, 10, 0),
+        struct.pack("<32sBIII", b"one", State.READY, 0, 10, 0),
+        struct.pack("<32sBIII", b"one", State.READY, TABLE_SECTORS * SECTOR, ROOM * SECTOR + 1, 0),
+    ],
+)
+def test_a_table_of_something_else_is_a_bench_fault(table: bytes) -> None:
+    region, _ = new_stack()
+    ImageStore(region, size=TABLE_SECTORS * SECTOR, slots=TABLE_SECTORS).update(table)
+    with pytest.raises(BenchFault, match="not one of modules"):
+        ModuleStack(region)
 
 
 def test_changes_of_the_table_take_its_sectors_in_turn() -> None:

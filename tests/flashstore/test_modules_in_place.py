@@ -96,3 +96,40 @@ def test_strings_that_a_module_shares_with_an_earlier_one_are_not_interned_again
     else:
         assert interned == 3 * (3 * 40 + 2)
         assert max(taken) - min(taken) > 1500  # a new pool had to be allocated on the way
+
+
+def test_a_string_stays_where_the_first_module_that_brought_it_lies() -> None:
+    """Why only the top can go, and only at a reset: the modules above, and RAM, refer to it by its address."""
+    stack = ModuleStack(Region((TABLE_SECTORS + 16) * SECTOR))
+    below = stack.push("below", image("below", "x"))
+    above = stack.push("above", image("above", "x"))
+    where = "print(uctypes.addressof({}.x_f7.__name__))"
+    with ReferenceVm(boot=b"") as vm:
+        stack.reset(vm)
+        start = number(vm, "import uctypes\nprint(uctypes.addressof(memoryview(open('/rom/flash', 'rb'))))")
+        vm.run("import below")  # alone: a program that names the function would itself be the first to bring it
+        first = number(vm, where.format("below")) - start
+        assert below.offset < first < below.offset + below.size
+        assert number(vm, "import above\n" + where.format("above")) - start == first
+        code = number(vm, "import struct\nprint(struct.unpack('<4I', uctypes.bytearray_at(id(above.x_f7), 16))[3])")
+        assert above.offset < code - start < above.offset + above.size
+    with ReferenceVm(boot=b"") as vm:  # in the other order the other module keeps it
+        stack.reset(vm)
+        start = number(vm, "import uctypes\nprint(uctypes.addressof(memoryview(open('/rom/flash', 'rb'))))")
+        vm.run("import above, below")
+        first = number(vm, where.format("below")) - start
+        assert above.offset < first < above.offset + above.size
+
+
+def test_execution_changes_no_byte_of_the_mapped_module() -> None:
+    stack = ModuleStack(Region((TABLE_SECTORS + 8) * SECTOR))
+    module = stack.push("deep", image("deep", "x"))
+    with ReferenceVm(boot=b"") as vm:
+        stack.reset(vm)
+        assert vm.run("import deep\nprint(deep.answer())").stdout == b"in place\r\n"
+        found = number(
+            vm,
+            "import binascii\nflash = memoryview(open('/rom/flash', 'rb'))\n"
+            f"print(binascii.crc32(flash[{module.offset}:{module.offset + module.size}]))",
+        )
+    assert found == module.checksum

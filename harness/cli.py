@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -21,6 +21,9 @@ from harness.inventory.model import Bench, Board
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.report.json_report import write_json
+
+if TYPE_CHECKING:
+    from harness.engine.heap import HeapMap
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -335,8 +338,10 @@ def reference() -> None:
 @click.argument("program", type=click.Path(path_type=Path))
 @click.option("--heap", default=57344, show_default=True, metavar="BYTES", help="Raw heap, tables included.")
 @click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS", help="Host time the program may take.")
+@click.option("--heap-map", "picture", is_flag=True, help="Draw the heap after the program, and after a collection.")
+@click.option("--heap-svg", "svg_file", default="", metavar="FILE", help="Write the same picture as SVG.")
 @_json_option
-def reference_run(program: Path, heap: int, timeout: float, json_file: str) -> None:
+def reference_run(program: Path, heap: int, timeout: float, picture: bool, svg_file: str, json_file: str) -> None:
     """Run PROGRAM on the reference VM: its output, then its metered cost and heap.
 
     A program of fixtures/programs/ may be given by its name; it gets the measuring agent.
@@ -354,7 +359,11 @@ def reference_run(program: Path, heap: int, timeout: float, json_file: str) -> N
         before = vm.cost
         result = vm.run(source, timeout=timeout)
         cost = vm.cost - before
+        maps = [("after the program", vm.heap_map())] if vm.ended_by is None else []
         heap_now = vm.run("import gc; print(gc.mem_alloc(), gc.mem_free())").stdout.split()
+        if maps and (picture or svg_file):
+            vm.run("gc.collect()")
+            maps.append(("after a collection", vm.heap_map()))
     from harness.programs.records import decode
     from harness.report.terminal import plain
 
@@ -372,6 +381,8 @@ def reference_run(program: Path, heap: int, timeout: float, json_file: str) -> N
     click.echo(plain(result.stderr.replace(b"\r\n", b"\n").decode("utf-8", "replace"), 1 << 16), nl=False, err=True)
     allocated, free = (int(part) for part in heap_now) if len(heap_now) == 2 else (0, 0)
     console.print(Text(f"metered cost {cost}; heap {allocated} B used, {free} B free", style="dim"))
+    if picture or svg_file:
+        _show_heap(maps, program.name, console if picture else None, svg_file)
     if json_file:
         write_json(
             json_file,
@@ -385,6 +396,22 @@ def reference_run(program: Path, heap: int, timeout: float, json_file: str) -> N
             },
         )
     sys.exit(1 if result.stderr else 0)
+
+
+def _show_heap(maps: list[tuple[str, HeapMap]], program: str, console: Console | None, svg_file: str) -> None:
+    from harness.report.heap_picture import HeapPicture, heap_svg
+
+    if not maps:
+        raise UsageError("there is no heap to draw: the program reset the VM", hint="run one that does not")
+    if console is not None:
+        console.print(HeapPicture(maps))
+    if svg_file:
+        try:
+            Path(svg_file).write_text(heap_svg(maps, title=f"Heap of {program}"), "utf-8")
+        except OSError as problem:
+            raise UsageError(
+                f"--heap-svg {svg_file!r} cannot be written: {problem.strerror}", hint="give the path of a file"
+            ) from None
 
 
 def _program_source(program: Path) -> tuple[str, bool]:

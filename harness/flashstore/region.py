@@ -71,7 +71,7 @@ class Region:
                 self._check_once(offset, len(data))
             if self._cut_at is None:
                 self._clear(offset, data)
-                self.steps += sum(1 for _ in self._units(offset, len(data)))
+                self.steps += self._unit_count(offset, offset + len(data))
                 return
             for start, end in self._units(offset, len(data)):
                 piece = data[start - offset : end - offset]
@@ -125,9 +125,14 @@ class Region:
             yield offset, stop
             offset = stop
 
+    def _unit_count(self, start: int, end: int) -> int:
+        return -(-end // self.unit) - start // self.unit if end > start else 0
+
     def _clear(self, offset: int, data: bytes) -> None:
-        for start, _ in self._units(offset, len(data)):
-            self.programmings[start // SECTOR] += 1
+        end = offset + len(data)
+        for sector in range(offset // SECTOR, -(-end // SECTOR)):
+            first, last = max(offset, sector * SECTOR), min(end, (sector + 1) * SECTOR)
+            self.programmings[sector] += self._unit_count(first, last)
         old = self._data[offset : offset + len(data)]
         if old.count(0xFF) != len(data):
             both = int.from_bytes(old, "little") & int.from_bytes(data, "little")

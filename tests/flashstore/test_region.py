@@ -29,6 +29,19 @@ def test_wear_is_counted_where_it_happens() -> None:
     assert region.erasures == [0, 2, 1]
     assert region.programmings == [0, 2, 2]
     assert region.steps == 3 + 4
+    region.program(5, b"")
+    assert region.programmings == [0, 2, 2]
+    assert region.steps == 3 + 4
+
+
+@given(offset=st.integers(0, 2 * SECTOR), size=st.integers(0, 300))
+def test_a_cut_that_never_comes_changes_nothing_that_is_counted(offset: int, size: int) -> None:
+    plain, armed = Region(3 * SECTOR), Region(3 * SECTOR)
+    armed.cut_power(1000)
+    for region in (plain, armed):
+        region.program(offset, bytes(size))
+    assert plain.read(0, plain.size) == armed.read(0, armed.size)
+    assert (plain.steps, plain.programmings) == (armed.steps, armed.programmings)
 
 
 @pytest.mark.parametrize(("offset", "size"), [(1, SECTOR), (0, 100), (SECTOR, SECTOR), (-SECTOR, SECTOR)])

@@ -186,3 +186,7 @@ def test_a_picture_that_cannot_be_made_is_a_usage_error(
     done = CliRunner().invoke(main, ["reference", "run", str(program), *options])
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+def test_of_equal_free_runs_the_first_is_marked() -> None:
+    assert cells_of(HeapMap(0, bytes([FREE, HEAD, FREE])), 80).shades == (LARGEST, FULL, EMPTY)

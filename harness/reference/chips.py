@@ -21,6 +21,7 @@ class Reset(Enum):
     PIN = "reset pin"
     MACHINE = "machine.reset()"
     WATCHDOG = "watchdog"
+    BROWN_OUT = "brown-out"
     DEEP_SLEEP = "deep sleep"
     SOFT = "soft reset"
 
@@ -88,6 +89,7 @@ _ESP32 = Chip(
         Reset.PIN: 1,  # EN low powers the whole chip down
         Reset.MACHINE: 2,
         Reset.WATCHDOG: 3,
+        Reset.BROWN_OUT: 1,
         Reset.DEEP_SLEEP: 4,
         Reset.SOFT: 5,
     },
@@ -144,6 +146,7 @@ _STM32_CAUSES = {
     Reset.PIN: 2,
     Reset.MACHINE: 2,  # a software reset pulls NRST low, and the pin flag is looked at
     Reset.WATCHDOG: 3,
+    Reset.BROWN_OUT: 1,
     Reset.DEEP_SLEEP: 4,
     Reset.SOFT: 0,
 }

@@ -76,7 +76,9 @@ def test_ctrl_c_ends_a_wait_for_input(make) -> None:
 
 def test_a_level_from_outside_reaches_a_busy_program(make) -> None:
     rig = make()
-    rig.send(b"from machine import Pin\np = Pin(0, Pin.IN, Pin.PULL_UP)\nprint(p())\nwhile p(): pass\nprint('pressed')\x04")
+    rig.send(
+        b"from machine import Pin\np = Pin(0, Pin.IN, Pin.PULL_UP)\nprint(p())\nwhile p(): pass\nprint('pressed')\x04"
+    )
     rig.expect(b"1\r\n")
     rig.board.press(True)
     rig.expect(b"pressed\r\n\x04\x04>")

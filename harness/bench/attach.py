@@ -287,6 +287,10 @@ def virtual_spec(board: Board, state: Path, *, keep: bool = False) -> VirtualSpe
         port=virtual.port or 0,
         pty=virtual.pty,
         keep=keep,
+        pace=virtual.pace,
+        loopback=board.wiring.loopback,
+        button=board.wiring.button,
+        gpio16_rst=board.wiring.gpio16_rst,
     )
 
 

@@ -13,7 +13,7 @@ from harness.bench.attach import AttachedBoard
 from harness.inventory.model import Wiring
 from harness.programs.program import Program
 from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
-from harness.reference.chips import Chip, chip_named
+from harness.reference.chips import CHIPS, Chip, chip_named
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import ChipRuntime, Restart, Runtime
 from harness.verdict.calibration import Calibration, Point, fit
@@ -39,7 +39,7 @@ class Pair:
 
 
 def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> ReferenceVm:
-    """A reference VM with a heap of the board's size and the same ROMFS image.
+    """A reference VM with the board's chip, as far as it is known, a heap of its size and the same ROMFS image.
 
     A virtual board's ``boot.py`` runs on it, too: what a start file interns shifts later heap figures. A real
     board's does not: it may use hardware.
@@ -48,7 +48,8 @@ def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> R
     boot = attached.runtime.get("/boot.py") if attached.board.virtual else None
     table = min(facts.heap_total, _LARGEST_REFERENCE_HEAP) // 64
     raw = -(-table * _TABLE_BITS // 8) + 1
-    return ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, progress=progress)
+    chip = attached.board.chip if attached.board.chip in CHIPS else None
+    return ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
 
 
 class BoardBench:

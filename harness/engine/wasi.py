@@ -24,6 +24,7 @@ _ERRNO = {
     errno.EBUSY: 10,
     errno.EEXIST: 20,
     errno.EFBIG: 22,
+    errno.EINTR: 27,
     errno.EINVAL: 28,
     errno.EIO: 29,
     errno.EISDIR: 31,

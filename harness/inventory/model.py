@@ -83,6 +83,10 @@ class Virtual(Entry):
     port: int | None = Field(
         default=None, ge=0, le=65535, description="TCP port on loopback; by default a free one is taken."
     )
+    pace: Literal["chip", "fast"] = Field(
+        default="chip",
+        description="chip: waits and sleeps take their time. fast: they take none, and the board's clock jumps.",
+    )
 
 
 class Flash(Entry):

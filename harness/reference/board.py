@@ -37,11 +37,11 @@ class WakeSources:
 
 
 class Board:
-    """The board of one reference VM. ``chip`` None: only clock and trace."""
+    """The board of one VM. ``chip`` None: only clock and trace."""
 
-    def __init__(self, chip: Chip | None) -> None:
+    def __init__(self, chip: Chip | None, clock: Clock | None = None) -> None:
         self.chip = chip
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.timeline = Timeline()
         self.trace = Trace()
         self.pins = Pins(chip, self._edge) if chip else None

@@ -21,6 +21,7 @@ class Reset(Enum):
     PIN = "reset pin"
     MACHINE = "machine.reset()"
     WATCHDOG = "watchdog"
+    BROWN_OUT = "brown-out"
     DEEP_SLEEP = "deep sleep"
     SOFT = "soft reset"
 
@@ -93,13 +94,14 @@ _ESP32 = Chip(
         Reset.PIN: 1,  # EN low powers the whole chip down
         Reset.MACHINE: 2,
         Reset.WATCHDOG: 3,
+        Reset.BROWN_OUT: 1,
         Reset.DEEP_SLEEP: 4,
         Reset.SOFT: 5,
     },
     queue_depth=8,
     rtc_memory=2048,
     backup_memory=2048,
-    lost_at=frozenset({Reset.POWER_ON, Reset.PIN}),
+    lost_at=frozenset({Reset.POWER_ON, Reset.PIN, Reset.BROWN_OUT}),
     hard_refused="hard Timers are not implemented",
     hardware_timers=4,
     frequencies=(160_000_000, 20_000_000, 40_000_000, 80_000_000, 240_000_000),
@@ -149,6 +151,7 @@ _STM32_CAUSES = {
     Reset.PIN: 2,
     Reset.MACHINE: 2,  # a software reset pulls NRST low, and the pin flag is looked at
     Reset.WATCHDOG: 3,
+    Reset.BROWN_OUT: 1,
     Reset.DEEP_SLEEP: 4,
     Reset.SOFT: 0,
 }

@@ -20,8 +20,6 @@ from harness.runtimes.base import RunResult
 OUTPUT_LIMIT = 4 * 1024 * 1024
 #: Seconds within which a VM that was interrupted, or told to stop, must have done so.
 _GRACE = 2.0
-#: What this build's ``sleep_ms`` waits at a time (``MICROPY_INTERNAL_WFE`` of the unix port), in nanoseconds.
-_SLICE_NS = 500_000
 #: Where the real-time clock's zero, the year 2000, stands on the guest's clock, which counts from 1970.
 _YEAR_2000_NS = 946_684_800 * 1_000_000_000
 
@@ -240,13 +238,10 @@ class Life:
         return _YEAR_2000_NS + self._board.rtc_ns
 
     def sleep_ns(self, duration: int) -> None:
-        clock = self._board.clock
-        until = self._services.sleeps_until_ns if self._services else None
-        if until is not None and duration == _SLICE_NS and not self.interrupts.locked:
-            # One slice of sleep_ms: whatever can be served at its next check ends the wait, and only that.
-            self._wait(clock.now_ns + until - clock.since_start_ns, self._served)
-        else:
-            self._wait(clock.now_ns + duration, lambda: False)
+        until, by_callback = self._board.clock.now_ns + duration, False
+        if self._services is not None:
+            until, by_callback = self._services.end_of_wait(duration)
+        self._wait(until, self._served if by_callback else lambda: False)
 
     def _wait(self, until_ns: int | None, stop: Callable[[], bool]) -> None:
         if not stop():

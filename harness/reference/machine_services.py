@@ -24,6 +24,8 @@ from harness.reference.timeline import Moment
 _MS = 1_000_000
 #: Shortest period of a timer: ESP-IDF's timers count microseconds.
 _SHORTEST_NS = 1000
+#: What this build's ``sleep_ms`` waits at a time (``MICROPY_INTERNAL_WFE`` of the unix port), in nanoseconds.
+_SLICE_NS = 500_000
 _FOREVER = 0x3FFFFFFF
 _EPOCH = datetime(2000, 1, 1)
 #: Numbers by which the guest knows the kinds of error.
@@ -175,6 +177,16 @@ class Services:
         return int(before)
 
     # -- sleep and reset -------------------------------------------------------------------------
+
+    def end_of_wait(self, duration: int) -> tuple[int, bool]:
+        """The VM waits for ``duration`` nanoseconds: until when by the board's clock, and whether callbacks end it.
+
+        One slice of ``sleep_ms`` stands for all of them: whatever can be served at its next check ends the wait.
+        """
+        clock, until = self._board.clock, self.sleeps_until_ns
+        if until is not None and duration == _SLICE_NS and not self._interrupts.locked:
+            return clock.now_ns + until - clock.since_start_ns, True
+        return clock.now_ns + duration, False
 
     def _sleep_hint(self, ms: int, _b: int, _c: int) -> None:
         # A callback's own sleep must not be cut short by what it cannot serve while it runs.

@@ -9,8 +9,10 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from harness.engine.machine import Machine
+if TYPE_CHECKING:  # a board that is only looked at needs no engine
+    from harness.engine.machine import Machine
 
 
 @dataclass(order=True)
@@ -61,9 +63,13 @@ NS_PER_INSTRUCTION = 25
 
 
 class Clock:
-    """Virtual time: what the VM has executed, plus what it has waited, plus what was before the last reset."""
+    """Virtual time: what the VM has executed, plus what it has waited, plus what was before the last reset.
 
-    def __init__(self) -> None:
+    ``pace`` is the length of one executed instruction in nanoseconds.
+    """
+
+    def __init__(self, pace: int = NS_PER_INSTRUCTION) -> None:
+        self._pace = pace
         self._origin_ns = 0
         self._waited_ns = 0
         self._machine: Machine | None = None
@@ -92,7 +98,7 @@ class Clock:
     @property
     def since_start_ns(self) -> int:
         """What a guest's monotonic clock shows: it starts from 0 at a reset."""
-        return self.cost * NS_PER_INSTRUCTION + self._waited_ns
+        return self.cost * self._pace + self._waited_ns
 
     @property
     def now_ns(self) -> int:
@@ -103,6 +109,10 @@ class Clock:
         """Wait; a moment that has gone by is no wait."""
         self._waited_ns += max(0, moment_ns - self.now_ns)
 
+    def pass_for(self, duration_ns: int) -> None:
+        """Wait for so long."""
+        self._waited_ns += duration_ns
+
     def cost_at(self, moment_ns: int) -> int:
         """The cost at which the clock will show ``moment_ns``, if nothing waits until then."""
-        return self.cost + max(0, -(-(moment_ns - self.now_ns) // NS_PER_INSTRUCTION))
+        return self.cost + max(0, -(-(moment_ns - self.now_ns) // self._pace))

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from harness.virtual.board import LiveBoard
     from harness.virtual.flash import Flash
 
 
@@ -19,6 +20,10 @@ class Ended(Enum):
     """Why an application stopped running."""
 
     HARD_RESET = "hard reset"  # machine.reset(): the chip goes through its boot ROM again
+    DEEP_SLEEP = "deep sleep"  # machine.deepsleep(): the wake sources stand in the board
+    WATCHDOG = "watchdog"  # it was not fed in time
+    RESET_PIN = "reset pin"  # something on the board pulled the reset input low
+    BROWN_OUT = "brown-out"  # the supply dipped
     CRASH = "crash"  # the VM trapped: the chip prints its panic text, then resets by itself
     STOPPED = "stopped"  # EN went low or power was cut: stop() was called
 
@@ -57,9 +62,10 @@ class AppContext:
     flash: Flash
     partitions: dict[str, tuple[int, int]]  # label -> (offset, size) in bytes, e.g. "vfs", "romfs"
     console: Console
-    reset_cause: str  # "power-on", "external", "software", "watchdog", "deep-sleep"
+    reset_cause: str  # "power-on", "external", "software", "watchdog", "brown-out", "deep-sleep"
     noinit: dict[str, bytes]  # RAM that keeps its content over resets, lost when power goes
     mac: bytes  # 6 bytes
+    board: LiveBoard  # what stands round the chip and outlives its resets
 
 
 class Application(Protocol):

@@ -21,7 +21,8 @@ from harness.errors import BenchFault
 @dataclass(frozen=True)
 class VirtualSpec:
     """One virtual board. ``flash_size`` in bytes; ``mac`` as ``aa:bb:…``, made of the id when empty;
-    ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone."""
+    ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone. ``pace`` is ``chip`` or
+    ``fast``; ``loopback``, ``button`` and ``gpio16_rst`` are what its pins are wired to."""
 
     id: str
     chip: str
@@ -32,6 +33,10 @@ class VirtualSpec:
     pty: bool = True
     app: str = "wasm"
     keep: bool = False
+    pace: str = "chip"
+    loopback: tuple[tuple[int | str, int | str], ...] = ()
+    button: int | str | None = None
+    gpio16_rst: bool = False
 
     @property
     def mac_bytes(self) -> bytes:

@@ -27,6 +27,8 @@ ESP32_REASONS = {
     "bootloader": (0x3, "SW_RESET"),
     "deep-sleep": (0x5, "DEEPSLEEP_RESET"),
     "watchdog": (0x10, "RTCWDT_RTC_RESET"),
+    "task-watchdog": (0xC, "SW_CPU_RESET"),  # the panic handler restarts, whatever called it
+    "brown-out": (0xF, "RTCWDT_BROWN_OUT_RESET"),
     "panic": (0xC, "SW_CPU_RESET"),
 }
 #: ESP8266: 1 power on, 2 external reset; a software restart repeats what was before.

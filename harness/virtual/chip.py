@@ -13,7 +13,11 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended
+from harness.errors import UsageError
+from harness.reference.board import ChipReset
+from harness.reference.chips import Reset
+from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
+from harness.virtual.board import LiveBoard, Surroundings
 from harness.virtual.boot import boot, download_text
 from harness.virtual.chips import CHIPS
 from harness.virtual.flash import Flash
@@ -27,8 +31,22 @@ APP_BAUD = 115200
 _RECEIVE_LIMIT = 64 * 1024
 #: A loader's SYNC up to the first of its 0x55: long enough not to stand in a program's upload by chance.
 _SYNC = b"\xc0\x00\x08\x24\x00\x00\x00\x00\x00\x07\x07\x12\x20\x55"
-#: Boot reasons that an application cannot tell from a software reset.
-_AS_SOFTWARE = {"panic", "bootloader"}
+#: What each boot reason is to the board, and to the application.
+_CAUSES = {
+    "power-on": (Reset.POWER_ON, "power-on"),
+    "external": (Reset.PIN, "external"),
+    "software": (Reset.MACHINE, "software"),
+    "bootloader": (Reset.MACHINE, "software"),
+    "panic": (Reset.MACHINE, "software"),
+    "watchdog": (Reset.WATCHDOG, "watchdog"),
+    "task-watchdog": (Reset.WATCHDOG, "watchdog"),
+    "brown-out": (Reset.BROWN_OUT, "brown-out"),
+    "deep-sleep": (Reset.DEEP_SLEEP, "deep-sleep"),
+}
+
+
+class _Over(Exception):
+    """EN went low, or power is gone, while the chip was asleep."""
 
 
 class Wire(Protocol):
@@ -42,8 +60,17 @@ class Wire(Protocol):
 class Chip:
     """``factory`` makes the application when the flash holds one. Powered off until :meth:`power_on`."""
 
-    def __init__(self, chip: str, flash: Flash, mac: bytes, factory: ApplicationFactory) -> None:
+    def __init__(
+        self,
+        chip: str,
+        flash: Flash,
+        mac: bytes,
+        factory: ApplicationFactory,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         self.spec = CHIPS[chip]
+        #: Pins, wires, RTC domain and clock: they outlive every reset.
+        self.board = LiveBoard(chip, surroundings)
         self.flash = flash
         self.mac = mac
         self.wires: list[Wire] = []
@@ -76,6 +103,14 @@ class Chip:
         with self._lock:
             self._powered = False
             self._hold()
+
+    def brown_out(self) -> None:
+        """The supply dips: the ESP32's detector says so and resets the chip. Raises UsageError on another chip."""
+        if self.spec.name != "esp32":
+            raise UsageError(f"the {self.spec.name} has no brown-out detector", hint="cut its power instead")
+        with self._lock:
+            if self._life is not None:
+                self.board.post(_dip)
 
     def set_lines(self, *, dtr: bool, rts: bool) -> None:
         """The client's DTR and RTS; True is asserted, which is low at the chip."""
@@ -198,6 +233,10 @@ class Chip:
         self._start("software")
 
 
+def _dip() -> None:
+    raise ChipReset(Reset.BROWN_OUT)
+
+
 class _Console:
     """The UART as the application sees it."""
 
@@ -226,6 +265,11 @@ class _Console:
             self._received += data[: _RECEIVE_LIMIT - len(self._received)]
             self._news.notify_all()
 
+    def forget(self) -> None:
+        """The chip was reset: what nobody has read is lost."""
+        with self._news:
+            self._received.clear()
+
     def close(self) -> None:
         with self._news:
             self._closed = True
@@ -248,6 +292,7 @@ class _Life:
         if self._app is not None:
             self._app.stop()
         self._console.close()
+        self._chip.board.ring()
         if threading.current_thread() is not self._thread:
             self._thread.join(2.0)
 
@@ -255,6 +300,7 @@ class _Life:
         if self._app is not None:
             self._app.received(data)
             self._console.push(data)
+            self._chip.board.ring()
 
     def _emit(self, data: bytes, baud: int | None = None) -> None:
         if not self._ended.is_set():
@@ -263,6 +309,9 @@ class _Life:
     def _run(self, reason: str) -> None:
         chip = self._chip
         while not self._ended.is_set():
+            cause, told = _CAUSES[reason]
+            if cause is not Reset.DEEP_SLEEP:  # the board has woken by itself
+                chip.board.restart(cause)
             found = boot(chip.spec.name, chip.flash, reason)
             for baud, text in found.text:
                 self._emit(text, baud)
@@ -278,9 +327,10 @@ class _Life:
                 flash=chip.flash,
                 partitions=found.partitions,
                 console=self._console,
-                reset_cause="software" if reason in _AS_SOFTWARE else reason,
+                reset_cause=told,
                 noinit=chip._noinit,
                 mac=chip.mac,
+                board=chip.board,
             )
             try:
                 app = chip._factory(context)
@@ -294,9 +344,51 @@ class _Life:
                 return
             end = app.run()
             self._app = None
+            self._console.forget()
             if end.why is Ended.STOPPED:
                 return
-            reason = self._panic(end.detail) if end.why is Ended.CRASH else "software"
+            try:
+                reason = self._sleep() if end.why is Ended.DEEP_SLEEP else self._reason(end)
+            except _Over:
+                return
+
+    def _sleep(self) -> str:
+        """Deep sleep, to its end: the chip is silent, and deaf to all but its wake sources and EN."""
+        board = self._chip.board
+        board.fall_asleep()
+        board.check = self._check_over
+        try:
+            board.sleep_through()
+        except ChipReset as reset:
+            return self._reason(Exit(Ended.BROWN_OUT if reset.cause is Reset.BROWN_OUT else Ended.RESET_PIN))
+        return "deep-sleep"
+
+    def _check_over(self) -> None:
+        if self._ended.is_set():
+            raise _Over
+
+    def _reason(self, end: Exit) -> str:
+        """Say on the console what the chip says about how it ended; returns the reason of the next boot."""
+        if end.why is Ended.CRASH:
+            return self._panic(end.detail)
+        if end.why is Ended.WATCHDOG:
+            return self._bite()
+        if end.why is Ended.BROWN_OUT:
+            self._emit(b"\r\nBrownout detector was triggered\r\n\r\n", APP_BAUD)
+            return "brown-out"
+        return "external" if end.why is Ended.RESET_PIN else "software"
+
+    def _bite(self) -> str:
+        if self._chip.spec.name == "esp8266":
+            return "watchdog"  # its hardware says nothing before the ROM does
+        at = f"E ({self._chip.board.clock.now_ns // 1_000_000}) task_wdt: "
+        text = (
+            f"{at}Task watchdog got triggered. The following tasks/users did not reset the watchdog in time:\n"
+            f"{at} - mp_task (CPU 1)\n{at}Tasks currently running:\n{at}CPU 0: IDLE0\n{at}CPU 1: mp_task\n"
+            f"{at}Aborting.\n\nRebooting...\n"
+        )
+        self._emit(text.replace("\n", "\r\n").encode(), APP_BAUD)
+        return "task-watchdog"
 
     def _panic(self, detail: str) -> str:
         detail = "".join(c if " " <= c <= "~" else "?" for c in detail)[:120]

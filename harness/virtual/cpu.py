@@ -1,35 +1,49 @@
 """The virtual boards' CPU: it executes the WebAssembly module that stands in the flash.
 
 The module carries its port script and a manifest in custom sections, so that everything the board does
-after its boot ROM comes from what was flashed. The clock is the CPU's own: executed instructions times
-the chip's pace, plus the time spent waiting. It runs as fast as the host can, so its figures say what
-the model says, not what silicon does.
+after its boot ROM comes from what was flashed; the ``machine`` module is the reference VM's. The clock is the
+CPU's own: executed instructions times the chip's pace, plus the time spent waiting. It runs as fast as the host
+can, so its figures say what the model says, not what silicon does.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import random
-import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.engine.files import Files
+from harness.engine.layout import layout_of
 from harness.engine.machine import Crashed, Stopped
 from harness.engine.module import custom_sections
 from harness.engine.vm import Vm, VmConfig, without_port_frames
+from harness.reference.board import ChipReset
+from harness.reference.chips import Reset, chip_named
+from harness.reference.guest_rom import guest_rom
+from harness.reference.interrupts import Interrupts
+from harness.reference.machine_services import Services
 from harness.virtual.application import AppContext, Application, Ended, Exit
 from harness.virtual.flash_files import FlashFiles
 from harness.virtual.repl import CTRL_C, Repl, SoftReset
 
 MANIFEST_SECTION = "harness.board"
 
-#: Nanoseconds per executed instruction. Round numbers in the proportion of the two chips' speed
-#: (240 MHz with cache against 80 MHz); no claim about silicon.
-PACE_NS = {"esp32": 10, "esp8266": 30}
 #: An interrupt load that a clock reading may meet, in microseconds (seeded by the MAC address).
 _DISTURBANCE_US = (0, 0, 0, 0, 0, 0, 1, 3)
 _ERROR_LIMIT = 64 * 1024
+#: How often a busy VM looks at what comes from outside its chip, in instructions.
+_HEARTBEAT = 1_000_000
+#: Where the real-time clock's zero, the year 2000, stands on the guest's clock, which counts from 1970.
+_YEAR_2000_NS = 946_684_800 * 1_000_000_000
+_ENDS = {
+    Reset.MACHINE: Ended.HARD_RESET,
+    Reset.DEEP_SLEEP: Ended.DEEP_SLEEP,
+    Reset.WATCHDOG: Ended.WATCHDOG,
+    Reset.PIN: Ended.RESET_PIN,
+    Reset.BROWN_OUT: Ended.BROWN_OUT,
+}
 
 
 @dataclass(frozen=True)
@@ -63,64 +77,78 @@ class WasmApplication:
     def __init__(self, context: AppContext) -> None:
         self._context = context
         self._console = context.console
+        self._board = context.board
+        self._chip = chip_named(context.chip)
         self._manifest = Manifest.of(context.payload)
-        self._pace = PACE_NS[context.chip]
+        self._system_rom = guest_rom(context.chip, layout_of(context.payload).depth)
         self._random = random.Random(context.mac)
-        self._vm: Vm | None = None
+        self._vm: Vm
+        self._interrupts: Interrupts
+        self._services: Services
         self._running_program = False
         self._interrupt_wanted = False
         self._interrupt_char: int | None = CTRL_C
         self._swallow = 0  # Ctrl-C bytes that acted as an interrupt and must not be read as input
-        self._wake = threading.Condition()
         self._stopped = False
         self._error = bytearray()
         self._typed = bytearray()  # read from the console, not yet taken
-        self._waited_ns = 0
-        self._cost_before = 0
+        self._booted_ns = self._board.clock.now_ns
         offset, size = context.partitions["vfs"]
         self.files: Files = FlashFiles(context.flash, offset, size)
         banner = f'{self._manifest.banner}\r\nType "help()" for more information.\r\n'
         self._repl = Repl(_Line(self), banner.encode())
+        self._make_vm()
 
     # -- Application -----------------------------------------------------------------------------
 
     def run(self) -> Exit:
         while True:
-            self._vm = Vm(self._context.payload, self, self._config(), self._host_call)
-            if self._stopped:  # stop() came before there was a VM to stop
-                return Exit(Ended.STOPPED)
             try:
-                self._vm.run()
+                if not self._stopped:  # stop() may have come before there was a VM to stop
+                    self._vm.run()
             except SoftReset:
                 pass
             except Stopped:
                 return Exit(Ended.STOPPED)
+            except ChipReset as reset:
+                return Exit(_ENDS[reset.cause])
             except Crashed as crash:
                 return Exit(Ended.CRASH, str(crash))
+            finally:
+                self._services.end()
+                self._board.vm_ended()
+            if self._stopped:
+                return Exit(Ended.STOPPED)
             if self._running_program:  # SystemExit: the program is over, then the VM restarts
                 self._finish_program()
-            self._cost_before += self._vm.machine.cost
             self._console.write(b"MPY: soft reboot\r\n")
             self._repl.restart()
+            self._board.restart(Reset.SOFT)
+            self._make_vm()
+
+    def _make_vm(self) -> None:
+        self._vm = Vm(self._context.payload, self, self._config(), self._host_call, alarm=self._alarm)
+        self._board.vm_starts(self._vm.machine)
+        self._board.check = self._check_stop
+        self._interrupts = Interrupts(self._vm, self._chip.queue_depth, self._board.note)
+        self._services = Services(self._board, self._chip, self._vm, self._interrupts)
+        self._beat = _HEARTBEAT  # the cost at which to look outside next
+        self._arm()
 
     def stop(self) -> None:
-        with self._wake:
-            self._stopped = True
-            self._wake.notify_all()
-        if self._vm is not None:
-            self._vm.machine.stop()
+        self._stopped = True
+        self._board.ring()
+        self._vm.machine.stop()
 
     def received(self, data: bytes) -> None:
         char = self._interrupt_char
-        if self._running_program and self._vm is not None and char is not None and char in data:
+        if self._running_program and char is not None and char in data:
             self._swallow += data.count(char)
             self._interrupt_wanted = True
             self._vm.machine.at_next_point(self._raise_interrupt)
-        with self._wake:
-            self._wake.notify_all()
+            self._board.ring()
 
     def _raise_interrupt(self) -> None:
-        assert self._vm is not None
         self._interrupt_wanted = False
         self._vm.raise_interrupt()
 
@@ -133,7 +161,9 @@ class WasmApplication:
         romfs = self._context.flash.read(offset, size)
         # The region is mapped only when it holds an image: magic of a ROMFS filesystem record.
         image = romfs if romfs[:3] == b"\xd2\xcd\x31" else b""
-        return VmConfig(heap_size=self._manifest.heap, romfs=image, start_files=tuple(files))
+        return VmConfig(
+            heap_size=self._manifest.heap, romfs=image, system_rom=self._system_rom, start_files=tuple(files)
+        )
 
     def _has(self, path: str) -> bool:
         try:
@@ -142,6 +172,8 @@ class WasmApplication:
             return False
 
     def _host_call(self, name: str, argument: str) -> str:
+        if name == "board":
+            return self._services.attach(argument)
         if name == "count":  # a counter in RAM that no reset clears; a seeded defect uses it
             count = int.from_bytes(self._context.noinit.get(argument, b"\0"), "little") + 1
             self._context.noinit[argument] = count.to_bytes(4, "little")
@@ -149,6 +181,25 @@ class WasmApplication:
         if name == "kbd_intr":
             self._interrupt_char = int(argument) if 0 <= int(argument) < 256 else None
         return ""
+
+    # -- what happens while the VM executes ------------------------------------------------------
+
+    def _alarm(self) -> None:
+        """At an interruptible point: something may be due, or come from outside."""
+        self._interrupts.serve()
+        if self._board.clock.cost >= self._beat:
+            self._beat = self._board.clock.cost + _HEARTBEAT
+            self._board.attend()
+        self._board.timeline.run_due(self._board.clock.now_ns)
+        self._arm()
+
+    def _arm(self) -> None:
+        machine, clock = self._vm.machine, self._board.clock
+        if self._interrupts.busy:
+            machine.step()
+            return
+        due = self._board.timeline.next_due
+        machine.set_alarm(self._beat if due is None else min(self._beat, clock.cost_at(due)))
 
     # -- Port ------------------------------------------------------------------------------------
 
@@ -164,67 +215,71 @@ class WasmApplication:
 
     def read(self, size: int) -> bytes:
         if not self._typed:
-            while not (data := self._wait_input(size, None)):
-                pass
-            self._typed += data
+            self._wait(None, lambda: self._has_input() or self._served())
+            self._take(size)
+        if not self._typed:
+            raise InterruptedError(errno.EINTR, "something is scheduled")
         data = bytes(self._typed[:size])
         del self._typed[:size]
         return data
 
     def poll_input(self, timeout_ns: int | None) -> bool:
-        started = time.monotonic_ns()
-        with self._wake:
-            ready = self._wake.wait_for(
-                lambda: self._has_input() or self._woken(),
-                None if timeout_ns is None else timeout_ns / 1e9,
-            )
-        self._waited_ns += time.monotonic_ns() - started
-        self._check_stop()
-        return bool(ready and self._has_input())
+        until = None if timeout_ns is None else self._board.clock.now_ns + timeout_ns
+        self._wait(until, lambda: self._has_input() or self._served())
+        return self._has_input()
 
     def _has_input(self) -> bool:
         return bool(self._typed) or self._console.waiting() > 0
 
     def sleep_ns(self, duration: int) -> None:
-        started = time.monotonic_ns()
-        with self._wake:
-            self._wake.wait_for(self._woken, duration / 1e9)
-        self._waited_ns += time.monotonic_ns() - started
-        self._check_stop()
+        until, by_callback = self._services.end_of_wait(duration)
+        self._wait(until, self._served if by_callback else self._woken)
+
+    def _wait(self, until_ns: int | None, stop: Callable[[], bool]) -> None:
+        if not stop():
+            self._board.pass_time(until_ns, stop)
+        self._arm()
 
     def _woken(self) -> bool:
-        assert self._vm is not None
-        return self._stopped or self._interrupt_wanted or self._vm.interrupt_pending
+        """Ctrl-C ends any wait."""
+        return self._interrupt_wanted or self._vm.interrupt_pending
+
+    def _served(self) -> bool:
+        return self._interrupt_wanted or self._interrupts.callbacks_waiting
 
     def _check_stop(self) -> None:
         if self._stopped:
             raise Stopped
 
-    def _wait_input(self, size: int, timeout: float | None) -> bytes:
-        started = time.monotonic_ns()
-        data = self._console.read(size, timeout)
-        self._waited_ns += time.monotonic_ns() - started
-        self._check_stop()
+    def _take(self, size: int) -> None:
+        """What has been received so far, without the Ctrl-C that have been heeded."""
+        data = self._console.read(size, 0)
         while self._swallow and CTRL_C in data:
             self._swallow -= 1
             data = data.replace(bytes([CTRL_C]), b"", 1)
-        return data
+        self._typed += data
 
-    def getc(self) -> int:
+    def getc(self, *, idle: bool = False) -> int:
+        """The next character for the REPL, which has nothing half done when ``idle``."""
         while not self._typed:
-            self._typed += self._wait_input(256, None)
+            self._wait(None, lambda: self._has_input() or (idle and self._interrupts.callbacks_waiting))
+            self._take(256)
+            if not self._typed and idle and self._interrupts.callbacks_waiting:
+                raise InterruptedError(errno.EINTR, "something is scheduled")
         return self._typed.pop(0)
 
     def next_program(self) -> bytes:
-        assert self._vm is not None
         if self._running_program:
             self._finish_program()
+        elif self._error:  # of a callback that ran while the REPL was waiting
+            self._console.write(bytes(self._error))
+            self._error.clear()
         source = self._repl.next_program()
         self._running_program = True
+        self._arm()
         return source
 
     def _finish_program(self) -> None:
-        assert self._vm is not None
         self._running_program = False
         self._interrupt_wanted = False
         self._interrupt_char = CTRL_C
@@ -233,9 +288,15 @@ class WasmApplication:
         self._repl.finished(without_port_frames(error))
 
     def clock_ns(self) -> int:
-        assert self._vm is not None
-        self._waited_ns += 1000 * self._random.choice(_DISTURBANCE_US)
-        return (self._cost_before + self._vm.machine.cost) * self._pace + self._waited_ns
+        clock = self._board.clock
+        if self._services.ring():
+            self._arm()
+        else:
+            clock.pass_for(1000 * self._random.choice(_DISTURBANCE_US))
+        return clock.now_ns - self._booted_ns
+
+    def real_time_ns(self) -> int:
+        return _YEAR_2000_NS + self._board.rtc_ns
 
 
 class _Line:
@@ -245,5 +306,5 @@ class _Line:
         self._app = app
         self.send = app._console.write
 
-    def getc(self) -> int:
-        return self._app.getc()
+    def getc(self, *, idle: bool = False) -> int:
+        return self._app.getc(idle=idle)

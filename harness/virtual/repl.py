@@ -28,9 +28,12 @@ class Interrupted(Exception):
 
 
 class Terminal(Protocol):
-    """The REPL's two wires. ``getc`` waits for one byte; it raises when the board is stopped."""
+    """The REPL's two wires. ``getc`` waits for one byte; it raises when the board is stopped.
 
-    def getc(self) -> int: ...
+    With ``idle`` it may raise InterruptedError instead: the REPL is at its prompt and has nothing half done.
+    """
+
+    def getc(self, *, idle: bool = False) -> int: ...
     def send(self, data: bytes) -> None: ...
 
 
@@ -46,13 +49,18 @@ class Repl:
         self.raw = raw
         self._announce = True
         self._eof_marks = False  # the running program's output is framed by 0x04
+        self._prompted = False  # the prompt stands on the line, and nothing after it
 
     def restart(self) -> None:
         """The VM was started again: the mode stays, and its greeting is due."""
         self._announce = True
+        self._prompted = False
 
     def next_program(self) -> bytes:
-        """Source of the next program. Raises :class:`SoftReset` when one is asked for."""
+        """Source of the next program. Raises :class:`SoftReset` when one is asked for.
+
+        After the terminal's InterruptedError the next call goes on at the prompt.
+        """
         while True:
             source = self._raw_program() if self.raw else self._friendly_program()
             if source is not None:
@@ -66,6 +74,15 @@ class Repl:
             self._terminal.send(error)
         self._eof_marks = False
 
+    def _first(self, prompt: bytes) -> int:
+        """The first character after a prompt."""
+        if not self._prompted:
+            self._terminal.send(prompt)
+            self._prompted = True
+        char = self._terminal.getc(idle=True)
+        self._prompted = False
+        return char
+
     # -- raw -------------------------------------------------------------------------------------
 
     def _raw_program(self) -> bytes | None:
@@ -73,10 +90,9 @@ class Repl:
         if self._announce:
             send(RAW_BANNER)
             self._announce = False
-        send(b">")
         line = bytearray()
+        char = self._first(b">")
         while True:
-            char = getc()
             if char == CTRL_A:
                 if len(line) == 2 and line[0] == CTRL_E:
                     return self._raw_paste(line[1])
@@ -98,6 +114,7 @@ class Repl:
                 return bytes(line)
             elif len(line) < SOURCE_LIMIT:
                 line.append(char)
+            char = getc()
 
     def _raw_paste(self, command: int) -> bytes | None:
         send, getc = self._terminal.send, self._terminal.getc
@@ -128,8 +145,12 @@ class Repl:
             self._announce = False
         lines: list[bytes] = []
         while True:
-            send(b"... " if lines else b">>> ")
-            line = self._line(first=not lines)
+            if lines:
+                send(b"... ")
+                first = self._terminal.getc()
+            else:
+                first = self._first(b">>> ")
+            line = self._line(first, alone=not lines)
             if line is None:
                 return None
             lines.append(line)
@@ -139,30 +160,29 @@ class Repl:
             if not incomplete(source):
                 return b"exec(compile(" + _literal(source) + b",'<stdin>','single'))"
 
-    def _line(self, *, first: bool) -> bytes | None:
-        """One edited line; None when a control key ended it."""
+    def _line(self, char: int, *, alone: bool) -> bytes | None:
+        """One edited line that starts with ``char``; None when a control key ended it."""
         send, getc = self._terminal.send, self._terminal.getc
         line = bytearray()
         while True:
-            char = getc()
             if char in (0x0D, 0x0A):
                 send(b"\r\n")
                 return bytes(line)
             if char == CTRL_C:
                 send(b"\r\n")
                 return None
-            if first and not line and char == CTRL_A:
+            if alone and not line and char == CTRL_A:
                 send(b"\r\n")
                 self.raw = self._announce = True
                 return None
-            if first and not line and char == CTRL_B:
+            if alone and not line and char == CTRL_B:
                 send(b"\r\n")
                 self._announce = True
                 return None
-            if first and not line and char == CTRL_D:
+            if alone and not line and char == CTRL_D:
                 send(b"\r\n")
                 raise SoftReset
-            if first and not line and char == CTRL_E:
+            if alone and not line and char == CTRL_E:
                 return self._paste()
             if char in (0x08, 0x7F):
                 if line:
@@ -173,6 +193,7 @@ class Repl:
             elif (char >= 0x20 or char == 0x09) and len(line) < SOURCE_LIMIT:
                 line.append(char)
                 send(bytes([char]))
+            char = getc()
 
     def _skip_escape(self) -> None:
         """Swallow a cursor key; they have no effect here."""

@@ -8,7 +8,9 @@ import pytest
 from harness.engine.module import custom_section
 from harness.engine.prepare import vm_module
 from harness.flashstore.romfs import build_romfs
+from harness.reference.chips import Reset
 from harness.virtual.application import AppContext, Ended, Exit
+from harness.virtual.board import LiveBoard, Surroundings
 from harness.virtual.cpu import MANIFEST_SECTION, Manifest, create
 
 VFS, ROMFS = (0x20000, 0x20000), (0x10000, 0x10000)
@@ -48,7 +50,7 @@ class FakeConsole:
     def read(self, size: int, timeout: float | None) -> bytes:
         if not self.buffer:
             try:
-                self.buffer = self.to_app.get(timeout=timeout)
+                self.buffer = self.to_app.get(timeout != 0, timeout)
             except queue.Empty:
                 return b""
         data, self.buffer = self.buffer[:size], self.buffer[size:]
@@ -59,11 +61,13 @@ class FakeConsole:
 
 
 class Rig:
-    def __init__(self, script: bytes | None = None, flash: FakeFlash | None = None) -> None:
+    def __init__(self, flash: FakeFlash | None = None, around: Surroundings | None = None) -> None:
         payload = vm_module() + custom_section(MANIFEST_SECTION, Manifest("MicroPython test", 57344).to_bytes())
         self.console = FakeConsole()
         self.flash = flash or FakeFlash()
         self.noinit: dict[str, bytes] = {}
+        self.board = LiveBoard("esp32", around)
+        self.board.restart(Reset.POWER_ON)
         context = AppContext(
             chip="esp32",
             payload=payload,
@@ -73,18 +77,23 @@ class Rig:
             reset_cause="power-on",
             noinit=self.noinit,
             mac=bytes(6),
+            board=self.board,
         )
-        self.app = create(context)
         self.exit: Exit | None = None
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        made = threading.Event()
+        self.thread = threading.Thread(target=self._run, args=(context, made), daemon=True)
         self.thread.start()
+        assert made.wait(30)
 
-    def _run(self) -> None:
+    def _run(self, context: AppContext, made: threading.Event) -> None:
+        self.app = create(context)
+        made.set()
         self.exit = self.app.run()
 
     def send(self, data: bytes) -> None:
         self.app.received(data)
         self.console.to_app.put(data)
+        self.board.ring()
 
     def expect(self, text: bytes) -> bytes:
         """Wait until ``text`` has been sent; returns everything up to and including it, and forgets it."""
@@ -175,7 +184,7 @@ def test_files_live_in_the_flash_as_littlefs(rig: Rig) -> None:
     second = Rig(flash=rig.flash)
     second.raw()
     assert second.run(b"import os; print(os.listdir('/'), open('/d/a.bin','rb').read()[-3:])") == (
-        b"OK['boot.py', 'd'] b'\\xfd\\xfe\\xff'\r\n\x04\x04>"
+        b"OK['.rom', 'boot.py', 'd'] b'\\xfd\\xfe\\xff'\r\n\x04\x04>"
     )
     second.stop()
     assert b"littlefs" in rig.flash.read(VFS[0], 64)
@@ -211,7 +220,7 @@ def test_a_romfs_image_in_flash_is_mounted_and_runs_in_place() -> None:
     rig = Rig(flash=flash)
     rig.raw()
     assert rig.run(b"import in_flash, sys; print(in_flash.f(), sys.path)") == (
-        b"OKfrom flash ['', '.frozen', '/rom', '/rom/lib', '/lib']\r\n\x04\x04>"
+        b"OKfrom flash ['', '.frozen', '/rom', '/rom/lib', '/lib', '/.rom']\r\n\x04\x04>"
     )
     rig.stop()
 

@@ -18,7 +18,7 @@ class Wire:
         self.typed = iter(typed)
         self.sent = bytearray()
 
-    def getc(self) -> int:
+    def getc(self, *, idle: bool = False) -> int:
         try:
             return next(self.typed)
         except StopIteration:

@@ -1,0 +1,115 @@
+"""The virtual firmware's machine module in the host's time: pins, timers, sleeps, and what ends the VM."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from test_cpu import Rig
+
+from harness.virtual.application import Ended, Exit
+from harness.virtual.board import Surroundings
+
+LOOPED = Surroundings(loopback=((4, 5),), button=0)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[[Surroundings], Rig]]:
+    made: list[Rig] = []
+
+    def factory(around: Surroundings = LOOPED) -> Rig:
+        made.append(Rig(around=around))
+        made[-1].raw()
+        return made[-1]
+
+    yield factory
+    for rig in made:
+        rig.stop()
+
+
+def test_a_looped_back_pin_interrupts(make) -> None:
+    program = b"""
+from machine import Pin
+seen = []
+out = Pin(4, Pin.OUT, value=0)
+pin = Pin(5, Pin.IN)
+pin.irq(lambda p: seen.append(p.value()), Pin.IRQ_RISING | Pin.IRQ_FALLING)
+for level in (1, 0, 1):
+    out(level)
+print(seen)
+"""
+    assert make().run(program) == b"OK[1, 0, 1]\r\n\x04\x04>"
+
+
+def test_a_timer_fires_in_a_busy_loop_and_in_a_sleep(make) -> None:
+    program = b"""
+from machine import Timer
+import time
+n = 0
+def tick(t):
+    global n
+    n += 1
+timer = Timer(0, period=5, callback=tick)
+end = time.ticks_add(time.ticks_ms(), 52)
+while time.ticks_diff(end, time.ticks_ms()) > 0:
+    pass
+busy = n
+time.sleep_ms(52)
+timer.deinit()
+print(busy, n - busy in (10, 11))
+"""
+    assert make().run(program) == b"OK10 True\r\n\x04\x04>"
+
+
+def test_callbacks_run_while_the_repl_waits(make) -> None:
+    rig = make()
+    rig.run(b"from machine import Timer\nTimer(0, mode=Timer.ONE_SHOT, period=1, callback=lambda t: print('tick'))")
+    assert rig.expect(b"tick\r\n") == b"tick\r\n"
+    assert rig.run(b"print(1)") == b"OK1\r\n\x04\x04>"  # and the prompt that stood there was not given twice
+
+
+def test_ctrl_c_ends_a_wait_for_input(make) -> None:
+    rig = make()
+    rig.send(b"import sys\nprint('on')\nsys.stdin.read(1)\x04")
+    rig.expect(b"on\r\n")
+    rig.send(b"\x03")
+    assert b"KeyboardInterrupt" in rig.expect(b"\x04>")
+
+
+def test_a_level_from_outside_reaches_a_busy_program(make) -> None:
+    rig = make()
+    rig.send(
+        b"from machine import Pin\np = Pin(0, Pin.IN, Pin.PULL_UP)\nprint(p())\nwhile p(): pass\nprint('pressed')\x04"
+    )
+    rig.expect(b"1\r\n")
+    rig.board.press(True)
+    rig.expect(b"pressed\r\n\x04\x04>")
+    rig.board.press(False)
+    assert rig.run(b"print(p())") == b"OK1\r\n\x04\x04>"
+
+
+def test_a_soft_reset_stops_timers_and_interrupts_and_keeps_rtc_memory(make) -> None:
+    rig = make()
+    rig.run(
+        b"import machine\nmachine.RTC().memory(b'kept')\n"
+        b"machine.Timer(0, period=1, callback=lambda t: print('left over'))"
+    )
+    rig.send(b"\x04")
+    rig.expect(b"soft reboot\r\nraw REPL; CTRL-B to exit\r\n>")
+    after = b"import machine, time; time.sleep_ms(20); print(machine.reset_cause(), machine.RTC().memory())"
+    assert rig.run(after) == b"OK5 b'kept'\r\n\x04\x04>"
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        ("machine.reset()", Ended.HARD_RESET),
+        ("machine.deepsleep(10)", Ended.DEEP_SLEEP),
+        ("machine.WDT(timeout=5)\nwhile True: pass", Ended.WATCHDOG),
+        ("machine.WDT(timeout=5)\nimport time; time.sleep(100)", Ended.WATCHDOG),
+        ("machine.WDT(timeout=5)", Ended.WATCHDOG),  # the REPL does not feed it
+    ],
+)
+def test_what_ends_the_vm_is_told_to_the_chip(make, call: str, why: Ended) -> None:
+    rig = make()
+    rig.send(f"import machine\n{call}\x04".encode())
+    rig.thread.join(5)
+    assert rig.exit == Exit(why)

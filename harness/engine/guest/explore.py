@@ -50,7 +50,7 @@ def _port_explore():
         bell[0] = 5  # ENDED: what is printed from here is not the program's
         ring()
         if failure is not None:
-            sys.print_exception(failure, sys.stderr)
+            sys.print_exception(failure, sys.stderr.buffer)
 
 
 _port_explore()

@@ -81,6 +81,9 @@ def test_output_and_traceback_are_what_a_board_sends(vm: NativeVm) -> None:
         b'  File "<stdin>", line 3, in f\r\n'
         b"ZeroDivisionError: "
     )
+    result = vm.run("print(b'a' == 'a')\nraise ValueError('ready')")
+    assert result.stdout == b"Warning: Comparison between bytes and str\r\nFalse\r\n"
+    assert result.stderr.endswith(b"ValueError: ready\r\n")
     assert vm.run("x = = 1").stderr.endswith(b"SyntaxError: invalid syntax\r\n")
 
 

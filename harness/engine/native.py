@@ -31,7 +31,8 @@ _MEMORY_LIMIT = 512 * 1024 * 1024
 _FILE_LIMIT = 64 * 1024 * 1024
 _START_TIMEOUT = 10.0
 _GRACE = 2.0
-_READY, _EXIT = b"ready\n", b"exit\n"
+#: What the port script says after the error, if any, that a program ended by.
+_READY, _EXIT = b"\x04ready\n", b"\x04exit\n"
 
 
 def is_native(path: Path) -> bool:
@@ -75,7 +76,7 @@ class NativeProcess:
                 env={"PATH": os.defpath, "MICROPYPATH": f".frozen:{folder}/lib", "HOME": str(folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT,  # warnings: a board has one console
                 pass_fds=(command_end, answer_end),
                 start_new_session=True,
             )
@@ -88,13 +89,11 @@ class NativeProcess:
             os.close(answer_end)
         bound(self._process.pid, memory=_MEMORY_LIMIT + (heap_size or 0), file_size=_FILE_LIMIT)
         self._out = bytearray()
-        self._err = bytearray()
         self._said = bytearray()
         self._selector = selectors.DefaultSelector()
-        assert self._process.stdout is not None and self._process.stderr is not None
+        assert self._process.stdout is not None
         for source, into in (
             (self._process.stdout.fileno(), self._out),
-            (self._process.stderr.fileno(), self._err),
             (self._answers, self._said),
         ):
             os.set_blocking(source, False)
@@ -108,13 +107,12 @@ class NativeProcess:
             )
 
     def run(self, source: bytes, timeout: float) -> tuple[bytes, bytes]:
-        """What the program prints to standard output and standard error.
+        """What the program prints, and the error it ends by.
 
         Raises FirmwareFailure when it does not end in time, prints without end, or ends the VM by a crash. A VM
         that does not hear Ctrl-C has ended then.
         """
         self._out.clear()
-        self._err.clear()
         self._said.clear()
         with contextlib.suppress(BrokenPipeError):  # it has ended; its exit status says more
             _write_all(self._commands, b"%d\n" % len(source) + source)
@@ -127,11 +125,10 @@ class NativeProcess:
                 f"the program did not end within {timeout:g} s on the native VM; last output: {tail!r}"
             )
         if not self._said.endswith(_READY):
-            exited = self._said.endswith(_EXIT)
             status = self.end()
-            if not exited:
+            if not self._said.endswith(_EXIT):
                 raise FirmwareFailure(f"the native VM crashed: {_words(status)}{self._last_words()}")
-        return bytes(self._out), bytes(self._err)
+        return bytes(self._out), bytes(self._said).rpartition(b"\x04")[0]
 
     def _until_answer(self, deadline: Deadline) -> bool:
         """Take what comes until the script answers or the VM ends; False when that is not in time."""
@@ -139,7 +136,7 @@ class NativeProcess:
             events = self._selector.select(0 if self._answered else deadline.left)
             for key, _ in events:
                 self._take(key)
-            if len(self._out) + len(self._err) > OUTPUT_LIMIT or len(self._said) > OUTPUT_LIMIT:
+            if len(self._out) + len(self._said) > OUTPUT_LIMIT:
                 self.end()
                 raise FirmwareFailure(f"the program printed more than {OUTPUT_LIMIT // 1024} kB")
             if not self._selector.get_map() or (self._answered and not events):
@@ -160,7 +157,7 @@ class NativeProcess:
         key.data.extend(data)
 
     def _last_words(self) -> str:
-        line = bytes(self._err or self._out).rstrip().rsplit(b"\n", 1)[-1][-200:]
+        line = bytes(self._out).rstrip().rsplit(b"\n", 1)[-1][-200:]
         return f"; it said last: {line.decode('utf-8', 'backslashreplace')!r}" if line else ""
 
     def end(self) -> int:
@@ -171,9 +168,8 @@ class NativeProcess:
                 self._process.kill()
             status = self._process.wait()
             self._selector.close()
-            for stream in (self._process.stdout, self._process.stderr):
-                assert stream is not None
-                stream.close()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
             os.close(self._commands)
             os.close(self._answers)
             return status

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from harness.errors import BenchFault
 from harness.runtimes.base import Facts, ObjectRepr, RunResult
 
-# Floats tell the object representation: inline in representation C (esp8266), objects on the heap in A.
-# The heap figure is taken twice, so that what the first look allocates does not count as a float's. With words of
-# 8 bytes inline floats mean D (MicroPython py/mpconfig.h, MICROPY_OBJ_REPR_D). The largest power of two that costs
-# no heap tells how many bits a small int has: A and B 31 of 32, C 31, D 47 or 48.
+# The object representation (MicroPython py/mpconfig.h, MICROPY_OBJ_REPR_*): floats are objects on the heap in A, and
+# inline in C (esp8266) and D. The largest power of two that costs no heap tells how many bits a small int has: 31
+# or 63 in A, 31 in C, 47 in D. Each is looked at twice, so that what the first look allocates does not count.
 _PROGRAM = """
 import sys, gc
 try:
@@ -69,12 +68,12 @@ def read_facts(run: Callable[[str], RunResult]) -> Facts:
     fields = body.decode("ascii").split("|")
     try:
         name, version, machine, word, float_bytes, heap, mpy, platform, build, bits = fields
-        representation: ObjectRepr = "A" if int(float_bytes) > 0 else "D" if int(word) == 8 else "C"
+        representation: ObjectRepr = "A" if int(float_bytes) > 0 else "D" if int(bits) > 31 else "C"
         return Facts(
             name=name,
             version=version,
             machine=machine,
-            word_size=int(word),
+            word_size=8 if representation == "D" else int(word),  # what an object, and so the heap, is counted in
             object_repr=representation,
             heap_total=int(heap),
             mpy=int(mpy),

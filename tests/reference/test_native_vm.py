@@ -54,7 +54,7 @@ def test_an_executable_that_is_no_micropython_is_a_usage_error(other: str) -> No
 def test_it_is_a_runtime_and_says_what_it_is(vm: NativeVm) -> None:
     assert isinstance(vm, Runtime)
     assert vm.facts.name == "micropython"
-    bits = {(4, "A"): "31", (8, "A"): "63", (8, "D"): "48"}  # MicroPython py/smallint.h, MP_SMALL_INT_BITS
+    bits = {(4, "A"): "31", (8, "A"): "63", (8, "D"): "47"}  # MicroPython py/smallint.h, MP_SMALL_INT_BITS
     assert vm.facts.extra["small_int_bits"] == bits[vm.facts.word_size, vm.facts.object_repr]
     assert 128 * 1024 < vm.facts.heap_total < 256 * 1024
     assert not hasattr(vm, "cost"), "a host time must not be taken for a metered cost"
@@ -81,6 +81,9 @@ def test_output_and_traceback_are_what_a_board_sends(vm: NativeVm) -> None:
         b'  File "<stdin>", line 3, in f\r\n'
         b"ZeroDivisionError: "
     )
+    result = vm.run("print(b'a' == 'a')\nraise ValueError('ready')")
+    assert result.stdout == b"Warning: Comparison between bytes and str\r\nFalse\r\n"
+    assert result.stderr.endswith(b"ValueError: ready\r\n")
     assert vm.run("x = = 1").stderr.endswith(b"SyntaxError: invalid syntax\r\n")
 
 

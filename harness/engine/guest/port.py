@@ -30,13 +30,6 @@ def _port():
                 entry = (entry[0], entry[1], 0, size)
             yield entry
 
-    def _port_opened():  # how many programs; one may have unmounted, or mounted over, what they come through
-        try:
-            return stat("/<stdin>")[6]
-        except OSError:
-            vfs.mount(vfs.VfsPosix(), "/")
-            return stat("/<stdin>")[6]
-
     words = (interrupt, sys.stdout.buffer, sys.stderr.buffer)
     words += ("kbd_intr", micropython.kbd_intr, _port_kbd_intr, "sleep", time.sleep, _port_sleep)
     words += ("ilistdir", os.ilistdir, _port_ilistdir)
@@ -65,10 +58,15 @@ def _port():
             except SystemExit:
                 raise
             except BaseException as problem:
-                if tries and isinstance(problem, OSError) and _port_opened() < tries:
-                    tries -= 1  # it was not opened, and no program has anything to do with the error
-                else:
-                    sys.print_exception(problem, sys.stderr.buffer)
+                if tries and isinstance(problem, OSError):
+                    try:  # a program may have unmounted, or mounted over, what the next one comes through
+                        stat("/<stdin>")
+                    except OSError:
+                        vfs.mount(vfs.VfsPosix(), "/")
+                    if stat("/<stdin>")[6] < tries:  # it was not opened: the error is no program's
+                        tries -= 1
+                        continue
+                sys.print_exception(problem, sys.stderr.buffer)
                 problem = None
             if name != "<stdin>":
                 break

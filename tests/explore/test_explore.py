@@ -38,7 +38,8 @@ def shape(result: Exploration) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(p.stem for p in PROGRAMS.glob("*.py") if p.stem not in ("wait_for_flag", "asyncio_event", "uevent_notify"))
+    "name",
+    sorted(p.stem for p in PROGRAMS.glob("*.py") if p.stem not in ("wait_for_flag", "asyncio_event", "uevent_notify")),
 )
 def test_one_run_for_many_points_finds_what_a_run_for_each_point_finds(name: str) -> None:
     source = (PROGRAMS / f"{name}.py").read_text()

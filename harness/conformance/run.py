@@ -90,7 +90,15 @@ def run_one(program: Program, vm: Runtime, *, timeout: float) -> Result:
     try:
         source = _source(program)
         _restart(vm)
-        result = vm.run(source, timeout=timeout)
+        try:
+            result = vm.run(source, timeout=timeout)
+        except BenchFault:
+            # The bench, or a program that closes the line or speaks the protocol itself: the second time tells.
+            _restart(vm)
+            try:
+                result = vm.run(source, timeout=timeout)
+            except BenchFault as again:
+                return Result(program.name, Outcome.FAILED, f"the VM was lost twice: {again.message}")
     except UsageError as problem:
         return Result(program.name, Outcome.SKIPPED, problem.message)
     except FirmwareFailure as failure:
@@ -115,11 +123,11 @@ def _restart(vm: Runtime) -> None:
     """A fresh VM. One that does not come back from a soft reset, whatever the last program did, gets a hard one."""
     try:
         vm.soft_reset()
-    except (FirmwareFailure, BenchFault):
+    except (FirmwareFailure, BenchFault) as soft:
         try:
             vm.hard_reset()
-        except FirmwareFailure as failure:
-            raise BenchFault(f"the VM does not start again: {failure.message}") from None
+        except (FirmwareFailure, BenchFault) as hard:
+            raise BenchFault(f"the VM does not start again: {soft.message}; then {hard.message}") from None
 
 
 def _judge(program: Program, result: RunResult) -> Result:

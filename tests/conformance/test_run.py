@@ -148,10 +148,21 @@ def test_each_program_has_a_fresh_vm_and_a_hard_reset_helps_one_that_hangs(tmp_p
     assert report.count(Outcome.PASSED) == 3
 
 
+def test_a_program_that_loses_the_line_gets_a_second_try_and_then_fails_alone(tmp_path: Path) -> None:
+    lost = BenchFault("no answer")
+    found = outcomes(run(tmp_path, ScriptedVm([lost, "1\n", lost, lost, "1\n"]), **PRINTS))
+    assert found == {
+        "p0": (Outcome.PASSED, ""),
+        "p1": (Outcome.FAILED, "the VM was lost twice: no answer"),
+        "p2": (Outcome.PASSED, ""),
+    }
+
+
 @pytest.mark.parametrize("ending", ["fault", "dead", "interrupt"])
 def test_what_was_done_stays_in_the_report_whatever_ends_the_run(tmp_path: Path, ending: str) -> None:
     trouble: dict[str, BaseException] = {"fault": BenchFault("unplugged"), "interrupt": KeyboardInterrupt()}
-    vm = ScriptedVm(["1\n", trouble.get(ending, "1\n")], resets={2: FirmwareFailure("x")} if ending == "dead" else {})
+    resets: dict[str, dict[int, Exception]] = {"fault": {3: BenchFault("x")}, "dead": {2: FirmwareFailure("x")}}
+    vm = ScriptedVm(["1\n", trouble.get(ending, "1\n")], resets=resets.get(ending))
     vm.revived = False
     report = run(tmp_path, vm, **PRINTS)
     assert [result.outcome for result in report.results] == [Outcome.PASSED]

@@ -238,6 +238,34 @@ class AttachedBoard:
                 return partition.offset, partition.size
         return None
 
+    def write_romfs(self, image: bytes) -> FlashReport:
+        """Write the chip's ROMFS region alone, as far as it differs, and start the board again.
+
+        :attr:`romfs` is left as it is: what the reference holds is the caller's business. Raises UsageError for
+        a board without such a region, or an image that does not fit; BenchFault when the board does not answer.
+        """
+        session = self.runtime.session
+        session.forget_input()
+        try:
+            with self._flasher(session.port) as flasher:
+                self._check_mac(flasher.identity.mac)
+                region = self._romfs_region(flasher, [])
+                if region is None:
+                    raise UsageError(
+                        f"{self.board.id}: the flash has no ROMFS region that is known",
+                        hint="needs the capability 'romfs' and a partition of that name (ESP32)",
+                    )
+                if len(image) > region[1]:
+                    raise UsageError(
+                        f"{self.board.id}: {len(image)} bytes do not fit into the {region[1]} of its ROMFS"
+                    )
+                report = flasher.write([FlashImage(region[0], image, "ROMFS image")])
+        except UsageError:
+            self.runtime.enter(after_reset=True)  # refused, and the application was started again all the same
+            raise
+        self.runtime.enter(after_reset=True)
+        return report
+
     # -- identity --------------------------------------------------------------------------------
 
     @property

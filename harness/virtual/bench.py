@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.errors import BenchFault
+from harness.errors import BenchFault, UsageError
+from harness.virtual.board import LiveBoard, Surroundings
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,15 @@ class VirtualSpec:
             return bytes.fromhex(self.mac.replace(":", ""))
         # Locally administered, unicast: never the address of a real board.
         return b"\x02" + hashlib.sha256(self.id.encode()).digest()[:5]
+
+    @property
+    def surroundings(self) -> Surroundings:
+        return Surroundings(
+            loopback=tuple((a, b) for a, b in self.loopback),
+            button=self.button,
+            gpio16_rst=self.gpio16_rst,
+            fast=self.pace == "fast",
+        )
 
     @property
     def folder(self) -> Path:
@@ -103,7 +113,14 @@ def running(state_dir: Path) -> dict[str, RunningBoard]:
 
 
 def start(spec: VirtualSpec, *, timeout: float = 15.0) -> RunningBoard:
-    """Start the board, or take the one that serves already. Raises BenchFault with its reason."""
+    """Start the board, or take the one that serves already.
+
+    Raises UsageError for wiring that its chip cannot have, BenchFault with its reason when it does not start.
+    """
+    try:
+        LiveBoard(spec.chip, spec.surroundings)
+    except UsageError as problem:
+        raise UsageError(f"{spec.id}: {problem.message}", hint=problem.hint or "see 'wiring' in boards.yaml") from None
     known = _alive(spec.info_file)
     if known is not None:
         return known

@@ -13,10 +13,8 @@ import time
 from types import FrameType
 from typing import IO
 
-from harness.errors import UsageError
 from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
 from harness.virtual.bench import VirtualSpec
-from harness.virtual.board import Surroundings
 from harness.virtual.chip import Chip
 from harness.virtual.flash import Flash
 from harness.virtual.pty import PtyWire
@@ -68,15 +66,6 @@ def _factory(app: str) -> ApplicationFactory:
     return wasm
 
 
-def _surroundings(spec: VirtualSpec) -> Surroundings:
-    return Surroundings(
-        loopback=tuple((a, b) for a, b in spec.loopback),
-        button=spec.button,
-        gpio16_rst=spec.gpio16_rst,
-        fast=spec.pace == "fast",
-    )
-
-
 def serve(spec: VirtualSpec) -> None:
     """Run the board until SIGTERM, SIGINT, or the end of standard input (unless ``keep``)."""
     done = threading.Event()
@@ -88,7 +77,7 @@ def serve(spec: VirtualSpec) -> None:
     signal.signal(signal.SIGINT, ended)
     lock = _only_one(spec)
     flash = Flash(spec.flash_size, spec.flash_file)
-    chip = Chip(spec.chip, flash, spec.mac_bytes, _factory(spec.app), _surroundings(spec))
+    chip = Chip(spec.chip, flash, spec.mac_bytes, _factory(spec.app), spec.surroundings)
     server = Rfc2217Server(chip, spec.port)
     pty = PtyWire(chip, spec.folder / f"{spec.id}.tty") if spec.pty else None
     chip.power_on()
@@ -138,8 +127,6 @@ def main() -> None:
     spec = VirtualSpec(**json.loads(sys.argv[1]))
     try:
         serve(spec)
-    except UsageError as problem:
-        sys.exit(problem.message)
     except OSError as problem:
         sys.exit(f"{problem.strerror or problem} (port {spec.port}, flash {spec.flash_file})")
 

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 import serial
 
-from harness.errors import BenchFault
+from conftest import write_flash_file
+from harness.errors import BenchFault, UsageError
+from harness.link.ports import open_port
+from harness.link.session import Session
+from harness.runtimes.micropython import MicroPythonBoard
 from harness.virtual.bench import RunningBoard, VirtualSpec, running, start
 
 
@@ -124,3 +128,25 @@ def test_each_board_has_an_address_of_its_own() -> None:
     assert len(macs) == 50
     assert all(mac[0] & 3 == 2 for mac in macs)
     assert VirtualSpec("b", "esp32", "x", mac="02:00:00:00:00:7f").mac_bytes == b"\x02\0\0\0\0\x7f"
+
+
+def test_wiring_that_the_chip_cannot_have_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unit: the esp32 has no pin 'PA5'"):
+        start(spec_in(tmp_path, loopback=((4, "PA5"),)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wiring_and_pace_of_the_spec_reach_the_chip(tmp_path: Path, firmware_files: dict[str, Path]) -> None:
+    spec = spec_in(tmp_path, app="wasm", flash_size=4 << 20, loopback=((18, 19),), pace="fast")
+    write_flash_file(spec, 0x1000, firmware_files["esp32"].read_bytes())
+    with start(spec) as board:
+        runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)  # type: ignore[arg-type]
+        runtime.enter()
+        looped = runtime.run(
+            "from machine import Pin\nout, back = Pin(18, Pin.OUT), Pin(19, Pin.IN)\n"
+            "for level in (1, 0, 1):\n out(level)\n print(back())"
+        )
+        assert looped.stdout.split() == [b"1", b"0", b"1"]
+        hour = runtime.run("import time\nt = time.ticks_ms()\ntime.sleep(3600)\nprint(time.ticks_ms() - t)", timeout=20)
+        assert int(hour.stdout) >= 3_600_000
+        runtime.close()

@@ -130,6 +130,10 @@ class AttachedBoard:
         self.runtime: MicroPythonBoard
         self.transcript = Transcript(options.state / "transcripts" / f"{board.id}.jsonl")
 
+    @property
+    def can_reset(self) -> bool:
+        return self.runtime.can_reset
+
     def make_ready(self) -> None:
         """Raises UsageError before anything is touched, BenchFault when the bench does not play along."""
         if self.board.runtime != "micropython":

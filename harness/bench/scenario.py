@@ -49,7 +49,13 @@ def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> R
     table = min(facts.heap_total, _LARGEST_REFERENCE_HEAP) // 64
     raw = -(-table * _TABLE_BITS // 8) + 1
     chip = attached.board.chip if attached.board.chip in CHIPS else None
-    return ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
+    vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
+    if chip is not None:
+        for a, b in attached.board.wiring.loopback:
+            vm.wire(a, b)
+        if chip == "esp8266" and not attached.board.wiring.gpio16_rst:
+            vm.unwire(16, "RST")
+    return vm
 
 
 class BoardBench:
@@ -124,6 +130,11 @@ class Scenario:
     def romfs_in_place(self) -> bool:
         """Whether chip and reference hold the suite's ROMFS image."""
         return bool(self._bench.attached.romfs)
+
+    @property
+    def can_reset(self) -> bool:
+        """Whether the harness can reset the chip by its wiring."""
+        return self._bench.attached.can_reset
 
     def step(self, text: str) -> None:
         """Say what is being done now."""

@@ -62,6 +62,11 @@ class MicroPythonBoard:
         self._in_hand = False
         self._facts: Facts | None = None
 
+    @property
+    def can_reset(self) -> bool:
+        """Whether the wiring has a way to reset the chip."""
+        return self._reset is not None
+
     # -- getting hold of it ----------------------------------------------------------------------
 
     def enter(self, *, after_reset: bool = False) -> None:

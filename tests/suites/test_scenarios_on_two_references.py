@@ -55,7 +55,9 @@ def _bench(chip: str) -> BoardBench:
         vm.wire(*pins)
     entry = SimpleNamespace(id="x", chip=chip, wiring=Wiring(loopback=(pins,)), limits={}, capabilities=())
     transcript = SimpleNamespace(note=lambda _text: None)
-    attached = SimpleNamespace(runtime=board, board=entry, facts=board.facts, romfs=b"in place", transcript=transcript)
+    attached = SimpleNamespace(
+        runtime=board, board=entry, facts=board.facts, romfs=b"in place", transcript=transcript, can_reset=True
+    )
     return BoardBench(cast(AttachedBoard, attached), reference, lambda _text: None)
 
 

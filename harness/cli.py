@@ -21,6 +21,7 @@ from harness.inventory.model import Bench, Board
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.report.json_report import write_json
+from harness.selfcheck.command import selfcheck_command
 
 if TYPE_CHECKING:
     from harness.engine.heap import HeapMap
@@ -58,6 +59,7 @@ def main() -> None:
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
     harness reference run PROGRAM         a program on the host reference VM
     harness explore PROGRAM               a program with its interrupt at every point
+    harness selfcheck                     seeded defects that the suites must catch
     harness conformance DIR --on VM       upstream's test programs on a VM
     """
 
@@ -72,6 +74,7 @@ def _load(bench: str) -> tuple[Path, Bench]:
 
 
 main.add_command(explore_command)
+main.add_command(selfcheck_command)
 
 
 # -- run -----------------------------------------------------------------------------------------

@@ -338,23 +338,15 @@ def slow_files(app: WasmApplication) -> None:
 
 
 def stale_modules(app: WasmApplication) -> None:
-    """A module's file is taken as it was when it was first read."""
-    if "stale" in app.marks:
-        return
-    app.marks.add("stale")
-    opened = app.files.open
-    seen: dict[str, bytes] = {}
-
-    def open_(path: str, mode: Mode) -> File:
-        from harness.engine.files import BytesFile
-
-        if mode.write or not path.startswith("/hx_version"):
-            return opened(path, mode)
-        if path not in seen:
-            seen[path] = opened(path, mode).read(1 << 20)
-        return BytesFile(bytearray(seen[path]), Mode())
-
-    app.files.__dict__.update(open=open_)
+    """A cache of modules is not told of a change: at each start of the VM the first form is put back."""
+    for name, is_dir in app.files.listdir("/"):
+        path = "/" + name
+        if is_dir or not name.startswith("hx_version"):
+            continue
+        if path in app.noinit:
+            app.files.open(path, Mode(write=True, truncate=True)).write(app.noinit[path])
+        else:
+            app.noinit[path] = app.files.open(path, Mode()).read(1 << 20)
 
 
 def stay(app: WasmApplication) -> None:

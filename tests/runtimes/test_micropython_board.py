@@ -57,8 +57,8 @@ def test_programs_output_errors_and_state(board: MicroPythonBoard) -> None:
 
 
 def test_a_long_program_goes_through_the_paste_window(board: MicroPythonBoard) -> None:
-    source = "".join(f"x{i} = {i}\n" for i in range(400)) + "# " + "c" * 20000 + "\nprint(x399)"
-    assert board.run(source).stdout == b"399\r\n"
+    source = "".join(f"x{i} = {i}\n" for i in range(300)) + "# " + "c" * 20000 + "\nprint(x299)"
+    assert board.run(source).stdout == b"299\r\n"
 
 
 def test_files_of_any_content_come_back(board: MicroPythonBoard) -> None:

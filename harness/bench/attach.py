@@ -30,7 +30,7 @@ from harness.power.reset import strategy_for
 from harness.results.record import FirmwareRecord
 from harness.runtimes.base import Facts
 from harness.runtimes.micropython import MicroPythonBoard
-from harness.virtual.bench import VirtualSpec, start
+from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.firmware import build_firmware
 
 #: Told what is being done now: a step's name and (done, total) in bytes, (0, 0) where that is not known.
@@ -123,6 +123,8 @@ class AttachedBoard:
         self._report = report
         self._stack = ExitStack()
         self.address = ""
+        #: What hands can do to the board when it is a virtual one.
+        self.virtual: RunningBoard | None = None
         self.firmware = FirmwareRecord("", "", "")
         self.flashed: FlashReport | None = None
         #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
@@ -183,6 +185,7 @@ class AttachedBoard:
         self._report("starting the virtual board", 0, 0)
         running = start(virtual_spec(self.board, self._options.state))
         self._stack.callback(running.stop)
+        self.virtual = running
         return running.url
 
     def _flasher(self, port: Any) -> EspFlasher:

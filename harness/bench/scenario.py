@@ -132,6 +132,12 @@ class Scenario:
         return bool(self._bench.attached.romfs)
 
     @property
+    def lives_in_host_time(self) -> bool:
+        """Whether the board's waits take as long on the host: not so for a virtual board with ``pace: fast``."""
+        virtual = self._bench.attached.board.virtual
+        return virtual is None or virtual.pace == "chip"
+
+    @property
     def can_reset(self) -> bool:
         """Whether the harness can reset the chip by its wiring."""
         return self._bench.attached.can_reset

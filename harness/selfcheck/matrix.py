@@ -110,7 +110,8 @@ def _finding(case: Case, record: RunRecord) -> Finding:
         if board.problem:
             errors.append(f"{board.id}: {board.problem}")
         for scenario in board.scenarios:
-            name = f"{scenario.suite}: {scenario.name.replace('_', ' ')}"
+            base, bracket, parameters = scenario.name.partition("[")
+            name = f"{scenario.suite}: {base.replace('_', ' ')}{bracket}{parameters}"
             if scenario.outcome is Outcome.FAIL:
                 failed.append(name)
             elif scenario.outcome is Outcome.ERROR:

@@ -16,7 +16,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.errors import BenchFault, UsageError
+from harness.reference.pins import PinName
 from harness.virtual.board import LiveBoard, Surroundings
+from harness.virtual.control import order
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,48 @@ class VirtualSpec:
 
 
 class RunningBoard:
-    """A virtual board that serves. ``pty`` is None when it has none."""
+    """A virtual board that serves. ``pty`` is None when it has none.
 
-    def __init__(self, board_id: str, url: str, pty: str | None, pid: int, child: subprocess.Popen[bytes] | None):
+    What hands do to a real board is done here by methods. They return when the order was taken; they raise
+    UsageError for what this board cannot be told, BenchFault when it is gone.
+    """
+
+    def __init__(
+        self,
+        board_id: str,
+        url: str,
+        pty: str | None,
+        pid: int,
+        control: int,
+        child: subprocess.Popen[bytes] | None = None,
+    ) -> None:
         self.id = board_id
         self.url = url
         self.pty = pty
         self.pid = pid
+        self._control = control
         self._child = child
+
+    def lead(self, pin: PinName, level: int | None) -> None:
+        """Hold a pin at a level from outside; None lets it go. ``"RST"`` is the reset input."""
+        order(self._control, "lead", pin=pin, level=level)
+
+    def press(self, *, down: bool) -> None:
+        """Press the button named under ``wiring``, or let it go."""
+        order(self._control, "press", down=down)
+
+    def power(self, *, on: bool) -> None:
+        """Cut the chip's power, or give it back. The port stays, as an adapter's does that has its own supply."""
+        order(self._control, "power", on=on)
+
+    def brown_out(self) -> None:
+        """Let the supply dip (ESP32)."""
+        order(self._control, "brown-out")
+
+    @property
+    def asleep(self) -> bool:
+        """The chip is in deep sleep."""
+        return bool(order(self._control, "state")["asleep"])
 
     def stop(self) -> None:
         """End it; returns when it has ended. A board that was found running and not started is left alone."""
@@ -148,7 +184,8 @@ def start(spec: VirtualSpec, *, timeout: float = 15.0) -> RunningBoard:
             f"the virtual board {spec.id!r} did not start: {' '.join(tail) or f'no answer in {timeout:g} s'}",
             hint=f"see {log}",
         )
-    return RunningBoard(board.id, board.url, board.pty, board.pid, child)
+    board._child = child
+    return board
 
 
 def _line_before(child: subprocess.Popen[bytes], deadline: float) -> bytes:
@@ -166,7 +203,7 @@ def _alive(file: Path) -> RunningBoard | None:
         os.kill(pid, 0)
         if file.stem != info["id"] or not _listens(url, pid):
             return None
-        return RunningBoard(str(info["id"]), url, info["pty"], pid, None)
+        return RunningBoard(str(info["id"]), url, info["pty"], pid, int(info["control"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

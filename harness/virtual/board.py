@@ -7,6 +7,7 @@ until something is due or somebody outside (a client, a lead on a pin) has a say
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
-from harness.reference.board import Board
+from harness.reference.board import Board, ChipReset
 from harness.reference.chips import Reset, chip_named
 from harness.reference.pins import RESET_PIN, PinName
 from harness.reference.timeline import Clock
@@ -116,6 +117,9 @@ class LiveBoard(Board):
 
     def restart(self, cause: Reset) -> None:
         self._catch_up()
+        if cause is not Reset.SOFT:
+            with contextlib.suppress(ChipReset):  # a chip that is in reset cannot be reset once more
+                self.attend()
         super().restart(cause)
 
     def fall_asleep(self) -> None:

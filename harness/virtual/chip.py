@@ -90,8 +90,14 @@ class Chip:
 
     # -- power and lines -------------------------------------------------------------------------
 
+    @property
+    def powered(self) -> bool:
+        return self._powered
+
     def power_on(self) -> None:
         with self._lock:
+            if self._powered:
+                return
             self._noinit.clear()
             self._powered = True
             if self._io0_low:

@@ -1,9 +1,9 @@
 """The virtual boards' CPU: it executes the WebAssembly module that stands in the flash.
 
 The module carries its port script and a manifest in custom sections, so that everything the board does
-after its boot ROM comes from what was flashed; the ``machine`` module is the reference VM's. The clock is the
-CPU's own: executed instructions times the chip's pace, plus the time spent waiting. It runs as fast as the host
-can, so its figures say what the model says, not what silicon does.
+after its boot ROM comes from what was flashed; so does the ``machine`` module, the reference VM's. The clock is
+the CPU's own: executed instructions times the chip's pace, plus the time spent waiting. It runs as fast as the
+host can, so its figures say what the model says, not what silicon does.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from harness.virtual.flash_files import FlashFiles
 from harness.virtual.repl import CTRL_C, Repl, SoftReset
 
 MANIFEST_SECTION = "harness.board"
+#: Custom section with the ROMFS image of the firmware's own modules; a module without one gets the chip's.
+SYSTEM_ROM_SECTION = "harness.rom"
 
 #: An interrupt load that a clock reading may meet, in microseconds (seeded by the MAC address).
 _DISTURBANCE_US = (0, 0, 0, 0, 0, 0, 1, 3)
@@ -83,7 +85,8 @@ class WasmApplication:
         self._chip = chip_named(context.chip)
         self._manifest = Manifest.of(context.payload)
         self._defect = DEFECTS.get(self._manifest.defect, HEALTHY)
-        self._system_rom = guest_rom(context.chip, layout_of(context.payload).depth, self._defect.guest)
+        rom = custom_sections(context.payload).get(SYSTEM_ROM_SECTION)
+        self._system_rom = rom or guest_rom(context.chip, layout_of(context.payload).depth)
         #: Of a seeded defect: what outlives the chip's resets, what this boot knows, what a soft reset does instead.
         self.noinit = context.noinit
         self.marks: set[str] = set()
@@ -267,14 +270,18 @@ class WasmApplication:
             data = data.replace(bytes([CTRL_C]), b"", 1)
         self._typed += data
 
-    def getc(self, *, idle: bool = False) -> int:
-        """The next character for the REPL, which has nothing half done when ``idle``."""
+    def getc(self) -> int:
+        """The next character for the REPL."""
         while not self._typed:
-            self._wait(None, lambda: self._has_input() or (idle and self.interrupts.callbacks_waiting))
+            self._wait(None, lambda: self._has_input() or self._to_serve_at_the_prompt)
             self._take(256)
-            if not self._typed and idle and self.interrupts.callbacks_waiting:
+            if not self._typed and self._to_serve_at_the_prompt:
                 raise InterruptedError(errno.EINTR, "something is scheduled")
         return self._typed.pop(0)
+
+    @property
+    def _to_serve_at_the_prompt(self) -> bool:
+        return self._repl.idle and self.interrupts.callbacks_waiting
 
     def next_program(self) -> bytes:
         if self._running_program:
@@ -325,5 +332,5 @@ class _Line:
         self._app = app
         self.send = app._console.write
 
-    def getc(self, *, idle: bool = False) -> int:
-        return self._app.getc(idle=idle)
+    def getc(self) -> int:
+        return self._app.getc()

@@ -10,13 +10,15 @@ import functools
 import re
 from collections.abc import Callable
 
+from harness.engine.layout import layout_of
 from harness.engine.module import custom_section
 from harness.engine.prepare import vm_module
 from harness.engine.vm import PORT_SECTION, default_port_script
 from harness.errors import UsageError
 from harness.firmware.virtual_image import build
-from harness.virtual.cpu import MANIFEST_SECTION, Manifest
-from harness.virtual.defects import DEFECTS
+from harness.reference.guest_rom import guest_rom
+from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
+from harness.virtual.defects import DEFECTS, HEALTHY
 
 #: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area and
 #: the ESP8266 port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``).
@@ -44,8 +46,8 @@ def build_firmware(
     """
     require_variant(variant)
     script = default_port_script()
-    if variant:
-        script = DEFECTS[variant].script(script)
+    defect = DEFECTS[variant] if variant else HEALTHY
+    script = defect.script(script)
     module = vm_module(progress)
     version = vm_version(module)
     full = f"{version}-{variant}" if variant else version
@@ -53,6 +55,7 @@ def build_firmware(
     payload = (
         module
         + custom_section(PORT_SECTION, script.encode())
+        + custom_section(SYSTEM_ROM_SECTION, guest_rom(chip, layout_of(module).depth, defect.guest))
         + custom_section(MANIFEST_SECTION, Manifest(banner, HEAP[chip], variant or "").to_bytes())
     )
     return build(chip, payload, version=version, flash_size=flash_size)  # type: ignore[arg-type]

@@ -30,10 +30,10 @@ class Interrupted(Exception):
 class Terminal(Protocol):
     """The REPL's two wires. ``getc`` waits for one byte; it raises when the board is stopped.
 
-    With ``idle`` it may raise InterruptedError instead: the REPL is at its prompt and has nothing half done.
+    While the REPL is ``idle`` it may raise InterruptedError instead; the next call goes on at the prompt.
     """
 
-    def getc(self, *, idle: bool = False) -> int: ...
+    def getc(self) -> int: ...
     def send(self, data: bytes) -> None: ...
 
 
@@ -49,18 +49,16 @@ class Repl:
         self.raw = raw
         self._announce = True
         self._eof_marks = False  # the running program's output is framed by 0x04
-        self._prompted = False  # the prompt stands on the line, and nothing after it
+        #: The prompt stands on the line, and nothing after it.
+        self.idle = False
 
     def restart(self) -> None:
         """The VM was started again: the mode stays, and its greeting is due."""
         self._announce = True
-        self._prompted = False
+        self.idle = False
 
     def next_program(self) -> bytes:
-        """Source of the next program. Raises :class:`SoftReset` when one is asked for.
-
-        After the terminal's InterruptedError the next call goes on at the prompt.
-        """
+        """Source of the next program. Raises :class:`SoftReset` when one is asked for."""
         while True:
             source = self._raw_program() if self.raw else self._friendly_program()
             if source is not None:
@@ -76,11 +74,11 @@ class Repl:
 
     def _first(self, prompt: bytes) -> int:
         """The first character after a prompt."""
-        if not self._prompted:
+        if not self.idle:
             self._terminal.send(prompt)
-            self._prompted = True
-        char = self._terminal.getc(idle=True)
-        self._prompted = False
+            self.idle = True
+        char = self._terminal.getc()
+        self.idle = False
         return char
 
     # -- raw -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import IO
 from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
 from harness.virtual.bench import VirtualSpec
 from harness.virtual.chip import Chip
+from harness.virtual.control import ControlServer
 from harness.virtual.flash import Flash
 from harness.virtual.pty import PtyWire
 from harness.virtual.rfc2217 import Rfc2217Server
@@ -79,6 +80,7 @@ def serve(spec: VirtualSpec) -> None:
     flash = Flash(spec.flash_size, spec.flash_file)
     chip = Chip(spec.chip, flash, spec.mac_bytes, _factory(spec.app), spec.surroundings)
     server = Rfc2217Server(chip, spec.port)
+    control = ControlServer(chip)
     pty = PtyWire(chip, spec.folder / f"{spec.id}.tty") if spec.pty else None
     chip.power_on()
     # What is sent to a chip that still boots is lost, so until then the board is not ready for a client.
@@ -87,6 +89,7 @@ def serve(spec: VirtualSpec) -> None:
         "id": spec.id,
         "pid": os.getpid(),
         "url": server.url,
+        "control": control.port,
         "pty": str(spec.folder.resolve() / f"{spec.id}.tty") if pty else None,
         "started": time.time(),
     }
@@ -100,6 +103,7 @@ def serve(spec: VirtualSpec) -> None:
     spec.info_file.unlink(missing_ok=True)
     chip.power_off()
     server.close()
+    control.close()
     if pty:
         pty.close()
     lock.close()

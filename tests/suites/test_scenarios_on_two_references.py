@@ -53,7 +53,9 @@ def _bench(chip: str) -> BoardBench:
     board, reference = (ReferenceVm(chip=chip, romfs=suite_romfs()) for _ in range(2))
     for vm in (board, reference):
         vm.wire(*pins)
-    entry = SimpleNamespace(id="x", chip=chip, wiring=Wiring(loopback=(pins,)), limits={}, capabilities=())
+    entry = SimpleNamespace(
+        id="x", chip=chip, wiring=Wiring(loopback=(pins,)), limits={}, capabilities=(), virtual=None
+    )
     transcript = SimpleNamespace(note=lambda _text: None)
     attached = SimpleNamespace(
         runtime=board, board=entry, facts=board.facts, romfs=b"in place", transcript=transcript, can_reset=True

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_cpu import Rig
 
+from harness.errors import UsageError
+from harness.reference.chips import Reset
 from harness.virtual.application import Ended, Exit
-from harness.virtual.board import Surroundings
+from harness.virtual.board import LiveBoard, Surroundings
 
 LOOPED = Surroundings(loopback=((4, 5),), button=0)
 
@@ -113,3 +117,40 @@ def test_what_ends_the_vm_is_told_to_the_chip(make, call: str, why: Ended) -> No
     rig.send(f"import machine\n{call}\x04".encode())
     rig.thread.join(5)
     assert rig.exit == Exit(why)
+
+
+@given(
+    due=st.lists(st.integers(0, 10_000_000), max_size=8),
+    waits=st.lists(st.integers(0, 4_000_000), min_size=1, max_size=6),
+)
+def test_waits_end_at_their_moment_and_what_is_due_comes_in_order_at_its_own(due: list[int], waits: list[int]) -> None:
+    board = LiveBoard("esp32", Surroundings(fast=True))
+    seen: list[tuple[int, int]] = []
+    for at in due:
+        board.timeline.at(at, lambda at=at: seen.append((at, board.clock.now_ns)))  # type: ignore[misc]
+    for wait in waits:
+        until = board.clock.now_ns + wait
+        board.pass_time(until, lambda: False)
+        assert board.clock.now_ns == until
+    assert seen == [(at, at) for at in sorted(due) if at <= sum(waits)]
+
+
+def test_a_bell_that_rang_before_a_wait_is_heard_in_it() -> None:
+    board = LiveBoard("esp32")
+    asked = []
+    board.ring()
+    board.pass_time(None, lambda: not asked.append(True))
+    assert asked == [True]
+
+
+def test_levels_given_while_the_chip_is_held_in_reset_are_there_when_it_starts() -> None:
+    board = LiveBoard("esp32", Surroundings(loopback=((4, 5),)))
+    board.lead(4, 1)
+    board.restart(Reset.PIN)
+    assert board.pins is not None
+    assert board.pins.pin(5).level == 1
+
+
+def test_a_board_without_a_button_says_so() -> None:
+    with pytest.raises(UsageError, match="no button"):
+        LiveBoard("esp32").press(True)

@@ -18,7 +18,7 @@ class Wire:
         self.typed = iter(typed)
         self.sent = bytearray()
 
-    def getc(self, *, idle: bool = False) -> int:
+    def getc(self) -> int:
         try:
             return next(self.typed)
         except StopIteration:

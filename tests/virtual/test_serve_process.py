@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -150,3 +152,35 @@ def test_wiring_and_pace_of_the_spec_reach_the_chip(tmp_path: Path, firmware_fil
         hour = runtime.run("import time\nt = time.ticks_ms()\ntime.sleep(3600)\nprint(time.ticks_ms() - t)", timeout=20)
         assert int(hour.stdout) >= 3_600_000
         runtime.close()
+
+
+def test_hands_cut_the_power_and_wake_a_sleeper(tmp_path: Path, firmware_files: dict[str, Path]) -> None:
+    spec = spec_in(tmp_path, app="wasm", flash_size=4 << 20)
+    write_flash_file(spec, 0x1000, firmware_files["esp32"].read_bytes())
+    with start(spec) as board, serial.serial_for_url(board.url, baudrate=115200, timeout=10) as port:
+        board.power(on=False)
+        port.reset_input_buffer()
+        board.power(on=True)
+        assert b"rst:0x1 (POWERON_RESET)" in port.read_until(b">>> ")
+        port.write(b"\x05import machine, esp32\nesp32.wake_on_ext0(machine.Pin(4), 1)\nmachine.deepsleep()\n\x04")
+        deadline = time.monotonic() + 10
+        while not board.asleep:
+            assert time.monotonic() < deadline
+        board.lead(4, 1)
+        assert b"rst:0x5 (DEEPSLEEP_RESET)" in port.read_until(b">>> ")
+        assert not board.asleep
+
+
+def test_orders_that_make_no_sense_are_refused_and_the_next_one_is_heard(tmp_path: Path) -> None:
+    with start(spec_in(tmp_path)) as board:
+        with pytest.raises(UsageError, match="no pin 99"):
+            board.lead(99, 1)
+        with pytest.raises(UsageError, match="no button"):
+            board.press(down=True)
+        for line in (b"\n", b"[]\n", b'{"do": "power", "un": 1}\n', b"x" * 2000):
+            with socket.create_connection(("127.0.0.1", board._control), 5) as connection:
+                connection.sendall(line)
+                assert json.loads(connection.makefile().readline())["error"].startswith("not an order")
+        board.power(on=False)
+    with pytest.raises(BenchFault, match="does not take the order"):
+        board.power(on=True)

@@ -1,0 +1,96 @@
+"""What hands do to a board on a real bench: press its button, put a lead on a pin, cut its power.
+
+A virtual board's process takes such orders on a loopback port of their own, since its serial line must carry
+nothing that a chip's does not: one JSON object a connection, as a line, and one back (``{}`` or ``{"error": …}``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from typing import Any
+
+from harness.errors import BenchFault, UsageError
+from harness.virtual.chip import Chip
+
+#: An order is no longer than this, in bytes.
+_LIMIT = 1024
+#: How long either side waits for the other, in seconds. Power-off waits for the chip's thread.
+_PATIENCE = 5.0
+
+
+class ControlServer:
+    """Takes orders for ``chip``, one at a time, until :meth:`close`."""
+
+    def __init__(self, chip: Chip) -> None:
+        self._chip = chip
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, name="control", daemon=True).start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # a close alone does not end an accept
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(_PATIENCE)
+                connection.sendall(json.dumps(self._obey(_line(connection))).encode() + b"\n")
+
+    def _obey(self, line: bytes) -> dict[str, Any]:
+        try:
+            order = json.loads(line)
+            return self._do(str(order.pop("do")), **order) or {}
+        except UsageError as problem:
+            return {"error": problem.message}
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            return {"error": f"not an order: {type(problem).__name__}: {problem}"[:200]}
+
+    def _do(
+        self, what: str, *, pin: int | str = "", level: int | None = None, down: bool = False, on: bool = True
+    ) -> dict[str, Any] | None:
+        chip = self._chip
+        if what == "lead":
+            chip.board.lead(pin, level)
+        elif what == "press":
+            chip.board.press(down)
+        elif what == "brown-out":
+            chip.brown_out()
+        elif what == "power":
+            chip.power_on() if on else chip.power_off()
+        elif what == "state":
+            return {"powered": chip.powered, "asleep": chip.board.asleep}
+        else:
+            raise UsageError(f"there is no order {what!r}")
+        return None
+
+
+def order(port: int, what: str, **arguments: object) -> dict[str, Any]:
+    """Give an order. Raises UsageError when the board refuses it, BenchFault when there is no board."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), _PATIENCE) as connection:
+            connection.sendall(json.dumps({"do": what, **arguments}).encode() + b"\n")
+            reply: dict[str, Any] = json.loads(_line(connection))
+    except (OSError, ValueError) as problem:
+        raise BenchFault(f"the virtual board does not take the order {what!r}: {problem}") from None
+    if "error" in reply:
+        raise UsageError(str(reply["error"]))
+    return reply
+
+
+def _line(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\n" not in data and len(data) < _LIMIT:
+        chunk = connection.recv(_LIMIT - len(data))
+        if not chunk:
+            break
+        data += chunk
+    return data

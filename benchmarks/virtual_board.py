@@ -47,7 +47,7 @@ def main() -> dict[str, float]:
             woken.append(late_ms(b"import machine\nprint('on')\nmachine.deepsleep(50)", b"on\r\n", b"rst:0x5", 50))
             port.read_until(b">>> ")
             raw()
-        figures = {
+        return {
             "sleep_ms(50) late by ms, median": statistics.median(slept),
             "deepsleep(50) to the ROM's text late by ms, median": statistics.median(woken),
             "CPU % idle at the prompt": cpu_percent(b"print('on')"),
@@ -57,7 +57,6 @@ def main() -> dict[str, float]:
             "CPU % in time.sleep": cpu_percent(b"import time\nt.deinit()\nprint('on')\ntime.sleep(4)"),
             "CPU % in deep sleep": cpu_percent(b"import machine\nprint('on')\nmachine.deepsleep(60000)"),
         }
-    return figures
 
 
 def _cpu_seconds(pid: int) -> float:

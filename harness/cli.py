@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -14,11 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import __version__
+from harness.conformance.command import conformance
 from harness.errors import HarnessError, UsageError
+from harness.explore.command import explore_command
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
+from harness.report.json_report import write_json
+from harness.selfcheck.command import selfcheck_command
+
+if TYPE_CHECKING:
+    from harness.engine.heap import HeapMap
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -52,6 +58,9 @@ def main() -> None:
     harness run --boards vesp32 reload    one board, one suite
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
     harness reference run PROGRAM         a program on the host reference VM
+    harness explore PROGRAM               a program with its interrupt at every point
+    harness selfcheck                     seeded defects that the suites must catch
+    harness conformance DIR --on VM       upstream's test programs on a VM
     """
 
 
@@ -64,15 +73,8 @@ def _load(bench: str) -> tuple[Path, Bench]:
     return file, load_bench(file)
 
 
-def _write_json(file: str, content: Any) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=True) + "\n"
-    if file == "-":
-        click.echo(text, nl=False)
-        return
-    try:
-        Path(file).write_text(text, "utf-8")
-    except OSError as problem:
-        raise UsageError(f"{file} cannot be written: {problem.strerror}") from None
+main.add_command(explore_command)
+main.add_command(selfcheck_command)
 
 
 # -- run -----------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def run(
     results.close()
     print_run(record, console, all_figures=figures)
     if json_file:
-        _write_json(json_file, run_to_json(record))
+        write_json(json_file, run_to_json(record))
     if junit:
         write_junit(record, Path(junit))
     if html:
@@ -206,7 +208,7 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
         )
         attached.close()
     if json_file:
-        _write_json(json_file, {"boards": results})
+        write_json(json_file, {"boards": results})
     sys.exit(code)
 
 
@@ -231,7 +233,7 @@ def boards(bench: str, ports: bool, json_file: str) -> None:
             table.add_row(*(Text(str(getattr(port, name) or "-")) for name in _PORT_FIELDS))
         console.print(table if found else "no serial ports")
         if json_file:
-            _write_json(json_file, {"ports": [{n: getattr(p, n) for n in _PORT_FIELDS} for p in found]})
+            write_json(json_file, {"ports": [{n: getattr(p, n) for n in _PORT_FIELDS} for p in found]})
         return
     file, loaded = _load(bench)
     rows = [_board_row(board, state_dir(file)) for board in loaded.boards]
@@ -242,7 +244,7 @@ def boards(bench: str, ports: bool, json_file: str) -> None:
         table.add_row(*(Text(str(row[key])) for key in ("id", "chip", "runtime", "where", "state")))
     console.print(table)
     if json_file:
-        _write_json(json_file, {"bench": loaded.name, "boards": rows})
+        write_json(json_file, {"bench": loaded.name, "boards": rows})
 
 
 _PORT_FIELDS = ("device", "vid_pid", "usb_serial", "usb_location", "description")
@@ -320,7 +322,7 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
             soft_wrap=True,
         )
         if json_file:
-            _write_json(json_file, {one.id: {"url": one.url, "pty": one.pty} for one in up})
+            write_json(json_file, {one.id: {"url": one.url, "pty": one.pty} for one in up})
         done.wait()
     finally:
         for one in up:
@@ -339,8 +341,10 @@ def reference() -> None:
 @click.argument("program", type=click.Path(path_type=Path))
 @click.option("--heap", default=57344, show_default=True, metavar="BYTES", help="Raw heap, tables included.")
 @click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS", help="Host time the program may take.")
+@click.option("--heap-map", "picture", is_flag=True, help="Draw the heap after the program, and after a collection.")
+@click.option("--heap-svg", "svg_file", default="", metavar="FILE", help="Write the same picture as SVG.")
 @_json_option
-def reference_run(program: Path, heap: int, timeout: float, json_file: str) -> None:
+def reference_run(program: Path, heap: int, timeout: float, picture: bool, svg_file: str, json_file: str) -> None:
     """Run PROGRAM on the reference VM: its output, then its metered cost and heap.
 
     A program of fixtures/programs/ may be given by its name; it gets the measuring agent.
@@ -358,7 +362,11 @@ def reference_run(program: Path, heap: int, timeout: float, json_file: str) -> N
         before = vm.cost
         result = vm.run(source, timeout=timeout)
         cost = vm.cost - before
+        maps = [("after the program", vm.heap_map())] if vm.ended_by is None else []
         heap_now = vm.run("import gc; print(gc.mem_alloc(), gc.mem_free())").stdout.split()
+        if maps and (picture or svg_file):
+            vm.run("gc.collect()")
+            maps.append(("after a collection", vm.heap_map()))
     from harness.programs.records import decode
     from harness.report.terminal import plain
 
@@ -376,8 +384,10 @@ def reference_run(program: Path, heap: int, timeout: float, json_file: str) -> N
     click.echo(plain(result.stderr.replace(b"\r\n", b"\n").decode("utf-8", "replace"), 1 << 16), nl=False, err=True)
     allocated, free = (int(part) for part in heap_now) if len(heap_now) == 2 else (0, 0)
     console.print(Text(f"metered cost {cost}; heap {allocated} B used, {free} B free", style="dim"))
+    if picture or svg_file:
+        _show_heap(maps, program.name, console if picture else None, svg_file)
     if json_file:
-        _write_json(
+        write_json(
             json_file,
             {
                 "outcome": "fail" if result.stderr else "pass",
@@ -389,6 +399,22 @@ def reference_run(program: Path, heap: int, timeout: float, json_file: str) -> N
             },
         )
     sys.exit(1 if result.stderr else 0)
+
+
+def _show_heap(maps: list[tuple[str, HeapMap]], program: str, console: Console | None, svg_file: str) -> None:
+    from harness.report.heap_picture import HeapPicture, heap_svg
+
+    if not maps:
+        raise UsageError("there is no heap to draw: the program reset the VM", hint="run one that does not")
+    if console is not None:
+        console.print(HeapPicture(maps))
+    if svg_file:
+        try:
+            Path(svg_file).write_text(heap_svg(maps, title=f"Heap of {program}"), "utf-8")
+        except OSError as problem:
+            raise UsageError(
+                f"--heap-svg {svg_file!r} cannot be written: {problem.strerror}", hint="give the path of a file"
+            ) from None
 
 
 def _program_source(program: Path) -> tuple[str, bool]:
@@ -406,3 +432,8 @@ def _program_source(program: Path) -> tuple[str, bool]:
         raise UsageError(
             f"program {str(program)!r} cannot be read: {reason}", hint="give the path of a .py file"
         ) from None
+
+
+# -- conformance ---------------------------------------------------------------------------------
+
+main.add_command(conformance)

@@ -18,14 +18,14 @@ from harness.firmware.inspect import require_for
 from harness.firmware.partitions import parse_table
 from harness.firmware.virtual_image import VirtualChip, flash_offset, layout
 from harness.flashing.esp import EspFlasher, FlashImage, FlashReport
-from harness.flashstore.romfs import MAGIC, build_romfs, compile_module
+from harness.flashstore.romfs import MAGIC
+from harness.flashstore.suite_image import suite_files, suite_romfs
 from harness.inventory.discover import find_port
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 from harness.link.ports import open_port
 from harness.link.session import Port, Session
 from harness.link.transcript import Transcript
-from harness.paths import fixtures_dir
 from harness.power.reset import strategy_for
 from harness.results.record import FirmwareRecord
 from harness.runtimes.base import Facts
@@ -36,8 +36,6 @@ from harness.virtual.firmware import build_firmware
 #: Told what is being done now: a step's name and (done, total) in bytes, (0, 0) where that is not known.
 Report = Callable[[str, int, int], None]
 
-#: The module that the flash-execution suite expects in the ROMFS region.
-SUITE_MODULE = "hx_rom"
 #: A run that was killed lets go of its boards within this time, in seconds.
 _LOCK_PATIENCE = 10.0
 _ESP32_TABLE = (0x8000, 0xC00)
@@ -56,12 +54,6 @@ class Options:
 class _Firmware:
     images: tuple[FlashImage, ...]
     record: FirmwareRecord
-
-
-def suite_romfs() -> bytes:
-    """The image for the chip's ROMFS region: the fixture module, compiled."""
-    source = (fixtures_dir() / "modules" / "payload.py").read_bytes()
-    return build_romfs({f"{SUITE_MODULE}.mpy": compile_module("payload.py", source)})
 
 
 def firmware_of(board: Board, variant: str | None, report: Report) -> _Firmware | None:
@@ -139,6 +131,10 @@ class AttachedBoard:
         self.romfs = b""
         self.runtime: MicroPythonBoard
         self.transcript = Transcript(options.state / "transcripts" / f"{board.id}.jsonl")
+
+    @property
+    def can_reset(self) -> bool:
+        return self.runtime.can_reset
 
     def make_ready(self) -> None:
         """Raises UsageError before anything is touched, BenchFault when the bench does not play along."""
@@ -299,12 +295,13 @@ class AttachedBoard:
     def _check_romfs(self) -> None:
         """Whether the region holds the suite's image, asked of the VM itself."""
         found = self.runtime.run(
-            "import os\ntry:\n print(len(os.listdir('/rom')), os.stat('/rom/" + SUITE_MODULE + ".mpy')[6])\n"
+            "import os\ntry:\n names = os.listdir('/rom')\n"
+            " print(len(names), sum([os.stat('/rom/' + name)[6] for name in names]))\n"
             "except OSError:\n print('none')"
         ).stdout
         image = self.romfs or (suite_romfs() if "romfs" in self.board.capabilities else b"")
-        source = (fixtures_dir() / "modules" / "payload.py").read_bytes()
-        same = found.strip() == f"1 {len(compile_module('payload.py', source))}".encode()
+        files = suite_files()
+        same = found.strip() == f"{len(files)} {sum(map(len, files.values()))}".encode()
         self.romfs = image if same and image.startswith(MAGIC) else b""
 
     def close(self) -> None:

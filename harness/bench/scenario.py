@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.bench.attach import AttachedBoard
+from harness.inventory.model import Wiring
 from harness.programs.program import Program
 from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
-from harness.reference.chips import CHIPS
+from harness.reference.chips import CHIPS, Chip, chip_named
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import Runtime
+from harness.runtimes.base import ChipRuntime, Restart, Runtime
 from harness.verdict.calibration import Calibration, Point, fit
 from harness.verdict.compare import Judge, Measurement
 from harness.verdict.limits import Limit, Value
@@ -48,7 +49,13 @@ def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> R
     table = min(facts.heap_total, _LARGEST_REFERENCE_HEAP) // 64
     raw = -(-table * _TABLE_BITS // 8) + 1
     chip = attached.board.chip if attached.board.chip in CHIPS else None
-    return ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
+    vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
+    if chip is not None:
+        for a, b in attached.board.wiring.loopback:
+            vm.wire(a, b)
+        if chip == "esp8266" and not attached.board.wiring.gpio16_rst:
+            vm.unwire(16, "RST")
+    return vm
 
 
 class BoardBench:
@@ -60,22 +67,24 @@ class BoardBench:
         self.step = step
         self.judge = Judge(attached.facts, reference.facts, attached.board.limits)
 
-    def run(self, program: Program, *, timeout: float = 60.0) -> Pair:
-        """Run ``program`` in a fresh VM on both sides.
+    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
+        """Run ``program`` on both sides, in a fresh VM or in the one that there is.
 
-        Records that arrive damaged are asked for once more; a second time is a bench fault.
+        Records that arrive damaged are asked for once more in a fresh VM; a second time is a bench fault.
         """
+        if not fresh:
+            return Pair(*(program.run(one, timeout=timeout) for one in (self.attached.runtime, self.reference)))
+
+        def once(runtime: Runtime) -> Decoded:
+            runtime.soft_reset()
+            return program.run(runtime, timeout=timeout, interrupt_at=interrupt_at)
+
         try:
-            board = self._fresh(self.attached.runtime, program, timeout)
+            board = once(self.attached.runtime)
         except DamagedRecords as problem:
             self.attached.transcript.note(f"{program.name} is run again: {problem.message}")
-            board = self._fresh(self.attached.runtime, program, timeout)
-        return Pair(board, self._fresh(self.reference, program, timeout))
-
-    @staticmethod
-    def _fresh(runtime: Runtime, program: Program, timeout: float) -> Decoded:
-        runtime.soft_reset()
-        return program.run(runtime, timeout=timeout)
+            board = once(self.attached.runtime)
+        return Pair(board, once(self.reference))
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -102,15 +111,15 @@ class Scenario:
     # -- the two sides ---------------------------------------------------------------------------
 
     @property
-    def board(self) -> Runtime:
+    def board(self) -> ChipRuntime:
         return self._bench.attached.runtime
 
     @property
-    def reference(self) -> Runtime:
+    def reference(self) -> ChipRuntime:
         return self._bench.reference
 
     @property
-    def both(self) -> tuple[Runtime, Runtime]:
+    def both(self) -> tuple[ChipRuntime, ChipRuntime]:
         return self.board, self.reference
 
     @property
@@ -122,14 +131,48 @@ class Scenario:
         """Whether chip and reference hold the suite's ROMFS image."""
         return bool(self._bench.attached.romfs)
 
+    @property
+    def lives_in_host_time(self) -> bool:
+        """Whether the board's waits take as long on the host: not so for a virtual board with ``pace: fast``."""
+        virtual = self._bench.attached.board.virtual
+        return virtual is None or virtual.pace == "chip"
+
+    @property
+    def can_reset(self) -> bool:
+        """Whether the harness can reset the chip by its wiring."""
+        return self._bench.attached.can_reset
+
     def step(self, text: str) -> None:
         """Say what is being done now."""
         self._bench.step(text)
 
-    def run(self, program: Program, *, timeout: float = 60.0) -> Pair:
-        """Run ``program`` in a fresh VM on the board and on the reference; ``timeout`` in seconds for each."""
+    @property
+    def chip(self) -> Chip:
+        """What the board's port offers, by the reference's table."""
+        return chip_named(self._bench.attached.board.chip)
+
+    @property
+    def wiring(self) -> Wiring:
+        return self._bench.attached.board.wiring
+
+    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
+        """Run ``program`` on the board and on the reference; ``timeout`` in seconds for each.
+
+        Each VM is started anew before, unless ``fresh`` is false. The program gets a Ctrl-C as soon as its output
+        contains ``interrupt_at``.
+        """
         self._bench.attached.transcript.note(f"program {program.name}")
-        return self._bench.run(program, timeout=timeout)
+        return self._bench.run(program, timeout=timeout, fresh=fresh, interrupt_at=interrupt_at)
+
+    def run_to_reset(
+        self, program: Program, *, within: float = 30.0, reset_after: float | None = None
+    ) -> tuple[Restart, Restart]:
+        """Run a program that resets the chip or lets it sleep, on both sides; see :class:`Runtime`."""
+        self._bench.attached.transcript.note(f"program {program.name}, to a reset")
+        board, reference = (
+            program.run_to_reset(runtime, within=within, reset_after=reset_after)[1] for runtime in self.both
+        )
+        return board, reference
 
     def soft_reset(self) -> None:
         for runtime in self.both:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +55,25 @@ class Files(Protocol):
 
 def fault(code: int) -> OSError:
     return OSError(code, os.strerror(code))
+
+
+class RandomBytes:
+    """A source of random bytes that gives the same ones in every life of the VM: runs must repeat."""
+
+    def __init__(self) -> None:
+        self._source = random.Random(0)
+
+    def read(self, size: int) -> bytes:
+        return self._source.randbytes(size)
+
+    def write(self, data: bytes) -> int:
+        raise fault(errno.EBADF)
+
+    def seek(self, offset: int, whence: int) -> int:
+        return 0
+
+    def sync(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class BytesFile:

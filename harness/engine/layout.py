@@ -93,6 +93,18 @@ class Layout:
         if self.queue_state(memory)[0] == _IDLE:
             memory.write(self.queue + _STATE_OFFSET, struct.pack("<h", _PENDING))
 
+    def lock(self, memory: GuestMemory) -> None:
+        """Keep callbacks from running, as ``mp_sched_lock`` does; nests."""
+        state = self.queue_state(memory)[0]
+        memory.write(self.queue + _STATE_OFFSET, struct.pack("<h", state - 1 if state < 0 else -1))
+
+    def unlock(self, memory: GuestMemory) -> None:
+        """Take back one :meth:`lock`, as ``mp_sched_unlock`` does. No effect when the scheduler is not locked."""
+        state, length, _ = self.queue_state(memory)
+        if state < 0:
+            free = _PENDING if length or self.exception_pending(memory) else _IDLE
+            memory.write(self.queue + _STATE_OFFSET, struct.pack("<h", state + 1 if state < -1 else free))
+
     def main_globals(self, memory: GuestMemory) -> int:
         """Address of the running code's globals; at a program's start these are ``__main__``'s."""
         return memory.read_u32(self.pending_exception - _PENDING_OFFSET + 4)

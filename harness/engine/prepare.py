@@ -60,12 +60,18 @@ def vm_module(progress: Progress = _quiet) -> bytes:
     own = os.environ.get("HARNESS_VM")
     if own:
         try:
-            return Path(own).read_bytes()
+            module = Path(own).read_bytes()
         except OSError as problem:
             raise UsageError(
                 f"HARNESS_VM names {own!r}, which cannot be read: {problem.strerror}",
                 hint="give the path of a WASI build of MicroPython, or unset HARNESS_VM",
             ) from None
+        if not module.startswith(b"\0asm"):
+            raise UsageError(
+                f"HARNESS_VM names {own!r}, which is not a WASI build of MicroPython",
+                hint="a native build is named by HARNESS_NATIVE_VM; it has no metered cost and is no reference",
+            )
+        return module
     path = cache_dir() / f"micropython-{_RESULT_SHA256[:16]}.wasm"
     if not _matches(path):
         with FileLock(path.with_suffix(".lock")):  # two runs at once prepare it once

@@ -17,7 +17,7 @@ from harness.engine.layout import Layout, layout_of
 from harness.engine.machine import Machine
 from harness.engine.memory import GuestFault, GuestMemory
 from harness.engine.module import compiled, custom_sections
-from harness.engine.wasi import RAW_OUTPUT_FD, Port
+from harness.engine.wasi import ERROR_OUTPUT_FD, RAW_OUTPUT_FD, Port
 
 #: Custom section of a module that holds its own port script (MicroPython source).
 PORT_SECTION = "harness.port"
@@ -105,12 +105,13 @@ class Vm:
         if name != "start":
             return self._call(name, argument)
         words = [int(part) for part in argument.split()]
-        interrupt, stdout_buffer = words[:2]
+        interrupt, stdout_buffer, stderr_buffer = words[:3]
         self._interrupt_object = interrupt
-        self.replace_functions(words[2:])
+        self.replace_functions(words[3:])
         memory = self.machine.memory
-        # mp_obj_vfs_posix_file_t is {type, fd}: print() keeps descriptor 1, the buffer gets its own.
+        # mp_obj_vfs_posix_file_t is {type, fd}: print() keeps descriptor 1, the buffers get their own.
         memory.write_u32(stdout_buffer + 4, RAW_OUTPUT_FD)
+        memory.write_u32(stderr_buffer + 4, ERROR_OUTPUT_FD)
         self.romfs_address = self._map(self._config.romfs)
         regions = f"{self.romfs_address} {len(self._config.romfs)}"
         regions += f" {self._map(self._config.system_rom)} {len(self._config.system_rom)}"

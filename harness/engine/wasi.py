@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from harness.engine.files import BytesFile, File, Files, Mode
+from harness.engine.files import BytesFile, File, Files, Mode, RandomBytes, Stat
 
 if TYPE_CHECKING:
     from harness.engine.memory import GuestMemory
@@ -42,9 +42,15 @@ _ROOT_FD = 3
 _MAX_OPEN = 61
 #: The descriptor that ``sys.stdout.buffer`` is pointed at, so that raw and translated output differ.
 RAW_OUTPUT_FD = 61
+#: The descriptor of what a program ended by. Descriptor 2 is not only that: warnings go there too, which a board
+#: prints among the program's output (MicroPython ``py/runtime.h``, ``MICROPY_ERROR_PRINTER``).
+ERROR_OUTPUT_FD = 62
+_CONSOLE = (0, 1, 2, RAW_OUTPUT_FD, ERROR_OUTPUT_FD)
 
-#: Path that the port script executes: opening it waits for the next program.
+#: Path that the port script executes: opening it waits for the next program. Its size is how many there were.
 PROGRAM_PATH = "/<stdin>"
+#: Where the unix port takes the seed of ``random`` from (``ports/unix/unix_mphal.c``, ``mp_hal_get_random``).
+RANDOM_PATHS = ("/dev/random", "/dev/urandom")
 
 
 class Port(Protocol):
@@ -89,7 +95,9 @@ class Wasi:
         self._environ = [f"{k}={v}".encode() + b"\0" for k, v in environ.items()]
         # A port may have a real-time clock besides (nanoseconds since 1970): ``real_time_ns``.
         self._real_time_ns: Callable[[], int] = getattr(port, "real_time_ns", port.clock_ns)
-        self._open: dict[int, File | str] = {_ROOT_FD: "/"}  # a directory is kept as its path
+        self.open_files: dict[int, File | str] = {_ROOT_FD: "/"}  # a directory is kept as its path
+        self._random = RandomBytes()
+        self._programs = 0
 
     def functions(self) -> dict[str, Callable[..., int | None]]:
         return {name: getattr(self, name) for name in dir(self) if name.partition("_")[0] in _GROUPS}
@@ -166,23 +174,23 @@ class Wasi:
     # -- open files ------------------------------------------------------------------------------
 
     def _file(self, fd: int) -> File:
-        found = self._open.get(fd)
+        found = self.open_files.get(fd)
         if found is None or isinstance(found, str):
             raise OSError(errno.EBADF, "not an open file")
         return found
 
     def fd_close(self, fd: int) -> int:
-        found = self._open.pop(fd, None)
+        found = self.open_files.pop(fd, None)
         if found is None:
             return _EBADF
         return 0 if isinstance(found, str) else self._guard(found.close)
 
     def fd_fdstat_get(self, fd: int, result: int) -> int:
-        terminal = fd <= 2 or fd == RAW_OUTPUT_FD
+        terminal = fd in _CONSOLE
         if terminal:
             kind = _CHARACTER_DEVICE
-        elif fd in self._open:
-            kind = _DIRECTORY if isinstance(self._open[fd], str) else _REGULAR
+        elif fd in self.open_files:
+            kind = _DIRECTORY if isinstance(self.open_files[fd], str) else _REGULAR
         else:
             return _EBADF
         everything = (1 << 29) - 1
@@ -225,9 +233,9 @@ class Wasi:
     def fd_write(self, fd: int, vectors: int, count: int, result: int) -> int:
         def run() -> None:
             data = b"".join(self.memory.read(a, n) for a, n in self._buffers(vectors, count))
-            if fd == 1:
+            if fd in (1, 2):
                 self.port.write(data)
-            elif fd == 2:
+            elif fd == ERROR_OUTPUT_FD:
                 self.port.write_error(data)
             elif fd == RAW_OUTPUT_FD:
                 self.port.write_raw(data)
@@ -246,10 +254,10 @@ class Wasi:
         return self._guard(run)
 
     def fd_sync(self, fd: int) -> int:
-        return 0 if fd <= 2 or fd == RAW_OUTPUT_FD else self._guard(lambda: self._file(fd).sync())
+        return 0 if fd in _CONSOLE else self._guard(lambda: self._file(fd).sync())
 
     def fd_readdir(self, fd: int, buffer: int, size: int, cookie: int, result: int) -> int:
-        path = self._open.get(fd)
+        path = self.open_files.get(fd)
         if not isinstance(path, str):
             return _ENOTDIR
 
@@ -270,7 +278,7 @@ class Wasi:
     # -- paths -----------------------------------------------------------------------------------
 
     def _path(self, fd: int, address: int, size: int) -> str:
-        base = self._open.get(fd)
+        base = self.open_files.get(fd)
         if not isinstance(base, str) or size > 4096:
             raise OSError(errno.EBADF, "not a directory handle")
         text = bytes(self.memory.read(address, size)).decode("utf-8", "replace")
@@ -293,6 +301,9 @@ class Wasi:
             handle: File | str
             if name == PROGRAM_PATH:
                 handle = BytesFile(bytearray(self.port.next_program()), Mode())
+                self._programs += 1
+            elif name in RANDOM_PATHS:
+                handle = self._random
             elif oflags & 2 or (not rights & 64 and self._is_dir(name)):
                 if not self.port.files.stat(name).is_dir:
                     raise OSError(errno.ENOTDIR, name)
@@ -307,10 +318,10 @@ class Wasi:
                     append=bool(fdflags & 1),
                 )
                 handle = self.port.files.open(name, mode)
-            new = next((n for n in range(_ROOT_FD + 1, _MAX_OPEN) if n not in self._open), None)
+            new = next((n for n in range(_ROOT_FD + 1, _MAX_OPEN) if n not in self.open_files), None)
             if new is None:
                 raise OSError(errno.ENOSPC, "too many open files")
-            self._open[new] = handle
+            self.open_files[new] = handle
             self.memory.write_u32(result, new)
 
         return self._guard(run)
@@ -323,7 +334,8 @@ class Wasi:
 
     def path_filestat_get(self, fd: int, _flags: int, path: int, size: int, result: int) -> int:
         def run() -> None:
-            stat = self.port.files.stat(self._path(fd, path, size))
+            name = self._path(fd, path, size)
+            stat = Stat(False, self._programs) if name == PROGRAM_PATH else self.port.files.stat(name)
             kind = _DIRECTORY if stat.is_dir else _REGULAR
             record = struct.pack("<QQBxxxxxxxQQQQQ", 1, 1, kind, 1, stat.size, 0, 0, 0)
             self.memory.write(result, record)

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.paths import fixtures_dir
 from harness.programs.records import Decoded, decode
-from harness.runtimes.base import Runtime
+from harness.runtimes.base import ChipRuntime, Restart, Runtime
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,43 @@ class Program:
         path = fixtures_dir() / "programs" / f"{name}.py"
         return cls(name, _read(path), inputs)
 
-    def run(self, runtime: Runtime, *, timeout: float = 60.0) -> Decoded:
+    @staticmethod
+    def module(name: str) -> bytes:
+        """The source of ``fixtures/modules/<name>.py``."""
+        return _read(fixtures_dir() / "modules" / f"{name}.py").encode()
+
+    def run(self, runtime: Runtime, *, timeout: float = 60.0, interrupt_at: bytes = b"") -> Decoded:
         """Send the agent and the inputs (unless the program does without), then the program; decode its records.
 
-        Raises FirmwareFailure when the program ended with a traceback, BenchFault when records are
-        missing or damaged.
+        It gets a Ctrl-C as soon as its output contains ``interrupt_at``. Raises FirmwareFailure when it ended with
+        a traceback, BenchFault when records are missing or damaged.
         """
-        parts = [(f"program {self.name}", self.source)]
-        if "agent." in self.source:
-            parts.insert(0, ("the measuring agent", f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n"))
-        for part, text in parts:
-            result = runtime.run(text, timeout=timeout)
-            if result.stderr:
-                trace = result.stderr.decode("utf-8", "backslashreplace").strip()
-                last = (trace.splitlines() or ["a traceback without text"])[-1][:200]
-                raise FirmwareFailure(f"{part} ended with {last!r}\n{trace[-2000:]}")
+        for part, text in self._preparations():
+            self._checked(part, runtime.run(text, timeout=timeout).stderr)
+        result = runtime.run(self.source, timeout=timeout, interrupt_at=interrupt_at)
+        self._checked(f"program {self.name}", result.stderr)
         return decode(result.stdout)
+
+    def run_to_reset(
+        self, runtime: ChipRuntime, *, within: float = 30.0, reset_after: float | None = None
+    ) -> tuple[Decoded, Restart]:
+        """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
+        for part, text in self._preparations():
+            self._checked(part, runtime.run(text).stderr)
+        restart = runtime.run_to_reset(self.source, within=within, reset_after=reset_after)
+        return decode(restart.stdout), restart
+
+    def _preparations(self) -> list[tuple[str, str]]:
+        if "agent." not in self.source:
+            return []
+        return [("the measuring agent", f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n")]
+
+    @staticmethod
+    def _checked(part: str, stderr: bytes) -> None:
+        if stderr:
+            trace = stderr.decode("utf-8", "backslashreplace").strip()
+            last = (trace.splitlines() or ["a traceback without text"])[-1][:200]
+            raise FirmwareFailure(f"{part} ended with {last!r}\n{trace[-2000:]}")
 
 
 def agent_source() -> str:

@@ -65,6 +65,11 @@ class Chip:
     wires: tuple[tuple[str, str], ...] = field(default=())
     """Wires that every board with the chip needs for its documented functions."""
 
+    @property
+    def timer(self) -> int:
+        """A timer that ``machine.Timer`` accepts on this chip."""
+        return 0 if self.hardware_timers else -1
+
 
 _ESP32 = Chip(
     name="esp32",

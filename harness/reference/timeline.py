@@ -91,6 +91,11 @@ class Clock:
         return self._machine.cost if self._machine else 0
 
     @property
+    def waited_ns(self) -> int:
+        """How much of the time since the VM's start it has waited."""
+        return self._waited_ns
+
+    @property
     def since_start_ns(self) -> int:
         """What a guest's monotonic clock shows: it starts from 0 at a reset."""
         return self.cost * self._pace + self._waited_ns

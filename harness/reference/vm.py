@@ -14,7 +14,7 @@ from harness.engine.heap import HeapMap
 from harness.engine.layout import layout_of
 from harness.engine.prepare import vm_module
 from harness.engine.vm import VmConfig
-from harness.errors import BenchFault, UsageError
+from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.reference.board import Board, ChipReset
 from harness.reference.chips import Reset, chip_named
 from harness.reference.guest_rom import guest_rom
@@ -22,7 +22,7 @@ from harness.reference.interrupts import Strike
 from harness.reference.life import Life
 from harness.reference.pins import PinName, Pins
 from harness.reference.trace import Trace
-from harness.runtimes.base import Facts, RunResult
+from harness.runtimes.base import Facts, Restart, RunResult
 from harness.runtimes.probe import read_facts
 
 #: Default raw heap in bytes: what MicroPython's ESP32 port starts with.
@@ -35,7 +35,8 @@ class ReferenceVm:
     ``heap_size`` is the raw heap in bytes, tables included; ``romfs`` an image that is mapped at ``/rom``;
     ``boot`` the content of a ``boot.py`` that runs at each start. With ``chip`` (a name of
     :mod:`harness.reference.chips`) it has that chip's ``machine`` module: pins, timers, sleep, reset causes,
-    RTC; without one it is the bare language VM. Raises UsageError for a chip that is not in the table.
+    RTC; without one it is the bare language VM. ``module`` is a WASI build to use instead of
+    the prepared one. Raises UsageError for a chip that is not in the table.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class ReferenceVm:
         romfs: bytes = b"",
         boot: bytes | None = None,
         chip: str | None = None,
+        module: bytes | None = None,
         progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self.files: Files = MemoryFiles()
-        self._module = vm_module(progress)
+        self._module = vm_module(progress) if module is None else module
         start_files: tuple[str, ...] = ()
         if boot is not None:
             self.put("/boot.py", boot)
@@ -87,7 +89,7 @@ class ReferenceVm:
         """Used and free blocks of the heap after the last program, from the collector's own tables."""
         return self._life.vm.heap_map()
 
-    def run(self, source: str, *, timeout: float = 30.0) -> RunResult:
+    def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
         """Execute a program; see :class:`harness.runtimes.base.Runtime`.
 
         A program may end in a reset or in deep sleep: see :attr:`ended_by` then. The next call first lets the
@@ -99,10 +101,40 @@ class ReferenceVm:
         strikes, self._strikes = self._strikes, []
         self._board.note("program")
         try:
-            result = self._life.execute(source.encode(), timeout, strikes)
+            result = self._life.execute(source.encode(), timeout, strikes, interrupt_at)
         finally:
             self._note_end()
         return result
+
+    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
+        """See :class:`harness.runtimes.base.Runtime`; the times are virtual ones."""
+        result = self.run(source)
+        if self.ended_by is None:
+            last = result.stderr.decode("utf-8", "replace").strip()[-300:]
+            raise FirmwareFailure(f"the program did not reset the chip: {last or 'it ended'}")
+        printed = self._life.last_output_ns
+        if reset_after is not None:
+            self._board.timeline.at(printed + round(reset_after * 1e9), self._press_reset)
+        try:
+            self._after_end()
+        except ChipReset as reset:
+            self._board.restart(reset.cause)
+        silent = self.time_us / 1e6 - printed / 1e9
+        self._life = self._start()
+        if silent > within:
+            raise FirmwareFailure(f"the chip did not start again within {within:g} s")
+        return Restart(result.stdout, silent)
+
+    def restart_by(self, source: str) -> None:
+        self.run(source)
+        if not self._life.ended:
+            raise FirmwareFailure("the VM did not restart: the program ended")
+        self._after_end()
+        self._life = self._start()
+
+    def _press_reset(self) -> None:
+        if self._board.asleep:
+            raise ChipReset(Reset.PIN)
 
     def boot(self, *, timeout: float = 30.0) -> RunResult:
         """Start as the chip does by itself: what ``boot.py`` and ``main.py`` print until they have ended.
@@ -177,6 +209,11 @@ class ReferenceVm:
     def time_us(self) -> float:
         """Virtual microseconds since the first power-on."""
         return self._board.clock.now_ns / 1000
+
+    @property
+    def waited_us(self) -> float:
+        """How many virtual microseconds since its last start the VM has waited: the rest it executed."""
+        return self._board.clock.waited_ns / 1000
 
     @property
     def asleep(self) -> bool:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import click
+
+from harness.errors import UsageError
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.verdict.compare import Measurement
+
+
+def write_json(file: str, content: Any) -> None:
+    """Write ``content`` to ``file`` (``-``: standard output). Raises UsageError when that cannot be done."""
+    text = json.dumps(content, indent=2, ensure_ascii=True) + "\n"
+    if file == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        Path(file).write_text(text, "utf-8")
+    except OSError as problem:
+        raise UsageError(f"{file} cannot be written: {problem.strerror}") from None
 
 
 def run_to_json(run: RunRecord) -> dict[str, Any]:

@@ -42,6 +42,24 @@ class RunResult:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Restart:
+    """A program that ended in a reset of the chip, or in deep sleep.
+
+    ``stdout`` is what it printed; ``silent`` how many seconds passed from the last byte of that to the first of
+    the next start, by the host's clock (on the reference VM by its virtual one); ``boot`` what the board printed
+    from there to its prompt.
+    """
+
+    stdout: bytes
+    silent: float
+    boot: bytes = b""
+
+
+#: How the agent's last record begins, after which a program may let the chip go.
+LAST_RECORD = b"|end|-|-|"
+
+
 @runtime_checkable
 class Runtime(Protocol):
     """A running language VM.
@@ -53,11 +71,12 @@ class Runtime(Protocol):
     @property
     def facts(self) -> Facts: ...
 
-    def run(self, source: str, *, timeout: float = 30.0) -> RunResult:
+    def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
         """Execute ``source`` in a fresh ``__main__`` namespace state as the VM leaves it.
 
         ``timeout`` bounds the whole execution in seconds; a program that does not end in time is
-        interrupted (Ctrl-C on a board) and reported as :class:`FirmwareFailure`.
+        interrupted (Ctrl-C on a board) and reported as :class:`FirmwareFailure`. As soon as the output contains
+        ``interrupt_at`` it gets one Ctrl-C on purpose.
         """
         ...
 
@@ -78,3 +97,24 @@ class Runtime(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class ChipRuntime(Runtime, Protocol):
+    """A language VM on a chip that can be reset and put to sleep."""
+
+    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
+        """Execute a program that resets the chip or puts it into deep sleep; ready for :meth:`run` on return.
+
+        The program must print the agent's end record before. With ``reset_after`` the reset input is pulsed that
+        many seconds later. Raises FirmwareFailure when it ends otherwise, or when the chip does not start again
+        ``within`` seconds.
+        """
+        ...
+
+    def restart_by(self, source: str) -> None:
+        """Execute a program that ends the VM, but not the chip's run; ready for :meth:`run` on return.
+
+        Raises FirmwareFailure when the VM goes on instead.
+        """
+        ...

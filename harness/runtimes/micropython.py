@@ -17,7 +17,7 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import Panic, find_panic, printable
 from harness.link.session import Read, Reason, Session
-from harness.runtimes.base import Facts, RunResult
+from harness.runtimes.base import LAST_RECORD, Facts, Restart, RunResult
 from harness.runtimes.file_programs import CHECK, LIST, RECEIVE, SEND
 from harness.runtimes.probe import read_facts
 
@@ -61,6 +61,11 @@ class MicroPythonBoard:
         # Whether the board is known to wait for a program. Not so after a failure: the next program asks first.
         self._in_hand = False
         self._facts: Facts | None = None
+
+    @property
+    def can_reset(self) -> bool:
+        """Whether the wiring has a way to reset the chip."""
+        return self._reset is not None
 
     # -- getting hold of it ----------------------------------------------------------------------
 
@@ -140,12 +145,56 @@ class MicroPythonBoard:
             self._facts = read_facts(lambda source: self.run(source))
         return self._facts
 
-    def run(self, source: str, *, timeout: float = 30.0) -> RunResult:
+    def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
         started = time.perf_counter()
         self._send_program(source.encode())
-        stdout = self._until_eof(timeout, "output")
+        stdout = b""
+        if interrupt_at:
+            read = self.session.read_until(interrupt_at, _EOF, idle=timeout, deadline=timeout)
+            if read.matched == interrupt_at:
+                self.session.write(b"\x03")
+                stdout = read.data
+            elif read.ok:  # it ended before
+                return RunResult(read.data[:-1], self._end_of_program(), time.perf_counter() - started)
+            else:
+                raise self._lost(f"{interrupt_at!r}", read)
+        stdout += self._until_eof(timeout, "output")
         stderr = self._end_of_program()
         return RunResult(stdout, stderr, time.perf_counter() - started)
+
+    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
+        with self.session.expecting_reset():
+            self._send_program(source.encode())
+            output = self._until_last_record()
+            ended = time.perf_counter()
+            with self.session.expecting_disconnect(within=within):  # native USB goes with the chip
+                first = self.session.read_exactly(1, deadline=within if reset_after is None else reset_after)
+                if first.reason is Reason.DEADLINE and reset_after is not None:
+                    self._pulse_reset()
+                    first = self.session.read_exactly(1, deadline=within)
+            silent = time.perf_counter() - ended
+            if first.data == _EOF:
+                error = self._end_of_program()
+                raise FirmwareFailure(f"the program did not reset the chip: {printable(error[-300:]) or 'it ended'}")
+            if first.reason is Reason.DEADLINE:
+                raise FirmwareFailure(f"the chip did not start again within {within:g} s")
+            self.session.transcript.note(f"started again after {silent:.3f} s")
+            rest = self.session.read_until(b">>> ", _RAW_PROMPT, idle=3.0, deadline=self._boot_timeout)
+            self._check_panic(rest)
+        self.enter()
+        return Restart(output, silent, first.data + rest.data)
+
+    def _until_last_record(self) -> bytes:
+        output = b""
+        for wanted in (LAST_RECORD, b"\x03\r\n"):
+            read = self.session.read_until(wanted, _EOF, idle=30.0, deadline=30.0)
+            output += read.data
+            if read.matched == _EOF:
+                error = self._end_of_program()
+                raise FirmwareFailure(f"the program did not reset the chip: {printable(error[-300:]) or 'it ended'}")
+            if not read.ok:
+                raise self._lost("the program's last record", read)
+        return output
 
     def soft_reset(self) -> None:
         """End the VM and start it again. Raises FirmwareFailure when the chip resets instead."""
@@ -167,14 +216,31 @@ class MicroPythonBoard:
         else:  # a boot.py that does not end
             self.enter()
 
+    def restart_by(self, source: str) -> None:
+        self._send_program(source.encode())
+        read = self.session.read_until(b"soft reboot", _EOF + b">", idle=10.0, deadline=self._boot_timeout)
+        if read.matched != b"soft reboot":
+            if read.ok:
+                self._in_hand = True
+                raise FirmwareFailure(f"the VM did not restart; came {printable(read.data[-200:]) or 'nothing'!r}")
+            raise self._lost("a soft reboot", read)
+        read = self.session.read_until(_RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout)
+        self._check_panic(read)
+        self._in_hand = read.matched == _RAW_PROMPT
+        if not self._in_hand:
+            self.enter()
+
     def hard_reset(self) -> None:
+        self.session.forget_input()
+        self._pulse_reset()
+        self.enter(after_reset=True)
+
+    def _pulse_reset(self) -> None:
         if self._reset is None:
             raise BenchFault("this board's wiring has no reset line", hint="see 'reset' in docs/boards-yaml.md")
         self.session.transcript.note("hard reset")
-        self.session.forget_input()
         self._in_hand = False
         self._reset()
-        self.enter(after_reset=True)
 
     def close(self) -> None:
         """Leave the board at its friendly prompt and close the port."""

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from harness.errors import BenchFault
 from harness.runtimes.base import Facts, ObjectRepr, RunResult
 
-# Floats tell the object representation: inline in representation C (esp8266), objects on the heap in A.
-# The heap figure is taken twice, so that what the first look allocates does not count as a float's.
+# The object representation (MicroPython py/mpconfig.h, MICROPY_OBJ_REPR_*): floats are objects on the heap in A, and
+# inline in C (esp8266) and D. The largest power of two that costs no heap tells how many bits a small int has: 31
+# or 63 in A, 31 in C, 47 in D. Each is looked at twice, so that what the first look allocates does not count.
 _PROGRAM = """
 import sys, gc
 try:
@@ -24,19 +25,28 @@ def _f(x):
     a = gc.mem_alloc()
     b = x * 1.5
     return gc.mem_alloc() - a
+def _bits():
+    n = 8
+    while n < 70:
+        a = gc.mem_alloc()
+        b = 1 << n
+        if gc.mem_alloc() > a:
+            break
+        n += 1
+    return n + 1
 def _facts():
     gc.collect()
     m = sys.maxsize
     w = 2 if m < 1 << 16 else 4 if m < 1 << 32 else 8
-    _f(2.25)
+    _f(2.25), _bits()
     i = sys.implementation
     s = "|".join(str(x).replace("|", "/") for x in (
         i.name, sys.version, getattr(i, "_machine", sys.platform), w, _f(2.25),
-        gc.mem_alloc() + gc.mem_free(), getattr(i, "_mpy", 0), sys.platform, getattr(i, "_build", "")))
+        gc.mem_alloc() + gc.mem_free(), getattr(i, "_mpy", 0), sys.platform, getattr(i, "_build", ""), _bits()))
     c = crc32(s.encode()) & 0xffffffff if crc32 else 0
     print("\\x02" + s + "|%08x\\x03" % c)
 _facts()
-del _facts, _f
+del _facts, _f, _bits
 """
 
 _FRAME = re.compile(rb"\x02([\x20-\x7e]{1,600})\|([0-9a-f]{8})\x03")
@@ -57,17 +67,17 @@ def read_facts(run: Callable[[str], RunResult]) -> Facts:
         raise BenchFault("the board's description arrived damaged", hint="check the cable and the baud rate")
     fields = body.decode("ascii").split("|")
     try:
-        name, version, machine, word, float_bytes, heap, mpy, platform, build = fields
-        representation: ObjectRepr = "A" if int(float_bytes) > 0 else "C"
+        name, version, machine, word, float_bytes, heap, mpy, platform, build, bits = fields
+        representation: ObjectRepr = "A" if int(float_bytes) > 0 else "D" if int(bits) > 31 else "C"
         return Facts(
             name=name,
             version=version,
             machine=machine,
-            word_size=int(word),
+            word_size=8 if representation == "D" else int(word),  # what an object, and so the heap, is counted in
             object_repr=representation,
             heap_total=int(heap),
             mpy=int(mpy),
-            extra={"platform": platform, "build": build},
+            extra={"platform": platform, "build": build, "small_int_bits": str(int(bits))},
         )
     except ValueError:
         raise BenchFault(f"the board's description makes no sense: {fields}") from None

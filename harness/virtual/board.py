@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # a chip in download mode needs no engine
 #: Nanoseconds per executed instruction. Round numbers in the proportion of the two chips' speed
 #: (240 MHz with cache against 80 MHz); no claim about silicon.
 PACE_NS = {"esp32": 10, "esp8266": 30}
+#: What the chip's clock may be behind the host's, in nanoseconds; what is more is given up.
+_LATEST_NS = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class LiveBoard(Board):
         around = surroundings or Surroundings()
         self._fast = around.fast
         self._bell = Event()
+        self._late_ns = 0
         self._outside: deque[Callable[[], None]] = deque()
         self._button = around.button
         #: The host's clock when the chip's was last right, while no VM drives that.
@@ -147,9 +150,12 @@ class LiveBoard(Board):
     def _wait(self, moment_ns: int | None, *, jump: bool) -> bool:
         """Until ``moment_ns`` or the bell, which may have rung before; whether it has."""
         if not jump:
-            begin, started = self.clock.now_ns, time.monotonic_ns()
-            self._bell.wait(None if moment_ns is None else max(0, moment_ns - begin) / 1e9)
-            self.clock.pass_until(begin + time.monotonic_ns() - started)
+            # A host that is late is no part of the chip: it makes up for that in the next wait.
+            begin, started = self.clock.now_ns, time.monotonic_ns() - self._late_ns
+            self._bell.wait(None if moment_ns is None else max(0, moment_ns - begin - self._late_ns) / 1e9)
+            end = begin + time.monotonic_ns() - started
+            self.clock.pass_until(end if moment_ns is None else min(moment_ns, end))
+            self._late_ns = min(max(0, end - self.clock.now_ns), _LATEST_NS)
         elif moment_ns is not None and not self._bell.is_set():
             self.clock.pass_until(moment_ns)
         if self._idle_since is not None:

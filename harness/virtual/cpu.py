@@ -12,7 +12,7 @@ import errno
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from harness.engine.files import Files
 from harness.engine.layout import layout_of
@@ -25,6 +25,7 @@ from harness.reference.guest_rom import guest_rom
 from harness.reference.interrupts import Interrupts
 from harness.reference.machine_services import Services
 from harness.virtual.application import AppContext, Application, Ended, Exit
+from harness.virtual.defects import DEFECTS, HEALTHY
 from harness.virtual.flash_files import FlashFiles
 from harness.virtual.repl import CTRL_C, Repl, SoftReset
 
@@ -50,13 +51,14 @@ _ENDS = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a virtual firmware says about itself: banner line and raw heap size in bytes."""
+    """What a virtual firmware says about itself: banner line, raw heap size in bytes, and its seeded defect."""
 
     banner: str
     heap: int
+    defect: str = ""
 
     def to_bytes(self) -> bytes:
-        return json.dumps({"banner": self.banner, "heap": self.heap}, sort_keys=True).encode()
+        return json.dumps(asdict(self), sort_keys=True).encode()
 
     @classmethod
     def of(cls, module: bytes) -> Manifest:
@@ -65,7 +67,7 @@ class Manifest:
         if raw is None:
             raise ValueError("the module carries no board manifest")
         fields = json.loads(raw)
-        return cls(banner=str(fields["banner"]), heap=int(fields["heap"]))
+        return cls(str(fields["banner"]), int(fields["heap"]), str(fields.get("defect", "")))
 
 
 def create(context: AppContext) -> Application:
@@ -79,15 +81,20 @@ class WasmApplication:
     def __init__(self, context: AppContext) -> None:
         self._context = context
         self._console = context.console
-        self._board = context.board
+        self.board = context.board
         self._chip = chip_named(context.chip)
         self._manifest = Manifest.of(context.payload)
+        self._defect = DEFECTS.get(self._manifest.defect, HEALTHY)
         rom = custom_sections(context.payload).get(SYSTEM_ROM_SECTION)
         self._system_rom = rom or guest_rom(context.chip, layout_of(context.payload).depth)
+        #: Of a seeded defect: what outlives the chip's resets, what this boot knows, what a soft reset does instead.
+        self.noinit = context.noinit
+        self.marks: set[str] = set()
+        self.at_soft_reset: Callable[[], None] | None = None
         self._random = random.Random(context.mac)
-        self._vm: Vm
-        self._interrupts: Interrupts
-        self._services: Services
+        self.vm: Vm
+        self.interrupts: Interrupts
+        self.services: Services
         self._running_program = False
         self._interrupt_wanted = False
         self._interrupt_char: int | None = CTRL_C
@@ -95,7 +102,7 @@ class WasmApplication:
         self._stopped = False
         self._error = bytearray()
         self._typed = bytearray()  # read from the console, not yet taken
-        self._booted_ns = self._board.clock.now_ns
+        self._booted_ns = self.board.clock.now_ns
         offset, size = context.partitions["vfs"]
         self.files: Files = FlashFiles(context.flash, offset, size)
         banner = f'{self._manifest.banner}\r\nType "help()" for more information.\r\n'
@@ -108,7 +115,7 @@ class WasmApplication:
         while True:
             try:
                 if not self._stopped:  # stop() may have come before there was a VM to stop
-                    self._vm.run()
+                    self.vm.run()
             except SoftReset:
                 pass
             except Stopped:
@@ -118,42 +125,43 @@ class WasmApplication:
             except Crashed as crash:
                 return Exit(Ended.CRASH, str(crash))
             finally:
-                self._services.end()
-                self._board.vm_ended()
+                self.services.end()
+                self.board.vm_ended()
             if self._stopped:
                 return Exit(Ended.STOPPED)
             if self._running_program:  # SystemExit: the program is over, then the VM restarts
                 self._finish_program()
             self._console.write(b"MPY: soft reboot\r\n")
             self._repl.restart()
-            self._board.restart(Reset.SOFT)
+            self.board.restart(Reset.SOFT)
             self._make_vm()
 
     def _make_vm(self) -> None:
-        self._vm = Vm(self._context.payload, self, self._config(), self._host_call, alarm=self._alarm)
-        self._board.vm_starts(self._vm.machine)
-        self._board.check = self._check_stop
-        self._interrupts = Interrupts(self._vm, self._chip.queue_depth, self._board.note)
-        self._services = Services(self._board, self._chip, self._vm, self._interrupts)
+        self.vm = Vm(self._context.payload, self, self._config(), self._host_call, alarm=self._alarm)
+        self.board.vm_starts(self.vm.machine)
+        self.board.check = self._check_stop
+        self.interrupts = Interrupts(self.vm, self._chip.queue_depth, self.board.note)
+        self.services = Services(self.board, self._chip, self.vm, self.interrupts)
         self._beat = _HEARTBEAT  # the cost at which to look outside next
+        self._defect.wire(self)
         self._arm()
 
     def stop(self) -> None:
         self._stopped = True
-        self._board.ring()
-        self._vm.machine.stop()
+        self.board.ring()
+        self.vm.machine.stop()
 
     def received(self, data: bytes) -> None:
         char = self._interrupt_char
         if self._running_program and char is not None and char in data:
             self._swallow += data.count(char)
             self._interrupt_wanted = True
-            self._vm.machine.at_next_point(self._raise_interrupt)
-            self._board.ring()
+            self.vm.machine.at_next_point(self._raise_interrupt)
+            self.board.ring()
 
     def _raise_interrupt(self) -> None:
         self._interrupt_wanted = False
-        self._vm.raise_interrupt()
+        self.vm.raise_interrupt()
 
     def _config(self) -> VmConfig:
         files = ["boot.py"] if self._has("/boot.py") else []
@@ -163,7 +171,7 @@ class WasmApplication:
         offset, size = self._context.partitions.get("romfs", (0, 0))
         romfs = self._context.flash.read(offset, size)
         # The region is mapped only when it holds an image: magic of a ROMFS filesystem record.
-        image = romfs if romfs[:3] == b"\xd2\xcd\x31" else b""
+        image = self._defect.rom(romfs) if romfs[:3] == b"\xd2\xcd\x31" else b""
         return VmConfig(
             heap_size=self._manifest.heap, romfs=image, system_rom=self._system_rom, start_files=tuple(files)
         )
@@ -176,7 +184,7 @@ class WasmApplication:
 
     def _host_call(self, name: str, argument: str) -> str:
         if name == "board":
-            return self._services.attach(argument)
+            return self.services.attach(argument)
         if name == "count":  # a counter in RAM that no reset clears; a seeded defect uses it
             count = int.from_bytes(self._context.noinit.get(argument, b"\0"), "little") + 1
             self._context.noinit[argument] = count.to_bytes(4, "little")
@@ -189,19 +197,19 @@ class WasmApplication:
 
     def _alarm(self) -> None:
         """At an interruptible point: something may be due, or come from outside."""
-        self._interrupts.serve()
-        if self._board.clock.cost >= self._beat:
-            self._beat = self._board.clock.cost + _HEARTBEAT
-            self._board.attend()
-        self._board.timeline.run_due(self._board.clock.now_ns)
+        self.interrupts.serve()
+        if self.board.clock.cost >= self._beat:
+            self._beat = self.board.clock.cost + _HEARTBEAT
+            self.board.attend()
+        self.board.timeline.run_due(self.board.clock.now_ns)
         self._arm()
 
     def _arm(self) -> None:
-        machine, clock = self._vm.machine, self._board.clock
-        if self._interrupts.busy:
+        machine, clock = self.vm.machine, self.board.clock
+        if self.interrupts.busy:
             machine.step()
             return
-        due = self._board.timeline.next_due
+        due = self.board.timeline.next_due
         machine.set_alarm(self._beat if due is None else min(self._beat, clock.cost_at(due)))
 
     # -- Port ------------------------------------------------------------------------------------
@@ -227,7 +235,7 @@ class WasmApplication:
         return data
 
     def poll_input(self, timeout_ns: int | None) -> bool:
-        until = None if timeout_ns is None else self._board.clock.now_ns + timeout_ns
+        until = None if timeout_ns is None else self.board.clock.now_ns + timeout_ns
         self._wait(until, lambda: self._has_input() or self._served())
         return self._has_input()
 
@@ -235,20 +243,20 @@ class WasmApplication:
         return bool(self._typed) or self._console.waiting() > 0
 
     def sleep_ns(self, duration: int) -> None:
-        until, by_callback = self._services.end_of_wait(duration)
+        until, by_callback = self.services.end_of_wait(duration)
         self._wait(until, self._served if by_callback else self._woken)
 
     def _wait(self, until_ns: int | None, stop: Callable[[], bool]) -> None:
         if not stop():
-            self._board.pass_time(until_ns, stop)
+            self.board.pass_time(until_ns, stop)
         self._arm()
 
     def _woken(self) -> bool:
         """Ctrl-C ends any wait."""
-        return self._interrupt_wanted or self._vm.interrupt_pending
+        return self._interrupt_wanted or self.vm.interrupt_pending
 
     def _served(self) -> bool:
-        return self._interrupt_wanted or self._interrupts.callbacks_waiting
+        return self._interrupt_wanted or self.interrupts.callbacks_waiting
 
     def _check_stop(self) -> None:
         if self._stopped:
@@ -273,7 +281,7 @@ class WasmApplication:
 
     @property
     def _to_serve_at_the_prompt(self) -> bool:
-        return self._repl.idle and self._interrupts.callbacks_waiting
+        return self._repl.idle and self.interrupts.callbacks_waiting
 
     def next_program(self) -> bytes:
         if self._running_program:
@@ -281,29 +289,40 @@ class WasmApplication:
         elif self._error:  # of a callback that ran while the REPL was waiting
             self._console.write(bytes(self._error))
             self._error.clear()
-        source = self._repl.next_program()
+        source = self._next_source()
         self._running_program = True
         self._arm()
         return source
+
+    def _next_source(self) -> bytes:
+        while True:
+            try:
+                return self._repl.next_program()
+            except SoftReset:
+                if self.at_soft_reset is None:
+                    raise
+                self.at_soft_reset()
+                self._console.write(b"MPY: soft reboot\r\n")
+                self._repl.restart()
 
     def _finish_program(self) -> None:
         self._running_program = False
         self._interrupt_wanted = False
         self._interrupt_char = CTRL_C
-        self._vm.withdraw_interrupt()
+        self.vm.withdraw_interrupt()
         error, self._error = bytes(self._error), bytearray()
         self._repl.finished(without_port_frames(error))
 
     def clock_ns(self) -> int:
-        clock = self._board.clock
-        if self._services.ring():
+        clock = self.board.clock
+        if self.services.ring():
             self._arm()
         else:
             clock.pass_for(1000 * self._random.choice(_DISTURBANCE_US))
         return clock.now_ns - self._booted_ns
 
     def real_time_ns(self) -> int:
-        return _YEAR_2000_NS + self._board.rtc_ns
+        return _YEAR_2000_NS + self.board.rtc_ns
 
 
 class _Line:

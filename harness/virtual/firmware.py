@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from harness.engine.layout import layout_of
 from harness.engine.module import custom_section
@@ -19,6 +18,7 @@ from harness.errors import UsageError
 from harness.firmware.virtual_image import build
 from harness.reference.guest_rom import guest_rom
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
+from harness.virtual.defects import DEFECTS, HEALTHY
 
 #: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area and
 #: the ESP8266 port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``).
@@ -26,28 +26,10 @@ HEAP = {"esp32": 57344, "esp8266": 38912}
 _NAMES = {"esp32": "ESP32", "esp8266": "ESP8266"}
 
 
-@dataclass(frozen=True)
-class Variant:
-    """``defect`` says in a sentence what is wrong; ``change`` makes it so in the port script."""
-
-    defect: str
-    change: Callable[[str], str]
-
-
-def _leak(size: int) -> Callable[[str], str]:
-    line = f'    leak = bytearray({size} * int(host.call("count", "leak")))\n'
-    return lambda script: script.replace("    g = globals()\n", line + "    g = globals()\n")
-
-
-VARIANTS = {
-    "leak64": Variant("each soft reset leaves 64 bytes less heap", _leak(64)),
-}
-
-
 def require_variant(name: str | None) -> None:
     """Raises UsageError when there is no firmware variant ``name`` (None and "" are the healthy firmware)."""
-    if name and name not in VARIANTS:
-        known = "; ".join(f"{key}: {variant.defect}" for key, variant in sorted(VARIANTS.items()))
+    if name and name not in DEFECTS:
+        known = "; ".join(f"{key}: {defect.sentence}" for key, defect in sorted(DEFECTS.items()))
         raise UsageError(f"there is no firmware variant {name!r}", hint=f"known variants: {known}")
 
 
@@ -64,10 +46,8 @@ def build_firmware(
     """
     require_variant(variant)
     script = default_port_script()
-    if variant:
-        changed = VARIANTS[variant].change(script)
-        assert changed != script, f"variant {variant} changes nothing"
-        script = changed
+    defect = DEFECTS[variant] if variant else HEALTHY
+    script = defect.script(script)
     module = vm_module(progress)
     version = vm_version(module)
     full = f"{version}-{variant}" if variant else version
@@ -75,8 +55,8 @@ def build_firmware(
     payload = (
         module
         + custom_section(PORT_SECTION, script.encode())
-        + custom_section(SYSTEM_ROM_SECTION, guest_rom(chip, layout_of(module).depth))
-        + custom_section(MANIFEST_SECTION, Manifest(banner, HEAP[chip]).to_bytes())
+        + custom_section(SYSTEM_ROM_SECTION, guest_rom(chip, layout_of(module).depth, defect.guest))
+        + custom_section(MANIFEST_SECTION, Manifest(banner, HEAP[chip], variant or "").to_bytes())
     )
     return build(chip, payload, version=version, flash_size=flash_size)  # type: ignore[arg-type]
 

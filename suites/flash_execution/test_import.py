@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.attach import SUITE_MODULE
 from harness.bench.scenario import Scenario
 from harness.flashstore.romfs import compile_module
+from harness.flashstore.suite_image import LARGE, STATEMENTS, SUITE_MODULE, sized_module, sized_name
 from harness.paths import fixtures_dir
 from harness.programs.program import Program
-from harness.verdict.limits import at_most
+from harness.verdict.limits import at_least, at_most, exactly
 
 SOURCE = (fixtures_dir() / "modules" / "payload.py").read_bytes()
+
+BLOCK = 16
 
 #: Reading a file takes the board time that the reference's metered cost does not contain.
 FILE_TIME = "file reading is not part of the prediction"
@@ -67,3 +69,96 @@ def _import_from_file(scenario: Scenario, module: str, file: str, content: bytes
         for runtime in scenario.both:
             runtime.remove(f"/{file}")
     scenario.compare(pair, loose_times={"import.time": FILE_TIME})
+
+
+@pytest.mark.needs("romfs")
+def test_code_in_flash_costs_no_heap_however_long_it_is(scenario: Scenario) -> None:
+    """Functions of 0.4 to 80 kB of bytecode, the longest larger than the heap: all keep the same, and lie in flash."""
+    _need_mpy(scenario)
+    if not scenario.romfs_in_place:
+        pytest.skip("the chip's ROMFS region does not hold the suite's image; run without --no-flash")
+    names = [sized_name(n) for n in (*STATEMENTS, LARGE)]
+    pair = scenario.run(Program.load("import_sizes", path="/rom", in_place=True, modules=names))
+    scenario.compare(pair, prefix="in_flash.")
+    growth = [side.value(f"kept.{names[-1]}") - side.value(f"kept.{names[0]}") for side in (pair.board, pair.reference)]
+    scenario.check(
+        "in_flash.growth", "heap", "B", growth[0], growth[1],
+        at_most(2 * BLOCK, "B", words=f"at most 2 blocks for {4 * (LARGE - STATEMENTS[0])} B more code"),
+    )  # fmt: skip
+
+
+def test_code_in_ram_costs_heap_by_its_length(scenario: Scenario) -> None:
+    """The same functions from files: what they keep grows with their length, which shows that it is seen."""
+    _need_mpy(scenario)
+    names = [f"hr_{n}" for n in STATEMENTS]
+    for runtime in scenario.both:
+        for name, statements in zip(names, STATEMENTS, strict=True):
+            runtime.put(f"/{name}.mpy", sized_module(statements))
+    try:
+        pair = scenario.run(Program.load("import_sizes", path="/", in_place=False, modules=names))
+    finally:
+        for runtime in scenario.both:
+            for name in names:
+                runtime.remove(f"/{name}.mpy")
+    scenario.compare(pair, prefix="in_ram.")
+    growth = [side.value(f"kept.{names[-1]}") - side.value(f"kept.{names[0]}") for side in (pair.board, pair.reference)]
+    least = 4 * (STATEMENTS[-1] - STATEMENTS[0])
+    scenario.check(
+        "in_ram.growth", "heap", "B", growth[0], growth[1],
+        at_least(least, "B", words=f"at least the {least} B of bytecode that are more"),
+    )  # fmt: skip
+
+
+def test_files_that_are_no_good_modules_are_refused(scenario: Scenario) -> None:
+    """Empty, cut in the header, wrong magic, version or architecture; syntax error; one that raises at import."""
+    _need_mpy(scenario)
+    good = sized_module(STATEMENTS[0])
+    files = {
+        "hb_empty.mpy": b"",
+        "hb_head.mpy": good[:3],
+        "hb_magic.mpy": b"X" + good[1:],
+        "hb_version.mpy": good[:1] + b"\x05" + good[2:],
+        "hb_arch.mpy": good[:2] + bytes([good[2] | 0x7C]) + good[3:],
+        "hb_syntax.py": b"def work(x:\n    return x\n",
+        "hb_raises.py": b"value = 1\nraise ValueError('on purpose')\n",
+        "hb_good.mpy": good,
+    }
+    for runtime in scenario.both:
+        for name, data in files.items():
+            runtime.put(f"/{name}", data)
+    bad = [name.partition(".")[0] for name in files if name != "hb_good.mpy"]
+    try:
+        pair = scenario.run(Program.load("import_bad", modules=[*bad, "hb_missing"], good="hb_good"))
+    finally:
+        for runtime in scenario.both:
+            for name in files:
+                runtime.remove(f"/{name}")
+    scenario.compare(pair, prefix="refused.")
+
+
+@pytest.mark.parametrize("kind", ["source", "mpy"])
+def test_a_replaced_module_is_the_new_one_after_a_restart(scenario: Scenario, kind: str) -> None:
+    """A module's file is replaced, and the VM restarted: the new code runs and the old is gone."""
+    if kind == "mpy":
+        _need_mpy(scenario)
+    suffix = "py" if kind == "source" else "mpy"
+    versions = {}
+    try:
+        for version in ("old", "new"):
+            source = f"VERSION = {version!r}\n".encode()
+            content = source if kind == "source" else compile_module("hx_version.py", source)
+            for runtime in scenario.both:
+                runtime.put(f"/hx_version.{suffix}", content)
+            versions[version] = scenario.run(Program.load("stale_module"))
+    finally:
+        for runtime in scenario.both:
+            runtime.remove(f"/hx_version.{suffix}")
+    for version, pair in versions.items():
+        scenario.check(
+            f"module.{version}",
+            "state",
+            "-",
+            pair.board.text("version"),
+            pair.reference.text("version"),
+            exactly(version),
+        )

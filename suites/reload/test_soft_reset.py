@@ -7,6 +7,7 @@ import itertools
 import random
 import re
 import statistics
+import time
 
 import pytest
 
@@ -89,3 +90,95 @@ def test_files_are_kept(scenario: Scenario) -> None:
     finally:
         for runtime in scenario.both:
             runtime.remove(path)
+
+
+@pytest.mark.needs("pin_loopback")
+def test_what_was_running_has_ended(scenario: Scenario) -> None:
+    """A timer, a pin's handler, an open file and a waiting callback do not outlive the VM."""
+    if not scenario.wiring.loopback:
+        pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
+    out, pin = scenario.wiring.loopback[0]
+    inputs = {"out": out, "in": pin, "timer": scenario.chip.timer}
+    scenario.compare(scenario.run(Program.load("reload_leave", **inputs)), prefix="before.")
+    scenario.compare(scenario.run(Program.load("reload_look", **inputs)), prefix="after.")
+
+
+@pytest.mark.needs("rtc_memory")
+def test_rtc_memory_and_clock_are_kept(scenario: Scenario) -> None:
+    """RTC memory filled to its end and the real-time clock are there after a soft reset."""
+    size = scenario.chip.rtc_memory
+    scenario.compare(scenario.run(Program.load("reload_keep", set=True, rtc_bytes=size)), prefix="before.")
+    scenario.compare(scenario.run(Program.load("reload_keep", set=False, rtc_bytes=size)), prefix="after.")
+
+
+#: What a program does to restart the VM; "" is Ctrl-D.
+WAYS = {"ctrl_d": "", "soft_reset": "import machine\nmachine.soft_reset()", "exit": "import sys\nsys.exit()"}
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_the_vm_restarts_however_it_is_asked_to(scenario: Scenario, way: str) -> None:
+    """Ctrl-D, machine.soft_reset() and sys.exit(): globals are gone, files are not, and the VM answers in time."""
+    board = scenario.board
+    board.soft_reset()
+    board.put("/hx_way.txt", b"kept")
+    assert not board.run("hx_left = 1").stderr
+    started = time.monotonic()
+    if WAYS[way]:
+        board.restart_by(WAYS[way])
+    else:
+        board.soft_reset()
+    seconds = time.monotonic() - started
+    try:
+        left = board.run("print('hx_left' in globals())").stdout.strip().decode("ascii", "replace")
+        scenario.check(f"{way}.globals_left", "state", "-", left, "False", exactly("False"))
+        kept = board.get("/hx_way.txt").decode("ascii", "replace")
+        scenario.check(f"{way}.file", "state", "-", kept, "kept", exactly("kept"))
+    finally:
+        board.remove("/hx_way.txt")
+    scenario.check(
+        f"{way}.seconds", "time", "s", round(seconds, 3), None,
+        at_most(3.0, "s", words="at most 3 s until it takes a program"),
+    )  # fmt: skip
+
+
+#: main.py files that a board must be rescued from. The sleep gives a slow host its chance.
+RUDE = {
+    "raises": b"raise ValueError('on purpose')\n",
+    "never_ends": b"while True:\n    pass\n",
+    "prints_for_ever": b"while True:\n    print('x' * 60)\n",
+    "reloads_at_once": b"import time, machine\ntime.sleep_ms(200)\nmachine.soft_reset()\n",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(RUDE))
+def test_a_board_is_rescued_from_its_main_py(scenario: Scenario, kind: str) -> None:
+    """main.py that raises, never ends, floods the line or reloads at once: Ctrl-C still leads to a prompt."""
+    if not scenario.can_reset:
+        pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
+    board = scenario.board
+    board.put("/main.py", RUDE[kind])
+    try:
+        board.hard_reset()
+        answer = board.run("print(6 * 7)").stdout.strip().decode("ascii", "replace")
+    finally:
+        board.remove("/main.py")
+    board.soft_reset()
+    scenario.check(f"main.{kind}", "state", "-", answer, "42", exactly("42"))
+
+
+def test_reload_under_load(scenario: Scenario) -> None:
+    """Restarts of a VM whose heap is nearly full and whose queue holds callbacks: it comes back with all its heap."""
+    filled = "import micropython\nkept = []\ntry:\n    while True: kept.append(bytearray(512))\n"
+    filled += "except MemoryError: pass\nmicropython.schedule(print, 1)"
+    fresh = Program.load("heap_after_start")
+    first = scenario.run(fresh)
+    for index in range(3):
+        scenario.step(f"full heap {index + 1} of 3")
+        for runtime in scenario.both:
+            runtime.soft_reset()
+            runtime.run(filled)
+    last = scenario.run(fresh)
+    lost = [side[1].value("used") - side[0].value("used") for side in zip(
+        (first.board, first.reference), (last.board, last.reference), strict=True
+    )]  # fmt: skip
+    scenario.check("load.heap_lost", "heap", "B", lost[0], lost[1], at_most(2 * BLOCK, "B", words="at most 2 blocks"))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness.engine.heap import BLOCK, find_area
+from harness.engine.heap import BLOCK, HeapMap, find_area
 from harness.reference.vm import ReferenceVm
 
 
@@ -52,3 +52,33 @@ def test_memory_without_an_area_record_is_refused() -> None:
 
     with pytest.raises(ValueError, match="not found"):
         find_area(Blank(), 32768)  # type: ignore[arg-type]
+
+
+def test_every_figure_of_mem_info_is_in_the_map_of_that_moment() -> None:
+    """Exact, because the map is read while the guest runs; between programs its own question changes the heap."""
+    seen: list[HeapMap] = []
+    with ReferenceVm() as vm:
+        vm.run("a = [bytes(i) for i in range(100)]\na = a[::2]\nimport gc, micropython\ngc.collect()")
+        vm.run("def ask():\n    u = gc.mem_alloc()\n    f = gc.mem_free()\n    micropython.mem_info()\n    print(u, f)")
+        # Both functions look at every block, so they are thousands of points long.
+        vm.at_every_point(lambda point: None if point % 64 else seen.append(vm.heap_map()))
+        told = vm.run("ask()").stdout.decode()
+    said = re.search(
+        r"GC: total: (\d+), used: (\d+), free: (\d+)\s+No. of 1-blocks: (\d+), 2-blocks: (\d+), "
+        r"max blk sz: (\d+), max free sz: (\d+)\s+(\d+) (\d+)",
+        told,
+    )
+    assert said
+    total, used, free, ones, twos, longest, largest_free, alloc_said, free_said = map(int, said.groups())
+    of_that_moment = [heap for heap in seen if heap.used == used]
+    assert of_that_moment
+    assert alloc_said + free_said == total
+    assert alloc_said in {heap.used for heap in seen}
+    for heap in of_that_moment:
+        assert (heap.total, heap.free) == (total, free)
+    sizes = [[size // BLOCK for _, size in heap.objects()] for heap in of_that_moment]
+    figures = [
+        (lengths.count(1), lengths.count(2), max(lengths), heap.largest_free // BLOCK)
+        for lengths, heap in zip(sizes, of_that_moment, strict=True)
+    ]
+    assert (ones, twos, longest, largest_free) in figures

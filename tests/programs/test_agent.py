@@ -50,7 +50,8 @@ def test_twice_the_work_takes_twice_the_time(vm: ReferenceVm) -> None:
     )
     found = measure(vm, source)
     assert found.value("two") / found.value("one") == pytest.approx(2, rel=0.02)
-    assert max(found["one"].samples) - min(found["one"].samples) <= 1  # metered: only the clock's last digit moves
+    # Metered: what moves is the clock's last digit, and how far the allocator looks for a free block.
+    assert max(found["one"].samples) - min(found["one"].samples) <= 10
 
 
 def test_what_is_kept_and_what_is_garbage(vm: ReferenceVm) -> None:

@@ -89,6 +89,11 @@ def _hard(index):
                 print(line)
 
 
+def wait(ms, flag):
+    # Until something happens, the time is over (negative: never), or the byte at the address `flag` is set.
+    ask3(_WAIT, ms, flag)
+
+
 def sleep_ms(ms):
     mem32[_A] = ms
     mem32[_COMMAND] = _SLEEP_HINT  # heard when the built-in function reads the clock

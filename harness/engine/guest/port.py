@@ -23,14 +23,14 @@ def _port():
 
     ilistdir, stat, getcwd = os.ilistdir, os.stat, os.getcwd
 
-    def _port_ilistdir(path="."):  # the boards' filesystem tells sizes, the one of this build does not
-        for entry in ilistdir(path):
-            if len(entry) < 4:
-                size = 0 if entry[1] & 0x4000 else stat(path + "/" + entry[0])[6]
+    def _port_ilistdir(*path):  # the boards' filesystem tells sizes, the one of this build does not
+        for entry in ilistdir(*path):
+            if len(entry) < 4 and entry[2]:  # a mount point's entry has no inode, and no size on a board either
+                size = 0 if entry[1] & 0x4000 else stat((path[0] if path else ".") + "/" + entry[0])[6]
                 entry = (entry[0], entry[1], 0, size)
             yield entry
 
-    words = (interrupt, sys.stdout.buffer)
+    words = (interrupt, sys.stdout.buffer, sys.stderr.buffer)
     words += ("kbd_intr", micropython.kbd_intr, _port_kbd_intr, "sleep", time.sleep, _port_sleep)
     words += ("ilistdir", os.ilistdir, _port_ilistdir)
     start = host.call("start", " ".join(str(id(word)) for word in words)).split()
@@ -48,15 +48,25 @@ def _port():
         vfs.mount(vfs.VfsRom(uctypes.bytearray_at(address, size)), "/.rom")
         sys.path.append("/.rom")
         __import__("_board")
+    tries = 0
     for name in start[4:] + ["<stdin>"]:
         while True:
+            tries += name == "<stdin>"
             try:
                 # In another folder, or on a mounted filesystem, only the absolute name leads to the port.
                 execfile(name if getcwd() == "/" else "/" + name, g)
             except SystemExit:
                 raise
             except BaseException as problem:
-                sys.print_exception(problem, sys.stderr)
+                if tries and isinstance(problem, OSError):
+                    try:  # a program may have unmounted, or mounted over, what the next one comes through
+                        stat("/<stdin>")
+                    except OSError:
+                        vfs.mount(vfs.VfsPosix(), "/")
+                    if stat("/<stdin>")[6] < tries:  # it was not opened: the error is no program's
+                        tries -= 1
+                        continue
+                sys.print_exception(problem, sys.stderr.buffer)
                 problem = None
             if name != "<stdin>":
                 break

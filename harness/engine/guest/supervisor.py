@@ -1,0 +1,164 @@
+# CircuitPython's `supervisor` and `alarm`, as far as they are about what outlives the VM (see docs/supervisor.md).
+# Each is an instance in sys.modules, for a module of MicroPython cannot have an attribute that is computed or checked.
+import builtins, host, sys, time, uctypes
+
+# Its word points to the newest allocation in this heap and each of these to the one before: for the collector,
+# which looks at every word it reaches, this is the only thing that keeps them alive.
+_root = bytearray(4)
+
+
+def _ask(text):
+    return host.call("supervisor", text)
+
+
+def _keep(verb, data):
+    # The host looks for a hole of the right length; otherwise it says how large a piece of this heap it needs.
+    what = "%s %d %d " % (verb, uctypes.addressof(data), len(data))
+    size = int(_ask(what + "0"))
+    if size:
+        node = bytearray(size)
+        if int(_ask(what + str(uctypes.addressof(node)))):
+            raise MemoryError("the supervisor has no handle left")
+
+
+class _Name:
+    def __init__(self, name):
+        self._name = name
+
+    def __repr__(self):
+        return self._name
+
+
+class RunReason:
+    pass
+
+
+_reasons = []
+for _name in ("STARTUP", "AUTO_RELOAD", "SUPERVISOR_RELOAD", "REPL_RELOAD"):
+    _reasons.append(_Name("supervisor.RunReason." + _name))
+    setattr(RunReason, _name, _reasons[-1])
+
+
+class Runtime:
+    @property
+    def run_reason(self):
+        return _reasons[_reason]
+
+
+# SystemExit is what ends the VM here; no program that catches Exception stops these.
+class ReloadException(SystemExit):
+    pass
+
+
+class DeepSleepRequest(SystemExit):
+    pass
+
+
+class _Supervisor:
+    RunReason = RunReason
+    runtime = Runtime()
+
+    @property
+    def persisted_bytes(self):
+        size = int(_ask("length"))
+        if size < 0:
+            return None
+        data = bytearray(size)
+        _ask("read %d" % uctypes.addressof(data))
+        return bytes(data)
+
+    @persisted_bytes.setter
+    def persisted_bytes(self, data):
+        if data is None:
+            _ask("drop")
+            return
+        if isinstance(data, str):
+            raise TypeError("persisted_bytes must be bytes-like or None, not str")
+        if not isinstance(data, (bytes, bytearray)):
+            data = bytes(memoryview(data))
+        _keep("persist", data)
+
+    def set_next_code_file(
+        self,
+        filename,
+        *,
+        reload_on_success=False,
+        reload_on_error=False,
+        sticky_on_success=False,
+        sticky_on_error=False,
+        sticky_on_reload=False
+    ):
+        if filename is not None and not isinstance(filename, (str, bytes)):
+            raise TypeError("filename must be of type str or None, not " + type(filename).__name__)
+        name = b"" if filename is None else filename.encode() if isinstance(filename, str) else filename
+        if name and int(_ask("exists %d %d" % (uctypes.addressof(name), len(name)))) == 0:
+            raise ValueError("File not found")
+        options = 0
+        for flag in (sticky_on_reload, sticky_on_error, sticky_on_success, reload_on_error, reload_on_success):
+            options = 2 * options + bool(flag)
+        if name or options:
+            _keep("next", bytes([options]) + name)
+        else:
+            _ask("forget")
+
+    def reload(self):
+        _ask("reload")
+        raise ReloadException
+
+    def _run(self, name, namespace):
+        ended = "success"
+        try:
+            builtins.execfile(name, namespace)
+        except (ReloadException, DeepSleepRequest):
+            raise
+        except SystemExit:
+            pass
+        except BaseException as problem:
+            ended = "error"
+            sys.print_exception(problem, sys.stderr)
+        _ask(ended)
+
+
+class _SleepMemory:
+    def __init__(self, memory):
+        self._memory = memory
+
+    def __len__(self):
+        return len(self._memory)
+
+    def __bool__(self):
+        return len(self._memory) > 0
+
+    def __getitem__(self, index):
+        value = self._memory[index]
+        return value if isinstance(index, int) else bytearray(value)
+
+    def __setitem__(self, index, value):
+        self._memory[index] = value
+
+
+class TimeAlarm:
+    def __init__(self, *, monotonic_time):
+        self.monotonic_time = monotonic_time
+
+
+class _Time:
+    TimeAlarm = TimeAlarm
+
+
+class _Alarm:
+    time = _Time()
+
+    def exit_and_deep_sleep_until_alarms(self, *alarms):
+        times = [alarm.monotonic_time for alarm in alarms]
+        if not times:
+            raise ValueError("no alarm to wake up by")
+        if _ask("sleep %d" % max(0, int(min(times) * 1000) - time.ticks_ms())):
+            raise RuntimeError("not from the REPL")
+        raise DeepSleepRequest
+
+
+_page, _size, _reason = [int(word) for word in _ask("attach %d" % uctypes.addressof(_root)).split()]
+_Alarm.sleep_memory = _SleepMemory(memoryview(uctypes.bytearray_at(_page, _size)))
+sys.modules["supervisor"] = _Supervisor()
+sys.modules["alarm"] = _Alarm()

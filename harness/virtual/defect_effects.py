@@ -1,0 +1,369 @@
+"""What a seeded defect does: to the firmware's port script, or to the virtual CPU at each start of the VM."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from harness.engine.files import File, Mode
+from harness.reference.board import ChipReset
+from harness.reference.chips import Reset
+from harness.reference.guest_rom import NOTHING, Service
+
+if TYPE_CHECKING:
+    from harness.virtual.cpu import WasmApplication
+
+Handler = Callable[[int, int, int], "int | None"]
+Script = Callable[[str], str]
+
+
+# -- in the port script ---------------------------------------------------------------------------
+
+
+def replaced(old: str, new: str) -> Script:
+    def change(script: str) -> str:
+        assert old in script, f"the port script has no {old!r} any more"
+        return script.replace(old, new, 1)
+
+    return change
+
+
+def at_start(*lines: str) -> Script:
+    first = "    g = globals()\n"
+    return replaced(first, "".join(f"    {line}\n" for line in lines) + first)
+
+
+def leak(size: int) -> Script:
+    return at_start(f'leak = bytearray({size} * int(host.call("count", "leak")))')
+
+
+FRAGMENT = (
+    "import gc",
+    "high = bytearray(gc.mem_free() - 4096 - 64 * int(host.call('count', 'hole')))",
+    "kept_high = bytearray(16)",
+    "high = None",
+)
+MOUNT = 'vfs.mount(vfs.VfsRom(uctypes.bytearray_at(address, size)), "/rom")'
+#: A filesystem whose files are streams: what is imported from it is copied to RAM.
+COPYING = """_rom = vfs.VfsRom(uctypes.bytearray_at(address, size))
+            import io
+            class _File(io.IOBase):
+                def __init__(self, file): self.file = file
+                def readinto(self, buffer): return self.file.readinto(buffer)
+                def ioctl(self, request, argument): return 0
+            class _Copying:
+                def mount(self, readonly, mkfs): pass
+                def umount(self): pass
+                def stat(self, path): return _rom.stat(path)
+                def ilistdir(self, path): return _rom.ilistdir(path)
+                def chdir(self, path): pass
+                def getcwd(self): return "/"
+                def open(self, path, mode): return _File(_rom.open(path, mode))
+            vfs.mount(_Copying(), "/rom")"""
+_IMPORT_HOOK = (
+    "import builtins",
+    "imported = __import__",
+    "def hooked(*arguments, kept=[]):",
+    "    {}",
+    "    return imported(*arguments)",
+    "builtins.__import__ = hooked",
+)
+
+
+def import_hook(line: str) -> Script:
+    return at_start(*(text.format(line) if "{}" in text else text for text in _IMPORT_HOOK))
+
+
+# -- in the virtual CPU ---------------------------------------------------------------------------
+
+
+def service(of: Service, around: Callable[[WasmApplication, Handler], Handler]) -> Callable[..., None]:
+    """A service of the ``machine`` module that does something else."""
+    return lambda app: app.services.wrap(of, lambda original: around(app, original))
+
+
+def argument(of: Service, change: Callable[[int], int]) -> Callable[..., None]:
+    return service(of, lambda _app, original: lambda a, b, c: original(change(a), b, c))
+
+
+def cause(actual: Reset, reported: Reset) -> Callable[..., None]:
+    def around(app: WasmApplication, original: Handler) -> Handler:
+        code = app.board.chip.cause_of[reported] if app.board.chip else 0
+        return lambda a, b, c: code if app.board.cause is actual else original(a, b, c)
+
+    return service(Service.RESET_CAUSE, around)
+
+
+def after(cause: Reset, change: Callable[[WasmApplication], None]) -> Callable[[WasmApplication], None]:
+    """Something goes wrong at each start after a reset of that kind."""
+
+    def wire(app: WasmApplication) -> None:
+        if app.board.cause is cause:
+            change(app)
+
+    return wire
+
+
+def lose_rtc(app: WasmApplication) -> None:
+    app.board.backup, app.board.rtc_length = bytes(len(app.board.backup)), 0
+
+
+def flip(at: int) -> Callable[[WasmApplication], None]:
+    def change(app: WasmApplication) -> None:
+        data = bytearray(app.board.backup)
+        data[at % max(1, app.board.rtc_length)] ^= 0x10
+        app.board.backup = bytes(data)
+
+    return change
+
+
+def every(n: int, change: Callable[[WasmApplication], None]) -> Callable[[WasmApplication], None]:
+    def sometimes(app: WasmApplication) -> None:
+        count = int.from_bytes(app.noinit.get("every", b""), "little") + 1
+        app.noinit["every"] = count.to_bytes(4, "little")
+        if count % n == 0:
+            change(app)
+
+    return sometimes
+
+
+def set_back(app: WasmApplication) -> None:
+    app.board.set_rtc(0)
+
+
+def stop_clock(app: WasmApplication) -> None:
+    """The real-time clock stands while the chip sleeps."""
+
+    def around(original: Handler) -> Handler:
+        def deep_sleep(ms: int, b: int, c: int) -> int | None:
+            app.noinit["clock"] = app.board.rtc_ns.to_bytes(8, "little")
+            return original(ms, b, c)
+
+        return deep_sleep
+
+    if app.board.cause is Reset.DEEP_SLEEP and "clock" in app.noinit:
+        app.board.set_rtc(int.from_bytes(app.noinit.pop("clock"), "little"))
+    app.services.wrap(Service.DEEP_SLEEP, around)
+
+
+def cut_files(app: WasmApplication) -> None:
+    """What was in the filesystem's buffers is gone: larger files lose their end."""
+    for name, is_dir in app.files.listdir("/"):
+        path = "/" + name
+        if not is_dir and app.files.stat(path).size > 2048:
+            data = app.files.open(path, Mode()).read(1 << 20)
+            app.files.open(path, Mode(write=True, truncate=True)).write(data[:-512])
+
+
+def ghost_timer(app: WasmApplication) -> None:
+    """What a timer drove goes on after the VM has been restarted."""
+    board, pins = app.board, app.board.pins
+    assert pins is not None
+    driven = [pin for pin in pins if pin.mode == 1]
+
+    def toggle() -> None:
+        for pin in driven:
+            pin.mode, pin.output = 1, pin.output ^ 1
+            pins.changed(pin)
+        if driven:
+            board.timeline.at(board.clock.now_ns + 10_000_000, toggle)
+
+    toggle()
+
+
+def soft(change: Callable[[WasmApplication, Callable[..., bool]], Callable[..., bool]]) -> Callable[..., None]:
+    """What becomes of an interrupt that wants its callback queued."""
+    return lambda app: app.interrupts.__dict__.update(soft=change(app, app.interrupts.soft))
+
+
+def drop(n: int) -> Callable[..., None]:
+    def change(_app: WasmApplication, soft: Callable[..., bool]) -> Callable[..., bool]:
+        count = 0
+
+        def sometimes(function: int, argument: int, what: str = "") -> bool:
+            nonlocal count
+            count += what.startswith("pin")
+            return True if what.startswith("pin") and count % n == 0 else soft(function, argument, what)
+
+        return sometimes
+
+    return soft(change)
+
+
+def double(n: int) -> Callable[..., None]:
+    def change(_app: WasmApplication, soft: Callable[..., bool]) -> Callable[..., bool]:
+        count = 0
+
+        def sometimes(function: int, argument: int, what: str = "") -> bool:
+            nonlocal count
+            count += what.startswith("pin")
+            if what.startswith("pin") and count % n == 0:
+                soft(function, argument, what)
+            return soft(function, argument, what)
+
+        return sometimes
+
+    return soft(change)
+
+
+def last_first(app: WasmApplication, _soft_one: Callable[..., bool]) -> Callable[..., bool]:
+    def soft(function: int, argument: int, what: str = "") -> bool:
+        return app.vm.layout.schedule(app.vm.machine.memory, function, argument, at=0)
+
+    return soft
+
+
+def give_up(app: WasmApplication, soft: Callable[..., bool]) -> Callable[..., bool]:
+    def once(function: int, argument: int, what: str = "") -> bool:
+        accepted = soft(function, argument, what)
+        if not accepted and what and app.board.pins is not None:
+            for pin in app.board.pins:
+                pin.trigger = 0
+        return accepted
+
+    return once
+
+
+def deliver(change: Callable[[WasmApplication, Callable[..., None], int, bool, str], None]) -> Callable[..., None]:
+    """What becomes of a timer or pin that is due."""
+
+    def wire(app: WasmApplication) -> None:
+        original: Callable[..., None] = app.services._deliver
+        app.services.__dict__.update(_deliver=lambda slot, hard, what: change(app, original, slot, hard, what))
+
+    return wire
+
+
+def late(kind: str, n: int, ms: float) -> Callable[..., None]:
+    """Every n-th event of that kind comes ``ms`` milliseconds late."""
+    count = 0
+
+    def change(app: WasmApplication, original: Callable[..., None], slot: int, hard: bool, what: str) -> None:
+        nonlocal count
+        count += what.startswith(kind)
+        if what.startswith(kind) and count % n == 0:
+            app.board.timeline.at(app.board.clock.now_ns + int(ms * 1e6), lambda: original(slot, hard, what))
+        else:
+            original(slot, hard, what)
+
+    return deliver(change)
+
+
+def thin(app: WasmApplication, original: Callable[..., None], slot: int, hard: bool, what: str) -> None:
+    """Timers faster than 15 ms lose every third tick."""
+    timer = app.services._timers.get(slot)
+    if what.startswith("timer") and timer is not None and timer.period_ns < 15_000_000:
+        app.noinit["thin"] = bytes([(app.noinit.get("thin", b"\0")[0] + 1) % 3])
+        if app.noinit["thin"] == b"\0":
+            return
+    original(slot, hard, what)
+
+
+def always_hard(_app: WasmApplication, original: Callable[..., None], slot: int, _hard: bool, what: str) -> None:
+    original(slot, True, what)
+
+
+def deaf_in_sleep(app: WasmApplication) -> None:
+    received = app.received
+    app.__dict__.update(
+        received=lambda data: received(data.replace(b"\3", b"") if app.services.sleeps_until_ns is not None else data)
+    )
+
+
+def shallow(by: int) -> Callable[[WasmApplication], None]:
+    def wire(app: WasmApplication) -> None:
+        app.interrupts._depth += by
+
+    return wire
+
+
+def timer_scale(scale: float) -> Callable[..., None]:
+    def around(_app: WasmApplication, original: Handler) -> Handler:
+        def start(flags: int, ms: int, ns: int) -> int | None:
+            period = int((ms * 1_000_000 + ns) * scale)
+            return original(flags, period // 1_000_000, period % 1_000_000)
+
+        return start
+
+    return service(Service.TIMER_START, around)
+
+
+def swap_edges(_app: WasmApplication, original: Handler) -> Handler:
+    return lambda key, slot, mode: original(key, slot, mode & ~3 | (mode & 1) << 1 | (mode & 2) >> 1)
+
+
+def lie_in_callbacks(app: WasmApplication, original: Handler) -> Handler:
+    def value(key: int, level: int, c: int) -> int | None:
+        found = original(key, level, c)
+        return 1 - found if level == NOTHING and found in (0, 1) and app.interrupts.locked else found
+
+    return value
+
+
+def limit_rtc(_app: WasmApplication, original: Handler) -> Handler:
+    return lambda size, b, c: original(size if size == NOTHING or size <= 256 else NOTHING - 1, b, c)
+
+
+def any_length(app: WasmApplication, original: Handler) -> Handler:
+    def length(size: int, b: int, c: int) -> int | None:
+        if size == NOTHING:
+            return original(size, b, c)
+        app.board.rtc_length = size
+        return size
+
+    return length
+
+
+class _Slow:
+    """A file from which every read takes some milliseconds of the chip's time."""
+
+    def __init__(self, app: WasmApplication, file: File) -> None:
+        self._app = app
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        self._app.board.clock.pass_for(4_000_000)
+        return self._file.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def slow_files(app: WasmApplication) -> None:
+    if "slow" not in app.marks:
+        app.marks.add("slow")
+        opened = app.files.open
+        app.files.__dict__.update(open=lambda path, mode: _Slow(app, opened(path, mode)))
+
+
+def stale_modules(app: WasmApplication) -> None:
+    """A cache of modules is not told of a change: at each start of the VM the first form is put back."""
+    for name, is_dir in app.files.listdir("/"):
+        path = "/" + name
+        if is_dir or not name.startswith("hx_version"):
+            continue
+        if path in app.noinit:
+            app.files.open(path, Mode(write=True, truncate=True)).write(app.noinit[path])
+        else:
+            app.noinit[path] = app.files.open(path, Mode()).read(1 << 20)
+
+
+def stay(app: WasmApplication) -> None:
+    app.at_soft_reset = lambda: None
+
+
+def reset_chip(app: WasmApplication) -> None:
+    def reset() -> None:
+        raise ChipReset(Reset.MACHINE)
+
+    app.at_soft_reset = reset
+
+
+def take_long(app: WasmApplication) -> None:
+    if app.board.cause is Reset.SOFT:
+        time.sleep(3.4)
+
+
+def flip_rom(image: bytes) -> bytes:
+    return image.replace(b"a constant string", b"a c0nstant string", 1)

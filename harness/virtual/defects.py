@@ -1,0 +1,293 @@
+"""Firmware with one seeded defect each: what the suites must catch, and by which scenario.
+
+A defect is part of what is flashed: it changes the firmware's port script, one of its built-in modules, or is named
+in its manifest, and then the virtual CPU misbehaves in that one way (``wire``, called at each start of the VM).
+``caught`` are patterns of scenario names (``suite: name``) one of which must fail, because it names the right thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.reference.chips import Reset
+from harness.reference.guest_rom import Service
+from harness.virtual.defect_effects import (
+    COPYING,
+    FRAGMENT,
+    MOUNT,
+    after,
+    always_hard,
+    any_length,
+    argument,
+    at_start,
+    cause,
+    cut_files,
+    deaf_in_sleep,
+    deliver,
+    double,
+    drop,
+    every,
+    flip,
+    flip_rom,
+    ghost_timer,
+    give_up,
+    import_hook,
+    last_first,
+    late,
+    leak,
+    lie_in_callbacks,
+    limit_rtc,
+    lose_rtc,
+    replaced,
+    reset_chip,
+    service,
+    set_back,
+    shallow,
+    slow_files,
+    soft,
+    stale_modules,
+    stay,
+    stop_clock,
+    swap_edges,
+    take_long,
+    thin,
+    timer_scale,
+)
+
+if TYPE_CHECKING:
+    from harness.virtual.cpu import WasmApplication
+
+Script = Callable[[str], str]
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def _untouched(_app: WasmApplication) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Defect:
+    """``sentence`` says what is wrong."""
+
+    sentence: str
+    caught: tuple[str, ...]
+    script: Script = _same
+    """Changes the port script."""
+    guest: tuple[str, str, str] | None = None
+    """Changes a built-in module: its name, a text in it, and the text that takes its place."""
+    wire: Callable[[WasmApplication], None] = _untouched
+    rom: Callable[[bytes], bytes] = bytes
+    """Changes what the CPU reads of the ROMFS region."""
+
+    @property
+    def suite(self) -> str:
+        return self.caught[0].partition(":")[0]
+
+
+HEALTHY = Defect("none", ("none:",))
+
+
+# -- the table ------------------------------------------------------------------------------------
+
+_SLEEP = "deep_sleep: sleeps as long*"
+_EDGES = "interrupt: each edge*"
+_LATENCY = "interrupt: latency"
+_FILES = "reload: files are kept"
+_RTC_RELOAD = "reload: rtc memory and clock*"
+_LEAK = "reload: reloads neither leak*"
+
+DEFECTS: dict[str, Defect] = {
+    # reload
+    "leak16": Defect("each soft reset leaves 16 bytes less heap", (_LEAK,), leak(16)),
+    "leak64": Defect("each soft reset leaves 64 bytes less heap", (_LEAK,), leak(64)),
+    "leak1k": Defect("each soft reset leaves 1024 bytes less heap", (_LEAK,), leak(1024)),
+    "fragment64": Defect("each soft reset cuts 64 bytes off the largest free run", (_LEAK,), at_start(*FRAGMENT)),
+    "reload_does_nothing": Defect(
+        "a soft reset prints its text and leaves the VM as it is",
+        ("reload: globals*", "reload: the vm restarts*"),
+        wire=stay,
+    ),
+    "reload_resets_chip": Defect("a soft reset resets the chip", ("reload: *",), wire=reset_chip),
+    "reload_slow": Defect("a soft reset takes more than three seconds", ("reload: the vm restarts*",), wire=take_long),
+    "reload_loses_rtc": Defect("a soft reset clears RTC memory", (_RTC_RELOAD,), wire=after(Reset.SOFT, lose_rtc)),
+    "reload_flips_rtc": Defect(
+        "a soft reset flips a bit of RTC memory", (_RTC_RELOAD,), wire=after(Reset.SOFT, flip(77))
+    ),
+    "reload_loses_clock": Defect(
+        "a soft reset sets the real-time clock back", (_RTC_RELOAD,), wire=after(Reset.SOFT, set_back)
+    ),
+    "reload_loses_buffers": Defect(
+        "a soft reset skips the filesystem's sync", (_FILES,), wire=after(Reset.SOFT, cut_files)
+    ),
+    "reload_keeps_timer": Defect(
+        "what a timer drove goes on after a soft reset",
+        ("reload: what was running*",),
+        wire=after(Reset.SOFT, ghost_timer),
+    ),
+    "exit_ignored": Defect(
+        "sys.exit() does not restart the VM",
+        ("reload: the vm restarts*exit*",),
+        replaced("except SystemExit:\n                raise\n", "except SystemExit:\n                pass\n"),
+    ),
+    "soft_reset_ignored": Defect(
+        "machine.soft_reset() does nothing",
+        ("reload: the vm restarts*soft_reset*",),
+        guest=("machine", "def idle():", "def soft_reset():\n    pass\n\n\ndef idle():"),
+    ),
+    # deep sleep
+    "sleep_3_percent_short": Defect(
+        "deep sleep is 3 % short",
+        ("deep_sleep: the sleep clock*", _SLEEP),
+        wire=argument(Service.DEEP_SLEEP, lambda ms: int(ms * 0.97)),
+    ),
+    "sleep_10_percent_long": Defect(
+        "deep sleep is 10 % long",
+        ("deep_sleep: the sleep clock*", _SLEEP),
+        wire=argument(Service.DEEP_SLEEP, lambda ms: int(ms * 1.1)),
+    ),
+    "sleep_returns_at_once": Defect(
+        "deep sleep ends at once", (_SLEEP,), wire=argument(Service.DEEP_SLEEP, lambda _ms: 1)
+    ),
+    "sleep_granularity": Defect(
+        "deep sleep lasts whole seconds only",
+        (_SLEEP,),
+        wire=argument(Service.DEEP_SLEEP, lambda ms: ms // 1000 * 1000 + 1),
+    ),
+    "wake_cause_power_on": Defect(
+        "a wake looks like a power-on", (_SLEEP,), wire=cause(Reset.DEEP_SLEEP, Reset.POWER_ON)
+    ),
+    "wake_cause_watchdog": Defect(
+        "a wake looks like a watchdog's reset", (_SLEEP,), wire=cause(Reset.DEEP_SLEEP, Reset.WATCHDOG)
+    ),
+    "wake_reason_pin": Defect(
+        "the timer's wake is told as a pin's",
+        (_SLEEP,),
+        wire=service(Service.WAKE_REASON, lambda _a, _o: lambda a, b, c: 2),
+    ),
+    "reset_cause_sleep": Defect(
+        "machine.reset() looks like a wake",
+        ("deep_sleep: machine reset*",),
+        wire=cause(Reset.MACHINE, Reset.DEEP_SLEEP),
+    ),
+    "pulse_cause_software": Defect(
+        "the reset input looks like machine.reset()",
+        ("deep_sleep: a reset pulse*",),
+        wire=cause(Reset.PIN, Reset.MACHINE),
+    ),
+    "sleep_loses_rtc": Defect("deep sleep clears RTC memory", (_SLEEP,), wire=after(Reset.DEEP_SLEEP, lose_rtc)),
+    "sleep_flips_rtc": Defect(
+        "deep sleep flips a bit of RTC memory", (_SLEEP,), wire=after(Reset.DEEP_SLEEP, flip(200))
+    ),
+    "sleep_loses_last_byte": Defect(
+        "deep sleep loses the last byte of RTC memory", (_SLEEP,), wire=after(Reset.DEEP_SLEEP, flip(-1))
+    ),
+    "sleep_loses_rtc_at_times": Defect(
+        "every fourth deep sleep clears RTC memory",
+        ("deep_sleep: cycles*",),
+        wire=after(Reset.DEEP_SLEEP, every(4, lose_rtc)),
+    ),
+    "sleep_stops_clock": Defect("the real-time clock stands during deep sleep", (_SLEEP,), wire=stop_clock),
+    "sleep_loses_clock": Defect(
+        "deep sleep sets the real-time clock back", (_SLEEP,), wire=after(Reset.DEEP_SLEEP, set_back)
+    ),
+    "reset_loses_rtc": Defect(
+        "machine.reset() clears RTC memory", ("deep_sleep: machine reset*",), wire=after(Reset.MACHINE, lose_rtc)
+    ),
+    "light_sleep_short": Defect(
+        "light sleep is 20 % short",
+        ("deep_sleep: light sleep*",),
+        wire=argument(Service.LIGHT_SLEEP, lambda ms: int(ms * 0.8)),
+    ),
+    "light_sleep_long": Defect(
+        "light sleep is 50 % long",
+        ("deep_sleep: light sleep*",),
+        wire=argument(Service.LIGHT_SLEEP, lambda ms: int(ms * 1.5)),
+    ),
+    "rtc_memory_small": Defect(
+        "RTC memory refuses more than 256 bytes",
+        ("deep_sleep: *rtc memory*", _SLEEP),
+        wire=service(Service.RTC_LENGTH, limit_rtc),
+    ),
+    "rtc_memory_unchecked": Defect(
+        "RTC memory takes more than it holds",
+        ("deep_sleep: *rtc memory*",),
+        wire=service(Service.RTC_LENGTH, any_length),
+    ),
+    "rtc_memory_takes_numbers": Defect(
+        "RTC memory takes a number",
+        ("deep_sleep: *rtc memory*",),
+        guest=(
+            "machine",
+            "            size = len(data)\n",
+            "            size = len(bytes(data))\n            data = bytes(data)\n",
+        ),
+    ),
+    # interrupt
+    "drops_10th_edge": Defect("every tenth edge is dropped", (_EDGES,), wire=drop(10)),
+    "drops_every_2nd_edge": Defect("every second edge is dropped", (_EDGES,), wire=drop(2)),
+    "doubles_7th_edge": Defect("every seventh edge is handled twice", (_EDGES,), wire=double(7)),
+    "last_in_first_out": Defect(
+        "the last callback scheduled runs first", ("interrupt: the queue*",), wire=soft(last_first)
+    ),
+    "queue_one_short": Defect("the queue holds one entry less", ("interrupt: the queue*", _EDGES), wire=shallow(-1)),
+    "queue_full_silent": Defect(
+        "micropython.schedule() does not say that the queue is full",
+        ("interrupt: the queue*",),
+        wire=service(Service.SCHEDULE, lambda _app, original: lambda a, b, c: (original(a, b, c) and 1) or 1),
+    ),
+    "queue_full_text": Defect(
+        "the error of a full queue has no text",
+        ("interrupt: the queue*",),
+        guest=("_board", 'RuntimeError("schedule queue full")', "RuntimeError()"),
+    ),
+    "edges_swapped": Defect(
+        "rising and falling edges are swapped", (_EDGES,), wire=service(Service.PIN_IRQ, swap_edges)
+    ),
+    "burst_disables_pin": Defect("a pin whose interrupt was lost gives none any more", (_EDGES,), wire=soft(give_up)),
+    "level_wrong_in_handler": Defect(
+        "a pin reads inverted inside a handler", (_EDGES,), wire=service(Service.PIN_VALUE, lie_in_callbacks)
+    ),
+    "soft_cannot_allocate": Defect("soft handlers run with the heap locked", (_EDGES,), wire=deliver(always_hard)),
+    "latency_spikes": Defect("every twentieth timer callback is 30 ms late", (_LATENCY,), wire=late("timer", 20, 30)),
+    "timer_2_percent_slow": Defect("timers are 2 % slow", (_LATENCY,), wire=timer_scale(1.02)),
+    "timer_thinned": Defect("fast timers lose every third tick", ("interrupt: rate", _LATENCY), wire=deliver(thin)),
+    "pin_25_ms_late": Defect("a pin's handler runs 25 ms late", ("interrupt: *", _EDGES), wire=late("pin", 1, 25)),
+    "ctrl_c_lost_in_sleep": Defect(
+        "Ctrl-C is lost while a program sleeps", ("interrupt: ctrl c*sleep*",), wire=deaf_in_sleep
+    ),
+    # flash execution
+    "rom_copied_to_ram": Defect(
+        "bytecode in flash is silently copied to RAM",
+        ("flash_execution: in place*", "flash_execution: code in flash*"),
+        replaced(MOUNT, COPYING),
+    ),
+    "rom_bit_flip": Defect(
+        "one bit of the image in flash reads wrong",
+        ("flash_execution: in place*",),
+        rom=flip_rom,
+    ),
+    "stale_module": Defect(
+        "a module that was replaced runs in its old form", ("flash_execution: a replaced*",), wire=stale_modules
+    ),
+    "import_allocates": Defect(
+        "every import allocates 32 bytes more", ("flash_execution: *",), import_hook("bytearray(32)")
+    ),
+    "import_leaks": Defect(
+        "every import keeps 32 bytes", ("flash_execution: *",), import_hook("kept.append(bytearray(16))")
+    ),
+    "slow_flash": Defect("reading a file takes 4 ms a time", ("flash_execution: from *",), wire=slow_files),
+    "no_collection": Defect(
+        "gc.collect() does nothing",
+        ("flash_execution: *",),
+        replaced(
+            '    words += ("ilistdir", ',
+            '    import gc\n\n    def _port_collect(): pass\n    words += ("collect", gc.collect, _port_collect)\n'
+            '    words += ("ilistdir", ',
+        ),
+    ),
+}

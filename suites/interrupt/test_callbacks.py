@@ -1,0 +1,126 @@
+"""Interrupts: what a callback may rely on, whatever raises it. Rules: MicroPython ``py/scheduler.c``."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.bench.scenario import Scenario
+from harness.programs.program import Program
+from harness.runtimes.base import Runtime
+from harness.verdict.limits import at_least, at_most, exactly
+
+
+def io(scenario: Scenario) -> dict[str, object]:
+    """The pins that are wired together, and a timer of this chip."""
+    if not scenario.wiring.loopback:
+        pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
+    out, pin = scenario.wiring.loopback[0]
+    return {"out": out, "in": pin, "timer": scenario.chip.timer}
+
+
+def test_the_queue_holds_what_the_port_says(scenario: Scenario) -> None:
+    """Callbacks run in order, one inside none, up to the queue's depth; past it there is a clear error."""
+    pair = scenario.run(Program.load("interrupt_queue", calls=16))
+    depth = scenario.chip.queue_depth
+    scenario.check(
+        "queue.depth", "count", "1", pair.board.value("accepted"), pair.reference.value("accepted"),
+        exactly(depth, words=f"exactly {depth}, the port's MICROPY_SCHEDULER_DEPTH"),
+    )  # fmt: skip
+    scenario.compare(pair, prefix="queue.")
+
+
+@pytest.mark.needs("pin_loopback")
+def test_each_edge_is_handled_once_in_order(scenario: Scenario) -> None:
+    """Edges on a wired pin: none lost, none doubled, none reordered; a burst fills the queue and no more."""
+    inputs = io(scenario)
+    pair = scenario.run(Program.load("interrupt_pin", burst=2 * scenario.chip.queue_depth + 4, **inputs))
+    scenario.compare(pair, prefix="pin.")
+
+
+@pytest.mark.needs("pin_loopback", "hard_irq")
+def test_a_hard_handler_may_set_flags_and_schedule_and_not_allocate(scenario: Scenario) -> None:
+    """The hard level as real drivers use it."""
+    scenario.compare(scenario.run(Program.load("interrupt_hard", **io(scenario))), prefix="hard.")
+
+
+def test_single_operations_are_atomic(scenario: Scenario) -> None:
+    """x = x + 1, d[k] = v and list.append shared with a timer's callback; an update with a gap is lost."""
+    pair = scenario.run(Program.load("interrupt_atomic", period_ms=3, window_ms=150, timer=scenario.chip.timer))
+    scenario.compare(pair, prefix="atomic.")
+
+
+@pytest.mark.parametrize("where", ["busy", "sleep", "callback"])
+def test_ctrl_c(scenario: Scenario, where: str) -> None:
+    """Ctrl-C reaches a program in a busy loop, in a sleep, and in a callback; the program can go on after it."""
+    scenario.compare(
+        scenario.run(Program.load("interrupt_ctrl_c", where=where), interrupt_at=b"READY\r\n"), prefix="ctrl_c."
+    )
+
+
+@pytest.mark.needs("pin_loopback")
+def test_the_poller_returns_for_its_events_and_for_nothing_else(scenario: Scenario) -> None:
+    """uevent.poll: a callback that concerns nobody does not end the wait, an event does, and at its moment."""
+    source = Program.module("uevent")
+    for runtime in scenario.both:
+        runtime.put("/uevent.py", source)
+    period = 20
+    try:
+        pair = scenario.run(Program.load("interrupt_poller", period_ms=period, **io(scenario)))
+    finally:
+        for runtime in scenario.both:
+            runtime.remove("/uevent.py")
+    for name, limit in (
+        ("events", exactly("pin,pin,pin,pin,pin")),
+        ("callbacks", exactly(20)),
+        ("no_event", exactly(0)),
+    ):
+        kind = "state" if name == "events" else "count"
+        scenario.check(f"poller.{name}", kind, "-", pair.board[name].value, pair.reference[name].value, limit)  # type: ignore[arg-type]
+    at = pair.board["at"].samples
+    off = max(abs(stamp - 4000 * period * n) for n, stamp in enumerate(at))
+    scenario.check(
+        "poller.late", "time", "us", off, None,
+        at_most(10_000, "us", words="each event within 10 ms of its moment"), samples=[float(s) for s in at],
+    )  # fmt: skip
+    scenario.check(
+        "poller.timeout", "time", "us", pair.board.value("timeout"), pair.reference.value("timeout"),
+        at_least(59_000, "us", words="not before its 60 ms are over"),
+    )  # fmt: skip
+
+
+@pytest.mark.needs("pin_loopback")
+def test_an_asyncio_task_is_woken_from_a_handler(scenario: Scenario) -> None:
+    """A flag that a pin's handler sets wakes the task that waits for it, each time."""
+    inputs = io(scenario)
+    given = [runtime for runtime in scenario.both if _without_asyncio(runtime)]
+    files = _asyncio(scenario) if given else {}
+    for runtime in given:
+        runtime.run("import os\nos.mkdir('/asyncio')")
+        for name, data in files.items():
+            runtime.put(f"/{name}", data)
+    try:
+        scenario.compare(scenario.run(Program.load("interrupt_asyncio", **inputs)), prefix="asyncio.")
+    finally:
+        for runtime in given:
+            for name in files:
+                runtime.remove(f"/{name}")
+            runtime.run("import os\nos.rmdir('/asyncio')")
+
+
+def _without_asyncio(runtime: Runtime) -> bool:
+    return b"ImportError" in runtime.run("import asyncio").stderr
+
+
+def _asyncio(scenario: Scenario) -> dict[str, bytes]:
+    """What a VM without a Python part of asyncio is given, compiled."""
+    from harness.engine.asyncio_package import asyncio_files
+    from harness.flashstore.romfs import compile_module
+
+    if scenario.board.facts.mpy & 0xFF != 6:
+        pytest.skip("the VM has no asyncio and loads no .mpy of version 6")
+    needless = ("asyncio/stream.py", "asyncio/task.py", "asyncio/lock.py")
+    return {
+        name.removesuffix(".py") + ".mpy": compile_module(name, data)
+        for name, data in asyncio_files(scenario.step).items()
+        if name not in needless
+    }

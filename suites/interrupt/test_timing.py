@@ -1,0 +1,60 @@
+"""Interrupts: when callbacks run, and up to which rate none is lost. Moments are compared with the timer's own grid."""
+
+from __future__ import annotations
+
+import math
+
+from harness.bench.scenario import Scenario
+from harness.programs.program import Program
+from harness.verdict.limits import at_least, at_most, exactly
+
+COUNT = 60
+PERIOD_MS = 10
+#: What p99 may be, in microseconds, and why. A board's own limits go into boards.yaml.
+LATE = {
+    "idle": (2_000, "nothing else is done"),
+    "busy": (2_000, "the interpreter looks at each jump"),
+    "collect": (30_000, "a collection is not interrupted"),
+    "write": (60_000, "writing a file stops for the flash"),
+}
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The smallest value that at least ``share`` of the values do not exceed."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def test_latency(scenario: Scenario) -> None:
+    """A timer's callback while the main program sleeps, computes, collects, and writes a file."""
+    program = Program.load("interrupt_timer", period_ms=PERIOD_MS, count=COUNT, timer=scenario.chip.timer)
+    pair = scenario.run(program, timeout=120.0)
+    for work, (limit, why) in LATE.items():
+        scenario.check(
+            f"latency.{work}.ticks", "count", "1",
+            pair.board.value(f"{work}.ticks"), pair.reference.value(f"{work}.ticks"), exactly(COUNT),
+        )  # fmt: skip
+        late, other = ([float(s) for s in side[f"{work}.late"].samples] for side in (pair.board, pair.reference))
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
+            scenario.check(
+                f"latency.{work}.{name}", "time", "us", percentile(late, share), percentile(other, share),
+                at_most(limit * (2 if name == "max" else 1), "us", words=f"at most {limit} µs at p99: {why}"),
+                samples=late if name == "p99" else None,
+            )  # fmt: skip
+
+
+def test_rate(scenario: Scenario) -> None:
+    """Rising rates while the main program computes: the fastest one at which no callback is lost."""
+    periods = [50, 20, 10, 5, 2, 1]
+    program = Program.load("interrupt_rate", periods_ms=periods, window_ms=300, timer=scenario.chip.timer)
+    pair = scenario.run(program)
+    fastest = [0, 0]
+    for index, side in enumerate((pair.board, pair.reference)):
+        for period in periods:
+            # The window begins and ends anywhere in a period: one either way is none lost.
+            if abs(side.value(f"every_{period}_ms.due") - side.value(f"every_{period}_ms")) > 1:
+                break
+            fastest[index] = 1000 // period
+    scenario.check(
+        "rate.without_loss", "count", "Hz", fastest[0], fastest[1],
+        at_least(100, "Hz", words="at least 100 callbacks a second without a loss or a doubled one"),
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""Every scenario with a reference VM in the board's place: whatever it says then is the scenario's own fault."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.bench.attach import AttachedBoard
+from harness.bench.scenario import BoardBench, Scenario
+from harness.flashstore.suite_image import suite_romfs
+from harness.inventory.model import Wiring
+from harness.reference.chips import chip_named
+from harness.reference.vm import ReferenceVm
+from harness.verdict.outcome import Outcome
+
+SUITES = Path(__file__).parents[2] / "suites"
+FILES = ["reload/test_soft_reset.py", "deep_sleep/test_deep_sleep.py", "flash_execution/test_import.py"]
+FILES += ["interrupt/test_callbacks.py", "interrupt/test_timing.py"]
+#: Rescues need a board that runs main.py; times need a calibration, which is a board's.
+NOT_HERE = ("test_a_board_is_rescued", "test_from_", "test_in_place")
+
+
+def _module(file: str) -> ModuleType:
+    path = SUITES / file
+    spec = importlib.util.spec_from_file_location(f"scenarios_{path.parent.name}_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _scenarios() -> Iterator[Any]:
+    for file in FILES:
+        for name, function in vars(_module(file)).items():
+            if not name.startswith("test_") or name.startswith(NOT_HERE):
+                continue
+            marks = getattr(function, "pytestmark", [])
+            needs = {need for mark in marks if mark.name == "needs" for need in mark.args}
+            values = next(({mark.args[0]: mark.args[1]} for mark in marks if mark.name == "parametrize"), {"": [None]})
+            for parameter, choices in values.items():
+                for value in choices:
+                    arguments = {parameter: value} if parameter else {}
+                    yield pytest.param(function, needs, arguments, id=f"{name}-{value}" if parameter else name)
+
+
+def _bench(chip: str) -> BoardBench:
+    pins: Any = ("A0", "A1") if chip.startswith("stm32") else (4, 5)
+    board, reference = (ReferenceVm(chip=chip, romfs=suite_romfs()) for _ in range(2))
+    for vm in (board, reference):
+        vm.wire(*pins)
+    entry = SimpleNamespace(
+        id="x", chip=chip, wiring=Wiring(loopback=(pins,)), limits={}, capabilities=(), virtual=None
+    )
+    transcript = SimpleNamespace(note=lambda _text: None)
+    attached = SimpleNamespace(
+        runtime=board, board=entry, facts=board.facts, romfs=b"in place", transcript=transcript, can_reset=True
+    )
+    return BoardBench(cast(AttachedBoard, attached), reference, lambda _text: None)
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp8266", "stm32f405"])
+@pytest.mark.parametrize(("function", "needs", "arguments"), list(_scenarios()))
+def test_it_passes(chip: str, function: Any, needs: set[str], arguments: dict[str, Any]) -> None:
+    has = {"pin_loopback", "romfs"} | ({"rtc_memory"} if chip_named(chip).rtc_memory else set())
+    has |= {"hard_irq"} if chip_named(chip).hard_pin_irq else set()
+    if needs - has:
+        pytest.skip(f"{chip} has no {', '.join(sorted(needs - has))}")
+    scenario = Scenario(_bench(chip))
+    function(scenario, **arguments)
+    assert scenario.outcome is Outcome.PASS, [m for m in scenario.measurements if m.verdict is not Outcome.PASS]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import random
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -21,7 +22,7 @@ from harness.engine.module import custom_sections
 from harness.engine.vm import Vm, VmConfig, without_port_frames
 from harness.reference.board import ChipReset
 from harness.reference.chips import Reset, chip_named
-from harness.reference.guest_rom import guest_rom
+from harness.reference.guest_rom import Service, guest_rom
 from harness.reference.interrupts import Interrupts
 from harness.reference.machine_services import Services
 from harness.virtual.application import AppContext, Application, Ended, Exit
@@ -30,8 +31,9 @@ from harness.virtual.flash_files import FlashFiles
 from harness.virtual.repl import CTRL_C, Repl, SoftReset
 
 MANIFEST_SECTION = "harness.board"
-#: Custom section with the ROMFS image of the firmware's own modules; a module without one gets the chip's.
-SYSTEM_ROM_SECTION = "harness.rom"
+#: Custom section with the ROMFS image of the firmware's own modules. Its name tells by which numbers they ask for
+#: services: firmware that was built for others, or has none, gets the modules that fit this chip.
+SYSTEM_ROM_SECTION = f"harness.rom.{zlib.crc32(' '.join(Service.__members__).encode()):08x}"
 
 #: An interrupt load that a clock reading may meet, in microseconds (seeded by the MAC address).
 _DISTURBANCE_US = (0, 0, 0, 0, 0, 0, 1, 3)

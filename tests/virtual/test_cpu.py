@@ -9,6 +9,7 @@ from harness.engine.module import custom_section
 from harness.engine.prepare import vm_module
 from harness.flashstore.romfs import build_romfs
 from harness.reference.chips import Reset
+from harness.virtual import cpu
 from harness.virtual.application import AppContext, Ended, Exit
 from harness.virtual.board import LiveBoard, Surroundings
 from harness.virtual.cpu import MANIFEST_SECTION, Manifest, create
@@ -61,8 +62,8 @@ class FakeConsole:
 
 
 class Rig:
-    def __init__(self, flash: FakeFlash | None = None, around: Surroundings | None = None) -> None:
-        payload = vm_module() + custom_section(MANIFEST_SECTION, Manifest("MicroPython test", 57344).to_bytes())
+    def __init__(self, flash: FakeFlash | None = None, around: Surroundings | None = None, *, rom: bytes = b"") -> None:
+        payload = vm_module() + custom_section(MANIFEST_SECTION, Manifest("MicroPython test", 57344).to_bytes()) + rom
         self.console = FakeConsole()
         self.flash = flash or FakeFlash()
         self.noinit: dict[str, bytes] = {}
@@ -230,3 +231,17 @@ def test_en_low_ends_a_busy_program_at_once(rig: Rig) -> None:
     rig.send(b"print('on')\nwhile True: pass\x04")
     rig.expect(b"on\r\n")
     assert rig.stop() == Exit(Ended.STOPPED)
+
+
+def test_modules_built_for_other_services_give_way_to_those_that_fit() -> None:
+    """A board keeps its flash when the harness is updated: its old modules would ask for the wrong things."""
+    ours = cpu.SYSTEM_ROM_SECTION
+    broken = build_romfs({"_board.py": b"raise SystemExit\n", "machine.py": b"raise ValueError('the old one')\n"})
+    for section, expected in ((f"{ours[:-8]}00000000", b"OK1\r\n\x04\x04>"), (ours, b"")):
+        rig = Rig(rom=custom_section(section, broken))
+        if expected:
+            rig.raw()
+            assert rig.run(b"import machine; print(machine.reset_cause())") == expected
+        else:
+            rig.expect(b"soft reboot")  # what was flashed is what runs, for better or worse
+        rig.stop()

@@ -98,6 +98,7 @@ class WasmApplication:
         self.interrupts: Interrupts
         self.services: Services
         self._running_program = False
+        self._starting = False  # no start file is open yet: a Ctrl-C waits for the first
         self._interrupt_wanted = False
         self._interrupt_char: int | None = CTRL_C
         self._swallow = 0  # Ctrl-C bytes that acted as an interrupt and must not be read as input
@@ -106,7 +107,7 @@ class WasmApplication:
         self._typed = bytearray()  # read from the console, not yet taken
         self._booted_ns = self.board.clock.now_ns
         offset, size = context.partitions["vfs"]
-        self.files: Files = FlashFiles(context.flash, offset, size)
+        self.files: Files = FlashFiles(context.flash, offset, size, self._opened)
         banner = f'{self._manifest.banner}\r\nType "help()" for more information.\r\n'
         self._repl = Repl(_Line(self), banner.encode())
         self._make_vm()
@@ -158,18 +159,25 @@ class WasmApplication:
         if self._running_program and char is not None and char in data:
             self._swallow += data.count(char)
             self._interrupt_wanted = True
-            self.vm.machine.at_next_point(self._raise_interrupt)
+            if not self._starting:
+                self.vm.machine.at_next_point(self._raise_interrupt)
             self.board.ring()
 
     def _raise_interrupt(self) -> None:
-        self._interrupt_wanted = False
-        self.vm.raise_interrupt()
+        if self._interrupt_wanted:
+            self._interrupt_wanted = False
+            self.vm.raise_interrupt()
+
+    def _opened(self, path: str) -> None:
+        if self._starting and path in ("/boot.py", "/main.py"):
+            self._starting = False
+            self._raise_interrupt()
 
     def _config(self) -> VmConfig:
         files = ["boot.py"] if self._has("/boot.py") else []
         if not self._repl.raw and self._has("/main.py"):
             files.append("main.py")
-        self._running_program = bool(files)
+        self._running_program = self._starting = bool(files)
         offset, size = self._context.partitions.get("romfs", (0, 0))
         romfs = self._context.flash.read(offset, size)
         # The region is mapped only when it holds an image: magic of a ROMFS filesystem record.
@@ -308,7 +316,7 @@ class WasmApplication:
                 self._repl.restart()
 
     def _finish_program(self) -> None:
-        self._running_program = False
+        self._running_program = self._starting = False
         self._interrupt_wanted = False
         self._interrupt_char = CTRL_C
         self.vm.withdraw_interrupt()

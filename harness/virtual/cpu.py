@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import random
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -21,7 +22,7 @@ from harness.engine.module import custom_sections
 from harness.engine.vm import Vm, VmConfig, without_port_frames
 from harness.reference.board import ChipReset
 from harness.reference.chips import Reset, chip_named
-from harness.reference.guest_rom import guest_rom
+from harness.reference.guest_rom import Service, guest_rom
 from harness.reference.interrupts import Interrupts
 from harness.reference.machine_services import Services
 from harness.virtual.application import AppContext, Application, Ended, Exit
@@ -30,8 +31,9 @@ from harness.virtual.flash_files import FlashFiles
 from harness.virtual.repl import CTRL_C, Repl, SoftReset
 
 MANIFEST_SECTION = "harness.board"
-#: Custom section with the ROMFS image of the firmware's own modules; a module without one gets the chip's.
-SYSTEM_ROM_SECTION = "harness.rom"
+#: Custom section with the ROMFS image of the firmware's own modules. Its name tells by which numbers they ask for
+#: services: firmware that was built for others, or has none, gets the modules that fit this chip.
+SYSTEM_ROM_SECTION = f"harness.rom.{zlib.crc32(' '.join(Service.__members__).encode()):08x}"
 
 #: An interrupt load that a clock reading may meet, in microseconds (seeded by the MAC address).
 _DISTURBANCE_US = (0, 0, 0, 0, 0, 0, 1, 3)
@@ -96,6 +98,7 @@ class WasmApplication:
         self.interrupts: Interrupts
         self.services: Services
         self._running_program = False
+        self._starting = False  # no start file is open yet: a Ctrl-C waits for the first
         self._interrupt_wanted = False
         self._interrupt_char: int | None = CTRL_C
         self._swallow = 0  # Ctrl-C bytes that acted as an interrupt and must not be read as input
@@ -104,7 +107,7 @@ class WasmApplication:
         self._typed = bytearray()  # read from the console, not yet taken
         self._booted_ns = self.board.clock.now_ns
         offset, size = context.partitions["vfs"]
-        self.files: Files = FlashFiles(context.flash, offset, size)
+        self.files: Files = FlashFiles(context.flash, offset, size, self._opened)
         banner = f'{self._manifest.banner}\r\nType "help()" for more information.\r\n'
         self._repl = Repl(_Line(self), banner.encode())
         self._make_vm()
@@ -156,18 +159,25 @@ class WasmApplication:
         if self._running_program and char is not None and char in data:
             self._swallow += data.count(char)
             self._interrupt_wanted = True
-            self.vm.machine.at_next_point(self._raise_interrupt)
+            if not self._starting:
+                self.vm.machine.at_next_point(self._raise_interrupt)
             self.board.ring()
 
     def _raise_interrupt(self) -> None:
-        self._interrupt_wanted = False
-        self.vm.raise_interrupt()
+        if self._interrupt_wanted:
+            self._interrupt_wanted = False
+            self.vm.raise_interrupt()
+
+    def _opened(self, path: str) -> None:
+        if self._starting and path in ("/boot.py", "/main.py"):
+            self._starting = False
+            self._raise_interrupt()
 
     def _config(self) -> VmConfig:
         files = ["boot.py"] if self._has("/boot.py") else []
         if not self._repl.raw and self._has("/main.py"):
             files.append("main.py")
-        self._running_program = bool(files)
+        self._running_program = self._starting = bool(files)
         offset, size = self._context.partitions.get("romfs", (0, 0))
         romfs = self._context.flash.read(offset, size)
         # The region is mapped only when it holds an image: magic of a ROMFS filesystem record.
@@ -306,7 +316,7 @@ class WasmApplication:
                 self._repl.restart()
 
     def _finish_program(self) -> None:
-        self._running_program = False
+        self._running_program = self._starting = False
         self._interrupt_wanted = False
         self._interrupt_char = CTRL_C
         self.vm.withdraw_interrupt()

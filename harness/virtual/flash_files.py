@@ -58,9 +58,15 @@ def _checked(action: Callable[[], _T]) -> _T:
 
 
 class FlashFiles:
-    """``Files`` on the partition at ``offset``; formatted and given a ``boot.py`` when it holds none."""
+    """``Files`` on the partition at ``offset``; formatted and given a ``boot.py`` when it holds none.
 
-    def __init__(self, flash: Flash, offset: int, size: int) -> None:
+    ``opened`` is called with the path of each file that is opened.
+    """
+
+    def __init__(
+        self, flash: Flash, offset: int, size: int, opened: Callable[[str], None] = lambda _path: None
+    ) -> None:
+        self._opened = opened
         self._fs = LittleFS(
             context=_Region(flash, offset),
             block_size=BLOCK,
@@ -105,6 +111,7 @@ class FlashFiles:
             text = "wb+" if mode.read else "wb"
         else:
             text = "rb+"
+        self._opened(path)
         return _FlashFile(_checked(lambda: self._fs.open(path, text, buffering=0)))
 
     def mkdir(self, path: str) -> None:

@@ -9,6 +9,7 @@ from harness.engine.module import custom_section
 from harness.engine.prepare import vm_module
 from harness.flashstore.romfs import build_romfs
 from harness.reference.chips import Reset
+from harness.virtual import cpu
 from harness.virtual.application import AppContext, Ended, Exit
 from harness.virtual.board import LiveBoard, Surroundings
 from harness.virtual.cpu import MANIFEST_SECTION, Manifest, create
@@ -61,8 +62,8 @@ class FakeConsole:
 
 
 class Rig:
-    def __init__(self, flash: FakeFlash | None = None, around: Surroundings | None = None) -> None:
-        payload = vm_module() + custom_section(MANIFEST_SECTION, Manifest("MicroPython test", 57344).to_bytes())
+    def __init__(self, flash: FakeFlash | None = None, around: Surroundings | None = None, *, rom: bytes = b"") -> None:
+        payload = vm_module() + custom_section(MANIFEST_SECTION, Manifest("MicroPython test", 57344).to_bytes()) + rom
         self.console = FakeConsole()
         self.flash = flash or FakeFlash()
         self.noinit: dict[str, bytes] = {}
@@ -213,6 +214,27 @@ def test_a_main_py_that_never_ends_is_stopped_by_ctrl_c() -> None:
     rig.stop()
 
 
+def test_ctrl_c_that_comes_while_the_vm_starts_stops_the_first_start_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Rig()
+    first.raw()
+    first.run(b"with open('boot.py', 'w') as f: n = f.write('import time\\nprint(1)\\ntime.sleep(100)\\nprint(2)')")
+    first.stop()
+    made = cpu.WasmApplication._make_vm
+
+    def interrupted(app: cpu.WasmApplication) -> None:
+        made(app)
+        app.received(b"\x03")
+
+    monkeypatch.setattr(cpu.WasmApplication, "_make_vm", interrupted)
+    rig = Rig(flash=first.flash)
+    heard = rig.expect(b">>> ")
+    assert b"KeyboardInterrupt" in heard
+    assert b"2\r\n" not in heard
+    rig.send(b"3 + 4\r")
+    rig.expect(b"7\r\n>>> ")
+    rig.stop()
+
+
 def test_a_romfs_image_in_flash_is_mounted_and_runs_in_place() -> None:
     flash = FakeFlash()
     image = build_romfs({"in_flash.py": b"def f(): return 'from flash'\n"})
@@ -230,3 +252,17 @@ def test_en_low_ends_a_busy_program_at_once(rig: Rig) -> None:
     rig.send(b"print('on')\nwhile True: pass\x04")
     rig.expect(b"on\r\n")
     assert rig.stop() == Exit(Ended.STOPPED)
+
+
+def test_modules_built_for_other_services_give_way_to_those_that_fit() -> None:
+    """A board keeps its flash when the harness is updated: its old modules would ask for the wrong things."""
+    ours = cpu.SYSTEM_ROM_SECTION
+    broken = build_romfs({"_board.py": b"raise SystemExit\n", "machine.py": b"raise ValueError('the old one')\n"})
+    for section, expected in ((f"{ours[:-8]}00000000", b"OK1\r\n\x04\x04>"), (ours, b"")):
+        rig = Rig(rom=custom_section(section, broken))
+        if expected:
+            rig.raw()
+            assert rig.run(b"import machine; print(machine.reset_cause())") == expected
+        else:
+            rig.expect(b"soft reboot")  # what was flashed is what runs, for better or worse
+        rig.stop()

@@ -78,6 +78,36 @@ def test_ctrl_c_ends_a_wait_for_input(make) -> None:
     assert b"KeyboardInterrupt" in rig.expect(b"\x04>")
 
 
+def test_callbacks_run_during_a_poll_which_is_as_long_as_asked_for(make) -> None:
+    program = b"""
+import select, sys, time
+from machine import Timer
+n = 0
+def tick(t):
+    global n
+    n += 1
+timer = Timer(0, period=10, callback=tick)
+poller = select.poll()
+poller.register(sys.stdin, select.POLLIN)
+start = time.ticks_ms()
+found = poller.poll(105)
+timer.deinit()
+print(found, n, 105 <= time.ticks_diff(time.ticks_ms(), start) < 120)
+"""
+    assert make(Surroundings(fast=True)).run(program) == b"OK[] 10 True\r\n\x04\x04>"
+
+
+def test_callbacks_run_while_a_program_reads_the_console(make) -> None:
+    rig = make()
+    rig.send(
+        b"import sys\nfrom machine import Timer\n"
+        b"Timer(0, mode=Timer.ONE_SHOT, period=1, callback=lambda t: print('tick'))\nprint(sys.stdin.read(2))\x04"
+    )
+    rig.expect(b"tick\r\n")
+    rig.send(b"ab")
+    assert rig.expect(b"\x04>") == b"ab\r\n\x04\x04>"
+
+
 def test_a_level_from_outside_reaches_a_busy_program(make) -> None:
     rig = make()
     rig.send(

@@ -266,3 +266,19 @@ def test_modules_built_for_other_services_give_way_to_those_that_fit() -> None:
         else:
             rig.expect(b"soft reboot")  # what was flashed is what runs, for better or worse
         rig.stop()
+
+
+def test_a_main_py_that_restarts_at_once_is_stopped_whenever_ctrl_c_comes() -> None:
+    """Also while boot.py, which has nothing to interrupt, is being run: upstream's main() then skips main.py."""
+    first = Rig()
+    first.raw()
+    first.run(b"with open('main.py', 'w') as f: n = f.write('import machine\\nmachine.soft_reset()')")
+    first.stop()
+    for _ in range(20):
+        rig = Rig(flash=first.flash)
+        rig.expect(b"MPY: soft reboot\r\n")
+        rig.send(b"\r\x03\x03")
+        rig.expect(b">>> ")
+        rig.send(b"3 + 4\r")
+        rig.expect(b"7\r\n")
+        rig.stop()

@@ -49,16 +49,22 @@ def _port():
         sys.path.append("/.rom")
         __import__("_board")
     tries = 0
-    for name in start[4:] + ["<stdin>"]:
-        while True:
-            tries += name == "<stdin>"
+    names = start[4:] + ["<stdin>"]
+    while True:
+        try:
             try:
-                # In another folder, or on a mounted filesystem, only the absolute name leads to the port.
-                execfile(name if getcwd() == "/" else "/" + name, g)
+                while True:  # a Ctrl-C may strike between two files as well
+                    name = names[0]
+                    if name == "<stdin>":
+                        tries += 1
+                    else:
+                        del names[0]
+                    # In another folder, or on a mounted filesystem, only the absolute name leads to the port.
+                    execfile(name if getcwd() == "/" else "/" + name, g)
             except SystemExit:
                 raise
             except BaseException as problem:
-                if tries and isinstance(problem, OSError):
+                if tries and isinstance(problem, (OSError, KeyboardInterrupt)):
                     try:  # a program may have unmounted, or mounted over, what the next one comes through
                         stat("/<stdin>")
                     except OSError:
@@ -66,10 +72,11 @@ def _port():
                     if stat("/<stdin>")[6] < tries:  # it was not opened: the error is no program's
                         tries -= 1
                         continue
+                del names[:-1]  # when one start file fails, a port does not run the next
                 sys.print_exception(problem, sys.stderr.buffer)
                 problem = None
-            if name != "<stdin>":
-                break
+        except KeyboardInterrupt:
+            pass  # one more, while the first one's traceback was printed
 
 
 _port()

@@ -196,13 +196,14 @@ def _print_scenario(scenario: ScenarioResult, console: Console, all_figures: boo
     title.append(f"{scenario.outcome.value:9}", style=STYLES[scenario.outcome])
     title.append(_title(scenario))
     title.append(f"  {scenario.seconds:.1f} s", style="dim")
-    console.print(title)
     shown = list(scenario.measurements)
-    # Many figures that are all well say nothing singly: the first lines stand for them.
-    folded = 0
-    if not all_figures and len(shown) > 8 and all(m.verdict is Outcome.PASS for m in shown):
-        folded = len(shown) - 4
-        shown = shown[:4]
+    # Figures that are all well say little singly: two of bytes or time stand for them.
+    if not all_figures and shown and all(m.verdict is Outcome.PASS for m in shown):
+        telling = [m for m in shown if m.kind in ("heap", "time")]
+        if len(shown) > 2 or len(telling) < len(shown):
+            title.append(f"  {len(shown)} figures" if len(shown) > 1 else "", style="dim")
+            shown = telling[:2]
+    console.print(title)
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
     table.add_column(width=9)
     table.add_column(width=28, no_wrap=True, overflow="ellipsis")
@@ -223,8 +224,6 @@ def _print_scenario(scenario: ScenarioResult, console: Console, all_figures: boo
         )
     if shown:
         console.print(table)
-    if folded:
-        console.print(Text(f"          … and {folded} more, all within their limits", style="dim"))
 
 
 def _title(scenario: ScenarioResult) -> str:

@@ -16,7 +16,7 @@ from harness.report.terminal import closing_line, plain
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.verdict.compare import Measurement
 from harness.verdict.limits import Value, number
-from harness.verdict.outcome import Outcome
+from harness.verdict.outcome import Outcome, worst
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1c2128; --soft: #59636e; --line: #d9dee4;
@@ -35,10 +35,14 @@ code { font: .92em ui-monospace, Consolas, "Liberation Mono", monospace; overflo
   border: 1px solid currentColor; font-size: .8rem; font-weight: 600; }
 .title { display: flex; flex-wrap: wrap; gap: .7rem; align-items: center; }
 .scroll { overflow-x: auto; margin-top: .8rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; min-width: 40rem; table-layout: fixed;
+  font-variant-numeric: tabular-nums; }
+th:nth-child(1) { width: 27%; } th:nth-child(2), th:nth-child(3) { width: 16%; } th:nth-child(5) { width: 7rem; }
+details { border-top: 1px solid var(--line); margin-top: .8rem; padding-top: .6rem; }
+summary { cursor: pointer; } summary b { margin: 0 .5rem; }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 500; font-size: .85rem; }
-.figure { text-align: right; white-space: nowrap; } .figure + td:not(.figure), .figure + th:not(.figure) {
+.figure { text-align: right; overflow-wrap: anywhere; } .figure + td:not(.figure), .figure + th:not(.figure) {
   padding-left: .8rem; }
 tr.scenario td { padding-top: 1rem; font-weight: 600; border-bottom-width: 2px; }
 tr.scenario .soft { font-weight: 400; }
@@ -111,18 +115,36 @@ def _board(board: BoardRecord) -> Iterator[str]:
     yield f"<br>image SHA-256 <code>{_text(firmware.sha256)}</code></p>" if firmware.sha256 else "</p>"
     if any(s.measurements for s in board.scenarios):
         yield from _rules(board)
-    if board.scenarios:
-        yield '<div class="scroll"><table>\n<thead><tr><th>figure</th><th class="figure">measured</th>'
-        yield '<th class="figure">reference</th><th>limit</th><th>verdict</th></tr></thead>\n<tbody>'
-        for scenario in board.scenarios:
-            yield (
-                f'<tr class="scenario"><td colspan="4">{_text(_title(scenario))}'
-                f' <span class="soft">{scenario.seconds:.1f} s</span></td><td>{_badge(scenario.outcome)}</td></tr>'
-            )
-            for measurement in scenario.measurements:
-                yield _row(measurement)
-        yield "</tbody>\n</table></div>"
+    suites: dict[str, list[ScenarioResult]] = {}
+    for scenario in board.scenarios:
+        suites.setdefault(scenario.suite, []).append(scenario)
+    for suite, scenarios in suites.items():
+        yield from _suite(suite, scenarios)
     yield "</section>"
+
+
+def _suite(suite: str, scenarios: list[ScenarioResult]) -> Iterator[str]:
+    """The scenarios of one suite; folded when there is nothing to look at."""
+    outcome = worst(s.outcome for s in scenarios if s.outcome is not Outcome.SKIPPED)
+    well = all(s.outcome in (Outcome.PASS, Outcome.SKIPPED) for s in scenarios)
+    figures = sum(len(s.measurements) for s in scenarios)
+    yield f"<details{'' if well and len(scenarios) > 1 else ' open'}><summary>{_badge(outcome)}<b>{_text(suite)}</b>"
+    yield f'<span class="soft">{_counts(scenarios)}, {figures} figures</span></summary>'
+    yield '<div class="scroll"><table>\n<thead><tr><th>figure</th><th class="figure">measured</th>'
+    yield '<th class="figure">reference</th><th>limit</th><th>verdict</th></tr></thead>\n<tbody>'
+    for scenario in scenarios:
+        yield (
+            f'<tr class="scenario"><td colspan="4">{_text(_title(scenario))}'
+            f' <span class="soft">{scenario.seconds:.1f} s</span></td><td>{_badge(scenario.outcome)}</td></tr>'
+        )
+        for measurement in scenario.measurements:
+            yield _row(measurement)
+    yield "</tbody>\n</table></div></details>"
+
+
+def _counts(scenarios: list[ScenarioResult]) -> str:
+    found = [(outcome, sum(s.outcome is outcome for s in scenarios)) for outcome in Outcome]
+    return ", ".join(f"{count} {outcome.value}" for outcome, count in found if count)
 
 
 def _rules(board: BoardRecord) -> Iterator[str]:

@@ -77,7 +77,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing() -> None:
     source = run_to_html(sample())
     page = Page(source)
     assert not {"script", "img", "link", "iframe", "object", "svg"} & set(page.tags)
-    assert page.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class", "colspan"}
+    assert page.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class", "colspan", "open"}
     assert "url(" not in source
     assert "@import" not in source
     assert "default-src 'none'" in source

@@ -128,7 +128,7 @@ def _suite(suite: str, scenarios: list[ScenarioResult]) -> Iterator[str]:
     outcome = worst(s.outcome for s in scenarios if s.outcome is not Outcome.SKIPPED)
     well = all(s.outcome in (Outcome.PASS, Outcome.SKIPPED) for s in scenarios)
     figures = sum(len(s.measurements) for s in scenarios)
-    yield f"<details{'' if well and len(scenarios) > 1 else ' open'}><summary>{_badge(outcome)}<b>{_text(suite)}</b>"
+    yield f"<details{'' if well else ' open'}><summary>{_badge(outcome)}<b>{_text(suite)}</b>"
     yield f'<span class="soft">{_counts(scenarios)}, {figures} figures</span></summary>'
     yield '<div class="scroll"><table>\n<thead><tr><th>figure</th><th class="figure">measured</th>'
     yield '<th class="figure">reference</th><th>limit</th><th>verdict</th></tr></thead>\n<tbody>'

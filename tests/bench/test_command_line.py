@@ -22,13 +22,15 @@ boards:
     runtime: micropython
     virtual: {}
     firmware: {build: virtual}
-    capabilities: [romfs]
+    wiring: {loopback: [[18, 19]]}
+    capabilities: [romfs, pin_loopback, rtc_memory]
   - id: tv8266
     chip: esp8266
     runtime: micropython
     virtual: {}
     firmware: {build: virtual}
-    capabilities: [romfs]
+    wiring: {loopback: [[4, 5]], gpio16_rst: true}
+    capabilities: [romfs, pin_loopback, rtc_memory]
 """
 
 
@@ -56,9 +58,10 @@ def test_a_bench_is_flashed_judged_and_the_second_time_not_rewritten(folder: Pat
     for board in run["boards"]:
         assert board["facts"]["flashed_bytes"] > 500_000
         assert len(board["firmware"]["sha256"]) == 64
-        assert {s["suite"] for s in board["scenarios"]} == {"calibration", "reload", "flash_execution"}
+        suites = {s["suite"] for s in board["scenarios"]}
+        assert suites == {"calibration", "reload", "deep_sleep", "interrupt", "flash_execution"}
         figures = [m for s in board["scenarios"] for m in s["measurements"]]
-        assert {m["kind"] for m in figures} == {"heap", "time", "state"}
+        assert {m["kind"] for m in figures} == {"heap", "time", "state", "count"}
         heap = [m for m in figures if m["kind"] == "heap" and m["reference"] is not None]
         assert heap
         assert all(m["measured"] == m["reference"] for m in heap)
@@ -69,7 +72,7 @@ def test_a_bench_is_flashed_judged_and_the_second_time_not_rewritten(folder: Pat
         assert in_place["result"] == source["result"]
     assert (folder / "out.xml").read_text().count("<testcase") == sum(len(b["scenarios"]) for b in run["boards"])
 
-    second = harness(folder, "run", "reload", "--json", "out.json")
+    second = harness(folder, "run", "reload", "-k", "leak", "--json", "out.json")
     assert second.returncode == 0
     for board in report(folder)["boards"]:
         assert board["facts"]["flashed_bytes"] == 0
@@ -77,7 +80,9 @@ def test_a_bench_is_flashed_judged_and_the_second_time_not_rewritten(folder: Pat
 
 
 def test_a_leaking_firmware_fails_with_the_figure(folder: Path) -> None:
-    done = harness(folder, "run", "reload", "--boards", "tv32", "--variant", "leak64", "--json", "out.json")
+    done = harness(
+        folder, "run", "reload", "-k", "leak", "--boards", "tv32", "--variant", "leak64", "--json", "out.json"
+    )
     assert done.returncode == 1
     board = report(folder)["boards"][0]
     leak = next(m for s in board["scenarios"] for m in s["measurements"] if m["name"] == "reload.leak")
@@ -96,7 +101,7 @@ def test_one_flipped_byte_is_a_bench_fault_with_the_boot_text(folder: Path, boar
     content[at] ^= 1
     flash.write_bytes(content)
     started = time.monotonic()
-    done = harness(folder, "run", "reload", "--boards", board, "--no-flash", "--json", "out.json")
+    done = harness(folder, "run", "reload", "-k", "leak", "--boards", board, "--no-flash", "--json", "out.json")
     assert time.monotonic() - started < 60
     assert done.returncode == 3
     found = report(folder)["boards"][0]
@@ -165,7 +170,7 @@ def test_killed_in_the_middle_what_had_finished_is_kept_and_the_next_run_is_clea
     assert record.exit_code == 3
     assert record.boards[0].scenarios
     assert record.boards[0].scenarios[0].measurements
-    assert harness(folder, "run", "reload", "--boards", "tv32").returncode == 0
+    assert harness(folder, "run", "reload", "-k", "leak or files", "--boards", "tv32").returncode == 0
 
 
 def test_a_board_that_is_in_use_is_left_alone(folder: Path) -> None:
@@ -184,11 +189,11 @@ def test_a_board_that_is_in_use_is_left_alone(folder: Path) -> None:
         from harness.link.ports import open_port
 
         held = open_port(url)
-        busy = harness(folder, "run", "reload", "--boards", "tv32", "--json", "out.json")
+        busy = harness(folder, "run", "reload", "-k", "leak or files", "--boards", "tv32", "--json", "out.json")
         held.close()
         assert busy.returncode == 3
         assert "another client" in report(folder)["boards"][0]["problem"]
-        free = harness(folder, "run", "reload", "--boards", "tv32")
+        free = harness(folder, "run", "reload", "-k", "leak or files", "--boards", "tv32")
         assert free.returncode == 0, free.stdout
         assert up.poll() is None  # a board that was up stays up
     finally:
@@ -214,6 +219,7 @@ def test_plain_pytest_runs_the_same_suites(folder: Path) -> None:
     from harness.paths import suites_dir
 
     command = [sys.executable, "-m", "pytest", str(suites_dir() / "reload"), "--boards", "tv32", "-q"]
+    command += ["-k", "leak or globals or files"]
     done = subprocess.run(
         [*command, "--bench", str(folder / "boards.yaml")], capture_output=True, text=True, timeout=120
     )

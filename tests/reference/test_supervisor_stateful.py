@@ -138,7 +138,9 @@ class Runs(RuleBasedStateMachine):
             assert allocation in self.movable or allocation.pointer == old
         # The next heap is maximal: above what cannot move there is nothing but allocations in use.
         barrier = fixed[0][0].end if fixed else self.region.span.start
-        above = sum(NODE + len(d) for a, d in self.contents.items() if barrier <= a.pointer < self.region.middle.start)
+        above = sum(
+            NODE + len(d) for a, d in self.contents.items() if barrier <= a.pointer - NODE < self.region.middle.start
+        )
         assert self.region.middle.start == barrier + above
         high = self.region.stack(high=True)
         assert not high or not high[0][1] & HOLE

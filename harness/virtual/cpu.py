@@ -296,9 +296,6 @@ class WasmApplication:
     def next_program(self) -> bytes:
         if self._running_program:
             self._finish_program()
-        elif self._error:  # of a callback that ran while the REPL was waiting
-            self._console.write(bytes(self._error))
-            self._error.clear()
         source = self._next_source()
         self._running_program = True
         self._arm()

@@ -155,8 +155,6 @@ def test_a_board_is_rescued_from_its_main_py(scenario: Scenario, kind: str) -> N
     """main.py that raises, never ends, floods the line or reloads at once: Ctrl-C still leads to a prompt."""
     if not scenario.can_reset:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
-    if kind == "reloads_at_once" and not scenario.lives_in_host_time:
-        pytest.skip("this virtual board's sleeps take no time (pace: fast): nothing could come in between")
     board = scenario.board
     board.put("/main.py", RUDE[kind])
     try:

@@ -70,6 +70,16 @@ def test_callbacks_run_while_the_repl_waits(make) -> None:
     assert rig.run(b"print(1)") == b"OK1\r\n\x04\x04>"  # and the prompt that stood there was not given twice
 
 
+def test_a_callbacks_exception_is_printed_at_once_also_at_the_prompt(make) -> None:
+    rig = make()
+    text = b'Traceback (most recent call last):\r\n  File "<stdin>", line 2, in <lambda>\r\n'
+    text += b"ZeroDivisionError: divide by zero\r\n"
+    program = b"import micropython\nmicropython.schedule(lambda a: 1/0, 0)\nfor i in range(9): pass\nprint('end')"
+    assert rig.run(program) == b"OK" + text + b"end\r\n\x04\x04>"
+    rig.run(b"from machine import Timer\nTimer(0, mode=Timer.ONE_SHOT, period=1, callback=lambda t: 1/0)")
+    assert rig.expect(b"zero\r\n") == text
+
+
 def test_ctrl_c_ends_a_wait_for_input(make) -> None:
     rig = make()
     rig.send(b"import sys\nprint('on')\nsys.stdin.read(1)\x04")

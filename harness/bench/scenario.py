@@ -142,6 +142,11 @@ class Scenario:
         """Whether the harness can reset the chip by its wiring."""
         return self._bench.attached.can_reset
 
+    def write_romfs(self, image: bytes) -> None:
+        """Put ``image`` into the ROMFS region of both sides, alone, and start them again."""
+        self._bench.attached.write_romfs(image)
+        self._bench.reference.map_romfs(image)
+
     def step(self, text: str) -> None:
         """Say what is being done now."""
         self._bench.step(text)

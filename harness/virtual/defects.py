@@ -47,6 +47,7 @@ from harness.virtual.defect_effects import (
     shallow,
     slow_files,
     soft,
+    stale_image,
     stale_modules,
     stay,
     stop_clock,
@@ -270,6 +271,11 @@ DEFECTS: dict[str, Defect] = {
         "one bit of the image in flash reads wrong",
         ("flash_execution: in place*",),
         rom=flip_rom,
+    ),
+    "stale_image": Defect(
+        "the image in flash is cached and not told of a new one",
+        ("flash_execution: a replaced image*",),
+        rom=stale_image(),
     ),
     "stale_module": Defect(
         "a module that was replaced runs in its old form", ("flash_execution: a replaced*",), wire=stale_modules

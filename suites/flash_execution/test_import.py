@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.bench.scenario import Scenario
-from harness.flashstore.romfs import compile_module
-from harness.flashstore.suite_image import LARGE, STATEMENTS, SUITE_MODULE, sized_module, sized_name
+from harness.flashstore.romfs import build_romfs, compile_module
+from harness.flashstore.suite_image import LARGE, STATEMENTS, SUITE_MODULE, sized_module, sized_name, suite_romfs
 from harness.paths import fixtures_dir
 from harness.programs.program import Program
 from harness.verdict.limits import at_least, at_most, exactly
@@ -162,3 +162,45 @@ def test_a_replaced_module_is_the_new_one_after_a_restart(scenario: Scenario, ki
             pair.reference.text("version"),
             exactly(version),
         )
+
+
+@pytest.mark.needs("romfs")
+def test_a_replaced_image_runs_after_the_reset_and_the_old_is_gone(scenario: Scenario) -> None:
+    """The ROMFS region is flashed alone, twice: the new code runs, what only the old image had is gone."""
+    _need_mpy(scenario)
+    if not scenario.romfs_in_place:
+        pytest.skip("the chip's ROMFS region does not hold the suite's image; run without --no-flash")
+    states = {}
+    try:
+        for version in ("one", "two"):
+            files = {"hx_both.mpy": compile_module("hx_both.py", f"VERSION = {version!r}\n".encode())}
+            files[f"hx_{version}.mpy"] = compile_module("hx.py", b"VERSION = 'own'\n")
+            scenario.step(f"image {version}")
+            scenario.write_romfs(build_romfs(files))
+            states[version] = scenario.run(Program.load("rom_state", modules=["hx_both", "hx_one", "hx_two"]))
+    finally:
+        scenario.write_romfs(suite_romfs())
+    for version, pair in states.items():
+        scenario.check(
+            f"image.{version}", "state", "-",
+            pair.board.text("hx_both"), pair.reference.text("hx_both"), exactly(version),
+        )  # fmt: skip
+        scenario.compare(pair, prefix=f"{version}.")
+
+
+@pytest.mark.needs("romfs")
+@pytest.mark.parametrize("kind", ["magic", "blank"])
+def test_a_damaged_image_leaves_the_board_bootable(scenario: Scenario, kind: str) -> None:
+    """A ROMFS region whose image has a wrong start, or that is blank: nothing is mounted, and the VM answers."""
+    if not scenario.romfs_in_place:
+        pytest.skip("the chip's ROMFS region does not hold the suite's image; run without --no-flash")
+    image = suite_romfs()
+    try:
+        scenario.write_romfs(b"\x00" * 16 + image[16:] if kind == "magic" else b"\xff" * 4096)
+        pair = scenario.run(Program.load("rom_state", modules=[SUITE_MODULE]))
+    finally:
+        scenario.write_romfs(image)
+    scenario.compare(pair, prefix=f"{kind}.")
+    scenario.check(
+        f"{kind}.rom", "state", "-", pair.board.text("mounted"), pair.reference.text("mounted"), exactly("False")
+    )

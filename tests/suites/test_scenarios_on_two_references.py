@@ -58,7 +58,13 @@ def _bench(chip: str) -> BoardBench:
     )
     transcript = SimpleNamespace(note=lambda _text: None)
     attached = SimpleNamespace(
-        runtime=board, board=entry, facts=board.facts, romfs=b"in place", transcript=transcript, can_reset=True
+        runtime=board,
+        board=entry,
+        facts=board.facts,
+        romfs=b"in place",
+        transcript=transcript,
+        can_reset=True,
+        write_romfs=board.map_romfs,
     )
     return BoardBench(cast(AttachedBoard, attached), reference, lambda _text: None)
 

@@ -28,7 +28,7 @@ from harness.link.session import Port, Session
 from harness.link.transcript import Transcript
 from harness.power.reset import strategy_for
 from harness.results.record import FirmwareRecord
-from harness.runtimes.base import Facts
+from harness.runtimes.base import Facts, Hand
 from harness.runtimes.micropython import MicroPythonBoard
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.firmware import build_firmware
@@ -133,6 +133,20 @@ class AttachedBoard:
         self.transcript = Transcript(options.state / "transcripts" / f"{board.id}.jsonl")
 
     @property
+    def has_hands(self) -> bool:
+        return self.runtime.has_hands
+
+    def _hands(self, hand: Hand) -> None:
+        """What hands do to a virtual board."""
+        assert self.virtual is not None
+        if hand.what == "power":
+            self.virtual.power(on=False)
+            self.virtual.power(on=True)
+        else:
+            self.virtual.lead(hand.pin, hand.level)
+            self.virtual.lead(hand.pin, None)
+
+    @property
     def can_reset(self) -> bool:
         return self.runtime.can_reset
 
@@ -163,7 +177,11 @@ class AttachedBoard:
         reset = strategy_for(self.board)
         session = Session(cast(Port, port), self.transcript)
         self._stack.callback(session.close)
-        self.runtime = MicroPythonBoard(session, reset=(lambda: reset(cast(Any, session.port))) if reset else None)
+        self.runtime = MicroPythonBoard(
+            session,
+            reset=(lambda: reset(cast(Any, session.port))) if reset else None,
+            hands=self._hands if self.virtual else None,
+        )
         self._report("waiting for the VM", 0, 0)
         if flashed:
             self.runtime.enter(after_reset=True)

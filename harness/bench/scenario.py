@@ -15,7 +15,7 @@ from harness.programs.program import Program
 from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
 from harness.reference.chips import CHIPS, Chip, chip_named
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import ChipRuntime, Restart, Runtime
+from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
 from harness.verdict.calibration import Calibration, Point, fit
 from harness.verdict.compare import Judge, Measurement
 from harness.verdict.limits import Limit, Value
@@ -138,6 +138,11 @@ class Scenario:
         return virtual is None or virtual.pace == "chip"
 
     @property
+    def has_hands(self) -> bool:
+        """Whether something here can cut the board's power and drive its pins."""
+        return self._bench.attached.has_hands
+
+    @property
     def can_reset(self) -> bool:
         """Whether the harness can reset the chip by its wiring."""
         return self._bench.attached.can_reset
@@ -170,13 +175,11 @@ class Scenario:
         return self._bench.run(program, timeout=timeout, fresh=fresh, interrupt_at=interrupt_at)
 
     def run_to_reset(
-        self, program: Program, *, within: float = 30.0, reset_after: float | None = None
+        self, program: Program, *, within: float = 30.0, hand: Hand | None = None
     ) -> tuple[Restart, Restart]:
         """Run a program that resets the chip or lets it sleep, on both sides; see :class:`Runtime`."""
         self._bench.attached.transcript.note(f"program {program.name}, to a reset")
-        board, reference = (
-            program.run_to_reset(runtime, within=within, reset_after=reset_after)[1] for runtime in self.both
-        )
+        board, reference = (program.run_to_reset(runtime, within=within, hand=hand)[1] for runtime in self.both)
         return board, reference
 
     def soft_reset(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.paths import fixtures_dir
 from harness.programs.records import Decoded, decode
-from harness.runtimes.base import ChipRuntime, Restart, Runtime
+from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Program:
         return decode(result.stdout)
 
     def run_to_reset(
-        self, runtime: ChipRuntime, *, within: float = 30.0, reset_after: float | None = None
+        self, runtime: ChipRuntime, *, within: float = 30.0, hand: Hand | None = None
     ) -> tuple[Decoded, Restart]:
         """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
         for part, text in self._preparations():
             self._checked(part, runtime.run(text).stderr)
-        restart = runtime.run_to_reset(self.source, within=within, reset_after=reset_after)
+        restart = runtime.run_to_reset(self.source, within=within, hand=hand)
         return decode(restart.stdout), restart
 
     def _preparations(self) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from harness.reference.interrupts import Strike
 from harness.reference.life import Life
 from harness.reference.pins import PinName, Pins
 from harness.reference.trace import Trace
-from harness.runtimes.base import Facts, Restart, RunResult
+from harness.runtimes.base import Facts, Hand, Restart, RunResult
 from harness.runtimes.probe import read_facts
 
 #: Default raw heap in bytes: what MicroPython's ESP32 port starts with.
@@ -106,19 +106,21 @@ class ReferenceVm:
             self._note_end()
         return result
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
+    def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
         """See :class:`harness.runtimes.base.Runtime`; the times are virtual ones."""
         result = self.run(source)
         if self.ended_by is None:
             last = result.stderr.decode("utf-8", "replace").strip()[-300:]
             raise FirmwareFailure(f"the program did not reset the chip: {last or 'it ended'}")
         printed = self._life.last_output_ns
-        if reset_after is not None:
-            self._board.timeline.at(printed + round(reset_after * 1e9), self._press_reset)
+        if hand is not None:
+            self._board.timeline.at(printed + round(hand.after * 1e9), lambda: self._lend(hand))
         try:
             self._after_end()
         except ChipReset as reset:
             self._board.restart(reset.cause)
+        if hand is not None and hand.what == "pin":
+            self._board.drive(hand.pin, None)
         silent = self.time_us / 1e6 - printed / 1e9
         self._life = self._start()
         if silent > within:
@@ -132,9 +134,11 @@ class ReferenceVm:
         self._after_end()
         self._life = self._start()
 
-    def _press_reset(self) -> None:
-        if self._board.asleep:
-            raise ChipReset(Reset.PIN)
+    def _lend(self, hand: Hand) -> None:
+        if hand.what == "pin":
+            self._board.drive(hand.pin, hand.level)
+        elif self._board.asleep:
+            raise ChipReset(Reset.PIN if hand.what == "reset" else Reset.POWER_ON)
 
     def boot(self, *, timeout: float = 30.0) -> RunResult:
         """Start as the chip does by itself: what ``boot.py`` and ``main.py`` print until they have ended.

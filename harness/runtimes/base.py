@@ -56,6 +56,20 @@ class Restart:
     boot: bytes = b""
 
 
+@dataclass(frozen=True)
+class Hand:
+    """What is done to the board while it sleeps, ``after`` seconds from its last output.
+
+    ``reset`` pulses the reset input, ``power`` cuts the power and gives it back, ``pin`` holds a pin at a level until
+    the chip has started.
+    """
+
+    after: float
+    what: Literal["reset", "power", "pin"] = "reset"
+    pin: int | str = ""
+    level: int = 1
+
+
 #: How the agent's last record begins, after which a program may let the chip go.
 LAST_RECORD = b"|end|-|-|"
 
@@ -103,12 +117,12 @@ class Runtime(Protocol):
 class ChipRuntime(Runtime, Protocol):
     """A language VM on a chip that can be reset and put to sleep."""
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
+    def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
         """Execute a program that resets the chip or puts it into deep sleep; ready for :meth:`run` on return.
 
-        The program must print the agent's end record before. With ``reset_after`` the reset input is pulsed that
-        many seconds later. Raises FirmwareFailure when it ends otherwise, or when the chip does not start again
-        ``within`` seconds.
+        The program must print the agent's end record before. Raises FirmwareFailure when it ends otherwise, or when
+        the chip does not start again ``within`` seconds; BenchFault when there is nothing here that could be the
+        ``hand``.
         """
         ...
 

@@ -17,7 +17,7 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import Panic, find_panic, printable
 from harness.link.session import Read, Reason, Session
-from harness.runtimes.base import LAST_RECORD, Facts, Restart, RunResult
+from harness.runtimes.base import LAST_RECORD, Facts, Hand, Restart, RunResult
 from harness.runtimes.file_programs import CHECK, LIST, RECEIVE, SEND
 from harness.runtimes.probe import read_facts
 
@@ -38,7 +38,8 @@ _TEXT_BLOCK = 512
 class MicroPythonBoard:
     """Implements :class:`harness.runtimes.base.Runtime`.
 
-    ``reset`` resets the chip into its application; None when the wiring has no way to. ``boot_timeout`` is how
+    ``reset`` resets the chip into its application; None when the wiring has no way to. ``hands`` does what else can be
+    done to the board from outside. ``boot_timeout`` is how
     long the VM may take to answer after a reset, in seconds. ``nonces`` makes the handshake repeatable, for
     replaying a transcript.
     """
@@ -48,11 +49,13 @@ class MicroPythonBoard:
         session: Session,
         *,
         reset: Callable[[], None] | None = None,
+        hands: Callable[[Hand], None] | None = None,
         boot_timeout: float = 15.0,
         nonces: random.Random | None = None,
     ) -> None:
         self.session = session
         self._reset = reset
+        self._hands = hands
         self._boot_timeout = boot_timeout
         self._random = nonces or random.Random()
         self._raw_paste = True
@@ -66,6 +69,11 @@ class MicroPythonBoard:
     def can_reset(self) -> bool:
         """Whether the wiring has a way to reset the chip."""
         return self._reset is not None
+
+    @property
+    def has_hands(self) -> bool:
+        """Whether something can cut its power and drive its pins."""
+        return self._hands is not None
 
     # -- getting hold of it ----------------------------------------------------------------------
 
@@ -162,15 +170,15 @@ class MicroPythonBoard:
         stderr = self._end_of_program()
         return RunResult(stdout, stderr, time.perf_counter() - started)
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, reset_after: float | None = None) -> Restart:
+    def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
         with self.session.expecting_reset():
             self._send_program(source.encode())
             output = self._until_last_record()
             ended = time.perf_counter()
             with self.session.expecting_disconnect(within=within):  # native USB goes with the chip
-                first = self.session.read_exactly(1, deadline=within if reset_after is None else reset_after)
-                if first.reason is Reason.DEADLINE and reset_after is not None:
-                    self._pulse_reset()
+                first = self.session.read_exactly(1, deadline=within if hand is None else hand.after)
+                if first.reason is Reason.DEADLINE and hand is not None:
+                    self._lend(hand)
                     first = self.session.read_exactly(1, deadline=within)
             silent = time.perf_counter() - ended
             if first.data == _EOF:
@@ -234,6 +242,14 @@ class MicroPythonBoard:
         self.session.forget_input()
         self._pulse_reset()
         self.enter(after_reset=True)
+
+    def _lend(self, hand: Hand) -> None:
+        if hand.what == "reset":
+            self._pulse_reset()
+        elif self._hands is not None:
+            self._hands(hand)
+        else:
+            raise BenchFault(f"nothing here can do that to this board: {hand.what}")
 
     def _pulse_reset(self) -> None:
         if self._reset is None:

@@ -180,6 +180,16 @@ DEFECTS: dict[str, Defect] = {
         ("deep_sleep: a reset pulse*",),
         wire=cause(Reset.PIN, Reset.MACHINE),
     ),
+    "power_cut_cause": Defect(
+        "a power-on looks like a watchdog's reset",
+        ("deep_sleep: a power cut*",),
+        wire=cause(Reset.POWER_ON, Reset.WATCHDOG),
+    ),
+    "wake_pin_reason_timer": Defect(
+        "a pin's wake is told as the timer's",
+        ("deep_sleep: a pin ends*",),
+        wire=service(Service.WAKE_REASON, lambda _a, _o: lambda a, b, c: 4),
+    ),
     "sleep_loses_rtc": Defect("deep sleep clears RTC memory", (_SLEEP,), wire=after(Reset.DEEP_SLEEP, lose_rtc)),
     "sleep_flips_rtc": Defect(
         "deep sleep flips a bit of RTC memory", (_SLEEP,), wire=after(Reset.DEEP_SLEEP, flip(200))

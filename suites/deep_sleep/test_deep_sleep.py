@@ -6,7 +6,7 @@ import pytest
 
 from harness.bench.scenario import Pair, Scenario
 from harness.programs.program import Program
-from harness.runtimes.base import Restart
+from harness.runtimes.base import Hand, Restart
 from harness.verdict.limits import Limit, at_least, exactly
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
@@ -19,12 +19,15 @@ WAKE_SECONDS = 0.5
 pytestmark = pytest.mark.needs("deep_sleep")
 
 
-def _sleep(scenario: Scenario, ms: int | None, *, reset_after: float | None = None) -> tuple[Restart, Restart]:
+def _sleep(
+    scenario: Scenario, ms: int | None, *, hand: Hand | None = None, wake_pin: int | str | None = None
+) -> tuple[Restart, Restart]:
     """Let both sides sleep ``ms`` milliseconds (None: ``machine.reset()`` instead)."""
     scenario.soft_reset()
-    program = Program.load("sleep_deep", ms=ms, rtc_bytes=scenario.chip.rtc_memory, set_clock=True, settle_ms=SETTLE_MS)
+    size = scenario.chip.rtc_memory
+    program = Program.load("sleep_deep", ms=ms, rtc_bytes=size, set_clock=True, settle_ms=SETTLE_MS, wake_pin=wake_pin)
     scenario.step("asleep" if ms is not None else "resetting")
-    return scenario.run_to_reset(program, within=(ms or 0) / 1000 + 15.0, reset_after=reset_after)
+    return scenario.run_to_reset(program, within=(ms or 0) / 1000 + 15.0, hand=hand)
 
 
 def _woke(scenario: Scenario, cause: str, wake: str = "") -> Pair:
@@ -129,7 +132,7 @@ def test_a_reset_pulse_ends_a_sleep(scenario: Scenario) -> None:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     if not scenario.lives_in_host_time:
         pytest.skip("this virtual board's sleeps take no time (pace: fast)")
-    board, reference = _sleep(scenario, 60_000, reset_after=0.4)
+    board, reference = _sleep(scenario, 60_000, hand=Hand(0.4))
     scenario.check(
         "pulse.silent", "time", "s", round(board.silent, 3), round(reference.silent, 3),
         Limit("0.4 to 5 s of silence", low=0.4, high=5.0, good_low=0.4, good_high=5.0),
@@ -137,6 +140,32 @@ def test_a_reset_pulse_ends_a_sleep(scenario: Scenario) -> None:
     names = {"esp32": "PWRON_RESET", "esp8266": "HARD_RESET"}
     pair = _woke(scenario, names.get(scenario.chip.family, "HARD_RESET"))
     _judge_state(scenario, pair, "pulse")
+
+
+def test_a_power_cut_ends_a_sleep_and_loses_what_it_should(scenario: Scenario) -> None:
+    """Power off and on in the middle of a long sleep: a power-on's cause, RTC memory and clock gone."""
+    if not scenario.has_hands or not scenario.lives_in_host_time:
+        pytest.skip("nothing here can cut this board's power while it sleeps")
+    _sleep(scenario, 60_000, hand=Hand(0.4, "power"))
+    pair = _woke(scenario, "PWRON_RESET")
+    _judge_state(scenario, pair, "power_cut")
+    scenario.check(
+        "power_cut.clock", "time", "s", pair.board.value("clock"), pair.reference.value("clock"),
+        exactly(-1, words="exactly -1: it is not in the year that was set"),
+    )  # fmt: skip
+
+
+def test_a_pin_ends_a_sleep(scenario: Scenario) -> None:
+    """EXT0 (ESP32): a level on a pin in the middle of a long sleep; wake reason, RTC memory and clock."""
+    if scenario.chip.family != "esp32":
+        pytest.skip(f"{scenario.chip.name} has no wake by a pin's level")
+    if not scenario.has_hands or not scenario.lives_in_host_time:
+        pytest.skip("nothing here can drive a pin of this board while it sleeps")
+    pin = 33  # one of the RTC domain's
+    _sleep(scenario, 60_000, hand=Hand(0.4, "pin", pin, 1), wake_pin=pin)
+    pair = _woke(scenario, "DEEPSLEEP_RESET", "PIN_WAKE")
+    _judge_state(scenario, pair, "pin")
+    _clock(scenario, pair, "pin", 0.4)
 
 
 @pytest.mark.needs("rtc_memory")

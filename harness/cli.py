@@ -73,6 +73,7 @@ def _load(bench: str) -> tuple[Path, Bench]:
     return file, load_bench(file)
 
 
+main.add_command(conformance)
 main.add_command(explore_command)
 main.add_command(selfcheck_command)
 
@@ -349,12 +350,12 @@ def reference_run(program: Path, heap: int, timeout: float, picture: bool, svg_f
 
     A program of fixtures/programs/ may be given by its name; it gets the measuring agent.
     """
-    from harness.programs.program import agent_source
+    from harness.programs.program import agent_source, read_program
     from harness.reference.vm import ReferenceVm
 
     if not 4096 <= heap <= 16 * 1024 * 1024:
         raise UsageError(f"--heap {heap} is not possible", hint="give 4096 to 16777216 bytes")
-    source, measured = _program_source(program)
+    source, measured = read_program(program, "programs")
     console = Console(stderr=True)
     with ReferenceVm(heap_size=heap, progress=lambda text: console.print(Text(text, style="dim"))) as vm:
         if measured:
@@ -415,25 +416,3 @@ def _show_heap(maps: list[tuple[str, HeapMap]], program: str, console: Console |
             raise UsageError(
                 f"--heap-svg {svg_file!r} cannot be written: {problem.strerror}", hint="give the path of a file"
             ) from None
-
-
-def _program_source(program: Path) -> tuple[str, bool]:
-    """The program's text, and whether it is one of ours, which reports through the agent."""
-    from harness.paths import fixtures_dir
-
-    own = fixtures_dir() / "programs"
-    path = program
-    if not path.exists() and (own / f"{program.name.removesuffix('.py')}.py").exists():
-        path = own / f"{program.name.removesuffix('.py')}.py"
-    try:
-        return path.read_text("utf-8"), path.resolve().parent == own.resolve()
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
-        raise UsageError(
-            f"program {str(program)!r} cannot be read: {reason}", hint="give the path of a .py file"
-        ) from None
-
-
-# -- conformance ---------------------------------------------------------------------------------
-
-main.add_command(conformance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from harness.inventory.load import load_bench
 from harness.inventory.model import Board
 from harness.paths import state_dir
 from harness.plugin import bench_file
+from harness.report.json_report import write_json
 
 if TYPE_CHECKING:  # the other commands need none of this to start
     from rich.console import Console
@@ -83,7 +83,7 @@ def conformance(
     where = f"{target}: {plain(facts.name, 40)} {plain(facts.version, 120)}, words of {facts.word_size} bytes"
     print_report(report, console, where=where)
     if json_file:
-        _write(json_file, json.dumps(to_json(report, target, facts), indent=2) + "\n")
+        write_json(json_file, to_json(report, target, facts))
     sys.exit(exit_code(report))
 
 
@@ -114,13 +114,3 @@ def _check_writable(json_file: str) -> None:
     """Before the run, so that its report is not lost at the end."""
     if json_file and json_file != "-" and not Path(json_file).absolute().parent.is_dir():
         raise UsageError(f"{json_file} cannot be written: there is no such folder")
-
-
-def _write(json_file: str, text: str) -> None:
-    if json_file == "-":
-        click.echo(text, nl=False)
-        return
-    try:
-        Path(json_file).write_text(text, "utf-8")
-    except OSError as problem:
-        raise UsageError(f"{json_file} cannot be written: {problem.strerror}") from None

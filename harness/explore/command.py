@@ -16,6 +16,7 @@ from rich.text import Text
 from harness.errors import UsageError
 from harness.explore.explorer import Exploration, Limits, Outcome, explore
 from harness.explore.rewind import Rewinder
+from harness.programs.program import read_program
 from harness.report.json_report import write_json
 from harness.report.terminal import plain
 
@@ -50,7 +51,7 @@ def explore_command(
 
     if points < 1 or limit < 1000 or not 8192 <= heap <= 16 * 1024 * 1024:
         raise UsageError("--points, --limit or --heap is out of range", hint="at least 1, 1000 and 8192")
-    source = _read(program)
+    source, _own = read_program(program, "explore")
     console = Console(stderr=json_file == "-")
     quiet = Console(stderr=True)
 
@@ -74,19 +75,6 @@ def explore_command(
     if json_file:
         write_json(json_file, _as_json(program, result, point))
     sys.exit(0 if result.safe else 1)
-
-
-def _read(program: Path) -> str:
-    from harness.paths import fixtures_dir
-
-    own = fixtures_dir() / "explore" / f"{program.name.removesuffix('.py')}.py"
-    try:
-        return (program if program.exists() or not own.exists() else own).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
-        raise UsageError(
-            f"program {str(program)!r} cannot be read: {reason}", hint="give the path of a .py file"
-        ) from None
 
 
 def _library(source: str, lib: Path | None, note: object) -> dict[str, bytes]:

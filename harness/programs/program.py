@@ -70,6 +70,23 @@ def agent_source() -> str:
     return _read(fixtures_dir() / "agent" / "agent.py")
 
 
+def read_program(program: Path, folder: str) -> tuple[str, bool]:
+    """The text of a program that a user names, by path or by its name in ``fixtures/<folder>/``; whether it is ours.
+
+    Raises UsageError when it cannot be read.
+    """
+    own = fixtures_dir() / folder
+    named = own / f"{program.name.removesuffix('.py')}.py"
+    path = named if not program.exists() and named.exists() else program
+    try:
+        return path.read_text("utf-8"), path.resolve().parent == own.resolve()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        raise UsageError(
+            f"program {str(program)!r} cannot be read: {reason}", hint="give the path of a .py file"
+        ) from None
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")

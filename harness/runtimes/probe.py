@@ -36,12 +36,15 @@ def _bits():
     return n + 1
 def _facts():
     gc.collect()
-    m = sys.maxsize
-    w = 2 if m < 1 << 16 else 4 if m < 1 << 32 else 8
     _f(2.25), _bits()
+    m = getattr(sys, "maxsize", (1 << _bits() - 1) - 1)
+    w = 2 if m < 1 << 16 else 4 if m < 1 << 32 else 8
     i = sys.implementation
+    v = sys.version
+    if i.name == "micropython" and "ython" not in v:
+        v = "%s; MicroPython v%d.%d.%d" % ((v,) + i.version[:3])
     s = "|".join(str(x).replace("|", "/") for x in (
-        i.name, sys.version, getattr(i, "_machine", sys.platform), w, _f(2.25),
+        i.name, v, getattr(i, "_machine", sys.platform), w, _f(2.25),
         gc.mem_alloc() + gc.mem_free(), getattr(i, "_mpy", 0), sys.platform, getattr(i, "_build", ""), _bits()))
     c = crc32(s.encode()) & 0xffffffff if crc32 else 0
     print("\\x02" + s + "|%08x\\x03" % c)

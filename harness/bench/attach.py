@@ -161,7 +161,9 @@ class AttachedBoard:
         reset = strategy_for(self.board)
         session = Session(cast(Port, port), self.transcript)
         self._stack.callback(session.close)
-        self.runtime = MicroPythonBoard(session, reset=(lambda: reset(cast(Any, session.port))) if reset else None)
+        self.runtime = MicroPythonBoard(
+            session, reset=(lambda: reset(cast(Any, session.port))) if reset else None, buffer=console.buffer
+        )
         self._report("waiting for the VM", 0, 0)
         if flashed:
             self.runtime.enter(after_reset=True)
@@ -169,6 +171,7 @@ class AttachedBoard:
             self.runtime.hard_reset()
         else:
             self.runtime.enter()
+            self.runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
         self._identify(firmware)
         self._check_romfs()
 

@@ -24,6 +24,8 @@ from harness.verdict.outcome import Outcome, worst
 #: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
 _TABLE_BITS = 524
 _LARGEST_REFERENCE_HEAP = 4 * 1024 * 1024
+#: The reference's own port stands on its heap, and programs are compiled there in one piece.
+_SMALLEST_REFERENCE_HEAP = 32 * 1024
 
 
 class MeasurementFailed(AssertionError):
@@ -46,7 +48,7 @@ def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> R
     """
     facts, romfs = attached.facts, attached.romfs
     boot = attached.runtime.get("/boot.py") if attached.board.virtual else None
-    table = min(facts.heap_total, _LARGEST_REFERENCE_HEAP) // 64
+    table = min(max(facts.heap_total, _SMALLEST_REFERENCE_HEAP), _LARGEST_REFERENCE_HEAP) // 64
     raw = -(-table * _TABLE_BITS // 8) + 1
     chip = attached.board.chip if attached.board.chip in CHIPS else None
     vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)

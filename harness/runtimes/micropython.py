@@ -39,7 +39,8 @@ class MicroPythonBoard:
     """Implements :class:`harness.runtimes.base.Runtime`.
 
     ``reset`` resets the chip into its application; None when the wiring has no way to. ``boot_timeout`` is how
-    long the VM may take to answer after a reset, in seconds. ``nonces`` makes the handshake repeatable, for
+    long the VM may take to answer after a reset, in seconds. ``buffer`` is how many bytes its input takes at once,
+    where that is little and nothing slows the line down; only VMs without raw paste need it. ``nonces`` makes the handshake repeatable, for
     replaying a transcript.
     """
 
@@ -49,11 +50,13 @@ class MicroPythonBoard:
         *,
         reset: Callable[[], None] | None = None,
         boot_timeout: float = 15.0,
+        buffer: int | None = None,
         nonces: random.Random | None = None,
     ) -> None:
         self.session = session
         self._reset = reset
         self._boot_timeout = boot_timeout
+        self._buffer = buffer
         self._random = nonces or random.Random()
         self._raw_paste = True
         self._echo = False
@@ -118,6 +121,11 @@ class MicroPythonBoard:
         read = self.session.read_until(answer, idle=2.0, deadline=end.at_most(3.0))
         self._check_panic(read)
         self._echo = read.ok and question in read.data
+        if not read.ok and b"MemoryError" in read.data:
+            # A full heap, or a program that ended while the collector was off: only a new heap helps.
+            self.session.transcript.note("soft reset, for the VM has no memory left")
+            self.session.write(_EOF)
+            self.session.read_until(_RAW_PROMPT, idle=1.0, deadline=end.at_most(3.0))
         return read.ok
 
     def _check_panic(self, read: Read) -> None:
@@ -265,6 +273,8 @@ class MicroPythonBoard:
         self._in_hand = False
         if self._raw_paste and not self._echo and self._begin_paste():
             self._paste(source)
+        elif self._buffer and len(source) >= self._buffer:
+            self._send_in_pieces(source, self._buffer)
         else:
             self._send_plain(source)
 
@@ -316,6 +326,25 @@ class MicroPythonBoard:
         read = self.session.read_until(b"OK", idle=_GRACE, deadline=_GRACE)
         if not read.ok:
             raise self._lost("'OK' for a program", read)
+
+    def _send_in_pieces(self, source: bytes, size: int) -> None:
+        """Collect the program on the board, each piece answered before the next one goes out, and execute it."""
+        self._collect(b"_hx=['']")
+        text, at = source.decode(), 0
+        while at < len(text):
+            length = max(1, size - 16)
+            while len(piece := f"_hx[0]+={ascii(text[at : at + length])}".encode()) >= size and length > 1:
+                length -= 1
+            self._collect(piece)
+            at += length
+        self._send_plain(b"exec(_hx.pop())")
+
+    def _collect(self, piece: bytes) -> None:
+        self._send_plain(piece)
+        error = self._until_eof(_GRACE, "output") + self._end_of_program()
+        self._in_hand = False
+        if error:
+            raise FirmwareFailure(f"the board cannot take in the program: {printable(error[-200:])}")
 
     def _say(self, data: bytes) -> None:
         """Send ``data``; on a line that echoes, wait for the echo and drop it."""

@@ -80,7 +80,7 @@ def read_facts(run: Callable[[str], RunResult]) -> Facts:
             object_repr=representation,
             heap_total=int(heap),
             mpy=int(mpy),
-            extra={"platform": platform, "build": build, "small_int_bits": str(int(bits))},
+            extra={"platform": platform, "build": build, "small_int_bits": str(int(bits)), **({} if int(check, 16) else {"crc32": "no"})},
         )
     except ValueError:
         raise BenchFault(f"the board's description makes no sense: {fields}") from None

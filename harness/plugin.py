@@ -15,7 +15,7 @@ import pytest
 
 from harness.bench.attach import Options, attach
 from harness.bench.scenario import BoardBench, Scenario, reference_for
-from harness.errors import BenchFault, FirmwareFailure, HarnessError, UsageError
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, Unsuitable, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.paths import shipped_bench, state_dir
@@ -236,7 +236,10 @@ def _recover(bench: BoardBench) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
-    yield
+    try:
+        yield
+    except Unsuitable as reason:
+        pytest.skip(str(reason))
     if _SCENARIO in item.stash:
         item.stash[_SCENARIO].settle()
 

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.bench.attach import AttachedBoard
+from harness.errors import FirmwareFailure, Unsuitable
+from harness.inventory.chips import GENERIC
 from harness.inventory.model import Wiring
-from harness.programs.program import Program
+from harness.programs.pieces import SMALL_HEAP, needs_of
+from harness.programs.program import Program, agent_source
 from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
 from harness.reference.chips import CHIPS, Chip, chip_named
 from harness.reference.vm import ReferenceVm
@@ -67,6 +70,7 @@ class BoardBench:
         self.attached = attached
         self.reference = reference
         self.step = step
+        self._asked: dict[str, bool] = {}
         self.judge = Judge(attached.facts, reference.facts, attached.board.limits)
 
     def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
@@ -74,6 +78,36 @@ class BoardBench:
 
         Records that arrive damaged are asked for once more in a fresh VM; a second time is a bench fault.
         """
+        self.require(program.source, f"program {program.name}")
+        try:
+            return self._run(program, timeout, fresh, interrupt_at)
+        except FirmwareFailure as problem:
+            if self.unknown and self.attached.facts.heap_total < SMALL_HEAP and "MemoryError" in str(problem):
+                heap = self.attached.facts.heap_total
+                raise Unsuitable(f"program {program.name} does not fit into its heap of {heap} bytes") from None
+            raise
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nothing is known of the board's chip: then it is asked what it can do."""
+        return self.attached.board.chip == GENERIC
+
+    def require(self, source: str, what: str = "the scenario") -> None:
+        """Raise :class:`Unsuitable` when a board of unknown chip lacks a module that ``source`` uses, or a name of one.
+
+        A known chip is not asked: there a lack is a failure.
+        """
+        if not self.unknown:
+            return
+        wanted = set(needs_of(source)) | (set(needs_of(agent_source())) if "agent." in source else set())
+        wanted -= {"binascii.crc32", "binascii"} if self.attached.facts.extra.get("crc32") == "no" else set()
+        if unasked := sorted(wanted - self._asked.keys()):
+            missing = self.attached.runtime.missing(unasked)
+            self._asked.update((name, name in missing) for name in unasked)
+        if lacks := sorted(name for name in wanted if self._asked[name]):
+            raise Unsuitable(f"the VM has no {', '.join(lacks)} ({what} uses it)")
+
+    def _run(self, program: Program, timeout: float, fresh: bool, interrupt_at: bytes) -> Pair:
         if not fresh:
             return Pair(*(program.run(one, timeout=timeout) for one in (self.attached.runtime, self.reference)))
 
@@ -92,7 +126,8 @@ class BoardBench:
     def calibration(self) -> Calibration:
         """This board's speed, measured when first asked for. Raises what the calibration program raises."""
         self.step("calibrating")
-        pair = self.run(Program.load("calibration"), timeout=180.0)
+        rounds = 100 if self.attached.facts.heap_total < SMALL_HEAP else 400
+        pair = self.run(Program.load("calibration", n=rounds), timeout=180.0)
         return fit(
             [
                 Point(one.name, float(one.value), float(other.value))
@@ -144,7 +179,9 @@ class Scenario:
 
     @property
     def chip(self) -> Chip:
-        """What the board's port offers, by the reference's table."""
+        """What the board's port offers, by the reference's table. Raises Unsuitable for a generic chip."""
+        if self._bench.unknown:
+            raise Unsuitable("the scenario asks for what a chip's port has (timers, queue depth); the chip is generic")
         return chip_named(self._bench.attached.board.chip)
 
     @property
@@ -169,6 +206,10 @@ class Scenario:
             program.run_to_reset(runtime, within=within, reset_after=reset_after)[1] for runtime in self.both
         )
         return board, reference
+
+    def require(self, source: str) -> None:
+        """Skip the scenario when the VM lacks what ``source`` uses; see :meth:`BoardBench.require`."""
+        self._bench.require(source)
 
     def soft_reset(self) -> None:
         for runtime in self.both:

@@ -11,7 +11,7 @@ import contextlib
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
@@ -474,6 +474,16 @@ class MicroPythonBoard:
         result = self.run(f"import os\nos.remove({path!r})")
         if result.stderr:
             raise BenchFault(f"{path} cannot be removed: {printable(result.stderr[-200:])}")
+
+    def missing(self, names: Iterable[str]) -> set[str]:
+        """Which of these modules and names in modules (``sys``, ``sys.path``) the VM lacks, asked one by one."""
+        lacking = set()
+        for name in names:
+            module, _, attribute = name.partition(".")
+            look = f"import {module}\n{module}.{attribute}" if attribute else f"import {module}"
+            if self.run(look).stderr:
+                lacking.add(name)
+        return lacking
 
     def listdir(self, path: str) -> list[str]:
         """Names in a folder. They come as hex: a name can hold anything."""

@@ -30,6 +30,11 @@ _LARGEST_REFERENCE_HEAP = 4 * 1024 * 1024
 #: The reference's own port stands on its heap, and programs are compiled there in one piece.
 _SMALLEST_REFERENCE_HEAP = 32 * 1024
 
+#: What a VM says that is too small for a program: no heap, no stack.
+_TOO_SMALL = ("MemoryError", "maximum recursion depth exceeded")
+#: Calibration for a small VM: short loops, and without the two benchmarks that need more stack than it has.
+_SMALL_CALIBRATION: dict[str, object] = {"n": 100, "without": ["sorting", "compiling"]}
+
 
 class MeasurementFailed(AssertionError):
     """At least one measurement is outside its limit."""
@@ -82,9 +87,9 @@ class BoardBench:
         try:
             return self._run(program, timeout, fresh, interrupt_at)
         except FirmwareFailure as problem:
-            if self.unknown and self.attached.facts.heap_total < SMALL_HEAP and "MemoryError" in str(problem):
-                heap = self.attached.facts.heap_total
-                raise Unsuitable(f"program {program.name} does not fit into its heap of {heap} bytes") from None
+            heap = self.attached.facts.heap_total
+            if self.unknown and heap < SMALL_HEAP and any(sign in str(problem) for sign in _TOO_SMALL):
+                raise Unsuitable(f"program {program.name} is too large for a VM with {heap} bytes of heap") from None
             raise
 
     @property
@@ -126,8 +131,8 @@ class BoardBench:
     def calibration(self) -> Calibration:
         """This board's speed, measured when first asked for. Raises what the calibration program raises."""
         self.step("calibrating")
-        rounds = 100 if self.attached.facts.heap_total < SMALL_HEAP else 400
-        pair = self.run(Program.load("calibration", n=rounds), timeout=180.0)
+        inputs = _SMALL_CALIBRATION if self.attached.facts.heap_total < SMALL_HEAP else {}
+        pair = self.run(Program.load("calibration", **inputs), timeout=180.0)
         return fit(
             [
                 Point(one.name, float(one.value), float(other.value))
@@ -183,6 +188,11 @@ class Scenario:
         if self._bench.unknown:
             raise Unsuitable("the scenario asks for what a chip's port has (timers, queue depth); the chip is generic")
         return chip_named(self._bench.attached.board.chip)
+
+    @property
+    def chip_is_generic(self) -> bool:
+        """Whether :attr:`chip` has nothing to tell."""
+        return self._bench.unknown
 
     @property
     def wiring(self) -> Wiring:

@@ -18,11 +18,33 @@ from harness.runtimes.base import Facts
 SMALL_HEAP = 24 * 1024
 
 
-def parts_of(source: str, facts: Facts) -> list[str]:
-    """What to execute one after the other in place of ``source``: just that, on most VMs."""
+def parts_of(source: str, facts: Facts, *, user: str | None = None) -> list[str]:
+    """What to execute one after the other in place of ``source``: just that, on most VMs.
+
+    With ``user``, the program that comes after it, methods that nothing there asks for are left out.
+    """
     if facts.heap_total >= SMALL_HEAP and facts.extra.get("crc32") != "no":
         return [source]
-    return list(_statements(ast.parse(source), facts))
+    tree = ast.parse(source)
+    if user is not None:
+        _prune(tree, _attributes(ast.parse(user)))
+    return list(_statements(tree, facts))
+
+
+def _attributes(tree: ast.AST) -> set[str]:
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def _prune(tree: ast.Module, used: set[str]) -> None:
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        methods = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
+        kept: set[str] = set()
+        while new := {name for name in methods if name in used or name.startswith("__")} - kept:
+            kept |= new
+            used = used.union(*(_attributes(methods[name]) for name in new))
+        node.body = [part for part in node.body if not isinstance(part, ast.FunctionDef) or part.name in kept]
 
 
 def _statements(tree: ast.Module, facts: Facts) -> Iterator[str]:
@@ -61,6 +83,10 @@ def _crc32() -> Path:
     return fixtures_dir() / "agent" / "crc32.py"
 
 
+#: How the names of modules begin that the suites put on a board themselves.
+OWN_MODULES = "hx_"
+
+
 def needs_of(source: str) -> tuple[str, ...]:
     """The modules, and what of each, that a program uses: ``("gc", "machine.Timer", "sys.path")``.
 
@@ -80,7 +106,8 @@ def needs_of(source: str) -> tuple[str, ...]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
             found.add(f"{modules[node.value.id]}.{node.attr}")
-    return tuple(sorted(found | set(modules.values())))
+    names = sorted(found | set(modules.values()))
+    return tuple(name for name in names if not name.startswith(OWN_MODULES))
 
 
 def _guards_imports(node: ast.AST) -> bool:

@@ -62,7 +62,7 @@ class Program:
         if "agent." not in self.source:
             return []
         source = f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n"
-        return [("the measuring agent", text) for text in parts_of(source, runtime.facts)]
+        return [("the measuring agent", text) for text in parts_of(source, runtime.facts, user=self.source)]
 
     @staticmethod
     def _checked(part: str, stderr: bytes) -> None:

@@ -18,7 +18,7 @@ from harness.link.deadline import Deadline
 from harness.link.panics import Panic, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.base import LAST_RECORD, Facts, Restart, RunResult
-from harness.runtimes.file_programs import CHECK, LIST, RECEIVE, SEND
+from harness.runtimes.file_programs import CHECK, LIST, RECEIVE, SEND, SEND_PLAINLY
 from harness.runtimes.probe import read_facts
 
 _RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n"
@@ -33,6 +33,8 @@ _GRACE = 3.0
 _FILE_BLOCK = 128
 #: The same without flow control, as text inside programs; one of them fits into any board's memory.
 _TEXT_BLOCK = 512
+#: The same for a VM without binascii, which is a small one.
+_PLAIN_BLOCK = 64
 
 
 class MicroPythonBoard:
@@ -329,7 +331,8 @@ class MicroPythonBoard:
 
     def _send_in_pieces(self, source: bytes, size: int) -> None:
         """Collect the program on the board, each piece answered before the next one goes out, and execute it."""
-        self._collect(b"_hx=['']")
+        # Collected before each program, so that what stays lies close together and a large piece finds its room.
+        self._collect(b"import gc;gc.collect();_hx=['']")
         text, at = source.decode(), 0
         while at < len(text):
             length = max(1, size - 16)
@@ -425,6 +428,9 @@ class MicroPythonBoard:
 
     def _put_as_text(self, path: str, data: bytes) -> None:
         """The slow way, for a VM without binary input: the content as text inside programs."""
+        if self.facts.extra.get("crc32") == "no":
+            self._put_plainly(path, data)
+            return
         for at in range(0, max(1, len(data)), _TEXT_BLOCK):
             block = binascii.hexlify(data[at : at + _TEXT_BLOCK])
             mode = "ab" if at else "wb"
@@ -434,6 +440,17 @@ class MicroPythonBoard:
                 raise self._refused("written", path, result.stderr)
         result = self.run(CHECK % path, timeout=60.0)
         self._check_written(path, data, result.stdout, result.stderr)
+
+    def _put_plainly(self, path: str, data: bytes) -> None:
+        """Without ``binascii``, and without the mode "ab" that the micro:bit lacks: read back to be compared."""
+        programs = [f"_f = open({path!r}, 'wb')"]
+        for at in range(0, len(data), _PLAIN_BLOCK):
+            programs.append(f"_f.write({data[at : at + _PLAIN_BLOCK]!r})")
+        for program in [*programs, "_f.close()\ndel _f"]:
+            if error := self.run(program).stderr:
+                raise self._refused("written", path, error)
+        if self.get(path) != data:
+            raise BenchFault(f"{path}: the board reads back something else than was written")
 
     def _check_written(self, path: str, data: bytes, text: bytes, error: bytes) -> None:
         if error:
@@ -458,6 +475,8 @@ class MicroPythonBoard:
         )
 
     def get(self, path: str) -> bytes:
+        if self.facts.extra.get("crc32") == "no":
+            return self._get_plainly(path)
         result = self.run(SEND % path, timeout=120.0)
         if result.stderr:
             raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
@@ -467,6 +486,20 @@ class MicroPythonBoard:
         except binascii.Error:
             raise BenchFault(f"{path}: the board sent something that is not base64") from None
         if not lines or lines[-1] != f"{len(data)}:{binascii.crc32(data):08x}".encode():
+            raise BenchFault(f"{path}: arrived damaged", hint="check the cable and the baud rate")
+        return data
+
+    def _get_plainly(self, path: str) -> bytes:
+        result = self.run(SEND_PLAINLY % path, timeout=120.0)
+        if result.stderr:
+            raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
+        try:
+            *lines, length, sum_16 = result.stdout.split()
+            data = binascii.unhexlify(b"".join(lines))
+            whole = (int(length), int(sum_16)) == (len(data), sum(data) & 0xFFFF)
+        except ValueError:
+            whole = False
+        if not whole:
             raise BenchFault(f"{path}: arrived damaged", hint="check the cable and the baud rate")
         return data
 

@@ -52,9 +52,9 @@ def test_single_operations_are_atomic(scenario: Scenario) -> None:
 @pytest.mark.parametrize("where", ["busy", "sleep", "callback"])
 def test_ctrl_c(scenario: Scenario, where: str) -> None:
     """Ctrl-C reaches a program in a busy loop, in a sleep, and in a callback; the program can go on after it."""
-    scenario.compare(
-        scenario.run(Program.load("interrupt_ctrl_c", where=where), interrupt_at=b"READY\r\n"), prefix="ctrl_c."
-    )
+    program = "interrupt_ctrl_c_callback" if where == "callback" else "interrupt_ctrl_c"
+    pair = scenario.run(Program.load(program, where=where), interrupt_at=b"READY\r\n")
+    scenario.compare(pair, prefix="ctrl_c.")
 
 
 @pytest.mark.needs("pin_loopback")

@@ -119,6 +119,8 @@ WAYS = {"ctrl_d": "", "soft_reset": "import machine\nmachine.soft_reset()", "exi
 def test_the_vm_restarts_however_it_is_asked_to(scenario: Scenario, way: str) -> None:
     """Ctrl-D, machine.soft_reset() and sys.exit(): globals are gone, files are not, and the VM answers in time."""
     scenario.require(WAYS[way])
+    if way == "exit" and scenario.chip_is_generic:
+        pytest.skip("whether sys.exit() restarts the VM is the port's choice, and this board's port is not known")
     board = scenario.board
     board.soft_reset()
     board.put("/hx_way.txt", b"kept")

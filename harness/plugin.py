@@ -217,6 +217,8 @@ def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenari
     if errors:
         board_bench.step("recovering")
         _recover(board_bench)
+    elif board_bench.unknown:
+        board_bench.attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
     made = Scenario(board_bench)
     request.node.stash[_SCENARIO] = made
     return made

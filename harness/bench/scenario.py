@@ -19,6 +19,7 @@ from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
 from harness.reference.chips import CHIPS, Chip, chip_named
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import ChipRuntime, Restart, Runtime
+from harness.runtimes.probe import missing
 from harness.verdict.calibration import Calibration, Point, fit
 from harness.verdict.compare import Judge, Measurement
 from harness.verdict.limits import Limit, Value
@@ -107,8 +108,8 @@ class BoardBench:
         wanted = set(needs_of(source)) | (set(needs_of(agent_source())) if "agent." in source else set())
         wanted -= {"binascii.crc32", "binascii"} if self.attached.facts.extra.get("crc32") == "no" else set()
         if unasked := sorted(wanted - self._asked.keys()):
-            missing = self.attached.runtime.missing(unasked)
-            self._asked.update((name, name in missing) for name in unasked)
+            lacking = missing(self.attached.runtime.run, unasked)
+            self._asked.update((name, name in lacking) for name in unasked)
         if lacks := sorted(name for name in wanted if self._asked[name]):
             raise Unsuitable(f"the VM has no {', '.join(lacks)} ({what} uses it)")
 

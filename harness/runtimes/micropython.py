@@ -11,14 +11,15 @@ import contextlib
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import Panic, find_panic, printable
 from harness.link.session import Read, Reason, Session
+from harness.runtimes import plain_files
 from harness.runtimes.base import LAST_RECORD, Facts, Restart, RunResult
-from harness.runtimes.file_programs import CHECK, LIST, RECEIVE, SEND, SEND_PLAINLY
+from harness.runtimes.file_programs import CHECK, LIST, RECEIVE, SEND
 from harness.runtimes.probe import read_facts
 
 _RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n"
@@ -33,8 +34,6 @@ _GRACE = 3.0
 _FILE_BLOCK = 128
 #: The same without flow control, as text inside programs; one of them fits into any board's memory.
 _TEXT_BLOCK = 512
-#: The same for a VM without binascii, which is a small one.
-_PLAIN_BLOCK = 64
 
 
 class MicroPythonBoard:
@@ -42,8 +41,8 @@ class MicroPythonBoard:
 
     ``reset`` resets the chip into its application; None when the wiring has no way to. ``boot_timeout`` is how
     long the VM may take to answer after a reset, in seconds. ``buffer`` is how many bytes its input takes at once,
-    where that is little and nothing slows the line down; only VMs without raw paste need it. ``nonces`` makes the handshake repeatable, for
-    replaying a transcript.
+    where that is little and nothing slows the line down; only VMs without raw paste need it. ``nonces`` makes the
+    handshake repeatable, for replaying a transcript.
     """
 
     def __init__(
@@ -336,7 +335,7 @@ class MicroPythonBoard:
         text, at = source.decode(), 0
         while at < len(text):
             length = max(1, size - 16)
-            while len(piece := f"_hx[0]+={ascii(text[at : at + length])}".encode()) >= size and length > 1:
+            while len(piece := f"_hx[0]+={text[at : at + length]!a}".encode()) >= size and length > 1:
                 length -= 1
             self._collect(piece)
             at += length
@@ -429,7 +428,7 @@ class MicroPythonBoard:
     def _put_as_text(self, path: str, data: bytes) -> None:
         """The slow way, for a VM without binary input: the content as text inside programs."""
         if self.facts.extra.get("crc32") == "no":
-            self._put_plainly(path, data)
+            plain_files.put(self.run, path, data)
             return
         for at in range(0, max(1, len(data)), _TEXT_BLOCK):
             block = binascii.hexlify(data[at : at + _TEXT_BLOCK])
@@ -440,17 +439,6 @@ class MicroPythonBoard:
                 raise self._refused("written", path, result.stderr)
         result = self.run(CHECK % path, timeout=60.0)
         self._check_written(path, data, result.stdout, result.stderr)
-
-    def _put_plainly(self, path: str, data: bytes) -> None:
-        """Without ``binascii``, and without the mode "ab" that the micro:bit lacks: read back to be compared."""
-        programs = [f"_f = open({path!r}, 'wb')"]
-        for at in range(0, len(data), _PLAIN_BLOCK):
-            programs.append(f"_f.write({data[at : at + _PLAIN_BLOCK]!r})")
-        for program in [*programs, "_f.close()\ndel _f"]:
-            if error := self.run(program).stderr:
-                raise self._refused("written", path, error)
-        if self.get(path) != data:
-            raise BenchFault(f"{path}: the board reads back something else than was written")
 
     def _check_written(self, path: str, data: bytes, text: bytes, error: bytes) -> None:
         if error:
@@ -476,7 +464,7 @@ class MicroPythonBoard:
 
     def get(self, path: str) -> bytes:
         if self.facts.extra.get("crc32") == "no":
-            return self._get_plainly(path)
+            return plain_files.get(self.run, path)
         result = self.run(SEND % path, timeout=120.0)
         if result.stderr:
             raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
@@ -489,34 +477,10 @@ class MicroPythonBoard:
             raise BenchFault(f"{path}: arrived damaged", hint="check the cable and the baud rate")
         return data
 
-    def _get_plainly(self, path: str) -> bytes:
-        result = self.run(SEND_PLAINLY % path, timeout=120.0)
-        if result.stderr:
-            raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
-        try:
-            *lines, length, sum_16 = result.stdout.split()
-            data = binascii.unhexlify(b"".join(lines))
-            whole = (int(length), int(sum_16)) == (len(data), sum(data) & 0xFFFF)
-        except ValueError:
-            whole = False
-        if not whole:
-            raise BenchFault(f"{path}: arrived damaged", hint="check the cable and the baud rate")
-        return data
-
     def remove(self, path: str) -> None:
         result = self.run(f"import os\nos.remove({path!r})")
         if result.stderr:
             raise BenchFault(f"{path} cannot be removed: {printable(result.stderr[-200:])}")
-
-    def missing(self, names: Iterable[str]) -> set[str]:
-        """Which of these modules and names in modules (``sys``, ``sys.path``) the VM lacks, asked one by one."""
-        lacking = set()
-        for name in names:
-            module, _, attribute = name.partition(".")
-            look = f"import {module}\n{module}.{attribute}" if attribute else f"import {module}"
-            if self.run(look).stderr:
-                lacking.add(name)
-        return lacking
 
     def listdir(self, path: str) -> list[str]:
         """Names in a folder. They come as hex: a name can hold anything."""

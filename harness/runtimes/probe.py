@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from harness.errors import BenchFault
 from harness.runtimes.base import Facts, ObjectRepr, RunResult
@@ -80,7 +80,22 @@ def read_facts(run: Callable[[str], RunResult]) -> Facts:
             object_repr=representation,
             heap_total=int(heap),
             mpy=int(mpy),
-            extra={"platform": platform, "build": build, "small_int_bits": str(int(bits)), **({} if int(check, 16) else {"crc32": "no"})},
+            extra={
+                "platform": platform,
+                "build": build,
+                "small_int_bits": str(int(bits)),
+                **({} if int(check, 16) else {"crc32": "no"}),
+            },
         )
     except ValueError:
         raise BenchFault(f"the board's description makes no sense: {fields}") from None
+
+
+def missing(run: Callable[[str], RunResult], names: Iterable[str]) -> set[str]:
+    """Which of these modules, and names in modules (``sys``, ``sys.path``), the VM lacks; asked one by one."""
+    lacking = set()
+    for name in names:
+        module, _, attribute = name.partition(".")
+        if run(f"import {module}\n{module}.{attribute}" if attribute else f"import {module}").stderr:
+            lacking.add(name)
+    return lacking

@@ -40,3 +40,7 @@ class FirmwareFailure(HarnessError):
     """The firmware itself did the wrong thing (as opposed to the bench)."""
 
     exit_code = EXIT_FIRMWARE_FAILED
+
+
+class Unsuitable(HarnessError):
+    """The board cannot do what a scenario needs: no fault of anyone's, the scenario is skipped with this reason."""

@@ -15,7 +15,7 @@ import pytest
 
 from harness.bench.attach import Options, attach
 from harness.bench.scenario import BoardBench, Scenario, reference_for
-from harness.errors import BenchFault, FirmwareFailure, HarnessError, UsageError
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, Unsuitable, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.paths import shipped_bench, state_dir
@@ -217,6 +217,8 @@ def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenari
     if errors:
         board_bench.step("recovering")
         _recover(board_bench)
+    elif board_bench.unknown:
+        board_bench.attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
     made = Scenario(board_bench)
     request.node.stash[_SCENARIO] = made
     return made
@@ -236,7 +238,10 @@ def _recover(bench: BoardBench) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
-    yield
+    try:
+        yield
+    except Unsuitable as reason:
+        pytest.skip(str(reason))
     if _SCENARIO in item.stash:
         item.stash[_SCENARIO].settle()
 

@@ -181,6 +181,7 @@ class AttachedBoard:
             session,
             reset=(lambda: reset(cast(Any, session.port))) if reset else None,
             hands=self._hands if self.virtual else None,
+            buffer=console.buffer,
         )
         self._report("waiting for the VM", 0, 0)
         if flashed:
@@ -189,6 +190,7 @@ class AttachedBoard:
             self.runtime.hard_reset()
         else:
             self.runtime.enter()
+            self.runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
         self._identify(firmware)
         self._check_romfs()
 

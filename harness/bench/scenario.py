@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.bench.attach import AttachedBoard
+from harness.errors import FirmwareFailure, Unsuitable
+from harness.inventory.chips import GENERIC
 from harness.inventory.model import Wiring
-from harness.programs.program import Program
+from harness.programs.pieces import SMALL_HEAP, needs_of
+from harness.programs.program import Program, agent_source
 from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
 from harness.reference.chips import CHIPS, Chip, chip_named
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
+from harness.runtimes.probe import missing
 from harness.verdict.calibration import Calibration, Point, fit
 from harness.verdict.compare import Judge, Measurement
 from harness.verdict.limits import Limit, Value
@@ -24,6 +28,13 @@ from harness.verdict.outcome import Outcome, worst
 #: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
 _TABLE_BITS = 524
 _LARGEST_REFERENCE_HEAP = 4 * 1024 * 1024
+#: The reference's own port stands on its heap, and programs are compiled there in one piece.
+_SMALLEST_REFERENCE_HEAP = 32 * 1024
+
+#: What a VM says that is too small for a program: no heap, no stack.
+_TOO_SMALL = ("MemoryError", "maximum recursion depth exceeded")
+#: Calibration for a small VM: short loops, and without the two benchmarks that need more stack than it has.
+_SMALL_CALIBRATION: dict[str, object] = {"n": 100, "without": ["sorting", "compiling"]}
 
 
 class MeasurementFailed(AssertionError):
@@ -46,7 +57,7 @@ def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> R
     """
     facts, romfs = attached.facts, attached.romfs
     boot = attached.runtime.get("/boot.py") if attached.board.virtual else None
-    table = min(facts.heap_total, _LARGEST_REFERENCE_HEAP) // 64
+    table = min(max(facts.heap_total, _SMALLEST_REFERENCE_HEAP), _LARGEST_REFERENCE_HEAP) // 64
     raw = -(-table * _TABLE_BITS // 8) + 1
     chip = attached.board.chip if attached.board.chip in CHIPS else None
     vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
@@ -65,6 +76,7 @@ class BoardBench:
         self.attached = attached
         self.reference = reference
         self.step = step
+        self._asked: dict[str, bool] = {}
         self.judge = Judge(attached.facts, reference.facts, attached.board.limits)
 
     def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
@@ -72,6 +84,36 @@ class BoardBench:
 
         Records that arrive damaged are asked for once more in a fresh VM; a second time is a bench fault.
         """
+        self.require(program.source, f"program {program.name}")
+        try:
+            return self._run(program, timeout, fresh, interrupt_at)
+        except FirmwareFailure as problem:
+            heap = self.attached.facts.heap_total
+            if self.unknown and heap < SMALL_HEAP and any(sign in str(problem) for sign in _TOO_SMALL):
+                raise Unsuitable(f"program {program.name} is too large for a VM with {heap} bytes of heap") from None
+            raise
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nothing is known of the board's chip: then it is asked what it can do."""
+        return self.attached.board.chip == GENERIC
+
+    def require(self, source: str, what: str = "the scenario") -> None:
+        """Raise :class:`Unsuitable` when a board of unknown chip lacks a module that ``source`` uses, or a name of one.
+
+        A known chip is not asked: there a lack is a failure.
+        """
+        if not self.unknown:
+            return
+        wanted = set(needs_of(source)) | (set(needs_of(agent_source())) if "agent." in source else set())
+        wanted -= {"binascii.crc32", "binascii"} if self.attached.facts.extra.get("crc32") == "no" else set()
+        if unasked := sorted(wanted - self._asked.keys()):
+            lacking = missing(self.attached.runtime.run, unasked)
+            self._asked.update((name, name in lacking) for name in unasked)
+        if lacks := sorted(name for name in wanted if self._asked[name]):
+            raise Unsuitable(f"the VM has no {', '.join(lacks)} ({what} uses it)")
+
+    def _run(self, program: Program, timeout: float, fresh: bool, interrupt_at: bytes) -> Pair:
         if not fresh:
             return Pair(*(program.run(one, timeout=timeout) for one in (self.attached.runtime, self.reference)))
 
@@ -90,7 +132,8 @@ class BoardBench:
     def calibration(self) -> Calibration:
         """This board's speed, measured when first asked for. Raises what the calibration program raises."""
         self.step("calibrating")
-        pair = self.run(Program.load("calibration"), timeout=180.0)
+        inputs = _SMALL_CALIBRATION if self.attached.facts.heap_total < SMALL_HEAP else {}
+        pair = self.run(Program.load("calibration", **inputs), timeout=180.0)
         return fit(
             [
                 Point(one.name, float(one.value), float(other.value))
@@ -158,8 +201,15 @@ class Scenario:
 
     @property
     def chip(self) -> Chip:
-        """What the board's port offers, by the reference's table."""
+        """What the board's port offers, by the reference's table. Raises Unsuitable for a generic chip."""
+        if self._bench.unknown:
+            raise Unsuitable("the scenario asks for what a chip's port has (timers, queue depth); the chip is generic")
         return chip_named(self._bench.attached.board.chip)
+
+    @property
+    def chip_is_generic(self) -> bool:
+        """Whether :attr:`chip` has nothing to tell."""
+        return self._bench.unknown
 
     @property
     def wiring(self) -> Wiring:
@@ -181,6 +231,10 @@ class Scenario:
         self._bench.attached.transcript.note(f"program {program.name}, to a reset")
         board, reference = (program.run_to_reset(runtime, within=within, hand=hand)[1] for runtime in self.both)
         return board, reference
+
+    def require(self, source: str) -> None:
+        """Skip the scenario when the VM lacks what ``source`` uses; see :meth:`BoardBench.require`."""
+        self._bench.require(source)
 
     def soft_reset(self) -> None:
         for runtime in self.both:

@@ -13,7 +13,10 @@ from typing import Literal
 KB = 1024
 MB = 1024 * 1024
 
-Family = Literal["esp8266", "esp32", "stm32"]
+Family = Literal["esp8266", "esp32", "stm32", "generic"]
+
+#: A board of which nothing is known but what its VM says: never written to, and asked what it can do.
+GENERIC = "generic"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ STM32_FLASH_BASE = 0x0800_0000
 CHIPS: dict[str, Chip] = {
     chip.name: chip
     for chip in (
+        Chip(GENERIC, "generic", 0x0, ()),
         Chip("esp8266", "esp8266", 0x0, ((0x4020_0000, 1 * MB),)),
         _esp("esp32", 0, 0x1000, (0x3F40_0000, 4 * MB), (0x400D_0000, 0x33_0000)),
         _esp("esp32s2", 2, 0x1000, (0x3F00_0000, 0x3F_0000), (0x4008_0000, 0xB0_0000)),

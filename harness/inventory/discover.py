@@ -54,7 +54,7 @@ def candidates(board: Board, ports: list[Port] | None = None) -> list[Port]:
     All USB ports, when its identity is only a MAC or UID: the caller then has to ask each chip.
     """
     identity = board.identity
-    if identity is None or identity.url:
+    if identity is None or identity.url or identity.port:
         return []
     return [
         port
@@ -78,8 +78,8 @@ def find_port(board: Board) -> str:
             f"board {board.id!r} is virtual: it has a port only while it is up",
             hint="start it with 'harness virtual up'",
         )
-    if identity.url:
-        return identity.url
+    if identity.url or identity.port:
+        return identity.url or identity.port or ""
     ports = list_ports()
     plugged = "".join(f"\n    {port}" for port in ports) or " no serial port at all"
     if not (identity.usb_serial or identity.usb_location or identity.vid_pid):

@@ -359,7 +359,7 @@ def _duplicates(bench: Bench, document: _Document) -> Iterator[tuple[Where, str]
 def _identifiers(board: Board, base: Where) -> Iterator[tuple[str, str, Where]]:
     yield "id", board.id, (*base, "id")
     for holder, part in (("identity", board.identity), ("virtual", board.virtual)):
-        for key in ("usb_serial", "usb_location", "mac", "uid", "url"):
+        for key in ("usb_serial", "usb_location", "mac", "uid", "url", "port"):
             if value := getattr(part, key, None):
                 yield key, value, (*base, holder, key)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.inventory.chips import CHIPS, MB
+from harness.inventory.chips import CHIPS, GENERIC, MB
 from harness.inventory.fields import (
     Baud,
     Capability,
@@ -65,6 +65,12 @@ class Identity(Entry):
         default=None,
         pattern=r"^(rfc2217|socket|spy|hwgrep|loop|alt)://[!-~]{0,300}$",
         description="A pyserial URL in place of a local port, such as 'rfc2217://bench-pi:4000'.",
+    )
+    port: str | None = Field(
+        default=None,
+        pattern=r"^/dev/[!-~]{1,200}$",
+        description="Path of a port that no USB adapter stands behind: an emulator's pseudo-terminal, a UART of the "
+        "computer itself. Nothing else can tell such a board; for USB give one of the keys above.",
     )
 
     @model_validator(mode="after")
@@ -169,6 +175,13 @@ class ConsoleSettings(Entry):
     """The serial line as the running firmware uses it."""
 
     baud: Baud = Field(default=115200, description="Bits per second of the VM's console.")
+    buffer: int | None = Field(
+        default=None,
+        ge=48,
+        le=65536,
+        description="How many bytes its input takes at once, where programs get lost on the way: firmware without raw "
+        "paste on a line that is not slowed down by a baud rate (an emulator).",
+    )
     dtr: bool = Field(default=False, description="Idle state of DTR. On devkits: true pulls IO0 low.")
     rts: bool = Field(default=False, description="Idle state of RTS. On devkits: true holds the chip in reset.")
 
@@ -307,7 +320,9 @@ class Board(Entry):
         if self.firmware and self.firmware.build and not self.virtual:
             raise ValueError("'build: virtual' makes firmware for virtual boards only; give 'path' instead")
         family = CHIPS[self.chip].family
-        allowed = ("stm32-uart", "dfu", "swd", "none") if family == "stm32" else ("esptool", "none")
+        if family == GENERIC and self.firmware:
+            raise ValueError("the harness cannot write to a generic chip: leave 'firmware' out")
+        allowed = {"stm32": ("stm32-uart", "dfu", "swd", "none"), GENERIC: ("none",)}.get(family, ("esptool", "none"))
         if self.flash_method not in allowed:
             raise ValueError(f"flash.method of {self.chip}: expected {', '.join(allowed)}; came {self.flash_method}")
         return self
@@ -315,7 +330,8 @@ class Board(Entry):
     @property
     def flash_method(self) -> str:
         """``flash.method``, or the usual one for the chip."""
-        return self.flash.method or ("stm32-uart" if CHIPS[self.chip].family == "stm32" else "esptool")
+        usual = {"stm32": "stm32-uart", GENERIC: "none"}
+        return self.flash.method or usual.get(CHIPS[self.chip].family, "esptool")
 
     @property
     def images(self) -> tuple[Image, ...]:

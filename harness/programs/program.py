@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.paths import fixtures_dir
+from harness.programs.pieces import parts_of
 from harness.programs.records import Decoded, decode
 from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
 
@@ -38,25 +39,30 @@ class Program:
         It gets a Ctrl-C as soon as its output contains ``interrupt_at``. Raises FirmwareFailure when it ended with
         a traceback, BenchFault when records are missing or damaged.
         """
-        for part, text in self._preparations():
+        for part, text in self._preparations(runtime):
             self._checked(part, runtime.run(text, timeout=timeout).stderr)
-        result = runtime.run(self.source, timeout=timeout, interrupt_at=interrupt_at)
-        self._checked(f"program {self.name}", result.stderr)
-        return decode(result.stdout)
+        output = b""
+        for text in parts_of(self.source, runtime.facts):
+            due = b"" if interrupt_at in output else interrupt_at
+            result = runtime.run(text, timeout=timeout, interrupt_at=due)
+            output += result.stdout
+            self._checked(f"program {self.name}", result.stderr)
+        return decode(output)
 
     def run_to_reset(
         self, runtime: ChipRuntime, *, within: float = 30.0, hand: Hand | None = None
     ) -> tuple[Decoded, Restart]:
         """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
-        for part, text in self._preparations():
+        for part, text in self._preparations(runtime):
             self._checked(part, runtime.run(text).stderr)
         restart = runtime.run_to_reset(self.source, within=within, hand=hand)
         return decode(restart.stdout), restart
 
-    def _preparations(self) -> list[tuple[str, str]]:
+    def _preparations(self, runtime: Runtime) -> list[tuple[str, str]]:
         if "agent." not in self.source:
             return []
-        return [("the measuring agent", f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n")]
+        source = f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n"
+        return [("the measuring agent", text) for text in parts_of(source, runtime.facts, user=self.source)]
 
     @staticmethod
     def _checked(part: str, stderr: bytes) -> None:

@@ -76,6 +76,25 @@ finally:
     del _s
 """
 
+#: (path): lines of hex, length, sum of the bytes. For a VM without binascii.
+SEND_PLAINLY = """
+def _s(path):
+    total = check = 0
+    with open(path, "rb") as f:
+        while True:
+            block = f.read(32)
+            if not block:
+                break
+            total += len(block)
+            check = check + sum(block) & 0xFFFF
+            print("".join(["%%02x" %% byte for byte in block]))
+    print(total, check)
+try:
+    _s(%r)
+finally:
+    del _s
+"""
+
 #: (path): names in a folder, as hex: a name can hold anything.
 LIST = """
 import os, binascii

@@ -17,6 +17,7 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import Panic, find_panic, printable
 from harness.link.session import Read, Reason, Session
+from harness.runtimes import plain_files
 from harness.runtimes.base import LAST_RECORD, Facts, Hand, Restart, RunResult
 from harness.runtimes.file_programs import CHECK, LIST, RECEIVE, SEND
 from harness.runtimes.probe import read_facts
@@ -39,9 +40,9 @@ class MicroPythonBoard:
     """Implements :class:`harness.runtimes.base.Runtime`.
 
     ``reset`` resets the chip into its application; None when the wiring has no way to. ``hands`` does what else can be
-    done to the board from outside. ``boot_timeout`` is how
-    long the VM may take to answer after a reset, in seconds. ``nonces`` makes the handshake repeatable, for
-    replaying a transcript.
+    done to the board from outside. ``boot_timeout`` is how long the VM may take to answer after a reset, in seconds.
+    ``buffer`` is how many bytes its input takes at once, where that is little and nothing slows the line down; only
+    VMs without raw paste need it. ``nonces`` makes the handshake repeatable, for replaying a transcript.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class MicroPythonBoard:
         reset: Callable[[], None] | None = None,
         hands: Callable[[Hand], None] | None = None,
         boot_timeout: float = 15.0,
+        buffer: int | None = None,
         nonces: random.Random | None = None,
     ) -> None:
         self.session = session
         self._reset = reset
         self._hands = hands
         self._boot_timeout = boot_timeout
+        self._buffer = buffer
         self._random = nonces or random.Random()
         self._raw_paste = True
         self._echo = False
@@ -126,6 +129,11 @@ class MicroPythonBoard:
         read = self.session.read_until(answer, idle=2.0, deadline=end.at_most(3.0))
         self._check_panic(read)
         self._echo = read.ok and question in read.data
+        if not read.ok and b"MemoryError" in read.data:
+            # A full heap, or a program that ended while the collector was off: only a new heap helps.
+            self.session.transcript.note("soft reset, for the VM has no memory left")
+            self.session.write(_EOF)
+            self.session.read_until(_RAW_PROMPT, idle=1.0, deadline=end.at_most(3.0))
         return read.ok
 
     def _check_panic(self, read: Read) -> None:
@@ -281,6 +289,8 @@ class MicroPythonBoard:
         self._in_hand = False
         if self._raw_paste and not self._echo and self._begin_paste():
             self._paste(source)
+        elif self._buffer and len(source) >= self._buffer:
+            self._send_in_pieces(source, self._buffer)
         else:
             self._send_plain(source)
 
@@ -332,6 +342,26 @@ class MicroPythonBoard:
         read = self.session.read_until(b"OK", idle=_GRACE, deadline=_GRACE)
         if not read.ok:
             raise self._lost("'OK' for a program", read)
+
+    def _send_in_pieces(self, source: bytes, size: int) -> None:
+        """Collect the program on the board, each piece answered before the next one goes out, and execute it."""
+        # Collected before each program, so that what stays lies close together and a large piece finds its room.
+        self._collect(b"import gc;gc.collect();_hx=['']")
+        text, at = source.decode(), 0
+        while at < len(text):
+            length = max(1, size - 16)
+            while len(piece := f"_hx[0]+={text[at : at + length]!a}".encode()) >= size and length > 1:
+                length -= 1
+            self._collect(piece)
+            at += length
+        self._send_plain(b"exec(_hx.pop())")
+
+    def _collect(self, piece: bytes) -> None:
+        self._send_plain(piece)
+        error = self._until_eof(_GRACE, "output") + self._end_of_program()
+        self._in_hand = False
+        if error:
+            raise FirmwareFailure(f"the board cannot take in the program: {printable(error[-200:])}")
 
     def _say(self, data: bytes) -> None:
         """Send ``data``; on a line that echoes, wait for the echo and drop it."""
@@ -412,6 +442,9 @@ class MicroPythonBoard:
 
     def _put_as_text(self, path: str, data: bytes) -> None:
         """The slow way, for a VM without binary input: the content as text inside programs."""
+        if self.facts.extra.get("crc32") == "no":
+            plain_files.put(self.run, path, data)
+            return
         for at in range(0, max(1, len(data)), _TEXT_BLOCK):
             block = binascii.hexlify(data[at : at + _TEXT_BLOCK])
             mode = "ab" if at else "wb"
@@ -445,6 +478,8 @@ class MicroPythonBoard:
         )
 
     def get(self, path: str) -> bytes:
+        if self.facts.extra.get("crc32") == "no":
+            return plain_files.get(self.run, path)
         result = self.run(SEND % path, timeout=120.0)
         if result.stderr:
             raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")

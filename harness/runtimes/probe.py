@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from harness.errors import BenchFault
 from harness.runtimes.base import Facts, ObjectRepr, RunResult
@@ -36,12 +36,15 @@ def _bits():
     return n + 1
 def _facts():
     gc.collect()
-    m = sys.maxsize
-    w = 2 if m < 1 << 16 else 4 if m < 1 << 32 else 8
     _f(2.25), _bits()
+    m = getattr(sys, "maxsize", (1 << _bits() - 1) - 1)
+    w = 2 if m < 1 << 16 else 4 if m < 1 << 32 else 8
     i = sys.implementation
+    v = sys.version
+    if i.name == "micropython" and "ython" not in v:
+        v = "%s; MicroPython v%d.%d.%d" % ((v,) + i.version[:3])
     s = "|".join(str(x).replace("|", "/") for x in (
-        i.name, sys.version, getattr(i, "_machine", sys.platform), w, _f(2.25),
+        i.name, v, getattr(i, "_machine", sys.platform), w, _f(2.25),
         gc.mem_alloc() + gc.mem_free(), getattr(i, "_mpy", 0), sys.platform, getattr(i, "_build", ""), _bits()))
     c = crc32(s.encode()) & 0xffffffff if crc32 else 0
     print("\\x02" + s + "|%08x\\x03" % c)
@@ -77,7 +80,22 @@ def read_facts(run: Callable[[str], RunResult]) -> Facts:
             object_repr=representation,
             heap_total=int(heap),
             mpy=int(mpy),
-            extra={"platform": platform, "build": build, "small_int_bits": str(int(bits))},
+            extra={
+                "platform": platform,
+                "build": build,
+                "small_int_bits": str(int(bits)),
+                **({} if int(check, 16) else {"crc32": "no"}),
+            },
         )
     except ValueError:
         raise BenchFault(f"the board's description makes no sense: {fields}") from None
+
+
+def missing(run: Callable[[str], RunResult], names: Iterable[str]) -> set[str]:
+    """Which of these modules, and names in modules (``sys``, ``sys.path``), the VM lacks; asked one by one."""
+    lacking = set()
+    for name in names:
+        module, _, attribute = name.partition(".")
+        if run(f"import {module}\n{module}.{attribute}" if attribute else f"import {module}").stderr:
+            lacking.add(name)
+    return lacking

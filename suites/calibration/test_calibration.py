@@ -1,8 +1,9 @@
-"""Calibration: how long the work that the reference meters takes on this board."""
+"""Calibration: how long the work that the reference meters takes on this board, and what objects cost it."""
 
 from __future__ import annotations
 
 from harness.bench.scenario import Scenario
+from harness.programs.program import Program
 
 
 def test_micro_benchmarks(scenario: Scenario) -> None:
@@ -10,3 +11,8 @@ def test_micro_benchmarks(scenario: Scenario) -> None:
     calibration = scenario.calibration
     for point in calibration.points:
         scenario.compare_time(f"bench.{point.name}", point.measured_us, point.cost)
+
+
+def test_allocations(scenario: Scenario) -> None:
+    """Bytes that lists, dicts, instances, closures, long integers and generators take, by the heap rule."""
+    scenario.compare(scenario.run(Program.load("allocations")), prefix="alloc.")

@@ -61,10 +61,12 @@ def _need_mpy(scenario: Scenario) -> None:
 
 
 def _import_from_file(scenario: Scenario, module: str, file: str, content: bytes) -> None:
+    program = Program.load("import_module", module=module, path="/")
+    scenario.require(program.source)
     for runtime in scenario.both:
         runtime.put(f"/{file}", content)
     try:
-        pair = scenario.run(Program.load("import_module", module=module, path="/"))
+        pair = scenario.run(program)
     finally:
         for runtime in scenario.both:
             runtime.remove(f"/{file}")
@@ -141,6 +143,8 @@ def test_a_replaced_module_is_the_new_one_after_a_restart(scenario: Scenario, ki
     """A module's file is replaced, and the VM restarted: the new code runs and the old is gone."""
     if kind == "mpy":
         _need_mpy(scenario)
+    program = Program.load("stale_module")
+    scenario.require(program.source)
     suffix = "py" if kind == "source" else "mpy"
     versions = {}
     try:
@@ -149,7 +153,7 @@ def test_a_replaced_module_is_the_new_one_after_a_restart(scenario: Scenario, ki
             content = source if kind == "source" else compile_module("hx_version.py", source)
             for runtime in scenario.both:
                 runtime.put(f"/hx_version.{suffix}", content)
-            versions[version] = scenario.run(Program.load("stale_module"))
+            versions[version] = scenario.run(program)
     finally:
         for runtime in scenario.both:
             runtime.remove(f"/hx_version.{suffix}")

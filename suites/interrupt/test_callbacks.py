@@ -54,9 +54,9 @@ def test_ctrl_c(scenario: Scenario, where: str) -> None:
     """Ctrl-C reaches a program in a busy loop, in a sleep, and in a callback; the program can go on after it."""
     if where == "sleep" and not scenario.lives_in_host_time:
         pytest.skip("this virtual board's sleeps take no time (pace: fast)")
-    scenario.compare(
-        scenario.run(Program.load("interrupt_ctrl_c", where=where), interrupt_at=b"READY\r\n"), prefix="ctrl_c."
-    )
+    program = "interrupt_ctrl_c_callback" if where == "callback" else "interrupt_ctrl_c"
+    pair = scenario.run(Program.load(program, where=where), interrupt_at=b"READY\r\n")
+    scenario.compare(pair, prefix="ctrl_c.")
 
 
 @pytest.mark.needs("pin_loopback")

@@ -167,13 +167,12 @@ class MicroPythonBoard:
         stdout = b""
         if interrupt_at:
             read = self.session.read_until(interrupt_at, _EOF, idle=timeout, deadline=timeout)
-            if read.matched == interrupt_at:
-                self.session.write(b"\x03")
-                stdout = read.data
-            elif read.ok:  # it ended before
-                return RunResult(read.data[:-1], self._end_of_program(), time.perf_counter() - started)
-            else:
+            if not read.ok:
                 raise self._lost(f"{interrupt_at!r}", read)
+            if read.matched == _EOF:  # it ended before
+                return RunResult(read.data[:-1], self._end_of_program(), time.perf_counter() - started)
+            self.session.write(b"\x03")
+            stdout = read.data
         stdout += self._until_eof(timeout, "output")
         stderr = self._end_of_program()
         return RunResult(stdout, stderr, time.perf_counter() - started)
@@ -190,8 +189,7 @@ class MicroPythonBoard:
                     first = self.session.read_exactly(1, deadline=within)
             silent = time.perf_counter() - ended
             if first.data == _EOF:
-                error = self._end_of_program()
-                raise FirmwareFailure(f"the program did not reset the chip: {printable(error[-300:]) or 'it ended'}")
+                raise self._not_reset()
             if first.reason is Reason.DEADLINE:
                 raise FirmwareFailure(f"the chip did not start again within {within:g} s")
             self.session.transcript.note(f"started again after {silent:.3f} s")
@@ -206,11 +204,14 @@ class MicroPythonBoard:
             read = self.session.read_until(wanted, _EOF, idle=30.0, deadline=30.0)
             output += read.data
             if read.matched == _EOF:
-                error = self._end_of_program()
-                raise FirmwareFailure(f"the program did not reset the chip: {printable(error[-300:]) or 'it ended'}")
+                raise self._not_reset()
             if not read.ok:
                 raise self._lost("the program's last record", read)
         return output
+
+    def _not_reset(self) -> FirmwareFailure:
+        error = printable(self._end_of_program()[-300:])
+        return FirmwareFailure(f"the program did not reset the chip: {error or 'it ended'}")
 
     def soft_reset(self) -> None:
         """End the VM and start it again. Raises FirmwareFailure when the chip resets instead."""

@@ -55,7 +55,8 @@ def test_ctrl_c(scenario: Scenario, where: str) -> None:
     if where == "sleep" and not scenario.lives_in_host_time:
         pytest.skip("this virtual board's sleeps take no time (pace: fast)")
     program = "interrupt_ctrl_c_callback" if where == "callback" else "interrupt_ctrl_c"
-    pair = scenario.run(Program.load(program, where=where), interrupt_at=b"READY\r\n")
+    timer = -1 if scenario.chip_is_generic else scenario.chip.timer
+    pair = scenario.run(Program.load(program, where=where, timer=timer), interrupt_at=b"READY\r\n")
     scenario.compare(pair, prefix="ctrl_c.")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.paths import fixtures_dir
 from harness.runtimes.base import Facts
 
-#: Below this heap, in bytes, programs go out in pieces. The agent with a program takes 12 kB to compile whole.
+#: Below this heap, in bytes, programs go out in pieces. Any ESP or STM32 that the harness knows has more.
 SMALL_HEAP = 24 * 1024
 
 

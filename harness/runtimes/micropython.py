@@ -443,14 +443,14 @@ class MicroPythonBoard:
 
     def _put_as_text(self, path: str, data: bytes) -> None:
         """The slow way, for a VM without binary input: the content as text inside programs."""
-        if self.facts.extra.get("crc32") == "no":
-            plain_files.put(self.run, path, data)
-            return
         for at in range(0, max(1, len(data)), _TEXT_BLOCK):
             block = binascii.hexlify(data[at : at + _TEXT_BLOCK])
             mode = "ab" if at else "wb"
             text = f"binascii.unhexlify({block!r})"
             result = self.run(f"import binascii\nwith open({path!r}, {mode!r}) as f: f.write({text})")
+            if b"ImportError" in result.stderr:
+                plain_files.put(self.run, path, data)
+                return
             if result.stderr:
                 raise self._refused("written", path, result.stderr)
         result = self.run(CHECK % path, timeout=60.0)
@@ -479,9 +479,9 @@ class MicroPythonBoard:
         )
 
     def get(self, path: str) -> bytes:
-        if self.facts.extra.get("crc32") == "no":
-            return plain_files.get(self.run, path)
         result = self.run(SEND % path, timeout=120.0)
+        if b"ImportError" in result.stderr:
+            return plain_files.get(self.run, path)
         if result.stderr:
             raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
         lines = result.stdout.split()

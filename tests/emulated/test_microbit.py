@@ -20,7 +20,7 @@ from conftest import tool
 
 FIRMWARE = Path("/usr/share/firmware-microbit-micropython/firmware.hex")
 QEMU = shutil.which("qemu-system-arm")
-#: One instruction takes 2**6 ns: the 16 MHz of the nRF51, whatever the host does.
+#: An instruction takes 64 ns, about the 16 MHz of the nRF51, however fast the host is.
 MACHINE = ("-M", "microbit", "-icount", "shift=6", "-display", "none", "-monitor", "none", "-serial", "pty")
 
 pytestmark = [

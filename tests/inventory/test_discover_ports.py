@@ -42,6 +42,7 @@ def board(**identity: str) -> Board:
         ({"vid_pid": "1a86:7523"}, "/dev/ttyUSB2"),
         ({"vid_pid": "1a86:7523", "mac": "24:6f:28:00:00:01"}, "/dev/ttyUSB2"),
         ({"url": "rfc2217://localhost:4000"}, "rfc2217://localhost:4000"),
+        ({"port": "/dev/pts/3"}, "/dev/pts/3"),
     ],
 )
 def test_one_port(identity: dict[str, str], device: str) -> None:

@@ -109,7 +109,7 @@ def run(
     json_file: str,
 ) -> None:
     """Flash the boards, run the SUITES (default: all), judge every figure, and keep the results."""
-    from harness.bench.attach import check_images
+    from harness.bench.firmware import check_images
     from harness.bench.run import RunRequest, run_bench
     from harness.report.html import write_html
     from harness.report.json_report import run_to_json
@@ -165,7 +165,8 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
     """Flash the boards with their firmware (only what differs), and check that it answers."""
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from harness.bench.attach import Options, attach, check_images
+    from harness.bench.attach import Options, attach
+    from harness.bench.firmware import check_images
 
     file, loaded = _load(bench)
     check_images(chosen_boards(loaded, boards))
@@ -292,7 +293,8 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
     """
     import signal
 
-    from harness.bench.attach import Options, attach, virtual_spec
+    from harness.bench.attach import Options, attach
+    from harness.bench.virtual_boards import virtual_spec
     from harness.virtual.bench import start
 
     file, loaded = _load(bench)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from harness.bench.attach import Options, attach
-from harness.bench.scenario import BoardBench, Scenario, reference_for
+from harness.bench.references import reference_for
+from harness.bench.scenario import BoardBench, Scenario
 from harness.errors import BenchFault, FirmwareFailure, HarnessError, Unsuitable, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
@@ -47,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what a scenario needs of a board (boards.yaml)")
+    config.addinivalue_line("markers", "runtime(*names): the runtimes a scenario is for (default: micropython)")
 
 
 def bench_file(option: str) -> Path:
@@ -113,8 +115,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("board_id", boards, scope="session")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Board by board, and calibration first: later scenarios predict with it."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each board gets the scenarios of its runtime: board by board, and calibration first, for later scenarios
+    predict with it."""
+    others = [item for item in items if not _speaks(item)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
 
     def order(item: pytest.Item) -> tuple[str, bool, str]:
         parameters = getattr(item, "callspec", None)
@@ -137,6 +144,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _unknown(board: Board) -> BoardRecord:
     return BoardRecord(board.id, board.chip, FirmwareRecord("", "", ""))
+
+
+def _speaks(item: pytest.Item) -> bool:
+    """Whether the scenario is for the runtime of its board; anything else than a scenario is kept."""
+    name = _board_of(item)
+    if not name:
+        return True
+    board = item.config.stash[_SESSION].bench.board(name)
+    wanted = [runtime for marker in item.iter_markers("runtime") for runtime in marker.args] or ["micropython"]
+    return board is not None and board.runtime in wanted
 
 
 def _board_of(item: pytest.Item) -> str:

@@ -6,20 +6,21 @@ the identity of the firmware after the reset.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from harness.bench.firmware import CheckedFirmware, Report, firmware_of
+from harness.bench.virtual_boards import virtual_spec
 from harness.errors import BenchFault, UsageError
-from harness.firmware.inspect import require_for
 from harness.firmware.partitions import parse_table
-from harness.firmware.virtual_image import VirtualChip, flash_offset, layout
-from harness.flashing.esp import EspFlasher, FlashImage, FlashReport
+from harness.firmware.virtual_image import VirtualChip, layout
+from harness.flashing.base import ChipIdentity, Flasher, FlashImage, FlashReport
+from harness.flashing.methods import flasher_for
 from harness.flashstore.romfs import MAGIC
 from harness.flashstore.suite_image import suite_files, suite_romfs
+from harness.inventory.chips import CHIPS
 from harness.inventory.discover import find_port
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
@@ -28,13 +29,9 @@ from harness.link.session import Port, Session
 from harness.link.transcript import Transcript
 from harness.power.reset import strategy_for
 from harness.results.record import FirmwareRecord
-from harness.runtimes.base import Facts, Hand
-from harness.runtimes.micropython import MicroPythonBoard
-from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.firmware import build_firmware
-
-#: Told what is being done now: a step's name and (done, total) in bytes, (0, 0) where that is not known.
-Report = Callable[[str, int, int], None]
+from harness.runtimes.base import BoardRuntime, Facts, Hand
+from harness.runtimes.of_board import require_spoken, runtime_of
+from harness.virtual.bench import RunningBoard, start
 
 #: A run that was killed lets go of its boards within this time, in seconds.
 _LOCK_PATIENCE = 10.0
@@ -48,70 +45,6 @@ class Options:
     state: Path
     flash: bool = True
     variant: str | None = None
-
-
-@dataclass(frozen=True)
-class _Firmware:
-    images: tuple[FlashImage, ...]
-    record: FirmwareRecord
-
-
-def firmware_of(board: Board, variant: str | None, report: Report) -> _Firmware | None:
-    """The images that ``board`` is to be flashed with, checked for its chip; None when it has none.
-
-    Raises UsageError for an image that is not for this chip, damaged or missing.
-    """
-    if board.firmware is None:
-        return None
-    if board.firmware.build:
-        assert board.virtual is not None
-        name = variant or board.firmware.variant
-        data = build_firmware(
-            board.chip,
-            variant=name,
-            flash_size=board.virtual.flash_size,
-            progress=lambda text: report(text, 0, 0),
-        )
-        sources = [
-            (
-                flash_offset(cast(VirtualChip, board.chip)),
-                data,
-                f"virtual firmware{f' ({name})' if name else ''}",
-                "firmware",
-            )
-        ]
-    else:
-        sources = []
-        for image in board.images:
-            assert image.offset is not None
-            sources.append((image.offset, _read(image.path), image.path.name, image.kind))
-    if not sources:
-        return None
-    size = board.virtual.flash_size if board.virtual else None
-    infos = [
-        require_for(board.chip, offset, data, size, name=name, kind=kind)  # type: ignore[arg-type]
-        for offset, data, name, kind in sources
-    ]
-    versions = [info.version for info in infos if info.version]
-    digest = hashlib.sha256(b"".join(data for _, data, _, _ in sources)).hexdigest()
-    record = FirmwareRecord(sources[0][2], versions[0] if versions else "", digest)
-    return _Firmware(tuple(FlashImage(offset, data, name) for offset, data, name, _ in sources), record)
-
-
-def check_images(boards: list[Board]) -> None:
-    """Look at the images of all boards before the first one is touched. Raises UsageError."""
-    for board in boards:
-        if board.images:
-            firmware_of(board, None, lambda *_: None)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as problem:
-        raise UsageError(
-            f"firmware image {path} cannot be read: {problem.strerror}", hint="check 'firmware' in boards.yaml"
-        ) from None
 
 
 class AttachedBoard:
@@ -129,7 +62,7 @@ class AttachedBoard:
         self.flashed: FlashReport | None = None
         #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
         self.romfs = b""
-        self.runtime: MicroPythonBoard
+        self.runtime: BoardRuntime
         self.transcript = Transcript(options.state / "transcripts" / f"{board.id}.jsonl")
 
     @property
@@ -152,17 +85,9 @@ class AttachedBoard:
 
     def make_ready(self) -> None:
         """Raises UsageError before anything is touched, BenchFault when the bench does not play along."""
-        if self.board.runtime != "micropython":
-            raise UsageError(
-                f"{self.board.id}: runtime {self.board.runtime} is not supported by this version",
-                hint="choose other boards with --boards",
-            )
+        require_spoken(self.board)
         firmware = firmware_of(self.board, self._options.variant, self._report) if self._options.flash else None
-        if firmware is not None and self.board.flash_method not in ("esptool", "none"):
-            raise UsageError(
-                f"{self.board.id}: flash.method {self.board.flash_method} is not supported by this version",
-                hint="give --no-flash to test the firmware that the board holds",
-            )
+        flashed = firmware is not None and self.board.flash_method != "none"
         self._report("locking", 0, 0)
         lock = board_lock(self.board, self._options.state, purpose="harness run", timeout=_LOCK_PATIENCE)
         self._stack.enter_context(lock)
@@ -170,18 +95,17 @@ class AttachedBoard:
         console = self.board.console
         port = open_port(self.address, baud=console.baud, dtr=console.dtr, rts=console.rts)
         self._stack.callback(port.close)
-        flashed = firmware is not None and self.board.flash_method == "esptool"
         if flashed:
             assert firmware is not None
             self.flashed = self._flash(port, firmware)
         reset = strategy_for(self.board)
         session = Session(cast(Port, port), self.transcript)
         self._stack.callback(session.close)
-        self.runtime = MicroPythonBoard(
+        self.runtime = runtime_of(
+            self.board,
             session,
             reset=(lambda: reset(cast(Any, session.port))) if reset else None,
             hands=self._hands if self.virtual else None,
-            buffer=console.buffer,
         )
         self._report("waiting for the VM", 0, 0)
         if flashed:
@@ -192,7 +116,8 @@ class AttachedBoard:
             self.runtime.enter()
             self.runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
         self._identify(firmware)
-        self._check_romfs()
+        if self.board.runtime == "micropython":
+            self._check_romfs()
 
     @staticmethod
     def _lines_work(port: Any) -> bool:
@@ -208,22 +133,9 @@ class AttachedBoard:
         self.virtual = running
         return running.url
 
-    def _flasher(self, port: Any) -> EspFlasher:
-        flash = self.board.flash
-        return EspFlasher(
-            self.board.chip,
-            port,
-            baud=flash.baud,
-            progress=self._report,
-            connect_attempts=flash.connect_attempts,
-            before=flash.before,
-            stub=flash.stub,
-            console_baud=self.board.console.baud,
-        )
-
-    def _flash(self, port: Any, firmware: _Firmware) -> FlashReport:
-        with self._flasher(port) as flasher:
-            self._check_mac(flasher.identity.mac)
+    def _flash(self, port: Any, firmware: CheckedFirmware) -> FlashReport:
+        with flasher_for(self.board, port, self._report) as flasher:
+            self._check_identity(flasher.identity)
             images = list(firmware.images)
             region = self._romfs_region(flasher, images)
             if region is not None:
@@ -235,21 +147,27 @@ class AttachedBoard:
         self.firmware = firmware.record
         return report
 
-    def _check_mac(self, mac: str) -> None:
-        wanted = self.board.identity.mac if self.board.identity else None
-        if wanted is not None and wanted != mac:
-            raise BenchFault(
-                f"{self.board.id}: expected the chip with MAC {wanted}, at {self.address} is {mac}",
-                hint="boards were swapped, or identity.mac is wrong; nothing was written",
-            )
+    def _check_identity(self, found: ChipIdentity) -> None:
+        identity = self.board.identity
+        if identity is None:
+            return
+        for key, name, wanted, came in (
+            ("mac", "MAC", identity.mac, found.mac),
+            ("uid", "unique id", identity.uid, found.uid),
+        ):
+            if wanted is not None and came and wanted != came:
+                raise BenchFault(
+                    f"{self.board.id}: expected the chip with {name} {wanted}, at {self.address} is {came}",
+                    hint=f"boards were swapped, or identity.{key} is wrong; nothing was written",
+                )
 
-    def _romfs_region(self, flasher: EspFlasher, images: list[FlashImage]) -> tuple[int, int] | None:
+    def _romfs_region(self, flasher: Flasher, images: list[FlashImage]) -> tuple[int, int] | None:
         """(offset, size) of the chip's ROMFS region; None when the board has none that is known."""
         if "romfs" not in self.board.capabilities:
             return None
         if self.board.virtual is not None:
             return layout(cast(VirtualChip, self.board.chip), self.board.virtual.flash_size)["romfs"]
-        if self.board.chip == "esp8266":
+        if CHIPS[self.board.chip].family != "esp32":
             return None
         offset, size = _ESP32_TABLE
         table = next(
@@ -274,8 +192,8 @@ class AttachedBoard:
         session = self.runtime.session
         session.forget_input()
         try:
-            with self._flasher(session.port) as flasher:
-                self._check_mac(flasher.identity.mac)
+            with flasher_for(self.board, session.port, self._report) as flasher:
+                self._check_identity(flasher.identity)
                 region = self._romfs_region(flasher, [])
                 if region is None:
                     raise UsageError(
@@ -299,7 +217,7 @@ class AttachedBoard:
     def facts(self) -> Facts:
         return self.runtime.facts
 
-    def _identify(self, firmware: _Firmware | None) -> None:
+    def _identify(self, firmware: CheckedFirmware | None) -> None:
         """The VM that answers must be the firmware that was written."""
         version = self.facts.version
         if firmware is not None:
@@ -327,26 +245,6 @@ class AttachedBoard:
     def close(self) -> None:
         self._stack.close()
         self.transcript.close()
-
-
-def virtual_spec(board: Board, state: Path, *, keep: bool = False) -> VirtualSpec:
-    """The process description of a virtual board."""
-    virtual = board.virtual
-    assert virtual is not None
-    return VirtualSpec(
-        id=board.id,
-        chip=board.chip,
-        state_dir=str(state / "virtual"),
-        flash_size=virtual.flash_size,
-        mac=virtual.mac or "",
-        port=virtual.port or 0,
-        pty=virtual.pty,
-        keep=keep,
-        pace=virtual.pace,
-        loopback=board.wiring.loopback,
-        button=board.wiring.button,
-        gpio16_rst=board.wiring.gpio16_rst,
-    )
 
 
 def attach(board: Board, options: Options, report: Report) -> AttachedBoard:

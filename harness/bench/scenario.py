@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.bench.attach import AttachedBoard
+from harness.bench.references import Reference
 from harness.errors import FirmwareFailure, Unsuitable
 from harness.inventory.chips import GENERIC
 from harness.inventory.model import Wiring
 from harness.programs.pieces import SMALL_HEAP, needs_of
 from harness.programs.program import Program, agent_source
 from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
-from harness.reference.chips import CHIPS, Chip, chip_named
+from harness.reference.chips import Chip, chip_named
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
 from harness.runtimes.probe import missing
@@ -24,12 +25,6 @@ from harness.verdict.calibration import Calibration, Point, fit
 from harness.verdict.compare import Judge, Measurement
 from harness.verdict.limits import Limit, Value
 from harness.verdict.outcome import Outcome, worst
-
-#: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
-_TABLE_BITS = 524
-_LARGEST_REFERENCE_HEAP = 4 * 1024 * 1024
-#: The reference's own port stands on its heap, and programs are compiled there in one piece.
-_SMALLEST_REFERENCE_HEAP = 32 * 1024
 
 #: What a VM says that is too small for a program: no heap, no stack.
 _TOO_SMALL = ("MemoryError", "maximum recursion depth exceeded")
@@ -49,30 +44,10 @@ class Pair:
     reference: Decoded
 
 
-def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> ReferenceVm:
-    """A reference VM with the board's chip, as far as it is known, a heap of its size and the same ROMFS image.
-
-    A virtual board's ``boot.py`` runs on it, too: what a start file interns shifts later heap figures. A real
-    board's does not: it may use hardware.
-    """
-    facts, romfs = attached.facts, attached.romfs
-    boot = attached.runtime.get("/boot.py") if attached.board.virtual else None
-    table = min(max(facts.heap_total, _SMALLEST_REFERENCE_HEAP), _LARGEST_REFERENCE_HEAP) // 64
-    raw = -(-table * _TABLE_BITS // 8) + 1
-    chip = attached.board.chip if attached.board.chip in CHIPS else None
-    vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
-    if chip is not None:
-        for a, b in attached.board.wiring.loopback:
-            vm.wire(a, b)
-        if chip == "esp8266" and not attached.board.wiring.gpio16_rst:
-            vm.unwire(16, "RST")
-    return vm
-
-
 class BoardBench:
     """One board with its reference: what the scenarios of a board share."""
 
-    def __init__(self, attached: AttachedBoard, reference: ReferenceVm, step: Callable[[str], None]) -> None:
+    def __init__(self, attached: AttachedBoard, reference: Reference, step: Callable[[str], None]) -> None:
         self.attached = attached
         self.reference = reference
         self.step = step
@@ -192,8 +167,11 @@ class Scenario:
 
     def write_romfs(self, image: bytes) -> None:
         """Put ``image`` into the ROMFS region of both sides, alone, and start them again."""
+        reference = self._bench.reference
+        if not isinstance(reference, ReferenceVm):
+            raise Unsuitable("the reference of this board's runtime has no ROMFS")
         self._bench.attached.write_romfs(image)
-        self._bench.reference.map_romfs(image)
+        reference.map_romfs(image)
 
     def step(self, text: str) -> None:
         """Say what is being done now."""

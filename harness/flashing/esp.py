@@ -10,9 +10,7 @@ import functools
 import struct
 import time
 import zlib
-from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import esptool
@@ -24,12 +22,10 @@ from esptool.targets import CHIP_DEFS, ROM_LIST
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 
 from harness.errors import BenchFault, UsageError
+from harness.flashing.base import ChipIdentity, FlashImage, FlashReport, Progress, silent
 from harness.flashing.plan import SECTOR, Plan, Write, md5, plan
 from harness.link.panics import printable
 from harness.power.reset import HardReset
-
-#: Told what is being done: a step's name, and (done, total) in bytes where that is known, else (0, 0).
-Progress = Callable[[str, int, int], None]
 
 ROM_BAUD = 115200
 
@@ -37,46 +33,11 @@ ROM_BAUD = 115200
 _NONSENSE = (struct.error, zlib.error, ValueError, IndexError, KeyError, TypeError)
 
 
-def _silent(_step: str, _done: int, _total: int) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class FlashImage:
-    """``label`` is for messages."""
-
-    offset: int
-    data: bytes
-    label: str
-
-
-@dataclass(frozen=True)
-class ChipIdentity:
-    """``mac`` as ``aa:bb:…``; ``flash_size`` in bytes, None when the flash chip does not say."""
-
-    chip: str
-    description: str
-    mac: str
-    flash_size: int | None
-
-
-@dataclass
-class FlashReport:
-    """Bytes and seconds of one flashing; ``steps`` in order with their seconds."""
-
-    identity: ChipIdentity
-    written: int = 0
-    unchanged: int = 0
-    seconds: float = 0.0
-    steps: list[tuple[str, float]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-
 class _Log(TemplateLogger):  # type: ignore[misc]
     """esptool's words and progress become ours; warnings are kept for the report."""
 
     def __init__(self) -> None:
-        self.begin(_silent)
+        self.begin(silent)
 
     def begin(self, progress: Progress) -> None:
         self._progress = progress
@@ -163,7 +124,7 @@ class EspFlasher:
         port: serial.SerialBase,
         *,
         baud: int = 460800,
-        progress: Progress = _silent,
+        progress: Progress = silent,
         connect_attempts: int = 7,
         before: str = "default-reset",
         stub: bool = True,
@@ -317,7 +278,7 @@ def _check_places(images: list[FlashImage]) -> None:
 
 
 def identify(
-    port: serial.SerialBase, *, connect_attempts: int = 7, console_baud: int = ROM_BAUD, progress: Progress = _silent
+    port: serial.SerialBase, *, connect_attempts: int = 7, console_baud: int = ROM_BAUD, progress: Progress = silent
 ) -> ChipIdentity:
     """Which chip is at ``port``, whatever ESP it is. Ends with its application starting.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
+from harness.link.session import Session
+
 ObjectRepr = Literal["A", "B", "C", "D"]
 
 
@@ -131,4 +133,25 @@ class ChipRuntime(Runtime, Protocol):
 
         Raises FirmwareFailure when the VM goes on instead.
         """
+        ...
+
+
+@runtime_checkable
+class BoardRuntime(ChipRuntime, Protocol):
+    """A language VM on a real or virtual board, at the other end of a serial session."""
+
+    session: Session
+
+    @property
+    def can_reset(self) -> bool:
+        """Whether the wiring has a way to reset the chip."""
+        ...
+
+    @property
+    def has_hands(self) -> bool:
+        """Whether something can cut its power and drive its pins."""
+        ...
+
+    def enter(self, *, after_reset: bool = False) -> None:
+        """Take the board to where it accepts programs, and prove that it listens. Raises BenchFault with what came."""
         ...

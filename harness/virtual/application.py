@@ -89,3 +89,15 @@ class ApplicationFactory(Protocol):
     def __call__(self, context: AppContext) -> Application:
         """Raises ValueError when the payload is not a module this CPU can execute."""
         ...
+
+
+#: What kind of firmware a payload is: the bytes it begins with, and the module whose ``create`` runs it.
+_APPLICATIONS = ((b"\0asm", "harness.virtual.cpu"),)
+
+
+def application_module(payload: bytes) -> str:
+    """The name of the module that runs ``payload``. Raises ValueError for one that no virtual CPU executes."""
+    for magic, module in _APPLICATIONS:
+        if payload.startswith(magic):
+            return module
+    raise ValueError("no code that this CPU can execute")

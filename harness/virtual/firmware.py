@@ -36,14 +36,18 @@ def require_variant(name: str | None) -> None:
 def build_firmware(
     chip: str,
     *,
+    runtime: str = "micropython",
     variant: str | None = None,
     flash_size: int = 4 * 1024 * 1024,
     progress: Callable[[str], None] = lambda _message: None,
 ) -> bytes:
     """The image to be written at the chip's boot offset. The same arguments give the same bytes.
 
-    Raises UsageError for an unknown variant, and what :func:`vm_module` raises.
+    Raises UsageError for an unknown variant or a runtime that this chip has no virtual firmware for, and what
+    :func:`vm_module` raises.
     """
+    if runtime != "micropython":
+        raise UsageError(f"there is no virtual firmware with {runtime} for the {chip}")
     require_variant(variant)
     script = default_port_script()
     defect = DEFECTS[variant] if variant else HEALTHY

@@ -13,7 +13,14 @@ import time
 from types import FrameType
 from typing import IO
 
-from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
+from harness.virtual.application import (
+    AppContext,
+    Application,
+    ApplicationFactory,
+    Ended,
+    Exit,
+    application_module,
+)
 from harness.virtual.bench import VirtualSpec
 from harness.virtual.chip import Chip
 from harness.virtual.control import ControlServer
@@ -59,12 +66,12 @@ def _factory(app: str) -> ApplicationFactory:
 
         return echo
 
-    def wasm(context: AppContext) -> Application:
+    def flashed(context: AppContext) -> Application:
         # Imported at the first boot: a chip in download mode needs no engine.
-        module = importlib.import_module("harness.virtual.cpu")
+        module = importlib.import_module(application_module(context.payload))
         return module.create(context)  # type: ignore[no-any-return]
 
-    return wasm
+    return flashed
 
 
 def serve(spec: VirtualSpec) -> None:

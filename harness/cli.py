@@ -20,6 +20,7 @@ from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
+from harness.qualify.command import qualify_command, verify_command
 from harness.report.json_report import write_json
 from harness.selfcheck.command import selfcheck_command
 
@@ -59,6 +60,8 @@ def main() -> None:
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
     harness reference run PROGRAM         a program on the host reference VM
     harness explore PROGRAM               a program with its interrupt at every point
+    harness qualify BOARD                 a certificate for one board with one firmware
+    harness verify CERTIFICATE            whether it still says what was recorded
     harness selfcheck                     seeded defects that the suites must catch
     harness conformance DIR --on VM       upstream's test programs on a VM
     """
@@ -76,6 +79,8 @@ def _load(bench: str) -> tuple[Path, Bench]:
 main.add_command(conformance)
 main.add_command(explore_command)
 main.add_command(selfcheck_command)
+main.add_command(qualify_command)
+main.add_command(verify_command)
 
 
 # -- run -----------------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def _board_of(item: pytest.Item) -> str:
     return str(parameters.params.get("board_id", "")) if parameters else ""
 
 
-def _name_of(item: pytest.Item) -> str:
+def name_of(item: pytest.Item) -> str:
     """The scenario's name, with its parameters but without the board."""
     name = getattr(item, "originalname", item.name).removeprefix("test_")
     parameters = getattr(item, "callspec", None)
@@ -282,7 +282,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     if not board:
         return (yield)
     session = item.config.stash[_SESSION]
-    suite, name = item.path.parent.name, _name_of(item)
+    suite, name = item.path.parent.name, name_of(item)
     session.events(board).send("scenario", suite=suite, name=name)
     started = time.time()
     outcome = yield

@@ -97,18 +97,17 @@ class Store:
     # -- reading ---------------------------------------------------------------------------------
 
     def runs(self, limit: int = 20) -> list[int]:
-        """Ids of the runs that came in last, the last one first."""
+        """Ids of the newest runs, newest first."""
+        newest = select(RUN.c.id).order_by(RUN.c.started.desc(), RUN.c.id.desc()).limit(limit)
         with self.database.reading() as connection:
-            return list(connection.execute(select(RUN.c.id).order_by(RUN.c.id.desc()).limit(limit)).scalars())
+            return list(connection.execute(newest).scalars())
 
     def latest(self) -> RunRecord:
         """The newest run. Raises UsageError when there is none yet."""
-        with self.database.reading() as connection:
-            newest = connection.execute(select(RUN.c.id).order_by(RUN.c.started.desc(), RUN.c.id.desc()).limit(1))
-            run = newest.scalar()
-        if run is None:
+        newest = self.runs(1)
+        if not newest:
             raise UsageError(f"{self.name} holds no run yet", hint="make one with 'harness run'")
-        return self.load_run(run)
+        return self.load_run(newest[0])
 
     def load_run(self, run: int) -> RunRecord:
         """Also a run that goes on or was killed, as far as it came. Raises UsageError when there is no such run."""

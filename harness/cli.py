@@ -94,7 +94,7 @@ main.add_command(verify_command)
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
 @click.option("--variant", default="", metavar="NAME", help="Firmware variant for the virtual boards.")
 @click.option("--jobs", default=4, show_default=True, help="Boards at the same time.")
-@click.option("--store", default="", metavar="FILE", help="Results store (default: .harness/results.sqlite).")
+@click.option("--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite).")
 @click.option("--junit", default="", metavar="FILE", help="Also write the result as JUnit XML.")
 @click.option("--html", default="", metavar="FILE", help="Also write the result as an HTML page.")
 @click.option("--figures", is_flag=True, help="Show every figure in the table.")
@@ -120,6 +120,7 @@ def run(
     from harness.report.json_report import run_to_json
     from harness.report.junit import write_junit
     from harness.report.terminal import LiveView, print_run, terminal
+    from harness.results.database import location
     from harness.results.store import Store
     from harness.virtual.firmware import require_variant
 
@@ -129,7 +130,7 @@ def run(
     if not no_flash:
         check_images(chosen)
     state = state_dir(file)
-    path = Path(store) if store else state / "results.sqlite"
+    path = location(store, state / "results.sqlite")
     request = RunRequest(
         bench_file=file,
         boards=chosen,

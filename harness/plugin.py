@@ -21,6 +21,7 @@ from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.paths import shipped_bench, state_dir
 from harness.report.events import Events
+from harness.results.database import location
 from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.outcome import Outcome
@@ -39,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--bench", default="", metavar="FILE", help="the bench file (default: boards.yaml)")
     group.addoption("--no-flash", action="store_true", help="test the firmware that the boards hold")
     group.addoption("--variant", default="", metavar="NAME", help="firmware variant for the virtual boards")
-    group.addoption("--store", default="", metavar="FILE", help="results store (default: .harness/results.sqlite)")
+    group.addoption("--store", default="", metavar="FILE|URL", help="results store (default: .harness/results.sqlite)")
     group.addoption(
         "--harness-run", type=int, default=0, help=pytest.HIDDEN if hasattr(pytest, "HIDDEN") else "internal"
     )
@@ -83,7 +84,7 @@ class _Session:
         self.boards = chosen_boards(self.bench, option("--boards"))
         state = state_dir(file)
         self.options = Options(state, flash=not option("--no-flash"), variant=option("--variant") or None)
-        self.store = Store(Path(option("--store")) if option("--store") else state / "results.sqlite")
+        self.store = Store(location(option("--store"), state / "results.sqlite"))
         self._given_run = option("--harness-run")
         self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))
         descriptor = option("--harness-events")

@@ -22,6 +22,7 @@ from harness.errors import UsageError
 from harness.inventory.model import Board
 from harness.paths import suites_dir
 from harness.report.events import parse
+from harness.results.database import Location
 from harness.results.record import BoardRecord, FirmwareRecord
 from harness.results.store import Store
 
@@ -39,7 +40,7 @@ class RunRequest:
     bench_file: Path
     boards: list[Board]
     state: Path
-    store: Path
+    store: Location
     suites: tuple[str, ...] = ()
     keyword: str = ""
     flash: bool = True

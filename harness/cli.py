@@ -18,6 +18,7 @@ from harness.errors import HarnessError, UsageError
 from harness.explore.command import explore_command
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
+from harness.nightly.command import nightly_command
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.qualify.command import qualify_command, verify_command
@@ -60,6 +61,7 @@ def main() -> None:
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
     harness reference run PROGRAM         a program on the host reference VM
     harness explore PROGRAM               a program with its interrupt at every point
+    harness nightly                       all boards at once, unattended, with reports
     harness qualify BOARD                 a certificate for one board with one firmware
     harness verify CERTIFICATE            whether it still says what was recorded
     harness selfcheck                     seeded defects that the suites must catch
@@ -80,6 +82,7 @@ main.add_command(conformance)
 main.add_command(explore_command)
 main.add_command(selfcheck_command)
 main.add_command(qualify_command)
+main.add_command(nightly_command)
 main.add_command(verify_command)
 
 

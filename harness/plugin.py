@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--harness-run", type=int, default=0, help=pytest.HIDDEN if hasattr(pytest, "HIDDEN") else "internal"
     )
+    group.addoption("--harness-resume", action="store_true", help="internal: leave out what the run has already")
     group.addoption("--harness-events", type=int, default=-1, help="internal: descriptor for events")
 
 
@@ -119,7 +120,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Each board gets the scenarios of its runtime: board by board, and calibration first, for later scenarios
     predict with it."""
-    others = [item for item in items if not _speaks(item)]
+    done = _done_before(config)
+    others = [item for item in items if not _speaks(item) or _place_of(item) in done]
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in set(others)]
@@ -145,6 +147,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _unknown(board: Board) -> BoardRecord:
     return BoardRecord(board.id, board.chip, FirmwareRecord("", "", ""))
+
+
+def _done_before(config: pytest.Config) -> set[tuple[str, str, str]]:
+    """Board, suite and name of each scenario that the run to be resumed has finished."""
+    if not config.getoption("--harness-resume"):
+        return set()
+    session = _session(config)
+    boards = session.store.load_run(session.run).boards
+    return {(board.id, one.suite, one.name) for board in boards for one in board.scenarios}
+
+
+def _place_of(item: pytest.Item) -> tuple[str, str, str]:
+    return _board_of(item), item.path.parent.name, name_of(item)
 
 
 def _speaks(item: pytest.Item) -> bool:

@@ -86,7 +86,7 @@ def html_page(title: str, body: Iterable[str]) -> str:
 
 
 def _head(run: RunRecord) -> Iterator[str]:
-    yield f'<header>\n<div class="title"><h1>Run {run.id}</h1>{_badge(run.outcome)}</div>'
+    yield f'<header>\n<div class="title"><h1>Run {run.id}</h1>{badge(run.outcome)}</div>'
     yield f"<p>{safe_text(closing_line(run).plain.strip())}</p>"
     started = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     yield f"<p>{started} · <code>{safe_text(run.command)}</code></p>\n</header>"
@@ -108,14 +108,14 @@ def _attention(run: RunRecord) -> Iterator[str]:
     order = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.SKIPPED, Outcome.PASS)
     yield "<section>\n<h3>What to look at</h3>"
     for outcome, where, reason in sorted(told, key=lambda one: order.index(one[0])):
-        yield f'<div class="title">{_badge(outcome)}<b>{safe_text(where)}</b></div>'
+        yield f'<div class="title">{badge(outcome)}<b>{safe_text(where)}</b></div>'
         yield f'<p class="reason">{safe_text(reason)}</p>'
     yield "</section>"
 
 
 def _board(board: BoardRecord) -> Iterator[str]:
     firmware = board.firmware
-    yield f'<section>\n<div class="title"><h2>{safe_text(board.id)}</h2>{_badge(board.outcome)}</div>'
+    yield f'<section>\n<div class="title"><h2>{safe_text(board.id)}</h2>{badge(board.outcome)}</div>'
     name = f"{firmware.name} {firmware.version}".strip() or "no firmware known"
     yield f'<p class="soft">{safe_text(board.chip)} · {safe_text(name)}'
     yield f"<br>image SHA-256 <code>{safe_text(firmware.sha256)}</code></p>" if firmware.sha256 else "</p>"
@@ -134,14 +134,14 @@ def _suite(suite: str, scenarios: list[ScenarioResult]) -> Iterator[str]:
     outcome = worst(s.outcome for s in scenarios if s.outcome is not Outcome.SKIPPED)
     well = all(s.outcome in (Outcome.PASS, Outcome.SKIPPED) for s in scenarios)
     figures = sum(len(s.measurements) for s in scenarios)
-    yield f"<details{'' if well else ' open'}><summary>{_badge(outcome)}<b>{safe_text(suite)}</b>"
+    yield f"<details{'' if well else ' open'}><summary>{badge(outcome)}<b>{safe_text(suite)}</b>"
     yield f'<span class="soft">{_counts(scenarios)}, {figures} figures</span></summary>'
     yield '<div class="scroll"><table>\n<thead><tr><th>figure</th><th class="figure">measured</th>'
     yield '<th class="figure">reference</th><th>limit</th><th>verdict</th></tr></thead>\n<tbody>'
     for scenario in scenarios:
         yield (
             f'<tr class="scenario"><td colspan="4">{safe_text(_title(scenario))}'
-            f' <span class="soft">{scenario.seconds:.1f} s</span></td><td>{_badge(scenario.outcome)}</td></tr>'
+            f' <span class="soft">{scenario.seconds:.1f} s</span></td><td>{badge(scenario.outcome)}</td></tr>'
         )
         for measurement in scenario.measurements:
             yield _row(measurement)
@@ -187,7 +187,8 @@ def _title(scenario: ScenarioResult) -> str:
     return f"{scenario.suite}: {scenario.name.replace('_', ' ')}"
 
 
-def _badge(outcome: Outcome) -> str:
+def badge(outcome: Outcome) -> str:
+    """The outcome as a coloured label."""
     return f'<span class="verdict {outcome.value}">{outcome.value}</span>'
 
 

@@ -92,7 +92,7 @@ def test_a_host_without_parity_gets_no_further_than_the_sync(tmp_path: Path) -> 
             loader.get()
 
 
-@pytest.mark.parametrize("difference", ["swapped", "reset-inverted", "boot0-inverted", "boot0-unwired"])
+@pytest.mark.parametrize("difference", ["reset-inverted", "boot0-inverted", "boot0-unwired"])
 def test_lines_that_are_wired_otherwise_do_not_reach_the_boot_loader(difference: str, tmp_path: Path) -> None:
     with (
         serving("stm32f405", tmp_path, lines=(difference,)) as board,

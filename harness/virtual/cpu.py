@@ -13,7 +13,7 @@ import json
 import random
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from harness.engine.files import Files
 from harness.engine.layout import layout_of
@@ -84,7 +84,8 @@ class WasmApplication:
         self._context = context
         self._console = context.console
         self.board = context.board
-        self._chip = chip_named(context.chip)
+        chip = chip_named(context.chip)
+        self._chip = replace(chip, unique_id=context.uid) if context.uid else chip
         self._manifest = Manifest.of(context.payload)
         self._defect = DEFECTS.get(self._manifest.defect, HEALTHY)
         rom = custom_sections(context.payload).get(SYSTEM_ROM_SECTION)

@@ -135,7 +135,7 @@ class WasmApplication:
                 return Exit(Ended.STOPPED)
             if self._running_program:  # SystemExit: the program is over, then the VM restarts
                 self._finish_program()
-            self._console.write(b"MPY: soft reboot\r\n")
+            self._console.write(self._chip.soft_reset_text)
             self._repl.restart()
             self.board.restart(Reset.SOFT)
             self._make_vm()
@@ -310,7 +310,7 @@ class WasmApplication:
                 if self.at_soft_reset is None:
                     raise
                 self.at_soft_reset()
-                self._console.write(b"MPY: soft reboot\r\n")
+                self._console.write(self._chip.soft_reset_text)
                 self._repl.restart()
 
     def _finish_program(self) -> None:

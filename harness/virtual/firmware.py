@@ -22,8 +22,8 @@ from harness.virtual.defects import DEFECTS, HEALTHY
 
 #: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area, the ESP8266
 #: port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``), and what the STM32 port's linker scripts
-#: leave between static data and stack, in round numbers (``ports/stm32/boards/stm32f405.ld``, ``stm32l476xg.ld``).
-HEAP = {"esp32": 57344, "esp8266": 38912, "stm32f405": 102400, "stm32l476": 73728}
+#: leave after the static data on PYBV11 and NUCLEO_L476RG (``ports/stm32/boards/stm32f405.ld``, ``stm32l476xg.ld``).
+HEAP = {"esp32": 57344, "esp8266": 38912, "stm32f405": 103168, "stm32l476": 86016}
 #: Board and chip in the banner.
 _NAMES = {
     "esp32": ("ESP32", "ESP32"),

@@ -16,7 +16,7 @@ def virtual_spec(board: Board, state: Path, *, keep: bool = False) -> VirtualSpe
         id=board.id,
         chip=board.chip,
         state_dir=str(state / "virtual"),
-        flash_size=virtual.flash_size,
+        flash_size=board.flash_size or virtual.flash_size,
         mac=virtual.mac or "",
         port=virtual.port or 0,
         pty=virtual.pty,
@@ -25,4 +25,5 @@ def virtual_spec(board: Board, state: Path, *, keep: bool = False) -> VirtualSpe
         loopback=board.wiring.loopback,
         button=board.wiring.button,
         gpio16_rst=board.wiring.gpio16_rst,
+        lines=virtual.lines,
     )

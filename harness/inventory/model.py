@@ -25,6 +25,9 @@ from harness.inventory.fields import (
     VidPid,
 )
 
+#: Chips that a virtual board can have.
+VIRTUAL_CHIPS = ("esp32", "esp8266", "stm32f405", "stm32l476")
+
 
 class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -83,7 +86,9 @@ class Identity(Entry):
 class Virtual(Entry):
     """The board is a virtual one, run by the harness itself."""
 
-    flash_size: Size = Field(default=4 * MB, description="Size of its flash: bytes, or text like 4MB.")
+    flash_size: Size = Field(
+        default=4 * MB, description="Size of its flash: bytes, or text like 4MB. An STM32 has its own."
+    )
     mac: Mac | None = Field(default=None, description="Its MAC address; by default one is made of the board's id.")
     pty: bool = Field(default=False, description="Offer a pseudo-terminal as well as the RFC 2217 port (no DTR/RTS).")
     port: int | None = Field(
@@ -91,7 +96,15 @@ class Virtual(Entry):
     )
     pace: Literal["chip", "fast"] = Field(
         default="chip",
-        description="chip: waits and sleeps take their time. fast: they take none, and the board's clock jumps.",
+        description="chip: waits, sleeps and an STM32's erasing take their time. fast: they take none, and the board's "
+        "clock jumps.",
+    )
+    lines: Annotated[
+        tuple[Literal["swapped", "reset-inverted", "boot0-inverted", "boot0-unwired"], ...], Field(strict=False)
+    ] = Field(
+        default=(),
+        max_length=4,
+        description="STM32: how NRST and BOOT0 differ from DTR (asserted: reset) and RTS (asserted: BOOT0 low).",
     )
 
 
@@ -315,8 +328,8 @@ class Board(Entry):
         if (self.identity is None) == (self.virtual is None):
             came = "neither" if self.identity is None else "both"
             raise ValueError(f"expected either 'identity' (a real board) or 'virtual'; came {came}")
-        if self.virtual and self.chip not in ("esp32", "esp8266"):
-            raise ValueError(f"virtual boards are esp32 or esp8266; came {self.chip}")
+        if self.virtual and self.chip not in VIRTUAL_CHIPS:
+            raise ValueError(f"virtual boards are {', '.join(VIRTUAL_CHIPS)}; came {self.chip}")
         if self.firmware and self.firmware.build and not self.virtual:
             raise ValueError("'build: virtual' makes firmware for virtual boards only; give 'path' instead")
         family = CHIPS[self.chip].family
@@ -332,6 +345,11 @@ class Board(Entry):
         """``flash.method``, or the usual one for the chip."""
         usual = {"stm32": "stm32-uart", GENERIC: "none"}
         return self.flash.method or usual.get(CHIPS[self.chip].family, "esptool")
+
+    @property
+    def flash_size(self) -> int | None:
+        """Bytes of flash; None where it is a chip of its own that only the board can tell."""
+        return CHIPS[self.chip].flash_size or (self.virtual.flash_size if self.virtual else None)
 
     @property
     def images(self) -> tuple[Image, ...]:

@@ -23,10 +23,18 @@ class Program:
     inputs: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, name: str, **inputs: object) -> Program:
-        """The program ``fixtures/programs/<name>.py``. Raises UsageError when there is none."""
-        path = fixtures_dir() / "programs" / f"{name}.py"
-        return cls(name, _read(path), inputs)
+    def load(cls, name: str, *, using: str = "", **inputs: object) -> Program:
+        """The program ``fixtures/programs/<name>.py``, after the piece ``fixtures/agent/<using>.py`` that it builds on.
+
+        Raises UsageError when there is none.
+        """
+        source = _read(fixtures_dir() / "programs" / f"{name}.py")
+        return cls(name, f"{cls.piece(using)}{source}", inputs)
+
+    @staticmethod
+    def piece(name: str) -> str:
+        """The source of ``fixtures/agent/<name>.py``; nothing for no name."""
+        return _read(fixtures_dir() / "agent" / f"{name}.py") + "\n" if name else ""
 
     @staticmethod
     def module(name: str) -> bytes:

@@ -23,9 +23,10 @@ from harness.virtual.control import order
 
 @dataclass(frozen=True)
 class VirtualSpec:
-    """One virtual board. ``flash_size`` in bytes; ``mac`` as ``aa:bb:…``, made of the id when empty;
-    ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone. ``pace`` is ``chip`` or
-    ``fast``; ``loopback``, ``button`` and ``gpio16_rst`` are what its pins are wired to."""
+    """One virtual board. ``flash_size`` in bytes (an STM32 has its own); ``mac`` as ``aa:bb:…``, made of the id when
+    empty; ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone. ``pace`` is ``chip`` or
+    ``fast``; ``loopback``, ``button`` and ``gpio16_rst`` are what its pins are wired to; ``lines`` says how an STM32's
+    NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.chip.LINES``)."""
 
     id: str
     chip: str
@@ -40,6 +41,7 @@ class VirtualSpec:
     loopback: tuple[tuple[int | str, int | str], ...] = ()
     button: int | str | None = None
     gpio16_rst: bool = False
+    lines: tuple[str, ...] = ()
 
     @property
     def mac_bytes(self) -> bytes:

@@ -24,9 +24,9 @@ from harness.reference.timeline import Clock
 if TYPE_CHECKING:  # a chip in download mode needs no engine
     from harness.engine.machine import Machine
 
-#: Nanoseconds per executed instruction. Round numbers in the proportion of the two chips' speed
-#: (240 MHz with cache against 80 MHz); no claim about silicon.
-PACE_NS = {"esp32": 10, "esp8266": 30}
+#: Nanoseconds per executed instruction. Round numbers in the proportion of the chips' clocks
+#: (240, 80, 168 and 80 MHz); no claim about silicon.
+PACE_NS = {"esp32": 10, "esp8266": 30, "stm32f405": 14, "stm32l476": 30}
 #: What the chip's clock may be behind the host's, in nanoseconds; what is more is given up.
 _LATEST_NS = 200_000_000
 

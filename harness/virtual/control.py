@@ -13,7 +13,7 @@ import threading
 from typing import Any
 
 from harness.errors import BenchFault, UsageError
-from harness.virtual.chip import Chip
+from harness.virtual.serial_chip import SerialChip
 
 #: An order is no longer than this, in bytes.
 _LIMIT = 1024
@@ -24,7 +24,7 @@ _PATIENCE = 5.0
 class ControlServer:
     """Takes orders for ``chip``, one at a time, until :meth:`close`."""
 
-    def __init__(self, chip: Chip) -> None:
+    def __init__(self, chip: SerialChip) -> None:
         self._chip = chip
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]

@@ -20,10 +20,17 @@ from harness.reference.guest_rom import guest_rom
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
 from harness.virtual.defects import DEFECTS, HEALTHY
 
-#: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area and
-#: the ESP8266 port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``).
-HEAP = {"esp32": 57344, "esp8266": 38912}
-_NAMES = {"esp32": "ESP32", "esp8266": "ESP8266"}
+#: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area, the ESP8266
+#: port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``), and what the STM32 port's linker scripts
+#: leave after the static data on PYBV11 and NUCLEO_L476RG (``ports/stm32/boards/stm32f405.ld``, ``stm32l476xg.ld``).
+HEAP = {"esp32": 57344, "esp8266": 38912, "stm32f405": 103168, "stm32l476": 86016}
+#: Board and chip in the banner.
+_NAMES = {
+    "esp32": ("ESP32", "ESP32"),
+    "esp8266": ("ESP8266", "ESP8266"),
+    "stm32f405": ("STM32F405", "STM32F405RG"),
+    "stm32l476": ("STM32L476", "STM32L476RG"),
+}
 
 
 def require_variant(name: str | None) -> None:
@@ -55,7 +62,7 @@ def build_firmware(
     module = vm_module(progress)
     version = vm_version(module)
     full = f"{version}-{variant}" if variant else version
-    banner = f"MicroPython {full}; virtual {_NAMES[chip]} board with {_NAMES[chip]}"
+    banner = f"MicroPython {full}; virtual {_NAMES[chip][0]} board with {_NAMES[chip][1]}"
     payload = (
         module
         + custom_section(PORT_SECTION, script.encode())

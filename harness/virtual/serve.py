@@ -13,6 +13,7 @@ import time
 from types import FrameType
 from typing import IO
 
+from harness.reference.chips import chip_named
 from harness.virtual.application import (
     AppContext,
     Application,
@@ -24,9 +25,11 @@ from harness.virtual.application import (
 from harness.virtual.bench import VirtualSpec
 from harness.virtual.chip import Chip
 from harness.virtual.control import ControlServer
-from harness.virtual.flash import Flash
+from harness.virtual.flash import SECTOR, Flash
 from harness.virtual.pty import PtyWire
 from harness.virtual.rfc2217 import Rfc2217Server
+from harness.virtual.serial_chip import SerialChip
+from harness.virtual.stm32.chip import Stm32Chip, flash_of
 
 #: Seconds to wait for the first boot: the first load of a large module takes some of them.
 _BOOT_TIME = 5.0
@@ -74,6 +77,22 @@ def _factory(app: str) -> ApplicationFactory:
     return flashed
 
 
+def _chip(spec: VirtualSpec) -> SerialChip:
+    factory = _factory(spec.app)
+    if chip_named(spec.chip).family == "stm32":
+        return Stm32Chip(
+            spec.chip,
+            flash_of(spec.chip, spec.flash_file),
+            spec.mac_bytes,
+            factory,
+            spec.surroundings,
+            options=Flash(SECTOR, spec.flash_file.with_suffix(".options")),
+            lines=spec.lines,
+        )
+    flash = Flash(spec.flash_size, spec.flash_file)
+    return Chip(spec.chip, flash, spec.mac_bytes, factory, spec.surroundings)
+
+
 def serve(spec: VirtualSpec) -> None:
     """Run the board until SIGTERM, SIGINT, or the end of standard input (unless ``keep``)."""
     done = threading.Event()
@@ -84,8 +103,7 @@ def serve(spec: VirtualSpec) -> None:
     signal.signal(signal.SIGTERM, ended)
     signal.signal(signal.SIGINT, ended)
     lock = _only_one(spec)
-    flash = Flash(spec.flash_size, spec.flash_file)
-    chip = Chip(spec.chip, flash, spec.mac_bytes, _factory(spec.app), spec.surroundings)
+    chip = _chip(spec)
     server = Rfc2217Server(chip, spec.port)
     control = ControlServer(chip)
     pty = PtyWire(chip, spec.folder / f"{spec.id}.tty") if spec.pty else None

@@ -137,7 +137,7 @@ class Stm32UartFlasher:
             if attempt == attempts:
                 came = f"came {printable(heard, 60)!r}" if heard else "nothing answered"
                 raise BenchFault(
-                    f"{self._port.port}: flashing failed at step 'connect': the boot loader was asked with 0x7F, {came}",
+                    f"{self._port.port}: flashing failed at step 'connect': the boot loader was asked (0x7F), {came}",
                     hint="does BOOT0 reach RTS and NRST reach DTR (flash.lines: swapped, reset-inverted, "
                     "boot0-inverted)? Without such wires hold BOOT0 high, reset, and set flash.before: manual. "
                     "Nothing was erased",
@@ -187,8 +187,9 @@ class Stm32UartFlasher:
     def _lift_protection(self) -> None:
         if not self._unprotect:
             raise UsageError(
-                f"{self._port.port}: the chip is protected against readout; what it holds cannot be compared or written",
-                hint="to lift that, by which the chip erases its whole flash: flash.unprotect: true. Nothing was erased",
+                f"{self._port.port}: the chip is protected against readout; it can be neither compared nor written",
+                hint="to lift that, by which the chip erases all of its flash: flash.unprotect: true. "
+                "Nothing was erased",
             )
         self._warnings.append("the readout protection was lifted; the chip erased its whole flash")
         self._progress("lifting the readout protection", 0, 0)

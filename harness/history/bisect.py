@@ -54,7 +54,7 @@ Measure = Callable[[int], Value]
 def bisect(
     count: int,
     measure: Measure,
-    effect: Effect,
+    effect: Callable[[], Effect],
     *,
     repeats: int = 3,
     watch: Callable[[Tried], None] = lambda _tried: None,
@@ -62,8 +62,9 @@ def bisect(
     """Search ``count`` images, of which the first is good, the last is bad, and each one after a bad one is bad.
 
     Good and bad are what the ends are. Each image is tried until more than half of ``repeats`` tries agree, so that
-    one odd figure decides nothing; one that cannot be measured so often is left out and named. Raises UsageError
-    when the ends do not differ, or an end is at odds with itself, and BenchFault when an end cannot be measured.
+    one odd figure decides nothing; one that cannot be measured so often is left out and named. ``effect`` is asked for
+    once the ends are measured. Raises UsageError when the ends do not differ by it, or an end is at odds with itself,
+    and BenchFault when an end cannot be measured.
     """
     if count < 2:
         raise UsageError("a bisection needs two images at least", hint="give a good one first and a bad one last")
@@ -71,7 +72,7 @@ def bisect(
         raise UsageError(f"{repeats} repeats cannot have a majority", hint="give an odd number: 1, 3, 5")
     search = _Search(measure, repeats, watch)
     good, bad = search.end(0), search.end(count - 1)
-    search.tell_apart(good, bad, effect)
+    search.tell_apart(good, bad, effect())
     low, high = 0, count - 1
     while True:
         untried = [i for i in range(low + 1, high) if i not in search.tried]

@@ -13,7 +13,13 @@ from harness.history.bisect import State, Tried, bisect, most_runs
 from harness.history.change import EFFECTS, Effect
 from harness.verdict.limits import Value
 
-HEAP, TIME = EFFECTS["heap"], EFFECTS["time"]
+
+def heap() -> Effect:
+    return EFFECTS["heap"]
+
+
+def time() -> Effect:
+    return EFFECTS["time"]
 
 
 @given(st.integers(2, 200), st.data())
@@ -25,7 +31,7 @@ def test_the_first_bad_image_is_found_in_logarithmically_many_runs(count: int, d
         runs.append(index)
         return 64 if index >= first else 48
 
-    found = bisect(count, measure, HEAP, repeats=1)
+    found = bisect(count, measure, heap, repeats=1)
     assert (found.last_good, found.first_bad, found.good, found.bad) == (first - 1, first, 48, 64)
     assert len(runs) <= most_runs(count, 1)
 
@@ -42,7 +48,7 @@ def test_one_odd_figure_of_an_image_decides_nothing(seed: int) -> None:
             bad = not bad
         return (130 if bad else 100) + chance.random()
 
-    found = bisect(32, measure, TIME, repeats=3)
+    found = bisect(32, measure, time, repeats=3)
     assert found.first_bad == 11
 
 
@@ -52,7 +58,7 @@ def test_an_image_that_does_not_run_is_passed_over_and_named() -> None:
             raise BenchFault("it does not boot")
         return "new" if index >= 5 else "old"
 
-    found = bisect(9, measure, Effect(), repeats=3)
+    found = bisect(9, measure, Effect, repeats=3)
     assert (found.last_good, found.first_bad, list(found.between)) == (2, 5, [3, 4])
     assert {t.index: t.problem for t in found.tried if t.state is State.UNKNOWN} == dict.fromkeys(
         (3, 4), "it does not boot"
@@ -60,13 +66,13 @@ def test_an_image_that_does_not_run_is_passed_over_and_named() -> None:
 
 
 def test_a_third_state_belongs_to_neither_side() -> None:
-    found = bisect(4, lambda index: ["old", "other", "new", "new"][index], Effect(), repeats=1)
+    found = bisect(4, lambda index: ["old", "other", "new", "new"][index], Effect, repeats=1)
     assert (found.last_good, found.first_bad) == (0, 2)
 
 
 def test_ends_that_do_not_differ_are_told() -> None:
     with pytest.raises(UsageError, match="the first image gives 100 and the last one 101: nothing to search for"):
-        bisect(5, lambda index: 100 + (index > 2), TIME, repeats=1)
+        bisect(5, lambda index: 100 + (index > 2), time, repeats=1)
 
 
 def test_an_end_that_does_not_run_is_told() -> None:
@@ -76,7 +82,7 @@ def test_an_end_that_does_not_run_is_told() -> None:
         return 1
 
     with pytest.raises(BenchFault, match="image 5 could be measured 0 times of 3: no power"):
-        bisect(5, measure, HEAP)
+        bisect(5, measure, heap)
 
 
 def test_an_end_at_odds_with_itself_is_told() -> None:
@@ -89,17 +95,17 @@ def test_an_end_at_odds_with_itself_is_told() -> None:
         return value
 
     with pytest.raises(UsageError, match=r"image 3 is at odds with itself: \[80, 48\]"):
-        bisect(3, measure, HEAP, repeats=3)
+        bisect(3, measure, heap, repeats=3)
 
 
 @pytest.mark.parametrize(("count", "repeats"), [(1, 3), (2, 2), (2, 0)])
 def test_what_cannot_be_searched_is_refused(count: int, repeats: int) -> None:
     with pytest.raises(UsageError):
-        bisect(count, lambda index: index, HEAP, repeats=repeats)
+        bisect(count, lambda index: index, heap, repeats=repeats)
 
 
 def test_each_image_is_told_as_it_is_decided() -> None:
     seen: list[Tried] = []
-    bisect(9, lambda index: 48 if index < 2 else 64, HEAP, repeats=1, watch=seen.append)
+    bisect(9, lambda index: 48 if index < 2 else 64, heap, repeats=1, watch=seen.append)
     assert [(t.index, t.state.value) for t in seen[:2]] == [(0, "good"), (8, "bad")]
     assert len({t.index for t in seen}) == len(seen)

@@ -16,6 +16,8 @@ from harness import __version__
 from harness.conformance.command import conformance
 from harness.errors import HarnessError, UsageError
 from harness.explore.command import explore_command
+from harness.history.command import bisect_command, diff_command, history_command
+from harness.history.store_command import store_group
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.nightly.command import nightly_command
@@ -66,6 +68,7 @@ def main() -> None:
     harness verify CERTIFICATE            whether it still says what was recorded
     harness selfcheck                     seeded defects that the suites must catch
     harness conformance DIR --on VM       upstream's test programs on a VM
+    harness history BOARD                 figures over all runs: what changed, since when
     """
 
 
@@ -84,6 +87,10 @@ main.add_command(selfcheck_command)
 main.add_command(qualify_command)
 main.add_command(nightly_command)
 main.add_command(verify_command)
+main.add_command(history_command)
+main.add_command(diff_command)
+main.add_command(bisect_command)
+main.add_command(store_group)
 
 
 # -- run -----------------------------------------------------------------------------------------

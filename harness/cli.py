@@ -129,6 +129,7 @@ def run(
     from harness.report.html import write_html
     from harness.report.json_report import run_to_json
     from harness.report.junit import write_junit
+    from harness.report.plots import trends_of
     from harness.report.terminal import LiveView, print_run, terminal
     from harness.results.database import location
     from harness.results.store import Store
@@ -158,6 +159,7 @@ def run(
         number = run_bench(request, view)
     results = Store(path)
     record = results.load_run(number)
+    trends = trends_of(record, results) if html else {}
     results.close()
     print_run(record, console, all_figures=figures)
     if json_file:
@@ -165,7 +167,7 @@ def run(
     if junit:
         write_junit(record, Path(junit))
     if html:
-        write_html(record, Path(html))
+        write_html(record, Path(html), trends)
     sys.exit(record.exit_code)
 
 

@@ -18,8 +18,10 @@ from harness.errors import HarnessError, UsageError
 from harness.explore.command import explore_command
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
+from harness.nightly.command import nightly_command
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
+from harness.qualify.command import qualify_command, verify_command
 from harness.report.json_report import write_json
 from harness.selfcheck.command import selfcheck_command
 
@@ -59,6 +61,9 @@ def main() -> None:
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
     harness reference run PROGRAM         a program on the host reference VM
     harness explore PROGRAM               a program with its interrupt at every point
+    harness nightly                       all boards at once, unattended, with reports
+    harness qualify BOARD                 a certificate for one board with one firmware
+    harness verify CERTIFICATE            whether it still says what was recorded
     harness selfcheck                     seeded defects that the suites must catch
     harness conformance DIR --on VM       upstream's test programs on a VM
     """
@@ -76,6 +81,9 @@ def _load(bench: str) -> tuple[Path, Bench]:
 main.add_command(conformance)
 main.add_command(explore_command)
 main.add_command(selfcheck_command)
+main.add_command(qualify_command)
+main.add_command(nightly_command)
+main.add_command(verify_command)
 
 
 # -- run -----------------------------------------------------------------------------------------
@@ -89,7 +97,7 @@ main.add_command(selfcheck_command)
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
 @click.option("--variant", default="", metavar="NAME", help="Firmware variant for the virtual boards.")
 @click.option("--jobs", default=4, show_default=True, help="Boards at the same time.")
-@click.option("--store", default="", metavar="FILE", help="Results store (default: .harness/results.sqlite).")
+@click.option("--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite).")
 @click.option("--junit", default="", metavar="FILE", help="Also write the result as JUnit XML.")
 @click.option("--html", default="", metavar="FILE", help="Also write the result as an HTML page.")
 @click.option("--figures", is_flag=True, help="Show every figure in the table.")
@@ -115,6 +123,7 @@ def run(
     from harness.report.json_report import run_to_json
     from harness.report.junit import write_junit
     from harness.report.terminal import LiveView, print_run, terminal
+    from harness.results.database import location
     from harness.results.store import Store
     from harness.virtual.firmware import require_variant
 
@@ -124,7 +133,7 @@ def run(
     if not no_flash:
         check_images(chosen)
     state = state_dir(file)
-    path = Path(store) if store else state / "results.sqlite"
+    path = location(store, state / "results.sqlite")
     request = RunRequest(
         bench_file=file,
         boards=chosen,

@@ -21,6 +21,7 @@ from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.paths import shipped_bench, state_dir
 from harness.report.events import Events
+from harness.results.database import location
 from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.outcome import Outcome
@@ -39,10 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--bench", default="", metavar="FILE", help="the bench file (default: boards.yaml)")
     group.addoption("--no-flash", action="store_true", help="test the firmware that the boards hold")
     group.addoption("--variant", default="", metavar="NAME", help="firmware variant for the virtual boards")
-    group.addoption("--store", default="", metavar="FILE", help="results store (default: .harness/results.sqlite)")
+    group.addoption("--store", default="", metavar="FILE|URL", help="results store (default: .harness/results.sqlite)")
     group.addoption(
         "--harness-run", type=int, default=0, help=pytest.HIDDEN if hasattr(pytest, "HIDDEN") else "internal"
     )
+    group.addoption("--harness-resume", action="store_true", help="internal: leave out what the run has already")
     group.addoption("--harness-events", type=int, default=-1, help="internal: descriptor for events")
 
 
@@ -83,7 +85,7 @@ class _Session:
         self.boards = chosen_boards(self.bench, option("--boards"))
         state = state_dir(file)
         self.options = Options(state, flash=not option("--no-flash"), variant=option("--variant") or None)
-        self.store = Store(Path(option("--store")) if option("--store") else state / "results.sqlite")
+        self.store = Store(location(option("--store"), state / "results.sqlite"))
         self._given_run = option("--harness-run")
         self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))
         descriptor = option("--harness-events")
@@ -118,7 +120,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Each board gets the scenarios of its runtime: board by board, and calibration first, for later scenarios
     predict with it."""
-    others = [item for item in items if not _speaks(item)]
+    done = _done_before(config)
+    others = [item for item in items if not _speaks(item) or _place_of(item) in done]
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in set(others)]
@@ -146,6 +149,19 @@ def _unknown(board: Board) -> BoardRecord:
     return BoardRecord(board.id, board.chip, FirmwareRecord("", "", ""))
 
 
+def _done_before(config: pytest.Config) -> set[tuple[str, str, str]]:
+    """Board, suite and name of each scenario that the run to be resumed has finished."""
+    if not config.getoption("--harness-resume"):
+        return set()
+    session = _session(config)
+    boards = session.store.load_run(session.run).boards
+    return {(board.id, one.suite, one.name) for board in boards for one in board.scenarios}
+
+
+def _place_of(item: pytest.Item) -> tuple[str, str, str]:
+    return _board_of(item), item.path.parent.name, name_of(item)
+
+
 def _speaks(item: pytest.Item) -> bool:
     """Whether the scenario is for the runtime of its board; anything else than a scenario is kept."""
     name = _board_of(item)
@@ -161,7 +177,7 @@ def _board_of(item: pytest.Item) -> str:
     return str(parameters.params.get("board_id", "")) if parameters else ""
 
 
-def _name_of(item: pytest.Item) -> str:
+def name_of(item: pytest.Item) -> str:
     """The scenario's name, with its parameters but without the board."""
     name = getattr(item, "originalname", item.name).removeprefix("test_")
     parameters = getattr(item, "callspec", None)
@@ -282,7 +298,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     if not board:
         return (yield)
     session = item.config.stash[_SESSION]
-    suite, name = item.path.parent.name, _name_of(item)
+    suite, name = item.path.parent.name, name_of(item)
     session.events(board).send("scenario", suite=suite, name=name)
     started = time.time()
     outcome = yield

@@ -126,6 +126,16 @@ class Flash(Entry):
     after: Literal["hard-reset", "no-reset"] = Field(
         default="hard-reset", description="What is done when everything is written and verified."
     )
+    lines: Annotated[tuple[Literal["swapped", "reset-inverted", "boot0-inverted"], ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=3,
+        description="stm32-uart: how the wiring differs from NRST on DTR (asserted: reset) and BOOT0 on RTS (asserted: "
+        "BOOT0 low).",
+    )
+    unprotect: bool = Field(
+        default=False,
+        description="STM32: lift a readout protection that is found; the chip then erases its whole flash.",
+    )
     stub: bool = Field(default=True, description="Load esptool's stub into RAM (faster, and it can verify by MD5).")
     verify: bool = Field(default=True, description="Read back a hash of what was written.")
 

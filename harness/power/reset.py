@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,12 +82,29 @@ class CustomReset:
 INTO_BOOTLOADER = CustomReset("U0,0|U0,1|W0.1|U1,0|W0.05|U0,0")
 
 
+def stm32_sequence(lines: Collection[str] = (), *, boot0: bool) -> str:
+    """A reset of an STM32 with BOOT0 high or low, in the notation of :class:`CustomReset`.
+
+    DTR asserted pulls NRST low and RTS asserted pulls BOOT0 low, as stm32loader has it; ``lines`` names what is
+    otherwise: ``swapped``, ``reset-inverted``, ``boot0-inverted``.
+    """
+
+    def step(reset: bool) -> str:
+        nrst, other = reset != ("reset-inverted" in lines), boot0 == ("boot0-inverted" in lines)
+        first, second = (other, nrst) if "swapped" in lines else (nrst, other)
+        return f"U{first:d},{second:d}"
+
+    return f"{step(True)}|W0.1|{step(False)}|W0.1"
+
+
 def strategy_for(board: Board) -> ResetStrategy | None:
     """How ``board`` is reset; None when its wiring has no way."""
     if board.reset.method == "none":
         return None
     if board.reset.method == "custom":
         return CustomReset(board.reset.sequence or "")
+    if board.flash_method == "stm32-uart":
+        return CustomReset(stm32_sequence(board.flash.lines, boot0=False))
     return HardReset()
 
 

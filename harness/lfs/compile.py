@@ -22,7 +22,22 @@ MAX_LOCALS = 50  # LUAI_MAXVARS of NodeMCU's luaconf.h; stock Lua has 200
 _TEST, _CALL, _TAILCALL, _DIV, _FORLOOP, _TFORLOOP = 26, 28, 29, 15, 31, 33
 
 # Tokens after which an expression starts, so that a '(' there neither calls nor belongs to an operand.
-_EXPRESSION_STARTS = {b"=", b"(", b",", b"{", b"[", b";", b"return", b"if", b"while", b"until", b"elseif", b"and", b"or", b"in"}
+_EXPRESSION_STARTS = {
+    b"=",
+    b"(",
+    b",",
+    b"{",
+    b"[",
+    b";",
+    b"return",
+    b"if",
+    b"while",
+    b"until",
+    b"elseif",
+    b"and",
+    b"or",
+    b"in",
+}
 
 
 def compile_lua(source: bytes, name: str, *, integer: bool = False) -> Proto:

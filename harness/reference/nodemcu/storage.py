@@ -106,7 +106,8 @@ class FileModule:
         for name in self._names():
             self._files.remove("/" + name)
 
-    def _opened(self, name: bytes, mode: bytes = b"r") -> int | None:
+    def _opened(self, name: bytes, mode: bytes | None = None) -> int | None:
+        mode = mode or b"r"
         if mode not in _MODES:
             raise LuaFault("bad argument #2 to 'open' (invalid mode)")
         try:
@@ -144,9 +145,9 @@ class FileModule:
         except OSError:
             return None
 
-    def _seek(self, handle: int, whence: bytes = b"cur", offset: float = 0) -> int | None:
+    def _seek(self, handle: int, whence: bytes | None = None, offset: float | None = None) -> int | None:
         try:
-            return self._of(handle).seek(int(offset), _SEEK[whence])
+            return self._of(handle).seek(int(offset or 0), _SEEK[whence or b"cur"])
         except OSError:
             return None
 

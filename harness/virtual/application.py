@@ -93,7 +93,7 @@ class ApplicationFactory(Protocol):
 
 
 #: What kind of firmware a payload is: the bytes it begins with, and the module whose ``create`` runs it.
-_APPLICATIONS = ((b"\0asm", "harness.virtual.cpu"),)
+_APPLICATIONS = ((b"\0asm", "harness.virtual.cpu"), (b"NODEMCU\0", "harness.virtual.nodemcu.app"))
 
 
 def application_module(payload: bytes) -> str:

@@ -19,6 +19,7 @@ from harness.firmware.virtual_image import build
 from harness.reference.guest_rom import guest_rom
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
 from harness.virtual.defects import DEFECTS, HEALTHY
+from harness.virtual.nodemcu.firmware import nodemcu_image
 
 #: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area, the ESP8266
 #: port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``), and what the STM32 port's linker scripts
@@ -53,6 +54,10 @@ def build_firmware(
     Raises UsageError for an unknown variant or a runtime that this chip has no virtual firmware for, and what
     :func:`vm_module` raises.
     """
+    if (chip, runtime) == ("esp8266", "nodemcu"):
+        if variant:
+            raise UsageError(f"there is no NodeMCU variant {variant!r}", hint="the variants are MicroPython's")
+        return nodemcu_image(flash_size=flash_size)
     if runtime != "micropython":
         raise UsageError(f"there is no virtual firmware with {runtime} for the {chip}")
     require_variant(variant)

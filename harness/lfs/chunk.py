@@ -79,7 +79,9 @@ def read_chunk(data: bytes, name: str) -> Proto:
     """
     header = data[:12]
     if header not in (_STOCK, _TARGET, _TARGET_INTEGER):
-        raise UsageError(f"{name}: {_what_header(data)}", hint="compile it with NodeMCU's luac.cross, or give the source")
+        raise UsageError(
+            f"{name}: {_what_header(data)}", hint="compile it with NodeMCU's luac.cross, or give the source"
+        )
     reader = _Reader(data, stock=header == _STOCK, integer=header == _TARGET_INTEGER)
     try:
         proto = reader.function(b"=?", 0)
@@ -95,7 +97,9 @@ def _what_header(data: bytes) -> str:
         return "not a compiled Lua chunk"
     if data[4] != 0x51:
         return f"compiled by Lua {data[4] >> 4}.{data[4] & 15}, expected 5.1"
-    sizes = ", ".join(f"{label} {value}" for label, value in zip(("int", "size_t", "instruction", "number"), data[7:11]))
+    sizes = ", ".join(
+        f"{label} {value}" for label, value in zip(("int", "size_t", "instruction", "number"), data[7:11], strict=True)
+    )
     return f"a Lua 5.1 chunk of another kind of machine (endianness {data[6]}, sizes: {sizes})"
 
 
@@ -143,7 +147,9 @@ class _Reader:
         if tag == TAG_BOOLEAN:
             return self._take(1) != b"\0"
         if tag == TAG_NUMBER:
-            number: float | int = struct.unpack("<i" if self._integer else "<d", self._take(4 if self._integer else 8))[0]
+            number: float | int = struct.unpack("<i" if self._integer else "<d", self._take(4 if self._integer else 8))[
+                0
+            ]
             return number
         if tag == TAG_STRING:
             return self._name()

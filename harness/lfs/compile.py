@@ -1,12 +1,11 @@
 """Lua 5.1 source to a Proto as NodeMCU's own compiler makes it.
 
-The code generator is stock Lua 5.1 (from lupa): NodeMCU's generates the same instructions and constants. What is left to
-do is its line information, and the limits that it sets lower than stock Lua does.
+The code generator is stock Lua 5.1 (from lupa): NodeMCU's generates the same instructions and constants. What is left
+to do is its line information (app/lua/lcode.c), and the limit that it sets lower than stock Lua does.
 """
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import Any
 
@@ -23,7 +22,22 @@ MAX_LOCALS = 50  # LUAI_MAXVARS of NodeMCU's luaconf.h; stock Lua has 200
 _TEST, _CALL, _TAILCALL, _DIV, _FORLOOP, _TFORLOOP = 26, 28, 29, 15, 31, 33
 
 # Tokens after which an expression starts, so that a '(' there neither calls nor belongs to an operand.
-_EXPRESSION_STARTS = {b"=", b"(", b",", b"{", b"[", b";", b"return", b"if", b"while", b"until", b"elseif", b"and", b"or", b"in"}
+_EXPRESSION_STARTS = {
+    b"=",
+    b"(",
+    b",",
+    b"{",
+    b"[",
+    b";",
+    b"return",
+    b"if",
+    b"while",
+    b"until",
+    b"elseif",
+    b"and",
+    b"or",
+    b"in",
+}
 
 
 def compile_lua(source: bytes, name: str, *, integer: bool = False) -> Proto:
@@ -95,9 +109,10 @@ def _count(proto: Proto, opcode: int) -> int:
 # -- line information -----------------------------------------------------------------------------
 #
 # The code generator first puts an instruction on the line of the token read last, and corrects some: a call goes to
-# its opening parenthesis, a loop to its `for` (or to what follows its `in`), a function statement to its `function`. And a `not` before `and`, `or`
-# and a condition's end is taken back, the test after it stands in its place. Stock chunks hold the result only; NodeMCU's
-# packed form shows the corrections. The same source with one token a line tells the token of each instruction.
+# its opening parenthesis, a loop to its `for` (or to what follows its `in`), a function statement to its `function`.
+# And a `not` before `and`, `or` and the end of a condition is taken back: the test after it stands in its place.
+# Stock chunks hold the result only; NodeMCU's packed form shows the corrections. The same source with one token a line
+# tells the token of each instruction.
 
 
 def _one_token_a_line(tokens: list[Token]) -> bytes:

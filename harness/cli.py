@@ -21,6 +21,7 @@ from harness.history.store_command import store_group
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.nightly.command import nightly_command
+from harness.lfs.command import lfs_command
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.qualify.command import qualify_command, verify_command
@@ -66,6 +67,7 @@ def main() -> None:
     harness nightly                       all boards at once, unattended, with reports
     harness qualify BOARD                 a certificate for one board with one firmware
     harness verify CERTIFICATE            whether it still says what was recorded
+    harness lfs build -o lfs.img *.lua    modules to a NodeMCU flash image
     harness selfcheck                     seeded defects that the suites must catch
     harness conformance DIR --on VM       upstream's test programs on a VM
     harness history BOARD                 figures over all runs: what changed, since when
@@ -83,6 +85,7 @@ def _load(bench: str) -> tuple[Path, Bench]:
 
 main.add_command(conformance)
 main.add_command(explore_command)
+main.add_command(lfs_command)
 main.add_command(selfcheck_command)
 main.add_command(qualify_command)
 main.add_command(nightly_command)

@@ -22,6 +22,7 @@ from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.report.json_report import write_json
 from harness.selfcheck.command import selfcheck_command
+from harness.setup.command import COMMANDS as SETUP_COMMANDS
 
 if TYPE_CHECKING:
     from harness.engine.heap import HeapMap
@@ -54,6 +55,8 @@ def main() -> None:
     """Flash the boards of a bench, run the suites, hold every figure against the host reference VM.
 
     \b
+    harness discover                      what is plugged in; --write makes a boards.yaml of it
+    harness doctor                        what on this machine is in the way of a bench
     harness run                           all boards of boards.yaml, all suites
     harness run --boards vesp32 reload    one board, one suite
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
@@ -76,6 +79,8 @@ def _load(bench: str) -> tuple[Path, Bench]:
 main.add_command(conformance)
 main.add_command(explore_command)
 main.add_command(selfcheck_command)
+for _command in SETUP_COMMANDS:
+    main.add_command(_command)
 
 
 # -- run -----------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import EXIT_BENCH_FAULT, HarnessError, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
 from harness.paths import state_dir
@@ -49,6 +51,7 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
     No port is opened, and so no board reset, but those named with --probe: they say which VM runs, on which chip,
     with which MAC or unique id. --write adds each to a bench file, and keeps its comments.
     """
+    from harness.setup.bench_file import Change, update_bench
     from harness.setup.machine import Machine
     from harness.setup.plugged import plugged_in
     from harness.setup.probe import Answer, probe
@@ -80,8 +83,18 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
         _print(console, (port, "bold"), ": ", ", ".join(text for text in known if text) or "nothing answered")
         for text in answer.problems:
             _print(console, "  ", (text, "magenta"))
+    changes: list[Change] = []
+    if write:
+        changes = update_bench(Path(write), seen, {answer.port: answer for answer in answers})
+        for change in changes:
+            style = "magenta" if change.what == "differs" else "green" if change.what != "known" else ""
+            _print(console, (change.what, style), f" {change.board} at {change.port}  {change.detail}")
+        if any(change.what == "differs" for change in changes):
+            _print(console, "a board that differs was swapped, or its entry is wrong: nothing was changed in it")
+            code = code or EXIT_BENCH_FAULT
     if json_file:
-        write_json(json_file, {"plugged": [vars(one) for one in seen], "probed": [vars(one) for one in answers]})
+        lists: dict[str, Sequence[Any]] = {"plugged": seen, "probed": answers, "changes": changes}
+        write_json(json_file, {name: [asdict(one) for one in items] for name, items in lists.items()})
     sys.exit(code)
 
 

@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 
 from harness.errors import BenchFault, UsageError
 
-#: Seconds after which a gpioset that is still there is taken to hold the line.
-_SETTLE = 0.3
-
 
 @dataclass
 class GpioSwitch:
-    """``chip`` and ``line`` as gpioset takes them (``gpiochip0``, ``17``); ``active_low`` when 0 switches on."""
+    """``chip`` and ``line`` as gpioset takes them (``gpiochip0``, ``17``); ``active_low`` when 0 switches on.
+
+    A gpioset that is still there after ``settle`` seconds is taken to hold the line.
+    """
 
     chip: str
     line: int
     active_low: bool = False
     program: str = "gpioset"
+    settle: float = 0.3
     _holder: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -61,7 +62,7 @@ class GpioSwitch:
                 hint="install libgpiod's tools, version 2 (package gpiod)",
             ) from None
         try:
-            _, errors = holder.communicate(timeout=_SETTLE)
+            _, errors = holder.communicate(timeout=self.settle)
         except subprocess.TimeoutExpired:
             self._holder = holder
             return

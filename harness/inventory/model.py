@@ -33,7 +33,8 @@ class Entry(BaseModel):
 class Identity(Entry):
     """How this very board is found again, whatever port name the system gives it. At least one key.
 
-    The keys given must all hold. `mac` and `uid` cannot be seen without talking to the chip: give
+    The keys given must all hold, but a board whose `usb_serial` is its own (not 0001 or the like) is also found in
+    another socket than `usb_location`. `mac` and `uid` cannot be seen without talking to the chip: give
     `usb_serial` or `usb_location` as well, so that the harness knows which port to open.
     """
 
@@ -52,6 +53,12 @@ class Identity(Entry):
     vid_pid: VidPid | None = Field(
         default=None,
         description="USB vendor and product id of the adapter, four hex digits each: '10c4:ea60'.",
+    )
+    also_vid_pid: Annotated[tuple[VidPid, ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=8,
+        description="Native USB: the other ids under which the same board appears, such as its boot loader's "
+        "beside the application's: ['303a:1001'].",
     )
     mac: Mac | None = Field(
         default=None,
@@ -72,6 +79,12 @@ class Identity(Entry):
         description="Path of a port that no USB adapter stands behind: an emulator's pseudo-terminal, a UART of the "
         "computer itself. Nothing else can tell such a board; for USB give one of the keys above.",
     )
+
+    @model_validator(mode="after")
+    def _also_needs_vid_pid(self) -> Identity:
+        if self.also_vid_pid and self.vid_pid is None:
+            raise ValueError("'also_vid_pid' belongs to 'vid_pid', which is not given")
+        return self
 
     @model_validator(mode="after")
     def _some(self) -> Identity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.inventory.discover import list_ports
+from harness.inventory.discover import list_ports, own_serial
 from harness.setup.machine import Machine, UsbDevice
 
 Kind = Literal["port", "dfu", "probe"]
@@ -76,8 +76,7 @@ class Plugged:
 
     @property
     def _doubtful(self) -> bool:
-        """Factory serials of CP210x; those that are shared right now."""
-        return self.shared_serial or self.usb_serial.strip("0") in ("", "1")
+        return self.shared_serial or not own_serial(self.usb_serial)
 
 
 def plugged_in(machine: Machine) -> list[Plugged]:

@@ -20,13 +20,14 @@ from harness.history.command import bisect_command, diff_command, history_comman
 from harness.history.store_command import store_group
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
-from harness.nightly.command import nightly_command
 from harness.lfs.command import lfs_command
+from harness.nightly.command import nightly_command
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.qualify.command import qualify_command, verify_command
 from harness.report.json_report import write_json
 from harness.selfcheck.command import selfcheck_command
+from harness.setup.command import COMMANDS as SETUP_COMMANDS
 
 if TYPE_CHECKING:
     from harness.engine.heap import HeapMap
@@ -59,6 +60,8 @@ def main() -> None:
     """Flash the boards of a bench, run the suites, hold every figure against the host reference VM.
 
     \b
+    harness discover                      what is plugged in; --write makes a boards.yaml of it
+    harness doctor                        what on this machine is in the way of a bench
     harness run                           all boards of boards.yaml, all suites
     harness run --boards vesp32 reload    one board, one suite
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
@@ -94,6 +97,8 @@ main.add_command(history_command)
 main.add_command(diff_command)
 main.add_command(bisect_command)
 main.add_command(store_group)
+for _command in SETUP_COMMANDS:
+    main.add_command(_command)
 
 
 # -- run -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.bench.firmware import CheckedFirmware, Report, firmware_of
+from harness.bench.reopen import Reopen
 from harness.bench.virtual_boards import virtual_spec
 from harness.errors import BenchFault, UsageError
 from harness.firmware.partitions import parse_table
@@ -99,7 +100,10 @@ class AttachedBoard:
             assert firmware is not None
             self.flashed = self._flash(port, firmware)
         reset = strategy_for(self.board)
-        session = Session(cast(Port, port), self.transcript)
+        reopen = Reopen(self.board)
+        session = Session(
+            cast(Port, port), self.transcript, reopen=None if self.virtual else lambda: cast(Port, reopen())
+        )
         self._stack.callback(session.close)
         self.runtime = runtime_of(
             self.board,

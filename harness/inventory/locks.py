@@ -76,7 +76,7 @@ def lock_names(board: Board) -> tuple[str, ...]:
     """Names of the lock files of a board, sorted so that all processes take them in one order."""
     if board.identity is None:
         return (f"virtual-{board.id}",)
-    identity = board.identity.model_dump(exclude_none=True)
+    identity = board.identity.model_dump(exclude_none=True, exclude={"also_vid_pid"})
     # Boards of one kind share their VID:PID; it tells a board apart only together with its serial.
     # A serial and a socket each name one board, unless the serial is a factory default like 0001.
     vid_pid = identity.pop("vid_pid", None)

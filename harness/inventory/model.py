@@ -36,7 +36,8 @@ class Entry(BaseModel):
 class Identity(Entry):
     """How this very board is found again, whatever port name the system gives it. At least one key.
 
-    The keys given must all hold. `mac` and `uid` cannot be seen without talking to the chip: give
+    The keys given must all hold, but a board whose `usb_serial` is its own (not 0001 or the like) is also found in
+    another socket than `usb_location`. `mac` and `uid` cannot be seen without talking to the chip: give
     `usb_serial` or `usb_location` as well, so that the harness knows which port to open.
     """
 
@@ -55,6 +56,12 @@ class Identity(Entry):
     vid_pid: VidPid | None = Field(
         default=None,
         description="USB vendor and product id of the adapter, four hex digits each: '10c4:ea60'.",
+    )
+    also_vid_pid: Annotated[tuple[VidPid, ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=8,
+        description="Native USB: the other ids under which the same board appears, such as its boot loader's "
+        "beside the application's: ['303a:1001'].",
     )
     mac: Mac | None = Field(
         default=None,
@@ -75,6 +82,12 @@ class Identity(Entry):
         description="Path of a port that no USB adapter stands behind: an emulator's pseudo-terminal, a UART of the "
         "computer itself. Nothing else can tell such a board; for USB give one of the keys above.",
     )
+
+    @model_validator(mode="after")
+    def _also_needs_vid_pid(self) -> Identity:
+        if self.also_vid_pid and self.vid_pid is None:
+            raise ValueError("'also_vid_pid' belongs to 'vid_pid', which is not given")
+        return self
 
     @model_validator(mode="after")
     def _some(self) -> Identity:
@@ -215,14 +228,22 @@ _STEP = r"(D[01]|R[01]|U[01],[01]|W[0-9]{1,2}(\.[0-9]{1,3})?)"
 class Reset(Entry):
     """How the board is reset without cutting its power."""
 
-    method: Literal["dtr-rts", "none", "custom"] = Field(
+    method: Literal["dtr-rts", "classic", "usb-jtag", "none", "custom"] = Field(
         default="dtr-rts",
-        description="dtr-rts: the auto-reset circuit of devkits. none: no such line. custom: `sequence`.",
+        description="dtr-rts: the auto-reset circuit of devkits, both lines set at once. classic: the same, one line "
+        "after the other, for adapters that need it. usb-jtag: the chip's own USB serial unit. none: no such line. "
+        "custom: `sequence`.",
     )
     sequence: str | None = Field(
         default=None,
         pattern=rf"^{_STEP}(\|{_STEP})*$",
         description="With custom: esptool's notation. D: DTR, R: RTS, U: both, W: wait (s): 'R1|W0.1|R0'.",
+    )
+    invert: Annotated[tuple[Literal["dtr", "rts"], ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=2,
+        description="Lines that an inverter stands behind: every level of the sequence is turned over. Set their "
+        "idle state under `console` to true as well.",
     )
 
     @model_validator(mode="after")
@@ -232,11 +253,16 @@ class Reset(Entry):
         return self
 
 
-class Power(Entry):
-    """How the board's power is cut and given back."""
+_Command = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=500)], ...], Field(strict=False)]
 
-    method: Literal["none", "uhubctl"] = Field(
-        default="none", description="uhubctl: the USB hub switches its ports. none: power cannot be cut."
+
+class Power(Entry):
+    """How the board's power is cut and given back. On a virtual board nothing is needed: it can always be."""
+
+    method: Literal["none", "uhubctl", "command", "http", "gpio"] = Field(
+        default="none",
+        description="uhubctl: the USB hub switches its ports. command: a program. http: a relay or socket on the "
+        "network. gpio: a GPIO line of this computer. none: power cannot be cut.",
     )
     hub: str | None = Field(
         default=None,
@@ -244,14 +270,50 @@ class Power(Entry):
         description="With uhubctl: location of the hub, '1-1'.",
     )
     port: int | None = Field(default=None, ge=1, le=32, description="With uhubctl: port of the hub, from 1.")
+    on_command: _Command | None = Field(
+        default=None,
+        min_length=1,
+        max_length=50,
+        description="With command: program and arguments that switch on, as a list; no shell reads it.",
+    )
+    off_command: _Command | None = Field(
+        default=None, min_length=1, max_length=50, description="With command: program and arguments that switch off."
+    )
+    relay: Literal["tasmota", "shelly1", "shelly2"] | None = Field(
+        default=None, description="With http: what answers there. shelly1: first generation. shelly2: any later one."
+    )
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[A-Za-z0-9.\[\]:_-]{1,200}/?$",
+        description="With http: where the relay is, 'http://relay-3'. Without a password: this file holds no secrets.",
+    )
+    channel: int | None = Field(
+        default=None,
+        ge=0,
+        le=32,
+        description="With http: which relay of the device, as it counts itself. Default: its first.",
+    )
+    chip: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9/_.-]{1,60}$", description="With gpio: the GPIO chip, 'gpiochip0'."
+    )
+    line: int | None = Field(default=None, ge=0, le=1023, description="With gpio: the line's offset on that chip.")
+    active_low: bool = Field(default=False, description="With gpio: a low level switches on.")
     off_seconds: float = Field(
         default=2.0, gt=0, le=60, strict=False, description="How long power stays off, in seconds."
     )
 
     @model_validator(mode="after")
-    def _uhubctl_needs_port(self) -> Power:
-        if self.method == "uhubctl" and (self.hub is None or self.port is None):
-            raise ValueError("expected 'hub' and 'port' with 'method: uhubctl'")
+    def _what_the_method_needs(self) -> Power:
+        needs = {
+            "uhubctl": ("hub", "port"),
+            "command": ("on_command", "off_command"),
+            "http": ("relay", "url"),
+            "gpio": ("chip", "line"),
+        }
+        missing = [name for name in needs.get(self.method, ()) if getattr(self, name) is None]
+        if missing:
+            wanted = " and ".join(repr(name) for name in needs[self.method])
+            raise ValueError(f"expected {wanted} with 'method: {self.method}'")
         return self
 
 

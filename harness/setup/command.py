@@ -1,0 +1,101 @@
+"""The commands of setting up: ``harness discover``, ``doctor``, ``wiring`` and ``power``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import EXIT_BENCH_FAULT, HarnessError, UsageError
+from harness.inventory.load import load_bench
+from harness.inventory.model import Board
+from harness.paths import state_dir
+from harness.plugin import bench_file
+from harness.report.json_report import write_json
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+_bench_option = click.option("--bench", "bench", default="", metavar="FILE", help="Bench file (default: boards.yaml).")
+_json_option = click.option("--json", "json_file", default="", metavar="FILE", help="Also write JSON ('-': stdout).")
+
+
+def _board_named(name: str, bench: str) -> tuple[Board, Path]:
+    file = bench_file(bench)
+    if not file.exists():
+        raise UsageError(f"there is no bench file {str(file)!r}", hint="name one with --bench")
+    loaded = load_bench(file, check_files=False)
+    board = loaded.board(name)
+    if board is None:
+        known = ", ".join(board.id for board in loaded.boards)
+        raise UsageError(f"there is no board {name!r} in this bench", hint=f"its boards: {known}")
+    return board, state_dir(file)
+
+
+def _print(console: Console, *parts: Any) -> None:
+    console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+@click.command(context_settings=_CONTEXT)
+@click.option("--probe", "probed", multiple=True, metavar="PORT", help="Ask the board at PORT what it is; resets it.")
+@click.option("--write", "write", default="", metavar="FILE", help="Add what is new to this boards.yaml.")
+@_json_option
+def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
+    """List what is plugged in: serial ports, USB boot loaders, debug probes.
+
+    No port is opened, and so no board reset, but those named with --probe: they say which VM runs, on which chip,
+    with which MAC or unique id. --write adds each to a bench file, and keeps its comments.
+    """
+    from harness.setup.bench_file import Change, update_bench
+    from harness.setup.machine import Machine
+    from harness.setup.plugged import plugged_in
+    from harness.setup.probe import Answer, probe
+
+    console = Console(stderr=json_file == "-")
+    seen = plugged_in(Machine())
+    if not seen:
+        _print(console, "nothing is plugged in that looks like a board: no USB serial port, boot loader or debug probe")
+    else:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for heading in ("port", "vid:pid", "serial", "location", "what"):
+            table.add_column(heading)
+        for one in seen:
+            shared = " (shared)" if one.shared_serial else ""
+            cells = (one.port or one.kind, one.vid_pid, one.usb_serial + shared or "-", one.usb_location, one.what)
+            table.add_row(*(Text(cell) for cell in cells))
+        console.print(table)
+    if any(one.shared_serial for one in seen):
+        console.print("(shared): several have this serial number; only the location tells them apart")
+    answers: list[Answer] = []
+    code = 0
+    for port in probed:
+        try:
+            answer = probe(port)
+        except HarnessError as problem:
+            answer, code = Answer(port, problems=(str(problem),)), problem.exit_code
+        answers.append(answer)
+        known = [answer.chip, answer.mac or answer.uid, answer.runtime, answer.version, answer.machine]
+        _print(console, (port, "bold"), ": ", ", ".join(text for text in known if text) or "nothing answered")
+        for text in answer.problems:
+            _print(console, "  ", (text, "magenta"))
+    changes: list[Change] = []
+    if write:
+        changes = update_bench(Path(write), seen, {answer.port: answer for answer in answers})
+        for change in changes:
+            style = "magenta" if change.what == "differs" else "green" if change.what != "known" else ""
+            _print(console, (change.what, style), f" {change.board} at {change.port}  {change.detail}")
+        if any(change.what == "differs" for change in changes):
+            _print(console, "a board that differs was swapped, or its entry is wrong: nothing was changed in it")
+            code = code or EXIT_BENCH_FAULT
+    if json_file:
+        lists: dict[str, Sequence[Any]] = {"plugged": seen, "probed": answers, "changes": changes}
+        write_json(json_file, {name: [asdict(one) for one in items] for name, items in lists.items()})
+    sys.exit(code)
+
+
+COMMANDS = (discover,)

@@ -20,6 +20,8 @@ from harness.virtual.application import AppContext, Application, ApplicationFact
 from harness.virtual.board import LiveBoard, Surroundings
 from harness.virtual.boot import boot, download_text
 from harness.virtual.chips import CHIPS
+from harness.virtual.fault_effects import at_boot, decay
+from harness.virtual.faults import Fault, Faults
 from harness.virtual.flash import Flash
 from harness.virtual.rom import Loader
 
@@ -67,6 +69,7 @@ class Chip:
         mac: bytes,
         factory: ApplicationFactory,
         surroundings: Surroundings | None = None,
+        faults: tuple[Fault, ...] = (),
     ) -> None:
         self.spec = CHIPS[chip]
         #: Pins, wires, RTC domain and clock: they outlive every reset.
@@ -87,6 +90,10 @@ class Chip:
         self._timer: threading.Timer | None = None
         self._loader: Loader | None = None
         self._life: _Life | None = None
+        #: What goes wrong between the wire and this chip.
+        self.faults = Faults(self, faults)
+        #: Set by whoever serves the port: takes it away for some seconds (None: for good), perhaps to another name.
+        self.on_lost_port: Callable[[float | None, bool], None] = lambda _seconds, _renamed: None
 
     # -- power and lines -------------------------------------------------------------------------
 
@@ -107,7 +114,10 @@ class Chip:
 
     def power_off(self) -> None:
         with self._lock:
+            if self.faults.lasts("power-stuck"):
+                return
             self._powered = False
+            self.faults.power_cut()
             self._hold()
 
     def brown_out(self) -> None:
@@ -121,11 +131,14 @@ class Chip:
     def set_lines(self, *, dtr: bool, rts: bool) -> None:
         """The client's DTR and RTS; True is asserted, which is low at the chip."""
         with self._lock:
+            if self.faults.lasts("lines-stuck"):
+                return
             was_low = self._en_low
             self._dtr, self._rts = dtr, rts
             if not self._powered:
                 return
             if self._en_low and not was_low:
+                self.faults.reset()
                 self._hold()
             elif was_low and not self._en_low and self._timer is None:
                 self._timer = threading.Timer(EN_DELAY, self._risen)
@@ -188,6 +201,10 @@ class Chip:
         """Send ``data`` to every wire at ``baud`` (and stay at that rate)."""
         if baud is not None:
             self._baud = baud
+        self.deliver(self.faults.to_host(data) if data else data)
+
+    def deliver(self, data: bytes) -> None:
+        """Send ``data`` to every wire, as it is."""
         for wire in list(self.wires):
             wire.send(data if self._heard(wire) else self._garbled(data))
 
@@ -197,6 +214,11 @@ class Chip:
             if not self._heard(wire):
                 data = self._garbled(data)
             self._talking = wire
+            self.feed(self.faults.to_board(data))
+
+    def feed(self, data: bytes) -> None:
+        """Bytes that have come through to the chip."""
+        with self._lock:
             if self._loader is not None:
                 self._loader.feed(data)
             elif self._life is not None:
@@ -222,6 +244,26 @@ class Chip:
 
     def _garbled(self, data: bytes) -> bytes:
         return bytes(self._noise.choice(b"\x00\x1c\x80\x8e\x9f\xc6\xe0\xf8\xfc\xfe\xff") for _ in data)
+
+    # -- what a fault does ------------------------------------------------------------------------
+
+    def glitch(self, reason: str) -> None:
+        """The chip resets, for ``reason``, wherever it is."""
+        with self._lock:
+            if self._powered:
+                self._start(reason)
+
+    def lose_port(self, seconds: float | None, renamed: bool) -> None:
+        self.on_lost_port(seconds, renamed)
+
+    def mend(self) -> None:
+        """All faults are gone, and the port is back."""
+        self.faults.clear()
+        self.flash.stuck.clear()
+        self.on_lost_port(0.0, False)
+
+    def decay(self, *, stuck: bool, chance: random.Random) -> None:
+        decay(self.flash, stuck=stuck, chance=chance)
 
     # -- what the loader asks of its chip --------------------------------------------------------
 
@@ -327,6 +369,13 @@ class _Life:
                 self._ended.wait(BOOT_LOOP_PAUSE)
                 continue
             self._emit(b"", APP_BAUD)
+            noise, found.payload = at_boot(chip.faults, chip.flash, found)
+            self._emit(noise)
+            if chip.faults.boots("brown-out-loop"):
+                chip.settled.set()
+                reason = self._reason(Exit(Ended.BROWN_OUT if chip.spec.name == "esp32" else Ended.RESET_PIN))
+                self._ended.wait(BOOT_LOOP_PAUSE)
+                continue
             context = AppContext(
                 chip=chip.spec.name,
                 payload=found.payload,

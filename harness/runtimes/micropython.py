@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable
 
-from harness.errors import BenchFault, FirmwareFailure, UsageError
+from harness.errors import BenchFault, FirmwareFailure, UsageError, VmCrashed
 from harness.link.deadline import Deadline
 from harness.link.panics import Panic, find_panic, printable
 from harness.link.session import Read, Reason, Session
@@ -151,7 +151,9 @@ class MicroPythonBoard:
         message = f"{what} ({panic.kind}): {panic.text}"
         if panic.kind == "brown-out":
             return BenchFault(message, hint="check the supply and the USB cable")
-        return BenchFault(message) if panic.is_bench_fault else FirmwareFailure(message)
+        if panic.is_bench_fault:
+            return BenchFault(message)
+        return FirmwareFailure(message) if panic.kind == "reset" else VmCrashed(message)
 
     # -- Runtime ---------------------------------------------------------------------------------
 

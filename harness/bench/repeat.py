@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 from harness.bench.scenario import Scenario
-from harness.errors import BenchFault, FirmwareFailure, HarnessError, VmCrashed
+from harness.errors import BenchFault, HarnessError, VmCrashed
 from harness.runtimes.base import BoardRuntime
 from harness.runtimes.verified import VerifiedRuntime
 

@@ -23,6 +23,7 @@ from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.report.json_report import write_json
 from harness.selfcheck.command import selfcheck_command
+from harness.soak.command import soak_command
 
 if TYPE_CHECKING:
     from harness.engine.heap import HeapMap
@@ -61,6 +62,7 @@ def main() -> None:
     harness reference run PROGRAM         a program on the host reference VM
     harness explore PROGRAM               a program with its interrupt at every point
     harness selfcheck                     seeded defects that the suites must catch
+    harness soak --faults                 injected faults of the bench that must end well
     harness conformance DIR --on VM       upstream's test programs on a VM
     """
 
@@ -77,6 +79,7 @@ def _load(bench: str) -> tuple[Path, Bench]:
 main.add_command(conformance)
 main.add_command(explore_command)
 main.add_command(selfcheck_command)
+main.add_command(soak_command)
 
 
 # -- run -----------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from harness.power.reset import strategy_for
 from harness.results.record import FirmwareRecord
 from harness.runtimes.base import BoardRuntime, Facts, Hand
 from harness.runtimes.of_board import require_spoken, runtime_of
+from harness.runtimes.probe import read_facts
 from harness.virtual.bench import RunningBoard, running, start
 
 #: A run that was killed lets go of its boards within this time, in seconds.
@@ -348,14 +349,21 @@ class AttachedBoard:
         """The VM that answers must be the firmware that was written."""
         version = self.facts.version
         if firmware is not None:
-            expected = firmware.record.version
-            if expected and expected not in version:
-                raise BenchFault(
-                    f"{self.board.id}: {expected!r} was written, but {version!r} answers",
-                    hint="does the chip boot from another slot (OTA)? Erase its flash once",
-                )
+            self._check_version(version)
         else:
             self.firmware = FirmwareRecord("as found", version, "")
+
+    def identify_again(self) -> None:
+        """Ask the VM once more who it is. Raises BenchFault when it is not what was written."""
+        self._check_version(read_facts(self.runtime.run).version)
+
+    def _check_version(self, version: str) -> None:
+        expected = self._firmware.record.version if self._firmware is not None else ""
+        if expected and expected not in version:
+            raise BenchFault(
+                f"{self.board.id}: {expected!r} was written, but {version[:200]!r} answers",
+                hint="does the chip boot from another slot (OTA)? Erase its flash once",
+            )
 
     def _check_romfs(self) -> None:
         """Whether the region holds the suite's image, asked of the VM itself."""

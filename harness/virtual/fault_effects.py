@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
+
+from littlefs import LittleFS, LittleFSError
 
 from harness.virtual.boot import Boot
 from harness.virtual.faults import Faults
 from harness.virtual.flash import Flash
 from harness.virtual.flash_files import FlashFiles
 
-#: The file that takes up all space, and the bytes of one write of it.
-BALLAST, _PIECE = "/ballast.bin", 16 * 1024
+#: How the files that take up all space begin, and their sizes in bytes.
+_BALLAST, _SIZES = "ballast-", (128 * 1024, 16 * 1024, 4096, 1024)
 #: Where both chips' firmware has its code, in bytes from the start of the flash.
 _CODE = range(0x12000, 0x40000)
 _VERSION = re.compile(rb"(?<![0-9.])([0-9])\.([0-9]{2})\.([0-9])(?![0-9.])")
@@ -44,19 +47,24 @@ def _lie(payload: bytes) -> bytes:
 
 def _fill(flash: Flash, place: tuple[int, int] | None, *, full: bool) -> None:
     """Take all space of the filesystem, or give back what was taken at an earlier start."""
-    if place is None or (not full and BALLAST.encode()[1:] not in flash.read(*place)):
+    if place is None or (not full and _BALLAST.encode() not in flash.read(*place)):
         return
-    files = FlashFiles(flash, *place)
-    fs = files._fs
-    if not full:
-        if BALLAST[1:] in fs.listdir("/"):
-            fs.remove(BALLAST)
-        return
+    fs = FlashFiles(flash, *place)._fs
+    for name in [name for name in fs.listdir("/") if name.startswith(_BALLAST)]:
+        fs.remove(f"/{name}")
+    count = 0
+    for size in _SIZES if full else ():
+        # A file that does not fit is not there at all: so smaller ones follow, down to a block.
+        while _written(fs, f"/{_BALLAST}{count}", b"\xa5" * size):
+            count += 1
+
+
+def _written(fs: LittleFS, path: str, data: bytes) -> bool:
     try:
-        with fs.open(BALLAST, "wb") as ballast:
-            while True:
-                ballast.write(b"\xa5" * _PIECE)
-                ballast.flush()
-    except Exception as problem:  # the library's own error for "no space left", raised at a write or at the close
-        if type(problem).__name__ != "LittleFSError":
-            raise
+        with fs.open(path, "wb") as file:
+            file.write(data)
+    except LittleFSError:
+        with contextlib.suppress(LittleFSError):
+            fs.remove(path)
+        return False
+    return True

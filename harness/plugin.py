@@ -16,13 +16,14 @@ import pytest
 from harness.bench.attach import Options, attach
 from harness.bench.references import reference_for
 from harness.bench.repeat import judged_again
-from harness.bench.scenario import BoardBench, Scenario
+from harness.bench.scenario import BoardBench, MeasurementFailed, Scenario
 from harness.errors import BenchFault, FirmwareFailure, HarnessError, Unsuitable, UsageError
 from harness.health.book import HealthBook, Quarantined
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.paths import shipped_bench, state_dir
 from harness.report.events import Events
+from harness.report.terminal import plain
 from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.outcome import Outcome
@@ -33,6 +34,8 @@ _SECONDS = pytest.StashKey[float]()
 _ERROR = pytest.StashKey[BaseException]()
 #: After this many errors of the bench in a row a board is given up for the rest of the run.
 _GIVE_UP_AFTER = 3
+#: Of what is kept of a reason, in characters: a board can have a say in it.
+_REASON_LIMIT = 8_000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -291,9 +294,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
         item.stash[_SECONDS] = call.duration
     if call.excinfo is not None:
         item.stash[_ERROR] = call.excinfo.value
-        if isinstance(call.excinfo.value, HarnessError):
-            # A traceback through the harness says nothing about the board; the message does.
-            report.longrepr = str(call.excinfo.value)
+        if isinstance(call.excinfo.value, HarnessError | MeasurementFailed):
+            # A traceback through the harness says nothing about the board; the message does. It holds the board's text.
+            report.longrepr = plain(str(call.excinfo.value))
     return report
 
 
@@ -308,10 +311,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     started = time.time()
     outcome = yield
     made = item.stash.get(_SCENARIO, None)
+    verdict, reason = _outcome(item.stash.get(_ERROR, None), made)
     result = ScenarioResult(
         suite,
         name,
-        *_outcome(item.stash.get(_ERROR, None), made),
+        verdict,
+        reason[:_REASON_LIMIT],
         measurements=tuple(made.measurements) if made else (),
         seconds=item.stash.get(_SECONDS, 0.0),
         started=started,

@@ -16,6 +16,7 @@ from harness import __version__
 from harness.conformance.command import conformance
 from harness.errors import HarnessError, UsageError
 from harness.explore.command import explore_command
+from harness.health.command import board_commands
 from harness.history.command import bisect_command, diff_command, history_command
 from harness.history.store_command import store_group
 from harness.inventory.load import load_bench
@@ -28,6 +29,7 @@ from harness.qualify.command import qualify_command, verify_command
 from harness.report.json_report import write_json
 from harness.selfcheck.command import selfcheck_command
 from harness.setup.command import COMMANDS as SETUP_COMMANDS
+from harness.soak.command import soak_command
 
 if TYPE_CHECKING:
     from harness.engine.heap import HeapMap
@@ -72,6 +74,7 @@ def main() -> None:
     harness verify CERTIFICATE            whether it still says what was recorded
     harness lfs build -o lfs.img *.lua    modules to a NodeMCU flash image
     harness selfcheck                     seeded defects that the suites must catch
+    harness soak --faults                 injected faults of the bench that must end well
     harness conformance DIR --on VM       upstream's test programs on a VM
     harness history BOARD                 figures over all runs: what changed, since when
     """
@@ -99,6 +102,7 @@ main.add_command(bisect_command)
 main.add_command(store_group)
 for _command in SETUP_COMMANDS:
     main.add_command(_command)
+main.add_command(soak_command)
 
 
 # -- run -----------------------------------------------------------------------------------------
@@ -196,7 +200,7 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
 
     file, loaded = _load(bench)
     check_images(chosen_boards(loaded, boards))
-    options = Options(state_dir(file), variant=variant or None)
+    options = Options(state_dir(file), variant=variant or None, purpose="harness flash")
     results: list[dict[str, Any]] = []
     code = 0
     console = Console(stderr=json_file == "-")
@@ -243,12 +247,15 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
 # -- boards --------------------------------------------------------------------------------------
 
 
-@main.command(context_settings=_CONTEXT)
+@main.group(invoke_without_command=True, context_settings=_CONTEXT)
 @_bench_option
 @click.option("--ports", is_flag=True, help="List the serial ports of this machine instead.")
 @_json_option
-def boards(bench: str, ports: bool, json_file: str) -> None:
-    """List the boards of the bench: where each is now, and who holds it."""
+@click.pass_context
+def boards(context: click.Context, bench: str, ports: bool, json_file: str) -> None:
+    """List the boards of the bench: where each is now, who holds it, and how it is."""
+    if context.invoked_subcommand:
+        return
     from harness.inventory.discover import list_ports
 
     console = Console(stderr=json_file == "-")
@@ -266,10 +273,10 @@ def boards(bench: str, ports: bool, json_file: str) -> None:
     file, loaded = _load(bench)
     rows = [_board_row(board, state_dir(file)) for board in loaded.boards]
     table = Table(box=None, padding=(0, 2), title=Text(f"{loaded.name} ({file})"), title_justify="left")
-    for heading in ("board", "chip", "runtime", "where", "state"):
-        table.add_column(heading)
+    for heading in ("board", "chip", "runtime", "where", "state", "held by", "health"):
+        table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(row[key])) for key in ("id", "chip", "runtime", "where", "state")))
+        table.add_row(*(Text(row[key]) for key in ("id", "chip", "runtime", "where", "state", "holder", "health")))
     console.print(table)
     if json_file:
         write_json(json_file, {"bench": loaded.name, "boards": rows})
@@ -279,8 +286,8 @@ _PORT_FIELDS = ("device", "vid_pid", "usb_serial", "usb_location", "description"
 
 
 def _board_row(board: Board, state: Path) -> dict[str, str]:
+    from harness.health.command import health_words, held
     from harness.inventory.discover import find_port
-    from harness.inventory.locks import board_lock
     from harness.virtual.bench import running
 
     if board.virtual is not None:
@@ -291,12 +298,19 @@ def _board_row(board: Board, state: Path) -> dict[str, str]:
             where, status = find_port(board), "connected"
         except HarnessError as problem:
             where, status = "-", problem.message
-    try:
-        with board_lock(board, state, purpose="harness boards"):
-            pass
-    except HarnessError as problem:
-        status = problem.message
-    return {"id": board.id, "chip": board.chip, "runtime": board.runtime, "where": where, "state": status}
+    return {
+        "id": board.id,
+        "chip": board.chip,
+        "runtime": board.runtime,
+        "where": where,
+        "state": status,
+        "holder": held(board, state),
+        "health": health_words(board, state),
+    }
+
+
+for _command in board_commands(_load, state_dir, chosen_boards):
+    boards.add_command(_command)
 
 
 # -- virtual -------------------------------------------------------------------------------------
@@ -337,7 +351,7 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
         for board in chosen:
             up.append(start(virtual_spec(board, state)))
             if not blank:
-                attach(board, Options(state), lambda *_: None).close()
+                attach(board, Options(state, purpose="harness virtual up"), lambda *_: None).close()
         for one in up:
             console.print(Text.assemble((one.id, "bold"), f"\n  {one.url}", f"\n  {one.pty}" if one.pty else ""))
         first = up[0]

@@ -130,6 +130,10 @@ class Scenario:
     # -- the two sides ---------------------------------------------------------------------------
 
     @property
+    def bench(self) -> BoardBench:
+        return self._bench
+
+    @property
     def board(self) -> ChipRuntime:
         return self._bench.attached.runtime
 

@@ -96,6 +96,28 @@ class Identity(Entry):
         return self
 
 
+class VirtualFault(Entry):
+    """Something that goes wrong with a virtual board; docs/faults.md lists the kinds."""
+
+    kind: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Name of the fault: 'harness soak --list'.")
+    rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        strict=False,
+        description="Its chance at each byte that passes. Default: 1e-4, or at once for what happens only once.",
+    )
+    seed: int = Field(default=0, description="The same seed and the same bytes give the same damage.")
+    direction: Literal["to-host", "to-board", "both"] | None = Field(
+        default=None, description="Which bytes it counts and damages, as seen from the line. Default: by kind."
+    )
+    after: int = Field(default=0, ge=0, description="Bytes that pass before it can happen.")
+    count: int | None = Field(default=None, ge=1, description="How often it happens at most.")
+    seconds: float = Field(
+        default=1.0, ge=0, le=3600, strict=False, description="How long a stall lasts, or a port stays away."
+    )
+
+
 class Virtual(Entry):
     """The board is a virtual one, run by the harness itself."""
 
@@ -118,6 +140,9 @@ class Virtual(Entry):
         default=(),
         max_length=4,
         description="STM32: how NRST and BOOT0 differ from DTR (asserted: reset) and RTS (asserted: BOOT0 low).",
+    )
+    faults: Annotated[tuple[VirtualFault, ...], Field(strict=False)] = Field(
+        default=(), max_length=32, description="What goes wrong with it, to rehearse a bad bench."
     )
 
 

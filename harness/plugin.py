@@ -21,7 +21,7 @@ from harness.inventory.model import Bench, Board
 from harness.paths import shipped_bench, state_dir
 from harness.report.events import Events
 from harness.results.database import location
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.outcome import Outcome
 
@@ -217,7 +217,9 @@ def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenari
         raise BenchFault(f"{board.id} was given up after {errors} errors of the bench in a row")
     if errors:
         board_bench.step("recovering")
-        _recover(board_bench)
+        how = _recover(board_bench)
+        place = f"{request.node.path.parent.name}: {_name_of(request.node)}"
+        session.store.record_event(session.run, board.id, Event("recovery", how, time.time(), place))
     elif board_bench.unknown:
         board_bench.attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
     made = Scenario(board_bench)
@@ -225,13 +227,15 @@ def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenari
     return made
 
 
-def _recover(bench: BoardBench) -> None:
-    """After trouble: reset the chip when the wiring can, else take the VM back to its prompt."""
+def _recover(bench: BoardBench) -> str:
+    """After trouble: reset the chip when the wiring can, else take the VM back to its prompt. Says which it was."""
     runtime = bench.attached.runtime
     try:
         runtime.hard_reset()
     except BenchFault:
         runtime.enter()
+        return "taken back to its prompt before this scenario; the chip could not be reset"
+    return "chip reset before this scenario"
 
 
 # -- outcomes ------------------------------------------------------------------------------------

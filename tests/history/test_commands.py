@@ -139,6 +139,7 @@ def test_bisect_looks_at_boards_and_images_before_it_runs_anything(tmp_path: Pat
         runner.ImageRuns(str(bench), "x", ["a"], "m", "", "")
     with pytest.raises(UsageError, match="no firmware variant 'nonsense'"):
         runner.ImageRuns(str(bench), "vesp32", ["healthy", "nonsense"], "m", "", "")
+    (tmp_path / "own.bin").write_bytes(b"\xe9")
     bench.write_text(_REAL)
     with pytest.raises(UsageError, match="no firmware image"):
         runner.ImageRuns(str(bench), "real", [str(tmp_path / "no.bin")], "m", "", "")
@@ -159,7 +160,7 @@ def test_bisect_runs_a_real_board_with_each_image_in_the_place_of_its_own(
 ) -> None:
     bench, images = tmp_path / "boards.yaml", [tmp_path / "a.bin", tmp_path / "b.bin"]
     bench.write_text(_REAL)
-    for image in images:
+    for image in (*images, tmp_path / "own.bin"):
         image.write_bytes(b"\xe9")
     flashed = []
 

@@ -25,7 +25,7 @@ from harness.paths import shipped_bench, state_dir
 from harness.report.events import Events
 from harness.report.terminal import plain
 from harness.results.database import location
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.outcome import Outcome
 
@@ -267,10 +267,13 @@ def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenari
     if troubles:
         last = session.trouble[board.id]
         try:
-            board_bench.attached.recover(str(last), gentle=isinstance(last, BenchFault))
+            helped = board_bench.attached.recover(str(last), gentle=isinstance(last, BenchFault))
         except BenchFault as problem:
             session.given_up[board.id] = f"as it could not be recovered: {problem.message}"
             raise
+        place = f"{request.node.path.parent.name}: {name_of(request.node)}"
+        event = Event("recovery", f"by {helped}, before this scenario", time.time(), place)
+        session.store.record_event(session.run, board.id, event)
     elif board_bench.unknown:
         board_bench.attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
     made = Scenario(board_bench)

@@ -18,6 +18,7 @@ from harness.errors import HarnessError, UsageError
 from harness.explore.command import explore_command
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
+from harness.lfs.command import lfs_command
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.report.json_report import write_json
@@ -59,6 +60,7 @@ def main() -> None:
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
     harness reference run PROGRAM         a program on the host reference VM
     harness explore PROGRAM               a program with its interrupt at every point
+    harness lfs build -o lfs.img *.lua    modules to a NodeMCU flash image
     harness selfcheck                     seeded defects that the suites must catch
     harness conformance DIR --on VM       upstream's test programs on a VM
     """
@@ -75,6 +77,7 @@ def _load(bench: str) -> tuple[Path, Bench]:
 
 main.add_command(conformance)
 main.add_command(explore_command)
+main.add_command(lfs_command)
 main.add_command(selfcheck_command)
 
 

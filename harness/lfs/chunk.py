@@ -98,7 +98,7 @@ def _what_header(data: bytes) -> str:
     if data[4] != 0x51:
         return f"compiled by Lua {data[4] >> 4}.{data[4] & 15}, expected 5.1"
     sizes = ", ".join(
-        f"{label} {value}" for label, value in zip(("int", "size_t", "instruction", "number"), data[7:11])
+        f"{label} {value}" for label, value in zip(("int", "size_t", "instruction", "number"), data[7:11], strict=True)
     )
     return f"a Lua 5.1 chunk of another kind of machine (endianness {data[6]}, sizes: {sizes})"
 

@@ -1,21 +1,21 @@
 """Lua 5.1 source to a Proto as NodeMCU's own compiler makes it.
 
-The code generator is stock Lua 5.1 (from lupa): NodeMCU's generates the same instructions and constants. What is left to
-do is its line information, and the limits that it sets lower than stock Lua does.
+The code generator is stock Lua 5.1 (from lupa): NodeMCU's generates the same instructions and constants. What is left
+to do is its line information (app/lua/lcode.c), and the limit that it sets lower than stock Lua does.
 """
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import Any
 
 from lupa import lua51
 
 from harness.errors import UsageError
-from harness.lfs.chunk import Constant, Proto, integer_constant, is_chunk, read_chunk
+from harness.lfs.chunk import Proto, is_chunk, read_chunk
+from harness.lfs.integers import as_integers, with_whole_quotients
 from harness.lfs.lineinfo import LinePacker, unpack
-from harness.lfs.tokens import Token, tokens_of
+from harness.lfs.tokens import Token, source_of, tokens_of
 
 MAX_LOCALS = 50  # LUAI_MAXVARS of NodeMCU's luaconf.h; stock Lua has 200
 
@@ -49,18 +49,24 @@ def compile_lua(source: bytes, name: str, *, integer: bool = False) -> Proto:
     """
     if is_chunk(source):
         proto = read_chunk(source, name)
-        return _as_integers(proto, name) if integer else proto
+        return as_integers(proto, name) if integer else proto
     if source.startswith(b"#"):
         source = b"\n" + source.partition(b"\n")[2]
     stock = _compile_stock(source, name)
-    _check_limits(stock, name)
     tokens = tokens_of(source)
     if integer:
-        _check_integer(tokens, stock, name)
+        tokens = with_whole_quotients(tokens, name)
+        stock = _compile_stock(source_of(tokens), name)
+        if sum(token.text == b"/" for token in tokens) != _count(stock, _DIV):
+            raise UsageError(
+                f"{name}: a division of constants that integer firmware computes differently",
+                hint="write its result instead",
+            )
+    _check_limits(stock, name)
     marked = _compile_stock(_one_token_a_line(tokens), name)
     _Positions(tokens).pack(stock, marked)
     proto = stock.without_names()
-    return _as_integers(proto, name) if integer else proto
+    return as_integers(proto, name) if integer else proto
 
 
 @cache
@@ -96,46 +102,17 @@ def _check_limits(proto: Proto, name: str) -> None:
         _check_limits(child, name)
 
 
-# -- integer firmware -----------------------------------------------------------------------------
-
-
-def _check_integer(tokens: list[Token], stock: Proto, name: str) -> None:
-    for token in tokens:
-        if token.kind == "number" and not re.fullmatch(rb"\d+|0[xX][0-9a-fA-F]+", token.text):
-            raise UsageError(
-                f"{name}:{token.line}: malformed number {token.text.decode('utf-8', 'replace')!r} for integer firmware",
-                hint="it knows decimal and hexadecimal whole numbers only",
-            )
-    if sum(token.text == b"/" for token in tokens) != _count(stock, _DIV):
-        raise UsageError(
-            f"{name}: a division of constants, which integer firmware computes differently",
-            hint="write its result instead",
-        )
-
-
 def _count(proto: Proto, opcode: int) -> int:
     return sum(word & 63 == opcode for word in proto.code) + sum(_count(child, opcode) for child in proto.protos)
-
-
-def _as_integers(proto: Proto, name: str) -> Proto:
-    def whole(value: Constant) -> Constant:
-        if value is None or isinstance(value, (bool, bytes)):
-            return value
-        try:
-            return integer_constant(value)
-        except UsageError as problem:
-            raise UsageError(f"{name}: {problem.message}", hint=problem.hint) from None
-
-    protos = [_as_integers(child, name) for child in proto.protos]
-    return Proto(**{**vars(proto), "protos": protos, "constants": [whole(value) for value in proto.constants]})
 
 
 # -- line information -----------------------------------------------------------------------------
 #
 # The code generator first puts an instruction on the line of the token read last, and corrects some: a call goes to
-# its opening parenthesis, a loop to its `for`, a function statement to its `function`. And a `not` before `and`, `or`
-# and a condition's end is taken back, the test after it stands in its place. Stock chunks hold the result only; NodeMCU's
-# packed form shows the corrections. The same source with one token a line tells the token of each instruction.
+# its opening parenthesis, a loop to its `for` (or to what follows its `in`), a function statement to its `function`.
+# And a `not` before `and`, `or` and the end of a condition is taken back: the test after it stands in its place.
+# Stock chunks hold the result only; NodeMCU's packed form shows the corrections. The same source with one token a line
+# tells the token of each instruction.
 
 
 def _one_token_a_line(tokens: list[Token]) -> bytes:
@@ -170,8 +147,8 @@ class _Positions:
                 emitted = self._line_of_call_end(first, place in string_called)
                 if token.kind == "string":
                     string_called.add(place)
-            elif token.text == b"for" and opcode in (_FORLOOP, _TFORLOOP):
-                emitted = self._tokens[self._partner[first] - 1].line
+            elif opcode in (_FORLOOP, _TFORLOOP):
+                emitted = self._line_of_body_end(first)
             elif token.text == b"function":
                 emitted = self._tokens[self._partner[first]].line
             if opcode == _TEST and (word >> 14 & 511) != (token.text == b"or"):
@@ -193,6 +170,12 @@ class _Positions:
         opening = first if token.text == b"(" and first == 0 else first + 1
         return self._tokens[self._partner[opening]].line
 
+    def _line_of_body_end(self, first: int) -> int:
+        loop = first
+        if self._tokens[first].text != b"for":
+            loop = self._partner[first if self._tokens[first].text == b"in" else first - 1]
+        return self._tokens[self._partner[loop] - 1].line
+
     def _line_of_not(self, first: int, place: int) -> int:
         if self._tokens[first].text in (b"and", b"or"):
             at = first - 1
@@ -207,7 +190,7 @@ class _Positions:
 
 
 def _partners(tokens: list[Token]) -> dict[int, int]:
-    """For each bracket the other one of its pair; for each ``for`` and ``function`` its ``end``."""
+    """For each bracket the other of its pair; for ``for`` and ``function`` the ``end``; for ``in`` the ``for``."""
     partner: dict[int, int] = {}
     brackets: list[int] = []
     blocks: list[int] = []
@@ -222,6 +205,8 @@ def _partners(tokens: list[Token]) -> dict[int, int]:
             blocks.append(i)
             if token.text in (b"for", b"while"):
                 loops_before_do.add(i)
+        elif token.text == b"in":
+            partner[i] = blocks[-1]
         elif token.text == b"do":
             if blocks and blocks[-1] in loops_before_do:
                 loops_before_do.discard(blocks[-1])

@@ -1,4 +1,4 @@
-"""The image of a Lua Flash Store: strings, functions and an index of the modules, laid out as the VM uses them in place.
+"""The image of a Lua Flash Store: strings, functions, an index of the modules, laid out for the VM to use in place.
 
 The layout is NodeMCU's app/lua/lflash.h and lobject.h at 32 bits; the order of everything follows the firmware's
 own image writer (app/lua/luac_cross/lflashimg.c), so that the image equals its output byte for byte.

@@ -58,3 +58,14 @@ def _quoted(body: bytes) -> bytes:
     body = _NEWLINE.sub(b"\n", body)
     body = body.removeprefix(b"\n")
     return b'"' + b"".join(b"\\%03d" % byte for byte in body) + b'"'
+
+
+def source_of(tokens: list[Token]) -> bytes:
+    """A source of these tokens, each on its line."""
+    parts = []
+    line = 1
+    for token in tokens:
+        parts.append(b"\n" * (token.line - line) or b" ")
+        parts.append(token.text)
+        line = token.line
+    return b"".join(parts)

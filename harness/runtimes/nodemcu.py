@@ -59,6 +59,8 @@ print("\\2" .. table.concat({
 """
 _FRAME = re.compile(rb"\x02([\x20-\x7e]{1,400})\x03")
 _NAME_LIMIT = 31
+#: What writing the largest LFS region may take, in seconds, with the wait for the watchdog.
+_RELOAD = 30.0
 
 
 class NodeMcuBoard:
@@ -334,6 +336,26 @@ class NodeMcuBoard:
             if not read.ok:
                 raise self._lost("a restart", read)
             self._enter(after_reset=True)
+
+    def reload_lfs(self, path: str) -> str:
+        """``node.LFS.reload``: "" when the image was taken and the chip has restarted, else the firmware's words.
+
+        A reload that succeeds ends by the watchdog, seconds later, so the boot reason looks like a crash.
+        """
+        name = _name(path)
+        with self.session.expecting_reset():
+            self._start(f'collectgarbage() print("\\2"..tostring((node.LFS and node.LFS.reload or node.flashreload)("{name}")).."\\3")')
+            limit = self._boot_timeout + _RELOAD
+            read = self.session.read_until(_EOT, _BANNER, idle=limit, deadline=limit)
+            if read.matched == _BANNER:
+                self._enter(after_reset=True)
+                return ""
+        if not read.ok:
+            raise self._lost("the end of an LFS reload", read)
+        error = self.session.read_until(_EOT, idle=_GRACE, deadline=_GRACE)
+        self._settle()
+        said = _FRAME.search(read.data)
+        return said.group(1).decode("ascii") if said else printable(error.data[:-1])
 
     def hard_reset(self) -> None:
         self.session.forget_input()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.errors import UsageError
@@ -24,6 +25,9 @@ _HEADER = struct.Struct("<8I")
 _SMALLEST = 200
 #: Free heap that a reload takes, in bytes: nine blocks of history, buffers, and the inflater's state.
 RELOAD_RAM = 9 * 2048 + 2048 + 1024 + 1500
+#: What a NOR chip takes for a sector and for a kilobyte, in nanoseconds (typical figures of its data sheets).
+_ERASE_NS, _PROGRAM_NS = 45_000_000, 3_000_000
+_STEP = 1024
 _PROTO = struct.Struct("<18I")
 _DEPTH = 64
 _STRING_TAG, _NUMBER_TAG, _BOOLEAN_TAG = 4, 3, 1
@@ -74,7 +78,7 @@ class LfsRegion:
         if len(image) <= _SMALLEST:
             raise _Refused("read error on LFS image file")
         expected = struct.unpack("<I", image[-4:])[0]
-        if free < RELOAD_RAM + expected // 33 // 4:
+        if free < RELOAD_RAM + expected // 33:
             raise _Refused("Memory allocation error")
         inflater = zlib.decompressobj(30)  # gzip with a history of 16 kB, which is what the firmware keeps
         try:
@@ -102,8 +106,11 @@ class LfsRegion:
             raise _Refused("LFS length mismatch")
         return content
 
-    def write(self, image: bytes) -> None:
-        """The second pass, for an image that :meth:`refuses` has nothing against."""
+    def write(self, image: bytes, busy: Callable[[int], None]) -> None:
+        """The second pass, for an image that :meth:`refuses` has nothing against.
+
+        ``busy`` is called with the nanoseconds that each step takes; it may raise, as when the power fails.
+        """
         content = self._content(image, 1 << 30)
         size = struct.unpack_from("<I", content, 4)[0]
         words = list(struct.unpack_from(f"<{size // 4}I", content))
@@ -113,11 +120,14 @@ class LfsRegion:
                 at = 32 * index + bit
                 if flags >> bit & 1 and at < len(words) and words[at]:
                     words[at] = base + 4 * words[at]
-        self._flash.erase(self._offset, -(-size // SECTOR) * SECTOR)
+        for at in range(0, size, SECTOR):
+            self._flash.erase(self._offset + at, SECTOR)
+            busy(_ERASE_NS)
         words[0] = SIGNATURE | _IN_PROGRESS
         data = struct.pack(f"<{len(words)}I", *words)
-        for at in range(0, size, 1024):
-            self._flash.program(self._offset + at, data[at : at + 1024])
+        for at in range(0, size, _STEP):
+            self._flash.program(self._offset + at, data[at : at + _STEP])
+            busy(_PROGRAM_NS)
         self._flash.program(self._offset, struct.pack("<I", SIGNATURE))
 
     # -- start -----------------------------------------------------------------------------------

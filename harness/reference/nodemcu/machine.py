@@ -402,7 +402,7 @@ class NodeMcu:
         if error:
             return error.encode()
         assert image is not None
-        self.lfs.write(image)
+        self.lfs.write(image, lambda duration: self.busy_until(self.board.clock.now_ns + duration))
         self.write(b"LFS region updated.  Restarting.\n")
         self.spin()
         raise AssertionError("the watchdog has reset the chip")

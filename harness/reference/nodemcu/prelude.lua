@@ -141,7 +141,11 @@ rom.math = {}
 for name in ("abs ceil floor max min pow random randomseed sqrt huge pi"):gmatch("%S+") do
   rom.math[name] = math[name]
 end
-rom.debug = {traceback = traceback}
+-- what of the firmware is Lua here is C on the chip, and has no line there
+rom.debug = {traceback = function(text)
+  if text ~= nil and type(text) ~= "string" then return text end
+  return (traceback(text or "", 2):gsub("\n\tprelude:[^\n]*", ""))
+end}
 rom.coroutine = {resume = resume, status = status, running = coroutine.running, yield = coroutine.yield}
 function rom.coroutine.create(f)
   local thread = create(f)
@@ -450,10 +454,7 @@ host.bind("use_index", function(chunk)
   return tostring(index)
 end)
 
-local base = _G
 host.bind("start", function()
-  for _, name in next, {"io", "os", "python", "package", "module", "require", "load", "loadfile", "dofile", "loadstring",
-    "debug", "coroutine", "print", "collectgarbage"} do base[name] = nil end
   local ram = {}
   ram._G = ram
   rom.package = {loaded = {}, preload = {}, path = "?.lc;?.lua", loaders = {preload, from_files}}
@@ -461,5 +462,10 @@ host.bind("start", function()
   setfenv(0, setmetatable(ram, {__index = rom}))
 end)
 host.bind("hooked", function() sethook(hook, "", STEP) end)
-collect("setpause", 110)
+-- The firmware collects when a tenth has been added (its pause is 110). Here the host's objects of the firmware itself
+-- are many times what a program has, so the collector goes on at once, and fast, to leave about as little garbage.
+collect("setpause", 100)
+collect("setstepmul", 4000)
+for _, name in next, {"io", "os", "python", "package", "module", "require", "load", "loadfile", "dofile", "loadstring",
+  "debug", "coroutine", "print", "collectgarbage"} do _G[name] = nil end
 return tostring(create(function() end))

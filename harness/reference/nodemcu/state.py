@@ -56,10 +56,12 @@ class LuaState:
         self._outside = outside
         self._steps = 0
         self._looked_at = 0  # host bytes at which the next look at the heap is due
+        self._final_cost: int | None = 0  # none is counted until the firmware is there
         self.halted = False
         #: An exception of the host's own that came up inside Lua.
         self.problem: BaseException | None = None
         self.size = heap
+        self.heap: LuaHeap
         self._entries: dict[str, Any] = {}
         self._runtime = lua51.LuaRuntime(
             encoding=None,
@@ -74,15 +76,16 @@ class LuaState:
         table |= {b"used": lambda: self.heap.used()}
         text = files("harness.reference.nodemcu").joinpath("prelude.lua").read_bytes()
         prelude = self._runtime.eval(b"function(text, ...) return assert(loadstring(text, '=prelude'))(...) end")
+        self._collect: Any = self._runtime.execute(b"local c = collectgarbage return function() c() c() end")
         address = prelude(text, self._runtime.table_from(table), STEP)
         del prelude
-        self._collect: Any = self._runtime.eval(b"function() collectgarbage() collectgarbage() end")
         self.heap = LuaHeap(_address(address), sizes)
         self._entries["hooked"]()
         self._collect()
         self.heap.mark_rom()
         self._host_base = self.heap.host_bytes
         self._entries["start"]()
+        self._steps, self._final_cost = 0, None
 
     def _bind(self, name: bytes, function: Any) -> None:
         self._entries[name.decode()] = function
@@ -95,25 +98,31 @@ class LuaState:
                 result = function(*arguments)
                 return (True, *result) if isinstance(result, tuple) else (True, result)
             except Halt:
-                self.halted = True
+                self._halt()
                 return (None,)
             except LuaFault as fault:
                 return (False, str(fault).encode())
             except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError):
                 return (False, b"bad argument")
             except BaseException as problem:
-                self.problem, self.halted = problem, True
+                self.problem = problem
+                self._halt()
                 return (None,)
 
         return call
+
+    def _halt(self) -> None:
+        if not self.halted:
+            self._final_cost = self.cost  # what unwinds from here on is no work of the chip's
+            self.halted = True
 
     # -- the hook --------------------------------------------------------------------------------
 
     @property
     def cost(self) -> int:
         """Executed instructions in units of :data:`INSTRUCTION`, since the state was made."""
-        if not hasattr(self, "heap"):
-            return 0
+        if self._final_cost is not None:
+            return self._final_cost
         return (self._steps * STEP + STEP - self.heap.hook_count) * INSTRUCTION
 
     def _step(self) -> bytes | int | None:
@@ -123,10 +132,11 @@ class LuaState:
         try:
             self._outside()
         except Halt:
-            self.halted = True
+            self._halt()
             return STOP
         except BaseException as problem:
-            self.problem, self.halted = problem, True
+            self.problem = problem
+            self._halt()
             return STOP
         return 1 if self._over() else None
 
@@ -157,11 +167,11 @@ class LuaState:
             raise Halt
         try:
             result = self._entries[name](*arguments)
-        except (lua51.LuaError, MemoryError) as problem:
-            result = (False, str(problem).encode())
+        except (lua51.LuaError, MemoryError) as error:
+            result = (False, str(error).encode())
         if self.problem is not None:
-            problem, self.problem = self.problem, None
-            raise problem
+            cause, self.problem = self.problem, None
+            raise cause
         if self.halted:
             raise Halt
         return result if isinstance(result, tuple) else (result,)

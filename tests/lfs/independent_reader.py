@@ -23,7 +23,7 @@ class IndependentImage:
     def __init__(self, container: bytes, integer: bool = False) -> None:
         data = gzip.decompress(container)
         need(len(data) % 4 == 0, "length")
-        words = struct.unpack("<%dI" % (len(data) // 4), data)
+        words = struct.unpack(f"<{len(data) // 4}I", data)
         self.size = words[1]
         count = self.size // 4
         self.words = words[:count]

@@ -23,6 +23,9 @@ from tests.lfs.sources import APP, FILES
 
 FLOAT, INTEGER = os.environ.get("HARNESS_LUAC_CROSS", ""), os.environ.get("HARNESS_LUAC_CROSS_INT", "")
 
+if not FLOAT and not INTEGER:
+    pytest.skip("HARNESS_LUAC_CROSS names no luac.cross", allow_module_level=True)
+
 needs_float = pytest.mark.skipif(not FLOAT, reason="HARNESS_LUAC_CROSS names no luac.cross")
 needs_integer = pytest.mark.skipif(not INTEGER, reason="HARNESS_LUAC_CROSS_INT names no luac.cross.int")
 

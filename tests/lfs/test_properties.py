@@ -49,10 +49,10 @@ def test_a_correction_opens_a_group_even_on_the_line_before() -> None:
 def test_a_long_delta_is_taken_back_as_the_firmware_does() -> None:
     packer = LinePacker()
     packer.emit(1)
-    packer.emit(131)  # two bytes: 128 = 0 + (2 << 6), and the firmware takes back 2 << 7
+    packer.emit(131)  # stored in two bytes, 128 = 0 + (2 << 6), and the firmware takes back 2 << 7
     packer.correct(1)
-    assert packer.packed() == b"\x01\xbd\x82\x01"
-    assert unpack(packer.packed(), 2) == [1, 192]
+    assert packer.packed() == b"\x01\xbe\x81\x01"
+    assert unpack(packer.packed(), 2) == [1, 129]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_long_delta_is_taken_back_as_the_firmware_does() -> None:
 )
 def test_damaged_lines_are_refused(packed: bytes) -> None:
     with pytest.raises(ValueError, match="line information"):
-        unpack(packed, 1 if packed != b"\x02" else 1)
+        unpack(packed, 1)
 
 
 _strings = st.binary(max_size=40)
@@ -184,7 +184,7 @@ def _fixed_block(*symbols: tuple[int, int]) -> bytes:
     bits = "1" + "10"
     for value, size in symbols:
         bits += format(value, f"0{size}b")
-    bits += "0000000" + "0" * 7
+    bits += "0000000"
     bits += "0" * (-len(bits) % 8)
     return bytes(int(bits[i : i + 8][::-1], 2) for i in range(0, len(bits), 8))
 
@@ -207,7 +207,7 @@ def test_a_match_that_reaches_the_first_byte_is_refused() -> None:
     assert gzip.decompress(container(3)) == b"a" * 6 + b"b" * 200
     with pytest.raises(LoaderRefusal, match="invalid dictionary offset"):
         unpack_image(container(3))
-    with pytest.raises(LoaderRefusal, match="Incorrect LFS header version"):  # the match is allowed, the content is not
+    with pytest.raises(LoaderRefusal, match="Incorrect LFS build type"):  # the match is allowed, the content is not
         unpack_image(container(4))
 
 

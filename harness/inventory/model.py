@@ -287,7 +287,8 @@ class Power(Entry):
     method: Literal["none", "uhubctl", "command", "http", "gpio"] = Field(
         default="none",
         description="uhubctl: the USB hub switches its ports. command: a program. http: a relay or socket on the "
-        "network. gpio: a GPIO line of this computer. none: power cannot be cut.",
+        "network. gpio: a GPIO line of this computer, wired so that the board has power when nobody holds the line. "
+        "none: power cannot be cut.",
     )
     hub: str | None = Field(
         default=None,

@@ -1,7 +1,8 @@
 """Power through a GPIO line of this computer that drives a relay or a load switch: libgpiod 2's ``gpioset``.
 
-A line keeps its level only as long as a process holds it (Linux Documentation/userspace-api/gpio/chardev.rst, "lines
-revert to their default when the file is closed"), so that "off" is a process that goes on, and "on" one as well.
+A line keeps its level only as long as a process holds it (Linux Documentation/userspace-api/gpio/chardev.rst), so that
+"off" is a process that goes on, and "on" one as well. Wire the relay so that a line that is let go leaves the board
+powered: it is let go at the end of every run.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ class GpioSwitch:
 
     def off(self) -> None:
         self._hold(self.active_low)
+
+    def wait(self) -> None:
+        """Until the line is lost, or KeyboardInterrupt."""
+        if self._holder is not None:
+            self._holder.wait()
 
     def close(self) -> None:
         """Let the line go: what level it then has is the board's wiring."""

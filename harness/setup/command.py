@@ -98,4 +98,77 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
     sys.exit(code)
 
 
-COMMANDS = (discover,)
+@click.command(context_settings=_CONTEXT)
+@_bench_option
+@click.option("--power", "power", default="", metavar="BOARD", help="Also cut BOARD's power, and see whether it goes.")
+@_json_option
+def doctor(bench: str, power: str, json_file: str) -> None:
+    """Say what on this machine is in the way of a bench, and the command that mends it.
+
+    Looks at permissions, ModemManager and brltty, USB suspend, identities, tools, disk and the reference VM.
+    Changes nothing and opens no port; only --power switches something. Exit code 3 when a run would fail.
+    """
+    import getpass
+
+    from harness.bench.power import power_of
+    from harness.inventory.locks import board_lock
+    from harness.setup.doctor import Patient, examine
+    from harness.setup.machine import Machine
+    from harness.setup.power_check import check_power
+
+    console = Console(stderr=json_file == "-")
+    file = bench_file(bench)
+    if bench and not file.exists():
+        raise UsageError(f"there is no bench file {bench!r}")
+    loaded = load_bench(file, check_files=False) if file.exists() else None
+    patient = Patient(Machine(), loaded, state_dir(file), getpass.getuser())
+    findings = examine(patient)
+    if power:
+        board, state = _board_named(power, bench)
+        with board_lock(board, state, purpose="harness doctor --power"):
+            findings.append(check_power(board, power_of(board, state), patient.ports_now))
+    styles = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
+    for finding in findings:
+        _print(console, (f"{finding.severity:8}", styles[finding.severity]), f"{finding.check}: {finding.what}")
+        if finding.fix:
+            _print(console, " " * 10, (finding.fix, "dim"))
+    if json_file:
+        write_json(json_file, {"findings": [asdict(finding) for finding in findings]})
+    sys.exit(EXIT_BENCH_FAULT if any(finding.severity == "problem" for finding in findings) else 0)
+
+
+@click.command(context_settings=_CONTEXT)
+@click.argument("board")
+@click.argument("action", type=click.Choice(["on", "off", "cycle"]))
+@_bench_option
+def power(board: str, action: str, bench: str) -> None:
+    """Switch the power of BOARD; 'cycle' leaves it off for power.off_seconds.
+
+    A GPIO line is let go when its holder ends: 'on' and 'off' then hold it until Ctrl-C.
+    """
+    from harness.bench.power import power_of
+    from harness.inventory.locks import board_lock
+    from harness.power.base import cycle
+    from harness.power.gpio_line import GpioSwitch
+
+    chosen, state = _board_named(board, bench)
+    console = Console()
+    with board_lock(chosen, state, purpose=f"harness power {action}"):
+        switch = power_of(chosen, state)
+        if action == "cycle":
+            cycle(switch, chosen.power.off_seconds)
+        elif action == "on":
+            switch.on()
+        else:
+            switch.off()
+        _print(console, (chosen.id, "bold"), f": {action}, by {switch.name}")
+        if isinstance(switch, GpioSwitch):
+            try:
+                if action != "cycle":
+                    _print(console, "holding the line until Ctrl-C")
+                    switch.wait()
+            finally:
+                switch.close()
+
+
+COMMANDS = (discover, doctor, power)

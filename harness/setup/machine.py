@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,12 +180,16 @@ class Machine:
         return shutil.disk_usage(folder).free
 
     def tool(self, command: Sequence[str], *, timeout: float = 10.0) -> str | None:
-        """The first line that a program prints, None when it is not installed, "" when it says nothing."""
-        if shutil.which(command[0]) is None:
+        """The first line that a program prints, None when it is not installed, "" when it says nothing.
+
+        Programs that came with the harness are found too, when its environment is not the one on PATH.
+        """
+        program = shutil.which(command[0]) or shutil.which(command[0], path=str(Path(sys.executable).parent))
+        if program is None:
             return None
         try:
             done = subprocess.run(
-                list(command),
+                [program, *command[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

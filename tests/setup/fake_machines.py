@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from harness.setup.machine import Machine
+from harness.setup.machine import Access, Machine
+
+
+class FakeMachine(Machine):
+    """Owners of files are given by name, because a test cannot make files of another user; so are its programs."""
+
+    def __init__(self, root: Path, uid: int, gids: tuple[int, ...]) -> None:
+        super().__init__(root, ids=(uid, frozenset(gids)))
+        self.owners: dict[str, Access] = {}
+        self.tools: dict[str, str] = {}
+        self.free = 100 << 30
+
+    def access(self, device: str) -> Access | None:
+        return self.owners.get(device) or (Access(0o660, 0, 20, "dialout") if self.path(device).exists() else None)
+
+    def tool(self, command: Sequence[str], *, timeout: float = 10.0) -> str | None:
+        return self.tools.get(command[0])
+
+    def free_bytes(self, folder: Path) -> int:
+        return self.free
 
 
 class Tree:
@@ -12,7 +32,7 @@ class Tree:
 
     def __init__(self, root: Path, *, uid: int = 1000, gids: tuple[int, ...] = (1000,)) -> None:
         self.root = root
-        self.machine = Machine(root, ids=(uid, frozenset(gids)))
+        self.machine = FakeMachine(root, uid, gids)
         self._numbers: dict[str, int] = {}
         self.write("etc/group", "root:x:0:\ndialout:x:20:\nplugdev:x:46:\nuser:x:1000:\n")
         (root / "sys/bus/usb/devices").mkdir(parents=True)

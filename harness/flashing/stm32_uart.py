@@ -191,7 +191,7 @@ class Stm32UartFlasher:
                 hint="to lift that, by which the chip erases its whole flash: flash.unprotect: true. Nothing was erased",
             )
         self._warnings.append("the readout protection was lifted; the chip erased its whole flash")
-        self._progress("lifting the readout protection", 0, 0)
+        self._progress("unprotect", 0, 0)
         self._loader.command(Stm32Bootloader.Command.READOUT_UNPROTECT, "Readout unprotect")
         self.line.timeout = _ERASE_PATIENCE
         if self.line.read(1) != b"\x79":

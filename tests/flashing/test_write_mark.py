@@ -38,7 +38,7 @@ attach(board, Options(folder), report)
 """
 
 
-@pytest.mark.parametrize(("chip", "step"), [("esp32", "write"), ("stm32f405", "write"), ("stm32f405", "verify")])
+@pytest.mark.parametrize(("chip", "step"), [("esp32", "write"), ("stm32f405", "write")])
 def test_a_write_that_was_killed_is_told_and_made_good_by_the_next_run(chip: str, step: str, tmp_path: Path) -> None:
     (tmp_path / "boards.yaml").write_text(BENCH.format(chip=chip, rts=str(chip.startswith("stm32")).lower()))
     (board,) = load_bench(tmp_path / "boards.yaml").boards
@@ -54,7 +54,7 @@ def test_a_write_that_was_killed_is_told_and_made_good_by_the_next_run(chip: str
             assert "an earlier write of virtual firmware" in warning
             assert f"was cut off at step '{step}'" in warning
             assert any(text.endswith("comparing and writing again") for text in told)
-            assert (attached.flashed.written > 0) == (step == "write")
+            assert attached.flashed.written > 0
         finally:
             attached.close()
         again = attach(board, Options(tmp_path), lambda *_: None)

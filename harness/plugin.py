@@ -22,7 +22,7 @@ from harness.inventory.model import Bench, Board
 from harness.paths import shipped_bench, state_dir
 from harness.report.events import Events
 from harness.results.database import location
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.outcome import Outcome
 
@@ -221,6 +221,8 @@ def board_bench(request: pytest.FixtureRequest, board_id: str) -> Iterator[Board
         )
         session.store.record_board(session.run, record, position=session.boards.index(board))
         flashed = attached.flashed
+        for warning in flashed.warnings if flashed else ():
+            session.store.record_event(session.run, board_id, Event("flash", warning, time.time()))
         events.send(
             "ready",
             firmware=attached.firmware.name,

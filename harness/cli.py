@@ -226,7 +226,8 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
         line = f"{board.id}: {attached.firmware.name} {attached.firmware.version}"
         if done is not None:
             line += f": {done.written} bytes written, {done.unchanged} unchanged, {done.seconds:.2f} s"
-        console.print(Text(line), soft_wrap=True)
+        warnings = done.warnings if done else []
+        console.print(Text("\n  ".join([line, *warnings])), soft_wrap=True)
         results.append(
             {
                 "id": board.id,
@@ -236,6 +237,7 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
                 "written": done.written if done else 0,
                 "unchanged": done.unchanged if done else 0,
                 "seconds": round(done.seconds, 3) if done else 0,
+                "warnings": warnings,
             }
         )
         attached.close()

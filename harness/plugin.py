@@ -236,6 +236,8 @@ def board_bench(request: pytest.FixtureRequest, board_id: str) -> Iterator[Board
         )
         session.store.record_board(session.run, record, position=session.boards.index(board))
         flashed = attached.flashed
+        for warning in flashed.warnings if flashed else ():
+            session.store.record_event(session.run, board_id, Event("flash", warning, time.time()))
         events.send(
             "ready",
             firmware=attached.firmware.name,

@@ -22,6 +22,7 @@ from harness.errors import BenchFault, FinalFault, FirmwareFailure, UsageError
 from harness.firmware.partitions import parse_table
 from harness.firmware.virtual_image import VirtualChip, layout
 from harness.flashing.base import ChipIdentity, Flasher, FlashImage, FlashReport
+from harness.flashing.mark import WriteMark
 from harness.flashing.methods import flasher_for
 from harness.flashstore.romfs import MAGIC
 from harness.flashstore.suite_image import suite_files, suite_romfs
@@ -80,6 +81,7 @@ class AttachedBoard:
         #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
         self.romfs = b""
         self.runtime: BoardRuntime
+        self._mark = WriteMark(options.state / "flashing", board.id)
         self.transcript = Transcript(options.state / "transcripts" / f"{board.id}.jsonl")
 
     @property
@@ -267,7 +269,11 @@ class AttachedBoard:
         return self.flashed is not None and self.flashed.written > 0
 
     def _flash(self, port: Any, firmware: CheckedFirmware, *, romfs: bool = True) -> FlashReport:
-        with flasher_for(self.board, port, self._report) as flasher:
+        cut_off = self._mark.found()
+        if cut_off:
+            self._report(f"{cut_off}; comparing and writing again", 0, 0)
+        progress = self._mark.watched(firmware.record.name, self._report)
+        with flasher_for(self.board, port, progress) as flasher:
             self._check_identity(flasher.identity)
             images = list(firmware.images)
             region = self._romfs_region(flasher, images) if romfs else None
@@ -277,6 +283,9 @@ class AttachedBoard:
                     raise UsageError(f"{self.board.id}: the suite's ROMFS image does not fit into {region[1]} bytes")
                 images.append(FlashImage(region[0], self.romfs, "ROMFS image of the suites"))
             report = flasher.write(images)
+        self._mark.clear()
+        if cut_off:
+            report.warnings.append(f"{cut_off}; it was written again")
         self.firmware = firmware.record
         return report
 
@@ -325,7 +334,8 @@ class AttachedBoard:
         session = self.runtime.session
         session.forget_input()
         try:
-            with flasher_for(self.board, session.port, self._report) as flasher:
+            progress = self._mark.watched("a ROMFS image", self._report)
+            with flasher_for(self.board, session.port, progress) as flasher:
                 self._check_identity(flasher.identity)
                 region = self._romfs_region(flasher, [])
                 if region is None:
@@ -338,6 +348,7 @@ class AttachedBoard:
                         f"{self.board.id}: {len(image)} bytes do not fit into the {region[1]} of its ROMFS"
                     )
                 report = flasher.write([FlashImage(region[0], image, "ROMFS image")])
+            self._mark.clear()
         except UsageError:
             self.runtime.enter(after_reset=True)  # refused, and the application was started again all the same
             raise

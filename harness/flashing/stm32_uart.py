@@ -29,22 +29,32 @@ _PATIENCE = 2.0
 _ERASE_PATIENCE = 30.0
 #: Kilobytes that are erased by one command: the slowest chips take some 30 ms for each.
 _ERASE_AT_ONCE = 512 * 1024
+#: What is looked at of a sector after it was erased; what stands further on is found when it is verified.
+_SAMPLE = 64
 _NONSENSE = (ValueError, IndexError, TypeError, AttributeError)
 
 
 class _Line:
-    """The open port as stm32loader wants it. Its own flush never runs, so that is done here."""
+    """The open port as stm32loader wants it. Its own flush never runs, so that is done here.
+
+    stm32loader writes piece by piece (a code, a length, the data, a checksum), each a packet of its own on USB or the
+    network; here they leave together, when an answer is waited for.
+    """
 
     def __init__(self, port: Any) -> None:
         self._port = port
+        self._pending = bytearray()
         self.sent = self.received = 0
 
-    def write(self, data: bytes) -> int | None:
-        self.sent += len(data)
-        written: int | None = self._port.write(data)
-        return written
+    def write(self, data: bytes) -> int:
+        self._pending += data
+        return len(data)
 
     def read(self, length: int = 1) -> bytes:
+        pending, self._pending = bytes(self._pending), bytearray()
+        if pending:
+            self._port.write(pending)
+            self.sent += len(pending)
         data: bytes = self._port.read(length)
         self.received += len(data)
         return data
@@ -59,6 +69,7 @@ class _Line:
             self._port.timeout = seconds
 
     def flush_input_buffer(self) -> None:
+        self._pending.clear()
         self._port.reset_input_buffer()
 
 
@@ -122,14 +133,18 @@ class Stm32UartFlasher:
         """Even parity, as the boot loader has it, cannot be set on a pseudo-terminal; and nobody needs it there."""
         return not _is_pty(self._port)
 
+    @property
+    def _resets(self) -> bool:
+        return self._before == "default-reset" and not _is_pty(self._port)
+
     def _connect(self) -> None:
         self._port.baudrate = self._baud
         self._port.timeout = _PATIENCE / 2
         if self._has_parity:
             self._port.parity = serial.PARITY_EVEN
-        attempts = self._attempts if self._before == "default-reset" else 1
+        attempts = self._attempts if self._resets else 1
         for attempt in range(1, attempts + 1):
-            if self._before == "default-reset" and not _is_pty(self._port):
+            if self._resets:
                 CustomReset(stm32_sequence(self._lines, boot0=True))(self._port)
             heard = self._synchronize()
             if heard is None:
@@ -137,7 +152,8 @@ class Stm32UartFlasher:
             if attempt == attempts:
                 came = f"came {printable(heard, 60)!r}" if heard else "nothing answered"
                 raise BenchFault(
-                    f"{self._port.port}: flashing failed at step 'connect': the boot loader was asked (0x7F), {came}",
+                    f"{self._port.port}: flashing failed at step 'connect': "
+                    f"the boot loader was asked with 0x7F, {came}",
                     hint="does BOOT0 reach RTS and NRST reach DTR (flash.lines: swapped, reset-inverted, "
                     "boot0-inverted)? Without such wires hold BOOT0 high, reset, and set flash.before: manual. "
                     "Nothing was erased",
@@ -187,17 +203,22 @@ class Stm32UartFlasher:
     def _lift_protection(self) -> None:
         if not self._unprotect:
             raise UsageError(
-                f"{self._port.port}: the chip is protected against readout; it can be neither compared nor written",
-                hint="to lift that, by which the chip erases all of its flash: flash.unprotect: true. "
+                f"{self._port.port}: the chip is protected against readout; "
+                "what it holds cannot be compared or written",
+                hint="to lift that, by which the chip erases its whole flash: flash.unprotect: true. "
                 "Nothing was erased",
             )
+        self._lift(Stm32Bootloader.Command.READOUT_UNPROTECT)
         self._warnings.append("the readout protection was lifted; the chip erased its whole flash")
-        self._progress("lifting the readout protection", 0, 0)
-        self._loader.command(Stm32Bootloader.Command.READOUT_UNPROTECT, "Readout unprotect")
+
+    def _lift(self, command: Stm32Bootloader.Command) -> None:
+        """Not by stm32loader's methods: they wait for 20 s whatever the chip needs. It resets itself in the end."""
+        self._progress("unprotect", 0, 0)
+        self._loader.command(command, command.name)
         self.line.timeout = _ERASE_PATIENCE
         if self.line.read(1) != b"\x79":
-            raise CommandError("no answer after the readout protection was to be lifted")
-        self._connect()  # the chip has reset itself
+            raise CommandError("no answer after the protection was to be lifted")
+        self._connect()
 
     # -- work ------------------------------------------------------------------------------------
 
@@ -230,6 +251,7 @@ class Stm32UartFlasher:
         if todo.erase:
             with self._doing("erase"):
                 self._erase(todo.erase)
+                self._require_erased(todo.erase)
         if todo.write:
             with self._doing("write"):
                 done = 0
@@ -251,6 +273,27 @@ class Stm32UartFlasher:
             self._erase_sectors(sectors)
         finally:
             self.line.timeout = _PATIENCE
+
+    def _require_erased(self, sectors: tuple[Sector, ...]) -> None:
+        """A sector that is protected against writing is not erased, and the boot loader says nothing of it (AN3155)."""
+        kept = self._not_erased(sectors)
+        if kept and self._unprotect:
+            self._lift(Stm32Bootloader.Command.WRITE_UNPROTECT)
+            self._warnings.append("the write protection was lifted")
+            self._erase(kept)
+            kept = self._not_erased(kept)
+        if kept:
+            numbers = ", ".join(str(sector.number) for sector in kept[:8]) + (", …" if len(kept) > 8 else "")
+            raise UsageError(
+                f"{self._port.port}: sectors {numbers} were to be erased and hold what they held: "
+                "they are protected against writing",
+                hint="to lift that for the whole chip: flash.unprotect: true. Nothing was written"
+                + (f"; {len(sectors) - len(kept)} other sectors are erased" if len(kept) < len(sectors) else ""),
+            )
+
+    def _not_erased(self, sectors: tuple[Sector, ...]) -> tuple[Sector, ...]:
+        beginnings = [(sector, self._loader.read_memory(sector.address, _SAMPLE)) for sector in sectors]
+        return tuple(sector for sector, there in beginnings if there.count(0xFF) != _SAMPLE)
 
     def _erase_sectors(self, sectors: tuple[Sector, ...]) -> None:
         if len(sectors) == len(self._sectors):
@@ -284,14 +327,14 @@ class Stm32UartFlasher:
         if not self._port.is_open:
             return
         with contextlib.suppress(serial.SerialException, OSError, BenchFault, Stm32LoaderError, *_NONSENSE):
-            if _is_pty(self._port):
+            if not self._resets:  # BOOT0 may be held high by hand: a jump starts the application all the same
                 with _quiet():
                     self._loader.go(STM32_FLASH_BASE)
             self._port.timeout = self._restore_timeout
             if self._has_parity:
                 self._port.parity = serial.PARITY_NONE
             self._port.baudrate = self._console_baud
-            if not _is_pty(self._port):
+            if self._resets:
                 CustomReset(stm32_sequence(self._lines, boot0=False))(self._port)
             self._port.reset_input_buffer()
 

@@ -274,6 +274,10 @@ def always_hard(_app: WasmApplication, original: Callable[..., None], slot: int,
     original(slot, True, what)
 
 
+def never_hard(_app: WasmApplication, original: Callable[..., None], slot: int, _hard: bool, what: str) -> None:
+    original(slot, False, what)
+
+
 def deaf_in_sleep(app: WasmApplication) -> None:
     received = app.received
     app.__dict__.update(

@@ -40,6 +40,7 @@ from harness.virtual.defect_effects import (
     lie_in_callbacks,
     limit_rtc,
     lose_rtc,
+    never_hard,
     replaced,
     reset_chip,
     service,
@@ -272,6 +273,12 @@ DEFECTS: dict[str, Defect] = {
         "a pin reads inverted inside a handler", (_EDGES,), wire=service(Service.PIN_VALUE, lie_in_callbacks)
     ),
     "soft_cannot_allocate": Defect("soft handlers run with the heap locked", (_EDGES,), wire=deliver(always_hard)),
+    "hard_can_allocate": Defect(
+        "hard handlers run as soft ones, with the heap unlocked",
+        ("interrupt: a hard handler*",),
+        wire=deliver(never_hard),
+        families=("stm32",),
+    ),
     "latency_spikes": Defect("every twentieth timer callback is 30 ms late", (_LATENCY,), wire=late("timer", 20, 30)),
     "timer_2_percent_slow": Defect("timers are 2 % slow", (_LATENCY,), wire=timer_scale(1.02)),
     "timer_thinned": Defect("fast timers lose every third tick", ("interrupt: rate", _LATENCY), wire=deliver(thin)),

@@ -180,6 +180,22 @@ def test_on_a_pty_a_lone_sync_as_the_first_byte_holds_boot0_and_a_close_lets_go(
     assert not chip.downloading
 
 
+def test_a_client_of_another_parity_is_understood_by_chance(make) -> None:
+    """A parity bit in the place of the stop bit is right where it is 1: for every other byte."""
+    chip, wire, _ = make()
+    chip.power_on()
+    wire.wait(b"echo:")
+    wire.clear()
+    wire.parity = "E"  # the application has none
+    chip.receive(b"\x01\x02\x03\x05\x07", wire)
+    wire.parity = None
+    chip.receive(b"<end>", wire)
+    wire.wait(b"<end>")
+    heard = wire.heard
+    assert heard[0] == 1 and heard[1] == 2 and heard[4] == 7
+    assert heard[2:4] != b"\x03\x05"
+
+
 def test_a_crash_and_a_watchdog_reset_the_chip_without_a_word(make) -> None:
     chip, wire, made = make()
     chip.power_on()

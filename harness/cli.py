@@ -21,6 +21,7 @@ from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
+from harness.replay.command import replay_command
 from harness.report.json_report import write_json
 from harness.selfcheck.command import selfcheck_command
 from harness.soak.command import soak_command
@@ -63,6 +64,7 @@ def main() -> None:
     harness explore PROGRAM               a program with its interrupt at every point
     harness selfcheck                     seeded defects that the suites must catch
     harness soak --faults                 injected faults of the bench that must end well
+    harness replay FILE                   a transcript against the harness's own code, without a board
     harness conformance DIR --on VM       upstream's test programs on a VM
     """
 
@@ -80,6 +82,7 @@ main.add_command(conformance)
 main.add_command(explore_command)
 main.add_command(selfcheck_command)
 main.add_command(soak_command)
+main.add_command(replay_command)
 
 
 # -- run -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.paths import fixtures_dir
 from harness.programs.pieces import parts_of
 from harness.programs.records import Decoded, decode
-from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
+from harness.runtimes.base import ChipRuntime, CodeRuntime, Hand, Restart, Runtime
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,20 @@ class Program:
         self, runtime: ChipRuntime, *, within: float = 30.0, hand: Hand | None = None
     ) -> tuple[Decoded, Restart]:
         """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
-        for part, text in self._preparations(runtime):
-            self._checked(part, runtime.run(text).stderr)
-        restart = runtime.run_to_reset(self.source, within=within, hand=hand)
+        source = self.source
+        if isinstance(runtime, CodeRuntime):
+            source = self.whole()
+        else:
+            for part, text in self._preparations(runtime):
+                self._checked(part, runtime.run(text).stderr)
+        restart = runtime.run_to_reset(source, within=within, hand=hand)
         return decode(restart.stdout), restart
+
+    def whole(self) -> str:
+        """Agent, inputs and program in one, for a VM that starts with nothing (a code file)."""
+        if "agent." not in self.source:
+            return self.source
+        return f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n{self.source}"
 
     def _preparations(self, runtime: Runtime) -> list[tuple[str, str]]:
         if "agent." not in self.source:

@@ -6,6 +6,7 @@ of the run reasons: CircuitPython ``main.c`` (``run_code_py``) and ``shared-bind
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.engine.files import Files, MemoryFiles, Mode
@@ -55,7 +56,7 @@ class _SupervisedLife(Life):
 
 class SupervisedVm:
     """``region_size`` bytes are shared by the supervisor's allocations and the VM's heap; ``sleep_memory`` bytes
-    stand in the RTC's memory beside them. With ``chip`` it has that chip's pins, and CircuitPython's modules for them.
+    stand in the RTC's memory beside them; ``progress`` hears about the one-time preparation. With ``chip`` it has that chip's pins, and CircuitPython's modules for them.
 
     Raises UsageError for sizes that cannot be, or a chip that is not in the table. FirmwareFailure of any method: the
     VM cannot start in what is left (CircuitPython: safe mode, no heap), or what
@@ -68,19 +69,22 @@ class SupervisedVm:
         region_size: int = DEFAULT_REGION,
         sleep_memory: int = DEFAULT_SLEEP_MEMORY,
         chip: str | None = None,
+        progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
         if not 0 <= sleep_memory <= 65536:
             raise UsageError(f"a sleep memory of {sleep_memory} bytes: expected 0 to 65536")
         self.files: Files = MemoryFiles()
         self.board = Board(chip_named(chip) if chip else None)
-        self._module = vm_module(lambda _message: None)
+        self._module = vm_module(progress)
         self._rom = supervisor_rom(chip, layout_of(self._module).depth)
         self._life: Life | None = None
         self._started = False
+        #: When a program last printed something, in virtual nanoseconds since power-on.
+        self.last_output_ns = 0
         self.state = SupervisorState(
             self.board, self._has, region_size=region_size, sleep_memory=bytes(sleep_memory), cause=Reset.POWER_ON
         )
-        self._restart(Reset.POWER_ON)
+        self.restart(Reset.POWER_ON)
 
     @property
     def region(self) -> Region:
@@ -110,23 +114,23 @@ class SupervisedVm:
             raise UsageError("the board has started already and waits", hint="reload(), auto_reload() or a reset")
         return self._run_until_rest(timeout, at_most)
 
-    def _run_until_rest(self, timeout: float, at_most: int) -> list[CodeRun]:
+    def _run_until_rest(self, timeout: float, at_most: int, interrupt_at: bytes = b"") -> list[CodeRun]:
         runs: list[CodeRun] = []
         while len(runs) < at_most:
-            run, again = self._run_code(timeout)
+            run, again = self._run_code(timeout, b"" if runs else interrupt_at)
             runs.append(run)
             if not again:
                 return runs
             self._settle()
         raise FirmwareFailure(f"the program has been reloaded {at_most} times and goes on", hint="at_most=...")
 
-    def reload(self, *, timeout: float = 30.0, at_most: int = 10) -> list[CodeRun]:
-        """Ctrl-D while the board waits, or at its REPL."""
+    def reload(self, *, timeout: float = 30.0, at_most: int = 10, interrupt_at: bytes = b"") -> list[CodeRun]:
+        """Ctrl-D while the board waits, or at its REPL. The first run gets a Ctrl-C at that output."""
         self._must_be_awake()
         self._leave()
         self.state.reason = RunReason.REPL_RELOAD
         self._settle()
-        return self._run_until_rest(timeout, at_most)
+        return self._run_until_rest(timeout, at_most, interrupt_at)
 
     def auto_reload(self, *, timeout: float = 30.0, at_most: int = 10) -> list[CodeRun]:
         """A file was written over USB while the board waits. Raises UsageError at the REPL, which disables it."""
@@ -152,7 +156,7 @@ class SupervisedVm:
         if self.board.asleep:
             raise UsageError("the board is in deep sleep", hint="start() lets it pass")
 
-    def _run_code(self, timeout: float) -> tuple[CodeRun, bool]:
+    def _run_code(self, timeout: float, interrupt_at: bytes) -> tuple[CodeRun, bool]:
         """One life of code; and whether another follows without a wait."""
         state = self.state
         name, reason, self._started = state.begin_code(), state.reason, True
@@ -160,7 +164,7 @@ class SupervisedVm:
         heap = state.region.middle.size
         state.in_code = True
         try:
-            result = life.execute(code_program(name), timeout)
+            result = life.execute(code_program(name), timeout, interrupt_at=interrupt_at)
         finally:
             self._end(life)
         ended = state.ended or (Ended.ERROR if name else Ended.SUCCESS)
@@ -169,7 +173,7 @@ class SupervisedVm:
         if ended is Ended.DEEP_SLEEP:
             self._fall_asleep()
         elif ended is Ended.RESET:
-            self._restart(life.ended_by)
+            self.restart(life.ended_by)
         return run, again
 
     def _settle(self) -> None:
@@ -181,13 +185,18 @@ class SupervisedVm:
             ended_by = self._life.ended_by
             self._end(self._life)
             if self.state.ended is Ended.RESET:
-                self._restart(ended_by)
+                self.restart(ended_by)
             self.state.reason = RunReason.REPL_RELOAD
 
     def leave_repl(self) -> None:
         """Ctrl-D at the raw REPL: its life ends, no code file runs, and the next :meth:`run` begins another life."""
         self._must_be_awake()
         self._leave()
+
+    @property
+    def repl_ended(self) -> bool:
+        """The last program at the REPL has ended its life."""
+        return self._life is not None and self._life.ended
 
     def _begin(self) -> Life:
         self.board.restart(Reset.SOFT)
@@ -212,23 +221,25 @@ class SupervisedVm:
     def _end(self, life: Life) -> None:
         life.end()
         self._life = None
+        self.last_output_ns = max(self.last_output_ns, life.last_output_ns)
         self.state.end_run()
 
     # -- resets ----------------------------------------------------------------------------------
 
     def software_reset(self) -> None:
         """As ``microcontroller.reset()``: what is in the region is lost, the sleep memory is not."""
-        self._restart(Reset.MACHINE)
+        self.restart(Reset.MACHINE)
 
     def hard_reset(self) -> None:
         """A pulse at the reset input, which switches the whole chip off on the ESP32: nothing but files is left."""
-        self._restart(Reset.PIN)
+        self.restart(Reset.PIN)
 
     def power_cycle(self) -> None:
         """Power off and on: nothing but files is left."""
-        self._restart(Reset.POWER_ON)
+        self.restart(Reset.POWER_ON)
 
-    def _restart(self, cause: Reset) -> None:
+    def restart(self, cause: Reset) -> None:
+        """The chip starts after a reset of that kind; :meth:`start` then runs what is to be run."""
         if self._life is not None:
             self._end(self._life)
         self.board.restart(cause)
@@ -240,7 +251,7 @@ class SupervisedVm:
         self.board.fall_asleep()
 
     def sleep_through(self) -> None:
-        """Let the deep sleep pass. Raises FirmwareFailure when nothing will ever end it, ChipReset when a reset does."""
+        """Let the deep sleep pass. Raises FirmwareFailure when nothing will end it, ChipReset when a reset does."""
         self.board.sleep_through()
         self._renew(Reset.DEEP_SLEEP)
 

@@ -1,8 +1,8 @@
 """What CircuitPython's supervisor keeps from one life of the VM to the next, and its answers to the guest.
 
-The guest's modules ``supervisor``, ``alarm``, ``microcontroller``, ``countio`` and ``storage`` ask here, in words, while
-the VM stands still. Rules: CircuitPython ``main.c`` (``run_code_py``), ``shared-bindings/supervisor``, ``alarm`` and
-``microcontroller``, ``supervisor/shared/safe_mode.c``.
+The guest's modules (``supervisor``, ``alarm``, ``microcontroller``, ``countio``, ``storage``) ask here, in words,
+while the VM stands still. Rules: CircuitPython ``main.c`` (``run_code_py``), ``supervisor/shared/safe_mode.c``, and
+``shared-bindings`` of these modules.
 """
 
 from __future__ import annotations

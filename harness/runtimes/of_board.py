@@ -8,10 +8,12 @@ from harness.errors import UsageError
 from harness.inventory.model import Board
 from harness.link.session import Session
 from harness.runtimes.base import BoardRuntime, Hand
+from harness.runtimes.circuitpython import CircuitPythonBoard
 from harness.runtimes.micropython import MicroPythonBoard
 
+_CLASSES = {"micropython": MicroPythonBoard, "circuitpython": CircuitPythonBoard}
 #: The runtimes that this version can speak to.
-SPOKEN = ("micropython",)
+SPOKEN = tuple(_CLASSES)
 
 
 def require_spoken(board: Board) -> None:
@@ -32,4 +34,4 @@ def runtime_of(
 ) -> BoardRuntime:
     """The runtime of ``board`` on ``session``, which it owns from now on; nothing has been sent yet."""
     require_spoken(board)
-    return MicroPythonBoard(session, reset=reset, hands=hands, buffer=board.console.buffer)
+    return _CLASSES[board.runtime](session, reset=reset, hands=hands, buffer=board.console.buffer)

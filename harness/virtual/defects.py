@@ -84,6 +84,8 @@ class Defect:
     wire: Callable[[WasmApplication], None] = _untouched
     rom: Callable[[bytes], bytes] = bytes
     """Changes what the CPU reads of the ROMFS region."""
+    runtime: str = "micropython"
+    """The firmware that can have it."""
 
     @property
     def suite(self) -> str:

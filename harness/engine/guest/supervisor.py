@@ -146,7 +146,7 @@ class _Supervisor:
             pass
         except BaseException as problem:
             ended = "error"
-            sys.print_exception(problem, sys.stderr)
+            sys.print_exception(problem, sys.stderr.buffer)
         _ask(ended)
 
 

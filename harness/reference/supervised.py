@@ -56,7 +56,8 @@ class _SupervisedLife(Life):
 
 class SupervisedVm:
     """``region_size`` bytes are shared by the supervisor's allocations and the VM's heap; ``sleep_memory`` bytes
-    stand in the RTC's memory beside them; ``progress`` hears about the one-time preparation. With ``chip`` it has that chip's pins, and CircuitPython's modules for them.
+    stand in the RTC's memory beside them. With ``chip`` it has that chip's pins, and CircuitPython's modules for them.
+    ``progress`` hears about the one-time preparation.
 
     Raises UsageError for sizes that cannot be, or a chip that is not in the table. FirmwareFailure of any method: the
     VM cannot start in what is left (CircuitPython: safe mode, no heap), or what

@@ -26,7 +26,7 @@ from harness.virtual.defects import DEFECTS, HEALTHY
 HEAP = {"esp32": 57344, "esp8266": 38912}
 #: What CircuitPython's heap and its supervisor's allocations share, in bytes: a round number. The real board has 2 MB
 #: of PSRAM beside the chip's RAM, which nothing here needs.
-CIRCUITPYTHON_REGION = {"esp32": 196608}
+CIRCUITPYTHON_REGION = {"esp32": 327680}
 _NAMES = {"esp32": "ESP32", "esp8266": "ESP8266"}
 
 

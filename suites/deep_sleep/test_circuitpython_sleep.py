@@ -103,7 +103,7 @@ def test_a_reset_pulse_ends_a_circuitpython_sleep(scenario: Scenario) -> None:
 
 
 def test_microcontroller_reset_is_told_from_a_wake(scenario: Scenario) -> None:
-    """microcontroller.reset(): its own reason, no wake alarm; the sleep memory is whole, or cleared, and nothing else."""
+    """microcontroller.reset(): its own reason, no wake alarm; the sleep memory is whole or cleared, nothing else."""
     pair, _ = _sleep(scenario, None)
     _judge(scenario, pair, "reset", reset_reason="SOFTWARE", wake_alarm="NoneType", run_reason="STARTUP")
     mine, kept = pair.board.text("sleep_memory"), pair.reference.text("sleep_memory")

@@ -159,7 +159,8 @@ class SupervisorState:
         # Only the first code after a deep sleep hears what has ended it.
         self._woken = self._wake_words() if cause is Reset.DEEP_SLEEP else ""
         self._counters: dict[int, tuple[int, int]] = {}
-        self._ask: dict[str, Callable[..., str | int | None]] = {
+        #: Verb to its answer; a seeded defect puts another in its place.
+        self.answers: dict[str, Callable[..., str | int | None]] = {
             name.removeprefix("_on_"): getattr(self, name) for name in dir(self) if name.startswith("_on_")
         }
 
@@ -246,7 +247,7 @@ class SupervisorState:
         """Answer one request; what is not understood has no effect. May raise ChipReset."""
         verb, *words = request.split()
         self._heap.memory = memory
-        answer = self._ask[verb](*(int(word) for word in words)) if verb in self._ask else None
+        answer = self.answers[verb](*(int(word) for word in words)) if verb in self.answers else None
         return "" if answer is None else str(answer)
 
     def _memory(self) -> GuestMemory:

@@ -10,11 +10,13 @@ from harness.errors import UsageError
 from harness.inventory.model import Board
 from harness.link.session import Session
 from harness.runtimes.base import BoardRuntime, Hand
+from harness.runtimes.circuitpython import CircuitPythonBoard
 from harness.runtimes.micropython import MicroPythonBoard
 from harness.runtimes.nodemcu import NodeMcuBoard
 
+_CLASSES = {"micropython": MicroPythonBoard, "circuitpython": CircuitPythonBoard}
 #: The runtimes that this version can speak to.
-SPOKEN = ("micropython", "nodemcu")
+SPOKEN = (*_CLASSES, "nodemcu")
 
 
 def require_spoken(board: Board) -> None:
@@ -38,7 +40,8 @@ def runtime_of(
     require_spoken(board)
     if board.runtime == "nodemcu":
         return NodeMcuBoard(session, reset=reset, hands=hands)
-    return MicroPythonBoard(session, reset=reset, hands=hands, buffer=board.console.buffer, nonces=nonces)
+    made = _CLASSES[board.runtime]
+    return made(session, reset=reset, hands=hands, buffer=board.console.buffer, nonces=nonces)
 
 
 def replayed_runtime(kind: str, session: Session, begin: Mapping[str, Any], nonces: random.Random) -> BoardRuntime:
@@ -53,4 +56,4 @@ def replayed_runtime(kind: str, session: Session, begin: Mapping[str, Any], nonc
     reset = (lambda: None) if begin.get("can_reset") else None
     hands = (lambda _hand: None) if begin.get("has_hands") else None
     buffer = begin.get("buffer")
-    return MicroPythonBoard(session, reset=reset, hands=hands, buffer=buffer, nonces=nonces)
+    return _CLASSES[kind](session, reset=reset, hands=hands, buffer=buffer, nonces=nonces)

@@ -22,7 +22,6 @@ from harness.lfs.read import read_image
 from tests.lfs.independent_reader import IndependentImage
 from tests.lfs.sources import APP, FILES, run
 
-
 DIGESTS: dict[str, str] = json.loads((Path(__file__).parent / "digests.json").read_text())
 
 

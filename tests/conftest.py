@@ -35,7 +35,7 @@ def firmware_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The healthy firmware of each virtual chip, as a file."""
     folder = tmp_path_factory.mktemp("firmware")
     files = {}
-    for chip in CHIPS:
+    for chip in (*CHIPS, "stm32f405", "stm32l476"):
         files[chip] = folder / f"{chip}.bin"
         files[chip].write_bytes(build_firmware(chip))
     return files

@@ -60,7 +60,7 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
             sources.append((image.offset, _read(image.path), image.path.name, image.kind))
     if not sources:
         return None
-    size = board.virtual.flash_size if board.virtual else None
+    size = board.flash_size
     infos = [
         require_for(board.chip, offset, data, size, name=name, kind=kind)  # type: ignore[arg-type]
         for offset, data, name, kind in sources

@@ -7,6 +7,7 @@ from typing import Protocol, Self
 
 from harness.bench.attach import AttachedBoard
 from harness.reference.chips import CHIPS
+from harness.reference.lua import LuaReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import ChipRuntime
 
@@ -27,6 +28,8 @@ class Reference(ChipRuntime, Protocol):
 
 def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> Reference:
     """The reference VM for a board that answers: one entry for each ``runtime`` of boards.yaml."""
+    if attached.board.runtime == "nodemcu":
+        return _nodemcu(attached)
     return _micropython(attached, progress)
 
 
@@ -48,3 +51,14 @@ def _micropython(attached: AttachedBoard, progress: Callable[[str], None]) -> Re
         if chip == "esp8266" and not attached.board.wiring.gpio16_rst:
             vm.unwire(16, "RST")
     return vm
+
+
+def _nodemcu(attached: AttachedBoard) -> LuaReference:
+    """NodeMCU's Lua side with an LFS region of the board's size and its wires."""
+    lfs = int(attached.facts.extra.get("lfs", "0"))
+    reference = LuaReference(lfs_size=lfs if lfs % 0x2000 == 0 else 0)
+    for a, b in attached.board.wiring.loopback:
+        reference.wire(a, b)
+    if not attached.board.wiring.gpio16_rst:
+        reference.unwire(16, "RST")
+    return reference

@@ -7,6 +7,7 @@ be shown.
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -22,6 +23,7 @@ from harness.errors import UsageError
 from harness.inventory.model import Board
 from harness.paths import suites_dir
 from harness.report.events import parse
+from harness.results.database import Location
 from harness.results.record import BoardRecord, FirmwareRecord
 from harness.results.store import Store
 
@@ -34,18 +36,25 @@ Watcher = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """``suites`` are paths or names of suites; ``jobs`` boards run at the same time."""
+    """``suites`` are paths or names of suites; ``jobs`` boards run at the same time.
+
+    ``board_seconds`` and ``total_seconds`` end a board, and the run, that takes longer. ``resume`` is a run in the
+    store that did not come to its end: what had finished then is not done again.
+    """
 
     bench_file: Path
     boards: list[Board]
     state: Path
-    store: Path
+    store: Location
     suites: tuple[str, ...] = ()
     keyword: str = ""
     flash: bool = True
     variant: str = ""
     jobs: int = 4
     command: str = "harness run"
+    board_seconds: float = math.inf
+    total_seconds: float = math.inf
+    resume: int = 0
 
 
 @dataclass
@@ -55,6 +64,7 @@ class _Child:
     events: int
     log: Path
     heard: float
+    started: float
     rest: bytes = b""
     problem: str = ""
     stopped_by: str = field(default="")
@@ -79,10 +89,14 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
     """Run, and return the run's id in the store. Ctrl-C ends it cleanly: what has finished is kept."""
     paths = suite_paths(request.suites)
     store = Store(request.store)
-    run = store.start_run(request.command)
+    run = request.resume or store.start_run(request.command)
+    known = {board.id for board in store.load_run(run).boards}
     for position, board in enumerate(request.boards):
-        record = BoardRecord(board.id, board.chip, FirmwareRecord("", "", ""))
-        store.record_board(run, record, position=position)
+        if board.id in known:
+            store.record_problem(run, board.id, "")
+        else:
+            store.record_board(run, BoardRecord(board.id, board.chip, FirmwareRecord("", "", "")), position=position)
+    end = time.monotonic() + request.total_seconds
     waiting = list(request.boards)
     active: dict[int, _Child] = {}
     interrupted = False
@@ -98,15 +112,21 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
                     if not _read(child, watch):
                         selector.unregister(child.events)
                         del active[child.events]
-                        _finish(child, store, run, watch)
-                _end_silent(active)
+                        _finish(child, store, run, watch, request)
+                _end_overdue(active, request)
+                if time.monotonic() > end:
+                    for board in waiting:
+                        store.record_problem(run, board.id, "the time of the whole run was over before its turn")
+                    waiting.clear()
+                    for child in active.values():
+                        _stop(child, f"the time of the whole run, {_minutes(request.total_seconds)}, was over")
                 watch({"event": "tick", "board": ""})
         except KeyboardInterrupt:
             interrupted = True
             for child in active.values():
                 _stop(child, "interrupted")
             for child in active.values():
-                _finish(child, store, run, watch)
+                _finish(child, store, run, watch, request)
     for board in waiting if interrupted else []:
         store.record_problem(run, board.id, "interrupted before its turn")
     store.finish_run(run)
@@ -128,6 +148,7 @@ def _start(request: RunRequest, board: Board, run: int, paths: list[str]) -> _Ch
         *(["--no-flash"] if not request.flash else []),
         *(["--variant", request.variant] if request.variant and board.virtual else []),
         *(["-k", request.keyword] if request.keyword else []),
+        *(["--harness-resume"] if request.resume else []),
     ]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -140,7 +161,8 @@ def _start(request: RunRequest, board: Board, run: int, paths: list[str]) -> _Ch
         )
     os.close(write)
     os.set_blocking(read, False)
-    return _Child(board, process, read, log, time.monotonic())
+    now = time.monotonic()
+    return _Child(board, process, read, log, heard=now, started=now)
 
 
 def _read(child: _Child, watch: Watcher) -> bool:
@@ -162,14 +184,24 @@ def _read(child: _Child, watch: Watcher) -> bool:
     return True
 
 
-def _end_silent(active: dict[int, _Child]) -> None:
+def _end_overdue(active: dict[int, _Child], request: RunRequest) -> None:
     now = time.monotonic()
     for child in active.values():
-        if now - child.heard > SILENCE_LIMIT and not child.stopped_by:
+        if child.stopped_by:
+            continue
+        if now - child.heard > SILENCE_LIMIT:
             _stop(child, f"given up: nothing was heard of it for {SILENCE_LIMIT:g} s")
+        elif now - child.started > request.board_seconds:
+            _stop(child, f"given up: its time of {_minutes(request.board_seconds)} was over")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.3g} min"
 
 
 def _stop(child: _Child, why: str) -> None:
+    if child.stopped_by:
+        return
     child.stopped_by = why
     child.process.send_signal(signal.SIGINT)  # pytest ends its session: ports and locks are given back
     try:
@@ -178,14 +210,14 @@ def _stop(child: _Child, why: str) -> None:
         child.process.kill()
 
 
-def _finish(child: _Child, store: Store, run: int, watch: Watcher) -> None:
+def _finish(child: _Child, store: Store, run: int, watch: Watcher, request: RunRequest) -> None:
     code = child.process.wait(_GRACE)
     os.close(child.events)
     problem = child.problem
     if child.stopped_by:
         problem = child.stopped_by
     elif not problem and code == 5:
-        problem = "no scenario was selected"
+        problem = "" if request.resume else "no scenario was selected"
     elif not problem and code not in (0, 1):
         tail = child.log.read_text("utf-8", "replace").strip().splitlines()[-3:]
         problem = f"its process ended with code {code}: {' / '.join(tail)[:400]} (see {child.log})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from harness.bench.attach import AttachedBoard
 from harness.bench.references import Reference
@@ -29,7 +30,7 @@ from harness.verdict.outcome import Outcome, worst
 #: What a VM says that is too small for a program: no heap, no stack.
 _TOO_SMALL = ("MemoryError", "maximum recursion depth exceeded")
 #: Calibration for a small VM: short loops, and without the two benchmarks that need more stack than it has.
-_SMALL_CALIBRATION: dict[str, object] = {"n": 100, "without": ["sorting", "compiling"]}
+_SMALL_CALIBRATION: dict[str, Any] = {"n": 100, "without": ["sorting", "compiling"]}
 
 
 class MeasurementFailed(AssertionError):
@@ -127,6 +128,10 @@ class Scenario:
         self.measurements: list[Measurement] = []
 
     # -- the two sides ---------------------------------------------------------------------------
+
+    @property
+    def bench(self) -> BoardBench:
+        return self._bench
 
     @property
     def board(self) -> ChipRuntime:

@@ -15,9 +15,9 @@ from harness.errors import UsageError
 from harness.firmware import app_desc, esp_image, partitions
 from harness.firmware.inspect import ESP8266_IROM, ESP8266_LENGTH_WORD
 from harness.firmware.partitions import Partition
-from harness.inventory.chips import CHIPS
+from harness.inventory.chips import CHIPS, STM32_FLASH_BASE
 
-VirtualChip = Literal["esp32", "esp8266"]
+VirtualChip = Literal["esp32", "esp8266", "stm32f405", "stm32l476"]
 
 PAYLOAD_MAGIC = b"VMWASM\0\1"
 _MB = 1024 * 1024
@@ -34,17 +34,26 @@ _ESP8266_ROMFS = (0xB_0000, 0x5_0000)
 _ESP8266_VFS = 0x10_0000
 _ESP8266_SDK_SIZE = 0x5000
 
+# STM32: the last 256 KB of the flash hold ROMFS and the filesystem; on the F405 these are its last two sectors.
+_STM32_ROMFS_SIZE = 0x2_0000
+_STM32_VFS_SIZE = 0x2_0000
+_STM32_CODE = 0x200
+
 _DISPLAY_NAMES = {"micropython": "MicroPython", "circuitpython": "CircuitPython", "nodemcu": "NodeMCU"}
 
 
 def layout(chip: VirtualChip, flash_size: int = 4 * _MB) -> dict[str, tuple[int, int]]:
-    """Where the data areas lie: label -> (flash offset, size) in bytes.
+    """Where the data areas lie: label -> (flash offset, size) in bytes; on STM32 an address in place of the offset.
 
-    Raises :class:`UsageError` for a flash that is too small to hold them (2 MB are enough on the
-    ESP8266, more than 2 MB are needed on the ESP32).
+    The size of an STM32's flash is its own, whatever ``flash_size`` says. Raises :class:`UsageError` for a flash
+    that is too small to hold them (2 MB are enough on the ESP8266, more than 2 MB are needed on the ESP32).
     """
     if chip == "esp32":
         return {p.label: (p.offset, p.size) for p in _esp32_partitions(flash_size)}
+    own = CHIPS[chip].flash_size
+    if own is not None:
+        vfs = STM32_FLASH_BASE + own - _STM32_VFS_SIZE
+        return {"romfs": (vfs - _STM32_ROMFS_SIZE, _STM32_ROMFS_SIZE), "vfs": (vfs, _STM32_VFS_SIZE)}
     vfs_size = flash_size - _ESP8266_VFS - _ESP8266_SDK_SIZE
     if vfs_size < 16 * partitions.SECTOR:
         raise UsageError(f"virtual esp8266: no room for a filesystem in {flash_size} bytes of flash")
@@ -52,7 +61,7 @@ def layout(chip: VirtualChip, flash_size: int = 4 * _MB) -> dict[str, tuple[int,
 
 
 def flash_offset(chip: VirtualChip) -> int:
-    """Where the image is written, in bytes from the start of the flash."""
+    """Where the image is written, in bytes from the start of the flash; on STM32 the address."""
     return CHIPS[chip].boot_offset
 
 
@@ -71,6 +80,8 @@ def build(
     """
     if chip == "esp32":
         return _build_esp32(payload, version, project, flash_size)
+    if CHIPS[chip].family == "stm32":
+        return _build_stm32(chip, payload, version, project)
     return _build_esp8266(payload, version, project, flash_size)
 
 
@@ -176,3 +187,21 @@ def _build_esp8266(payload: bytes, version: str, project: str, flash_size: int) 
         )
     image = boot.ljust(ESP8266_LENGTH_WORD, b"\xff") + struct.pack("<I", total) + irom
     return image + hashlib.md5(image[4:], usedforsecurity=False).digest()
+
+
+def _build_stm32(chip: VirtualChip, payload: bytes, version: str, project: str) -> bytes:
+    start, size = CHIPS[chip].ram[0]
+    entry = STM32_FLASH_BASE + _STM32_CODE + 1
+    # Every exception leads to the same place, as in a start-up file whose handlers are all weak.
+    vectors = struct.pack("<II", start + size, entry) + struct.pack("<I", entry) * 14
+    banner = f"{_DISPLAY_NAMES.get(project, project)} {version} on 2000-01-01; virtual {chip}\0"
+    head = vectors.ljust(_STM32_CODE - 0x80, b"\0") + banner.encode("ascii").ljust(0x80, b"\0")
+    image = head + _wrap(payload)
+    room = layout(chip)["romfs"][0] - STM32_FLASH_BASE
+    if len(head) > _STM32_CODE or len(image) + 16 > room:
+        raise UsageError(
+            f"virtual {chip}: a payload of {len(payload)} bytes does not fit the {room} bytes in front of the ROMFS "
+            "area",
+            hint="strip the WebAssembly module of its debug and name sections",
+        )
+    return image + hashlib.md5(image, usedforsecurity=False).digest()

@@ -7,6 +7,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.flashing.base import Flasher, Progress
 from harness.flashing.esp import EspFlasher
+from harness.flashing.stm32_uart import Stm32UartFlasher
 from harness.inventory.model import Board
 
 
@@ -24,6 +25,18 @@ def flasher_for(board: Board, port: Any, progress: Progress) -> Flasher:
             connect_attempts=board.flash.connect_attempts,
             before=board.flash.before,
             stub=board.flash.stub,
+            console_baud=board.console.baud,
+        )
+    if board.flash_method == "stm32-uart":
+        return Stm32UartFlasher(
+            board.chip,
+            port,
+            baud=board.flash.baud,
+            progress=progress,
+            connect_attempts=board.flash.connect_attempts,
+            before=board.flash.before,
+            lines=board.flash.lines,
+            unprotect=board.flash.unprotect,
             console_baud=board.console.baud,
         )
     raise UsageError(

@@ -31,17 +31,24 @@ class Region:
     """
 
     def __init__(
-        self, size: int, *, unit: int = UNIT, rewrite: bool = True, data: bytearray | mmap | None = None
+        self,
+        size: int,
+        *,
+        unit: int = UNIT,
+        rewrite: bool = True,
+        sector: int = SECTOR,
+        data: bytearray | mmap | None = None,
     ) -> None:
-        if size <= 0 or size % SECTOR:
-            raise ValueError(f"flash size must be a multiple of {SECTOR}, came {size}")
-        if unit <= 0 or SECTOR % unit:
-            raise ValueError(f"a write unit must divide a sector of {SECTOR} bytes, came {unit}")
+        if size <= 0 or sector <= 0 or size % sector:
+            raise ValueError(f"flash size must be a multiple of {sector}, came {size}")
+        if unit <= 0 or sector % unit:
+            raise ValueError(f"a write unit must divide a sector of {sector} bytes, came {unit}")
         self.size = size
         self.unit = unit
+        self.sector = sector
         #: Times each sector was erased, and write units programmed in each.
-        self.erasures = [0] * (size // SECTOR)
-        self.programmings = [0] * (size // SECTOR)
+        self.erasures = [0] * (size // sector)
+        self.programmings = [0] * (size // sector)
         #: Steps done since the region was made.
         self.steps = 0
         self._rewrite = rewrite
@@ -85,16 +92,16 @@ class Region:
         """Set all bits of whole sectors. Raises ValueError when not aligned to them."""
         with self._lock:
             self._check(offset, size)
-            if offset % SECTOR or size % SECTOR:
-                raise ValueError(f"erase of 0x{offset:x}+0x{size:x} is not aligned to sectors of {SECTOR}")
-            for start in range(offset, offset + size, SECTOR):
-                self.erasures[start // SECTOR] += 1
+            if offset % self.sector or size % self.sector:
+                raise ValueError(f"erase of 0x{offset:x}+0x{size:x} is not aligned to sectors of {self.sector}")
+            for start in range(offset, offset + size, self.sector):
+                self.erasures[start // self.sector] += 1
                 if self._is_cut():
-                    old = int.from_bytes(self._data[start : start + SECTOR], "little")
-                    torn = old | self._tear.getrandbits(8 * SECTOR)
-                    self._data[start : start + SECTOR] = torn.to_bytes(SECTOR, "little")
+                    old = int.from_bytes(self._data[start : start + self.sector], "little")
+                    torn = old | self._tear.getrandbits(8 * self.sector)
+                    self._data[start : start + self.sector] = torn.to_bytes(self.sector, "little")
                     self._lose_power()
-                self._data[start : start + SECTOR] = b"\xff" * SECTOR
+                self._data[start : start + self.sector] = b"\xff" * self.sector
                 self.steps += 1
 
     def cut_power(self, after: int, *, seed: int = 0) -> None:
@@ -130,8 +137,8 @@ class Region:
 
     def _clear(self, offset: int, data: bytes) -> None:
         end = offset + len(data)
-        for sector in range(offset // SECTOR, -(-end // SECTOR)):
-            first, last = max(offset, sector * SECTOR), min(end, (sector + 1) * SECTOR)
+        for sector in range(offset // self.sector, -(-end // self.sector)):
+            first, last = max(offset, sector * self.sector), min(end, (sector + 1) * self.sector)
             self.programmings[sector] += self._unit_count(first, last)
         old = self._data[offset : offset + len(data)]
         if old.count(0xFF) != len(data):

@@ -25,6 +25,9 @@ from harness.inventory.fields import (
     VidPid,
 )
 
+#: Chips that a virtual board can have.
+VIRTUAL_CHIPS = ("esp32", "esp8266", "stm32f405", "stm32l476")
+
 
 class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -93,10 +96,34 @@ class Identity(Entry):
         return self
 
 
+class VirtualFault(Entry):
+    """Something that goes wrong with a virtual board; docs/faults.md lists the kinds."""
+
+    kind: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Name of the fault: 'harness soak --list'.")
+    rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        strict=False,
+        description="Its chance at each byte that passes. Default: 1e-4, or at once for what happens only once.",
+    )
+    seed: int = Field(default=0, description="The same seed and the same bytes give the same damage.")
+    direction: Literal["to-host", "to-board", "both"] | None = Field(
+        default=None, description="Which bytes it counts and damages, as seen from the line. Default: by kind."
+    )
+    after: int = Field(default=0, ge=0, description="Bytes that pass before it can happen.")
+    count: int | None = Field(default=None, ge=1, description="How often it happens at most.")
+    seconds: float = Field(
+        default=1.0, ge=0, le=3600, strict=False, description="How long a stall lasts, or a port stays away."
+    )
+
+
 class Virtual(Entry):
     """The board is a virtual one, run by the harness itself."""
 
-    flash_size: Size = Field(default=4 * MB, description="Size of its flash: bytes, or text like 4MB.")
+    flash_size: Size = Field(
+        default=4 * MB, description="Size of its flash: bytes, or text like 4MB. An STM32 has its own."
+    )
     mac: Mac | None = Field(default=None, description="Its MAC address; by default one is made of the board's id.")
     pty: bool = Field(default=False, description="Offer a pseudo-terminal as well as the RFC 2217 port (no DTR/RTS).")
     port: int | None = Field(
@@ -104,7 +131,18 @@ class Virtual(Entry):
     )
     pace: Literal["chip", "fast"] = Field(
         default="chip",
-        description="chip: waits and sleeps take their time. fast: they take none, and the board's clock jumps.",
+        description="chip: waits, sleeps and an STM32's erasing take their time. fast: they take none, and the board's "
+        "clock jumps.",
+    )
+    lines: Annotated[
+        tuple[Literal["swapped", "reset-inverted", "boot0-inverted", "boot0-unwired"], ...], Field(strict=False)
+    ] = Field(
+        default=(),
+        max_length=4,
+        description="STM32: how NRST and BOOT0 differ from DTR (asserted: reset) and RTS (asserted: BOOT0 low).",
+    )
+    faults: Annotated[tuple[VirtualFault, ...], Field(strict=False)] = Field(
+        default=(), max_length=32, description="What goes wrong with it, to rehearse a bad bench."
     )
 
 
@@ -125,6 +163,16 @@ class Flash(Entry):
     )
     after: Literal["hard-reset", "no-reset"] = Field(
         default="hard-reset", description="What is done when everything is written and verified."
+    )
+    lines: Annotated[tuple[Literal["swapped", "reset-inverted", "boot0-inverted"], ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=3,
+        description="stm32-uart: how the wiring differs from NRST on DTR (asserted: reset) and BOOT0 on RTS (asserted: "
+        "BOOT0 low).",
+    )
+    unprotect: bool = Field(
+        default=False,
+        description="STM32: lift a readout protection that is found; the chip then erases its whole flash.",
     )
     stub: bool = Field(default=True, description="Load esptool's stub into RAM (faster, and it can verify by MD5).")
     verify: bool = Field(default=True, description="Read back a hash of what was written.")
@@ -378,8 +426,8 @@ class Board(Entry):
         if (self.identity is None) == (self.virtual is None):
             came = "neither" if self.identity is None else "both"
             raise ValueError(f"expected either 'identity' (a real board) or 'virtual'; came {came}")
-        if self.virtual and self.chip not in ("esp32", "esp8266"):
-            raise ValueError(f"virtual boards are esp32 or esp8266; came {self.chip}")
+        if self.virtual and self.chip not in VIRTUAL_CHIPS:
+            raise ValueError(f"virtual boards are {', '.join(VIRTUAL_CHIPS)}; came {self.chip}")
         if self.firmware and self.firmware.build and not self.virtual:
             raise ValueError("'build: virtual' makes firmware for virtual boards only; give 'path' instead")
         family = CHIPS[self.chip].family
@@ -395,6 +443,11 @@ class Board(Entry):
         """``flash.method``, or the usual one for the chip."""
         usual = {"stm32": "stm32-uart", GENERIC: "none"}
         return self.flash.method or usual.get(CHIPS[self.chip].family, "esptool")
+
+    @property
+    def flash_size(self) -> int | None:
+        """Bytes of flash; None where it is a chip of its own that only the board can tell."""
+        return CHIPS[self.chip].flash_size or (self.virtual.flash_size if self.virtual else None)
 
     @property
     def images(self) -> tuple[Image, ...]:

@@ -13,6 +13,8 @@ from harness.errors import BenchFault
 
 #: Bytes of traffic kept in memory; a file, when given, keeps all.
 KEEP = 256 * 1024
+#: A file holds this many bytes at most: a board that floods the line for hours must not fill the disk.
+FILE_LIMIT = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Transcript:
         self._entries: deque[Entry] = deque()
         self._kept = 0
         self._file: IO[str] | None = None
+        self._written = 0
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("w", encoding="ascii")
@@ -52,7 +55,14 @@ class Transcript:
         while self._kept > KEEP and len(self._entries) > 1:
             self._kept -= len(self._entries.popleft().data)
         if self._file is not None:
-            self._file.write(entry.to_json() + "\n")
+            line = entry.to_json() + "\n"
+            if self._written + len(line) > FILE_LIMIT:
+                end = Entry(entry.at, "note", b"the transcript has reached its limit: what follows is not in it")
+                self._file.write(end.to_json() + "\n")
+                self._file.close()
+                self._file = None
+                return
+            self._written += self._file.write(line)
             self._file.flush()
 
     def note(self, text: str) -> None:

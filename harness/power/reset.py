@@ -100,11 +100,28 @@ SEQUENCES = {
 INTO_BOOTLOADER = CustomReset(SEQUENCES["dtr-rts"].boot)
 
 
+def stm32_sequence(lines: Collection[str] = (), *, boot0: bool) -> str:
+    """A reset of an STM32 with BOOT0 high or low, in the notation of :class:`CustomReset`.
+
+    DTR asserted pulls NRST low and RTS asserted pulls BOOT0 low, as stm32loader has it; ``lines`` names what is
+    otherwise: ``swapped``, ``reset-inverted``, ``boot0-inverted``.
+    """
+
+    def step(reset: bool) -> str:
+        nrst, other = reset != ("reset-inverted" in lines), boot0 == ("boot0-inverted" in lines)
+        first, second = (other, nrst) if "swapped" in lines else (nrst, other)
+        return f"U{first:d},{second:d}"
+
+    return f"{step(True)}|W0.1|{step(False)}|W0.1"
+
+
 def strategy_for(board: Board) -> ResetStrategy | None:
     """How ``board`` is reset into its application; None when its wiring has no way."""
     reset = board.reset
     if reset.method == "none":
         return None
+    if reset.method == "dtr-rts" and board.flash_method == "stm32-uart":
+        return CustomReset(stm32_sequence(board.flash.lines, boot0=False), invert=reset.invert)
     sequence = reset.sequence if reset.method == "custom" else SEQUENCES[reset.method].run
     return CustomReset(sequence or "", invert=reset.invert)
 

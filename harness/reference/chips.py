@@ -2,7 +2,7 @@
 
 Sources are MicroPython's ports: ``ports/esp32/modmachine.c``, ``machine_rtc.c``, ``machine_pin.c``,
 ``machine_timer.c``; ``ports/esp8266/modmachine.c``, ``machine_rtc.c``, ``machine_pin.c``;
-``ports/stm32/modmachine.c``, ``rtc.c``, ``powerctrl.c``; ``extmod/machine_timer.c``; and each port's
+``ports/stm32/modmachine.c``, ``rtc.c``, ``powerctrl.c``, ``timer.c``; ``extmod/machine_timer.c``; and each port's
 ``mpconfigport.h`` for ``MICROPY_SCHEDULER_DEPTH``.
 """
 
@@ -62,8 +62,22 @@ class Chip:
     """Number of pins with plain numbers, or 0 when pins have names such as ``A0``."""
     rtc_fraction: int = 1
     """Units of the last field of ``RTC().datetime()`` in one second."""
+    pyb_timers: tuple[int, ...] = ()
+    """Numbers that ``pyb.Timer`` takes."""
+    soft_reset_text: bytes = b"MPY: soft reboot\r\n"
+    """What the console shows when the VM restarts (``ports/*/main.c``)."""
     wires: tuple[tuple[str, str], ...] = field(default=())
     """Wires that every board with the chip needs for its documented functions."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much a program can keep over a deep sleep: RTC memory, or the backup registers where there is none."""
+        return self.rtc_memory or 4 * self.backup_registers
+
+    @property
+    def kept_in(self) -> str:
+        """Where that is: the piece of ``fixtures/agent/`` that gives a program its ``kept()``."""
+        return "kept_in_rtc" if self.rtc_memory else "kept_in_registers"
 
     @property
     def timer(self) -> int:
@@ -157,7 +171,7 @@ _STM32_CAUSES = {
 }
 
 
-def _stm32(name: str, hz: int, *, backup_memory: int, backup_registers: int) -> Chip:
+def _stm32(name: str, hz: int, *, backup_memory: int, backup_registers: int, pyb_timers: tuple[int, ...]) -> Chip:
     return Chip(
         name=name,
         family="stm32",
@@ -174,6 +188,8 @@ def _stm32(name: str, hz: int, *, backup_memory: int, backup_registers: int) -> 
         frequencies=(hz,),
         unique_id=bytes.fromhex("260031000351323332353731"),
         rtc_fraction=256,
+        pyb_timers=pyb_timers,
+        soft_reset_text=b"MPY: sync filesystems\r\nMPY: soft reboot\r\n",
     )
 
 
@@ -182,8 +198,8 @@ CHIPS = {
     for chip in (
         _ESP32,
         _ESP8266,
-        _stm32("stm32f405", 168_000_000, backup_memory=4096, backup_registers=20),
-        _stm32("stm32l476", 80_000_000, backup_memory=0, backup_registers=32),
+        _stm32("stm32f405", 168_000_000, backup_memory=4096, backup_registers=20, pyb_timers=tuple(range(1, 15))),
+        _stm32("stm32l476", 80_000_000, backup_memory=0, backup_registers=32, pyb_timers=(*range(1, 9), 15, 16, 17)),
     )
 }
 

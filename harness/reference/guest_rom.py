@@ -82,6 +82,7 @@ def _preamble(chip: Chip, built_in_depth: int) -> str:
         "_RTC_MEMORY": chip.rtc_memory,
         "_BACKUP_MEMORY": chip.backup_memory,
         "_BACKUP_REGISTERS": chip.backup_registers,
+        "_PYB_TIMERS": chip.pyb_timers,
     }
     constants = "".join(f"{name} = const({value!r}); " for name, value in private.items())
     return f"from micropython import const; {constants}"
@@ -91,8 +92,8 @@ def _sources(chip: Chip, built_in_depth: int) -> dict[str, bytes]:
     names = ["_board", "machine"]
     if chip.family == "esp32":
         names.append("esp32")
-    if chip.backup_registers:
-        names.append("stm")
+    if chip.family == "stm32":
+        names += ["stm", "pyb"]
     folder = resources.files("harness.engine").joinpath("guest")
     preamble = _preamble(chip, built_in_depth)
     public = "".join(f"{name} = {value}; " for name, value in chip.constants.items())

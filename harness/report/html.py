@@ -6,12 +6,13 @@ forbids scripts and loading on top of that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.report.plots import Trends, distribution_svg, trend_svg
 from harness.report.terminal import closing_line, plain
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.verdict.compare import Measurement
@@ -51,40 +52,47 @@ tr.scenario .soft { font-weight: 400; }
 ul { padding-left: 1.2rem; margin: .3rem 0; }
 .pass { color: var(--pass); } .marginal { color: var(--marginal); } .fail { color: var(--fail); }
 .error { color: var(--error); } .skipped { color: var(--skipped); }
+.plot { display: block; color: var(--soft); margin-top: .15rem; max-width: 100%; } .figure .plot { margin-left: auto; }
+table.grid { table-layout: auto; min-width: 0; } table.grid th, table.grid td { width: auto; }
 @media print { body { max-width: none; background: none; } section { break-inside: avoid-page; } }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def write_html(run: RunRecord, path: Path) -> None:
-    """Raises UsageError when ``path`` cannot be written."""
+def write_html(run: RunRecord, path: Path, trends: Trends | None = None) -> None:
+    """``trends`` are the figures of the runs before. Raises UsageError when ``path`` cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(run_to_html(run), "utf-8")
+        path.write_text(run_to_html(run, trends or {}), "utf-8")
     except OSError as problem:
         raise UsageError(f"{path} cannot be written: {problem.strerror}") from None
 
 
-def run_to_html(run: RunRecord) -> str:
+def run_to_html(run: RunRecord, trends: Trends | None = None) -> str:
     """The whole page."""
     body = [*_head(run), *_attention(run)]
     for board in run.boards:
-        body += _board(board)
+        body += _board(board, trends or {})
+    return html_page(f"Run {run.id}: {run.outcome.value}", body)
+
+
+def html_page(title: str, body: Iterable[str]) -> str:
+    """A whole page in the style of all reports; ``title`` is plain text, ``body`` is HTML."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Run {run.id}: {run.outcome.value}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{safe_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
 
 
 def _head(run: RunRecord) -> Iterator[str]:
-    yield f'<header>\n<div class="title"><h1>Run {run.id}</h1>{_badge(run.outcome)}</div>'
-    yield f"<p>{_text(closing_line(run).plain.strip())}</p>"
+    yield f'<header>\n<div class="title"><h1>Run {run.id}</h1>{badge(run.outcome)}</div>'
+    yield f"<p>{safe_text(closing_line(run).plain.strip())}</p>"
     started = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    yield f"<p>{started} · <code>{_text(run.command)}</code></p>\n</header>"
+    yield f"<p>{started} · <code>{safe_text(run.command)}</code></p>\n</header>"
 
 
 def _attention(run: RunRecord) -> Iterator[str]:
@@ -103,42 +111,44 @@ def _attention(run: RunRecord) -> Iterator[str]:
     order = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.SKIPPED, Outcome.PASS)
     yield "<section>\n<h3>What to look at</h3>"
     for outcome, where, reason in sorted(told, key=lambda one: order.index(one[0])):
-        yield f'<div class="title">{_badge(outcome)}<b>{_text(where)}</b></div><p class="reason">{_text(reason)}</p>'
+        yield f'<div class="title">{badge(outcome)}<b>{safe_text(where)}</b></div>'
+        yield f'<p class="reason">{safe_text(reason)}</p>'
     yield "</section>"
 
 
-def _board(board: BoardRecord) -> Iterator[str]:
+def _board(board: BoardRecord, trends: Trends) -> Iterator[str]:
     firmware = board.firmware
-    yield f'<section>\n<div class="title"><h2>{_text(board.id)}</h2>{_badge(board.outcome)}</div>'
+    yield f'<section>\n<div class="title"><h2>{safe_text(board.id)}</h2>{badge(board.outcome)}</div>'
     name = f"{firmware.name} {firmware.version}".strip() or "no firmware known"
-    yield f'<p class="soft">{_text(board.chip)} · {_text(name)}'
-    yield f"<br>image SHA-256 <code>{_text(firmware.sha256)}</code></p>" if firmware.sha256 else "</p>"
+    yield f'<p class="soft">{safe_text(board.chip)} · {safe_text(name)}'
+    yield f"<br>image SHA-256 <code>{safe_text(firmware.sha256)}</code></p>" if firmware.sha256 else "</p>"
     if any(s.measurements for s in board.scenarios):
         yield from _rules(board)
     suites: dict[str, list[ScenarioResult]] = {}
     for scenario in board.scenarios:
         suites.setdefault(scenario.suite, []).append(scenario)
     for suite, scenarios in suites.items():
-        yield from _suite(suite, scenarios)
+        yield from _suite(board.id, suite, scenarios, trends)
     yield "</section>"
 
 
-def _suite(suite: str, scenarios: list[ScenarioResult]) -> Iterator[str]:
+def _suite(board: str, suite: str, scenarios: list[ScenarioResult], trends: Trends) -> Iterator[str]:
     """The scenarios of one suite; folded when there is nothing to look at."""
     outcome = worst(s.outcome for s in scenarios if s.outcome is not Outcome.SKIPPED)
     well = all(s.outcome in (Outcome.PASS, Outcome.SKIPPED) for s in scenarios)
     figures = sum(len(s.measurements) for s in scenarios)
-    yield f"<details{'' if well else ' open'}><summary>{_badge(outcome)}<b>{_text(suite)}</b>"
+    yield f"<details{'' if well else ' open'}><summary>{badge(outcome)}<b>{safe_text(suite)}</b>"
     yield f'<span class="soft">{_counts(scenarios)}, {figures} figures</span></summary>'
     yield '<div class="scroll"><table>\n<thead><tr><th>figure</th><th class="figure">measured</th>'
     yield '<th class="figure">reference</th><th>limit</th><th>verdict</th></tr></thead>\n<tbody>'
     for scenario in scenarios:
         yield (
-            f'<tr class="scenario"><td colspan="4">{_text(_title(scenario))}'
-            f' <span class="soft">{scenario.seconds:.1f} s</span></td><td>{_badge(scenario.outcome)}</td></tr>'
+            f'<tr class="scenario"><td colspan="4">{safe_text(_title(scenario))}'
+            f' <span class="soft">{scenario.seconds:.1f} s</span></td><td>{badge(scenario.outcome)}</td></tr>'
         )
         for measurement in scenario.measurements:
-            yield _row(measurement)
+            place = (board, suite, scenario.name, measurement.name)
+            yield _row(measurement, trend_svg(trends.get(place, ())))
     yield "</tbody>\n</table></div></details>"
 
 
@@ -157,30 +167,36 @@ def _rules(board: BoardRecord) -> Iterator[str]:
     if counts:
         yield '<ul class="soft">'
         for (kind, rule), count in counts.items():
-            yield f"<li>{_text(kind)} ({count} figure{'s' if count != 1 else ''}): {_text(rule)}</li>"
+            yield f"<li>{safe_text(kind)} ({count} figure{'s' if count != 1 else ''}): {safe_text(rule)}</li>"
         yield "</ul>"
 
 
-def _row(m: Measurement) -> str:
-    reference = "" if m.reference is None else _figure(m.reference, m.unit)
+def _row(m: Measurement, trend: str) -> str:
+    reference = "" if m.reference is None else figure(m.reference, m.unit)
     verdict = m.verdict.value
     return (
-        f'<tr><td><code>{_text(m.name)}</code></td><td class="figure">{_figure(m.measured, m.unit)}</td>'
-        f'<td class="figure">{reference}</td><td>{_text(m.limit)}</td><td class="{verdict}">{verdict}</td></tr>'
+        f"<tr><td><code>{safe_text(m.name)}</code>{trend}</td>"
+        f'<td class="figure">{figure(m.measured, m.unit)}{distribution_svg(m.samples)}</td>'
+        f'<td class="figure">{reference}</td><td>{safe_text(m.limit)}</td><td class="{verdict}">{verdict}</td></tr>'
     )
 
 
-def _figure(value: Value, unit: str) -> str:
-    return _text(number(value) if unit in ("", "-", "1") else f"{number(value)} {'µs' if unit == 'us' else unit}", 80)
+def figure(value: Value, unit: str) -> str:
+    """A value with its unit, safe for HTML."""
+    return safe_text(
+        number(value) if unit in ("", "-", "1") else f"{number(value)} {'µs' if unit == 'us' else unit}", 80
+    )
 
 
 def _title(scenario: ScenarioResult) -> str:
     return f"{scenario.suite}: {scenario.name.replace('_', ' ')}"
 
 
-def _badge(outcome: Outcome) -> str:
+def badge(outcome: Outcome) -> str:
+    """The outcome as a coloured label."""
     return f'<span class="verdict {outcome.value}">{outcome.value}</span>'
 
 
-def _text(text: str, limit: int = 4000) -> str:
+def safe_text(text: str, limit: int = 4000) -> str:
+    """``text`` without control characters, bounded, and escaped for HTML."""
     return escape(plain(text, limit))

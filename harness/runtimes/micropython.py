@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable
 
-from harness.errors import BenchFault, FirmwareFailure, UsageError
+from harness.errors import BenchFault, FirmwareFailure, UsageError, VmCrashed
 from harness.link.deadline import Deadline
 from harness.link.panics import Panic, find_panic, printable
 from harness.link.session import Read, Reason, Session
@@ -151,7 +151,9 @@ class MicroPythonBoard:
         message = f"{what} ({panic.kind}): {panic.text}"
         if panic.kind == "brown-out":
             return BenchFault(message, hint="check the supply and the USB cable")
-        return BenchFault(message) if panic.is_bench_fault else FirmwareFailure(message)
+        if panic.is_bench_fault:
+            return BenchFault(message)
+        return FirmwareFailure(message) if panic.kind == "reset" else VmCrashed(message)
 
     # -- Runtime ---------------------------------------------------------------------------------
 
@@ -161,7 +163,10 @@ class MicroPythonBoard:
             self._facts = read_facts(lambda source: self.run(source))
         return self._facts
 
-    def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
+    def run(
+        self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"", idle: float | None = None
+    ) -> RunResult:
+        """As in the interface; ``idle`` is how many seconds the program may say nothing, by default ``timeout``."""
         started = time.perf_counter()
         self._send_program(source.encode())
         stdout = b""
@@ -173,7 +178,7 @@ class MicroPythonBoard:
                 return RunResult(read.data[:-1], self._end_of_program(), time.perf_counter() - started)
             self.session.write(b"\x03")
             stdout = read.data
-        stdout += self._until_eof(timeout, "output")
+        stdout += self._until_eof(timeout, "output", idle=idle)
         stderr = self._end_of_program()
         return RunResult(stdout, stderr, time.perf_counter() - started)
 
@@ -372,14 +377,15 @@ class MicroPythonBoard:
             if read.data != data:
                 raise self._lost("the echo of what was sent", read)
 
-    def _until_eof(self, timeout: float, what: str) -> bytes:
-        read = self.session.read_until(_EOF, idle=timeout, deadline=timeout)
+    def _until_eof(self, timeout: float, what: str, *, idle: float | None = None) -> bytes:
+        read = self.session.read_until(_EOF, idle=idle or timeout, deadline=timeout)
         if read.ok:
             return read.data[:-1]
         if read.reason in (Reason.IDLE, Reason.DEADLINE) and what == "output":
             self._interrupt()
             tail = printable(read.data[-300:])
-            raise FirmwareFailure(f"the program did not end within {timeout:g} s; last output: {tail!r}")
+            limit = f"{idle:g} s of silence" if idle else f"{timeout:g} s"
+            raise FirmwareFailure(f"the program did not end within {limit}; last output: {tail!r}")
         raise self._lost(what, read)
 
     def _end_of_program(self) -> bytes:
@@ -479,7 +485,7 @@ class MicroPythonBoard:
         )
 
     def get(self, path: str) -> bytes:
-        result = self.run(SEND % path, timeout=120.0)
+        result = self.run(SEND % path, timeout=120.0, idle=5.0)
         if b"ImportError" in result.stderr:
             return plain_files.get(self.run, path)
         if result.stderr:

@@ -9,9 +9,10 @@ from harness.inventory.model import Board
 from harness.link.session import Session
 from harness.runtimes.base import BoardRuntime, Hand
 from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.nodemcu import NodeMcuBoard
 
 #: The runtimes that this version can speak to.
-SPOKEN = ("micropython",)
+SPOKEN = ("micropython", "nodemcu")
 
 
 def require_spoken(board: Board) -> None:
@@ -32,4 +33,6 @@ def runtime_of(
 ) -> BoardRuntime:
     """The runtime of ``board`` on ``session``, which it owns from now on; nothing has been sent yet."""
     require_spoken(board)
+    if board.runtime == "nodemcu":
+        return NodeMcuBoard(session, reset=reset, hands=hands)
     return MicroPythonBoard(session, reset=reset, hands=hands, buffer=board.console.buffer)

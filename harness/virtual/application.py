@@ -57,7 +57,7 @@ class Console(Protocol):
 class AppContext:
     """What the chip gives to the application at each boot."""
 
-    chip: str  # "esp32", "esp8266"
+    chip: str  # "esp32", "esp8266", "stm32f405", "stm32l476"
     payload: bytes  # the VM's WebAssembly module exactly as it stands in flash
     flash: Flash
     partitions: dict[str, tuple[int, int]]  # label -> (offset, size) in bytes, e.g. "vfs", "romfs"
@@ -66,6 +66,7 @@ class AppContext:
     noinit: dict[str, bytes]  # RAM that keeps its content over resets, lost when power goes
     mac: bytes  # 6 bytes
     board: LiveBoard  # what stands round the chip and outlives its resets
+    uid: bytes = b""  # machine.unique_id(); empty: the chip table's
 
 
 class Application(Protocol):
@@ -92,7 +93,7 @@ class ApplicationFactory(Protocol):
 
 
 #: What kind of firmware a payload is: the bytes it begins with, and the module whose ``create`` runs it.
-_APPLICATIONS = ((b"\0asm", "harness.virtual.cpu"),)
+_APPLICATIONS = ((b"\0asm", "harness.virtual.cpu"), (b"NODEMCU\0", "harness.virtual.nodemcu.app"))
 
 
 def application_module(payload: bytes) -> str:

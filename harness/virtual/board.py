@@ -13,20 +13,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.reference.board import Board, ChipReset
 from harness.reference.chips import Reset, chip_named
 from harness.reference.pins import RESET_PIN, PinName
-from harness.reference.timeline import Clock
+from harness.reference.timeline import Clock, Metered
 
-if TYPE_CHECKING:  # a chip in download mode needs no engine
-    from harness.engine.machine import Machine
-
-#: Nanoseconds per executed instruction. Round numbers in the proportion of the two chips' speed
-#: (240 MHz with cache against 80 MHz); no claim about silicon.
-PACE_NS = {"esp32": 10, "esp8266": 30}
+#: Nanoseconds per executed instruction. Round numbers in the proportion of the chips' clocks
+#: (240, 80, 168 and 80 MHz); no claim about silicon.
+PACE_NS = {"esp32": 10, "esp8266": 30, "stm32f405": 14, "stm32l476": 30}
 #: What the chip's clock may be behind the host's, in nanoseconds; what is more is given up.
 _LATEST_NS = 200_000_000
 
@@ -104,7 +100,7 @@ class LiveBoard(Board):
             done = True
         return done
 
-    def vm_starts(self, machine: Machine) -> None:
+    def vm_starts(self, machine: Metered) -> None:
         """From here the clock is driven by what ``machine`` executes and waits."""
         self._catch_up()
         self._idle_since = None

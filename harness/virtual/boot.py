@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from harness.virtual.flash import Flash
 from harness.virtual.rom import xor_checksum
+from harness.virtual.serial_chip import Boot
+
+__all__ = ["Boot", "boot", "download_text"]
 
 _PAYLOAD_MAGIC = b"VMWASM\0\1"
 _APP_DESC_SIZE = 256
@@ -33,19 +36,6 @@ ESP32_REASONS = {
 }
 #: ESP8266: 1 power on, 2 external reset; a software restart repeats what was before.
 ESP8266_REASONS = {"power-on": 1, "external": 2, "software": 2, "watchdog": 4, "panic": 2, "deep-sleep": 2}
-
-
-@dataclass
-class Boot:
-    """What a look at the flash led to. ``text`` is (baud, bytes) in order; no ``payload``: it did not boot."""
-
-    text: list[tuple[int, bytes]] = field(default_factory=list)
-    payload: bytes | None = None
-    partitions: dict[str, tuple[int, int]] = field(default_factory=dict)
-    again_because: str = "watchdog"  # reset reason of the next try when this one failed
-
-    def say(self, baud: int, text: str) -> None:
-        self.text.append((baud, text.replace("\n", "\r\n").encode("ascii", "replace")))
 
 
 class _Bad(Exception):

@@ -13,7 +13,7 @@ import json
 import random
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from harness.engine.files import Files
 from harness.engine.layout import layout_of
@@ -84,7 +84,8 @@ class WasmApplication:
         self._context = context
         self._console = context.console
         self.board = context.board
-        self._chip = chip_named(context.chip)
+        chip = chip_named(context.chip)
+        self._chip = replace(chip, unique_id=context.uid) if context.uid else chip
         self._manifest = Manifest.of(context.payload)
         self._defect = DEFECTS.get(self._manifest.defect, HEALTHY)
         rom = custom_sections(context.payload).get(SYSTEM_ROM_SECTION)
@@ -134,7 +135,7 @@ class WasmApplication:
                 return Exit(Ended.STOPPED)
             if self._running_program:  # SystemExit: the program is over, then the VM restarts
                 self._finish_program()
-            self._console.write(b"MPY: soft reboot\r\n")
+            self._console.write(self._chip.soft_reset_text)
             self._repl.restart()
             self.board.restart(Reset.SOFT)
             self._make_vm()
@@ -309,7 +310,7 @@ class WasmApplication:
                 if self.at_soft_reset is None:
                     raise
                 self.at_soft_reset()
-                self._console.write(b"MPY: soft reboot\r\n")
+                self._console.write(self._chip.soft_reset_text)
                 self._repl.restart()
 
     def _finish_program(self) -> None:

@@ -19,11 +19,19 @@ from harness.firmware.virtual_image import build
 from harness.reference.guest_rom import guest_rom
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
 from harness.virtual.defects import DEFECTS, HEALTHY
+from harness.virtual.nodemcu.firmware import nodemcu_image
 
-#: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area and
-#: the ESP8266 port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``).
-HEAP = {"esp32": 57344, "esp8266": 38912}
-_NAMES = {"esp32": "ESP32", "esp8266": "ESP8266"}
+#: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area, the ESP8266
+#: port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``), and what the STM32 port's linker scripts
+#: leave after the static data on PYBV11 and NUCLEO_L476RG (``ports/stm32/boards/stm32f405.ld``, ``stm32l476xg.ld``).
+HEAP = {"esp32": 57344, "esp8266": 38912, "stm32f405": 103168, "stm32l476": 86016}
+#: Board and chip in the banner.
+_NAMES = {
+    "esp32": ("ESP32", "ESP32"),
+    "esp8266": ("ESP8266", "ESP8266"),
+    "stm32f405": ("STM32F405", "STM32F405RG"),
+    "stm32l476": ("STM32L476", "STM32L476RG"),
+}
 
 
 def require_variant(name: str | None) -> None:
@@ -46,6 +54,10 @@ def build_firmware(
     Raises UsageError for an unknown variant or a runtime that this chip has no virtual firmware for, and what
     :func:`vm_module` raises.
     """
+    if (chip, runtime) == ("esp8266", "nodemcu"):
+        if variant:
+            raise UsageError(f"there is no NodeMCU variant {variant!r}", hint="the variants are MicroPython's")
+        return nodemcu_image(flash_size=flash_size)
     if runtime != "micropython":
         raise UsageError(f"there is no virtual firmware with {runtime} for the {chip}")
     require_variant(variant)
@@ -55,7 +67,7 @@ def build_firmware(
     module = vm_module(progress)
     version = vm_version(module)
     full = f"{version}-{variant}" if variant else version
-    banner = f"MicroPython {full}; virtual {_NAMES[chip]} board with {_NAMES[chip]}"
+    banner = f"MicroPython {full}; virtual {_NAMES[chip][0]} board with {_NAMES[chip][1]}"
     payload = (
         module
         + custom_section(PORT_SECTION, script.encode())

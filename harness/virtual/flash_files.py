@@ -60,11 +60,16 @@ def _checked(action: Callable[[], _T]) -> _T:
 class FlashFiles:
     """``Files`` on the partition at ``offset``; formatted and given a ``boot.py`` when it holds none.
 
-    ``opened`` is called with the path of each file that is opened.
+    ``opened`` is called with the path of each file that is opened; ``boot_py`` None formats without one.
     """
 
     def __init__(
-        self, flash: Flash, offset: int, size: int, opened: Callable[[str], None] = lambda _path: None
+        self,
+        flash: Flash,
+        offset: int,
+        size: int,
+        opened: Callable[[str], None] = lambda _path: None,
+        boot_py: bytes | None = BOOT_PY,
     ) -> None:
         self._opened = opened
         self._fs = LittleFS(
@@ -82,8 +87,9 @@ class FlashFiles:
         except LittleFSError:
             self._fs.format()
             self._fs.mount()
-            with self._fs.open("/boot.py", "wb") as boot:
-                boot.write(BOOT_PY)
+            if boot_py is not None:
+                with self._fs.open("/boot.py", "wb") as boot:
+                    boot.write(boot_py)
 
     def stat(self, path: str) -> Stat:
         found = _checked(lambda: self._fs.stat(path))

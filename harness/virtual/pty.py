@@ -13,7 +13,7 @@ import threading
 import tty
 from pathlib import Path
 
-from harness.virtual.chip import Chip
+from harness.virtual.serial_chip import SerialChip
 
 _POLL_MS = 50
 _SEND_TIMEOUT = 5.0
@@ -24,7 +24,7 @@ class PtyWire:
 
     baud: int | None = None
 
-    def __init__(self, chip: Chip, link: Path) -> None:
+    def __init__(self, chip: SerialChip, link: Path) -> None:
         self._chip = chip
         self._master, slave = os.openpty()
         tty.setraw(slave)

@@ -11,12 +11,13 @@ import socket
 import struct
 import threading
 
-from harness.virtual.chip import Chip
+from harness.virtual.serial_chip import SerialChip
 
 IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
 _BINARY, _ECHO, _SUPPRESS_GO_AHEAD, _COM_PORT = 0, 1, 3, 44
 _OPTIONS = {_BINARY, _ECHO, _SUPPRESS_GO_AHEAD, _COM_PORT}
-_SET_BAUDRATE, _SET_CONTROL, _LAST_REQUEST, _NOTIFY_MODEMSTATE = 1, 5, 12, 107
+_SET_BAUDRATE, _SET_PARITY, _SET_CONTROL, _LAST_REQUEST, _NOTIFY_MODEMSTATE = 1, 3, 5, 12, 107
+_PARITIES = {1: "N", 2: "O", 3: "E"}
 _CTS_DSR_CD = 0xB0
 _SUBNEGOTIATION_LIMIT = 64
 _SEND_TIMEOUT = 5.0
@@ -27,12 +28,12 @@ _CLOSE_NOTICED = 0.3
 class Rfc2217Server:
     """Serves ``chip`` on 127.0.0.1. Raises OSError when the port is taken."""
 
-    def __init__(self, chip: Chip, port: int = 0) -> None:
+    def __init__(self, chip: SerialChip, port: int = 0) -> None:
         self._chip = chip
         self._listener = socket.create_server(("127.0.0.1", port))
         self._client: _Client | None = None
         self._closing = False
-        threading.Thread(target=self._accept, name="rfc2217", daemon=True).start()
+        threading.Thread(target=self._accept, args=(self._listener,), name="rfc2217", daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -46,10 +47,27 @@ class Rfc2217Server:
         if self._client is not None:
             self._client.close()
 
-    def _accept(self) -> None:
+    def vanish(self) -> None:
+        """Unplug the port: its client is cut off and nothing listens any more."""
+        self.close()
+        if self._client is not None:
+            self._client.finished.wait(_CLOSE_NOTICED)
+
+    def appear(self, port: int) -> None:
+        """Plug it in again, at ``port`` (0: at another one). Raises OSError when that is taken."""
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._closing = False
+        threading.Thread(target=self._accept, args=(self._listener,), name="rfc2217", daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens at; only while it is plugged in."""
+        return int(self._listener.getsockname()[1])
+
+    def _accept(self, listener: socket.socket) -> None:
         while not self._closing:
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
             # A client that closes and opens again at once is not a second one: the end of its first
@@ -63,7 +81,7 @@ class Rfc2217Server:
 class _Client:
     """One connection; also the wire that the chip talks to."""
 
-    def __init__(self, chip: Chip, connection: socket.socket) -> None:
+    def __init__(self, chip: SerialChip, connection: socket.socket) -> None:
         self._chip = chip
         self._socket = connection
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -83,6 +101,10 @@ class _Client:
     @property
     def baud(self) -> int | None:
         return self._baud
+
+    @property
+    def parity(self) -> str:
+        return _PARITIES.get(self._settings[_SET_PARITY], "N")
 
     def send(self, data: bytes) -> None:
         self._write(data.replace(b"\xff", b"\xff\xff"))
@@ -121,7 +143,7 @@ class _Client:
             if self in self._chip.wires:
                 self._chip.wires.remove(self)
             try:
-                self._chip.set_lines(dtr=False, rts=False)  # both released together: no reset
+                self._chip.release_lines()
             finally:
                 self._socket.close()
                 self.finished.set()

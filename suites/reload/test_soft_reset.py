@@ -105,10 +105,10 @@ def test_what_was_running_has_ended(scenario: Scenario) -> None:
 
 @pytest.mark.needs("rtc_memory")
 def test_rtc_memory_and_clock_are_kept(scenario: Scenario) -> None:
-    """RTC memory filled to its end and the real-time clock are there after a soft reset."""
-    size = scenario.chip.rtc_memory
-    scenario.compare(scenario.run(Program.load("reload_keep", set=True, rtc_bytes=size)), prefix="before.")
-    scenario.compare(scenario.run(Program.load("reload_keep", set=False, rtc_bytes=size)), prefix="after.")
+    """RTC memory or backup registers filled to their end, and the real-time clock, are there after a soft reset."""
+    for prefix, first in (("before.", True), ("after.", False)):
+        program = Program.load("reload_keep", using=scenario.chip.kept_in, set=first, kept=scenario.chip.kept_bytes)
+        scenario.compare(scenario.run(program), prefix=prefix)
 
 
 #: What a program does to restart the VM; "" is Ctrl-D.

@@ -73,7 +73,7 @@ def _bench(chip: str) -> BoardBench:
 @pytest.mark.parametrize("chip", ["esp32", "esp8266", "stm32f405"])
 @pytest.mark.parametrize(("function", "needs", "arguments"), list(_scenarios()))
 def test_it_passes(chip: str, function: Any, needs: set[str], arguments: dict[str, Any]) -> None:
-    has = {"pin_loopback", "romfs"} | ({"rtc_memory"} if chip_named(chip).rtc_memory else set())
+    has = {"pin_loopback", "romfs"} | ({"rtc_memory"} if chip_named(chip).kept_bytes else set())
     has |= {"hard_irq"} if chip_named(chip).hard_pin_irq else set()
     if needs - has:
         pytest.skip(f"{chip} has no {', '.join(sorted(needs - has))}")

@@ -13,6 +13,7 @@ from harness.virtual.board import Surroundings
 from harness.virtual.chip import Chip
 from harness.virtual.cpu import create
 from harness.virtual.flash import Flash
+from harness.virtual.serial_chip import SerialChip
 
 ESP32_WAKE = b"rst:0x5 (DEEPSLEEP_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)"
 STATE = "import machine as m\nprint('cause', m.reset_cause(), m.RTC().memory())"
@@ -21,10 +22,8 @@ STATE = "import machine as m\nprint('cause', m.reset_cause(), m.RTC().memory())"
 class Device:
     """A chip with the healthy firmware, at its raw prompt."""
 
-    def __init__(self, kind: str, image: Path, around: Surroundings) -> None:
-        flash = Flash(4 << 20)
-        flash.program(flash_offset(kind), image.read_bytes())
-        self.chip = Chip(kind, flash, MAC, create, around)
+    def __init__(self, chip: SerialChip) -> None:
+        self.chip = chip
         self.wire = Listener(None)
         self.chip.wires.append(self.wire)
         self.chip.power_on()
@@ -68,7 +67,9 @@ def make(firmware_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> It
     made: list[Device] = []
 
     def factory(kind: str = "esp32", **around: object) -> Device:
-        made.append(Device(kind, firmware_files[kind], Surroundings(**around)))  # type: ignore[arg-type]
+        flash = Flash(4 << 20)
+        flash.program(flash_offset(kind), firmware_files[kind].read_bytes())
+        made.append(Device(Chip(kind, flash, MAC, create, Surroundings(**around))))  # type: ignore[arg-type]
         return made[-1]
 
     yield factory

@@ -19,6 +19,9 @@ class Board:
         self.lines: list[tuple[bool, bool]] = []
         self.bauds: list[int | None] = []
 
+    def release_lines(self) -> None:
+        self.set_lines(dtr=False, rts=False)
+
     def set_lines(self, *, dtr: bool, rts: bool) -> None:
         self.lines.append((dtr, rts))
 

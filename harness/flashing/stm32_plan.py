@@ -1,0 +1,106 @@
+"""What must be erased and written on an STM32: a pure comparison of the images with what the flash holds.
+
+Erasing clears whole sectors, so what else stands in one is read before and written back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+from harness.flashing.base import FlashImage
+from harness.flashing.stm32_table import Sector
+
+#: Reads ``size`` bytes at an address.
+Read = Callable[[int, int], bytes]
+#: What a boot loader takes at once, and what is left out where it would only write 0xFF.
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Stm32Plan:
+    """``erase`` are the sectors to be erased, ``write`` (address, bytes) in order; ``unchanged`` bytes are there."""
+
+    erase: tuple[Sector, ...]
+    write: tuple[tuple[int, bytes], ...]
+    unchanged: int
+
+    @property
+    def size(self) -> int:
+        return sum(len(data) for _, data in self.write)
+
+
+def check_places(images: Sequence[FlashImage], sectors: Sequence[Sector]) -> None:
+    """Raises UsageError for an image outside the flash or on another one. Nothing has been read yet."""
+    end, before = 0, ""
+    first, last = sectors[0].address, sectors[-1].end
+    for image in sorted(images, key=lambda one: one.offset):
+        stop = image.offset + len(image.data)
+        if image.offset < first or stop > last:
+            raise UsageError(
+                f"{image.label} needs 0x{image.offset:08x} to 0x{stop:08x}, this chip's flash is "
+                f"0x{first:08x} to 0x{last:08x} ({(last - first) // 1024} KB)",
+                hint="use an image for this chip; nothing was erased",
+            )
+        if image.offset % 8:
+            raise UsageError(
+                f"{image.label} is to be written to 0x{image.offset:08x}, inside a double word",
+                hint="addresses are multiples of 8; nothing was erased",
+            )
+        if image.offset < end:
+            raise UsageError(
+                f"{image.label} at 0x{image.offset:08x} would overwrite the end of {before}",
+                hint="correct the offsets in boards.yaml; nothing was erased",
+            )
+        end, before = stop, image.label
+
+
+def make_plan(images: Sequence[FlashImage], sectors: Sequence[Sector], read: Read) -> Stm32Plan:
+    """Compare sector by sector. ``images`` have passed :func:`check_places`."""
+    erase: list[Sector] = []
+    write: list[tuple[int, bytes]] = []
+    unchanged = 0
+    for sector in sectors:
+        parts = [_within(image, sector) for image in images]
+        wanted = [(address, data) for address, data in parts if data]
+        held = [read(address, len(data)) for address, data in wanted]
+        if all(data == there for (_, data), there in zip(wanted, held, strict=True)):
+            unchanged += sum(len(data) for _, data in wanted)
+        elif all(there.count(0xFF) == len(there) for there in held):
+            write += wanted  # blank where it matters: nothing to erase, nothing to keep
+        else:
+            content = bytearray(_around(sector, wanted, read))
+            for address, data in wanted:
+                content[address - sector.address : address - sector.address + len(data)] = data
+            erase.append(sector)
+            write.append((sector.address, bytes(content)))
+    return Stm32Plan(tuple(erase), tuple(_chunks(write)), unchanged)
+
+
+def _within(image: FlashImage, sector: Sector) -> tuple[int, bytes]:
+    start = max(image.offset, sector.address)
+    stop = min(image.offset + len(image.data), sector.end)
+    return start, image.data[start - image.offset : stop - image.offset] if start < stop else b""
+
+
+def _around(sector: Sector, wanted: Sequence[tuple[int, bytes]], read: Read) -> bytes:
+    """The sector as it is now, where no image will be; 0xFF elsewhere."""
+    content = bytearray(b"\xff" * sector.size)
+    at = sector.address
+    for address, data in [*sorted(wanted), (sector.end, b"")]:
+        if at < address:
+            content[at - sector.address : address - sector.address] = read(at, address - at)
+        at = address + len(data)
+    return bytes(content)
+
+
+def _chunks(writes: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    found = []
+    for address, data in writes:
+        data += b"\xff" * (-len(data) % 8)
+        for at in range(0, len(data), CHUNK):
+            piece = data[at : at + CHUNK]
+            if piece.count(0xFF) != len(piece):
+                found.append((address + at, piece))
+    return found

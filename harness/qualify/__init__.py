@@ -1,0 +1,1 @@
+"""Qualification: one board with one firmware, by a plan declared beforehand, with a certificate."""

@@ -1,0 +1,98 @@
+"""What is erased and written on an STM32, whatever the flash holds and wherever the images lie."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import UsageError
+from harness.flashing.base import FlashImage
+from harness.flashing.stm32_plan import check_places, make_plan
+from harness.flashing.stm32_table import DEVICES, Sector, device_of, sectors_of
+from harness.inventory.chips import CHIPS, STM32_FLASH_BASE
+
+BASE = STM32_FLASH_BASE
+SIZES = (512, 512, 1024, 2048)
+
+
+def small_sectors() -> list[Sector]:
+    found, address = [], BASE
+    for number, size in enumerate(SIZES):
+        found.append(Sector(number, address, size))
+        address += size
+    return found
+
+
+#: Runs of one byte, so that blank stretches and equal ones are common.
+contents = st.lists(st.tuples(st.sampled_from([0xFF, 0x00, 0x41]), st.integers(1, 700)), max_size=8).map(
+    lambda runs: b"".join(bytes([byte]) * length for byte, length in runs)
+)
+
+
+@st.composite
+def images(draw: st.DrawFn) -> list[FlashImage]:
+    found, at = [], BASE
+    for number in range(draw(st.integers(1, 3))):
+        at += 8 * draw(st.integers(0, 100))
+        data = draw(contents)[: max(0, BASE + sum(SIZES) - at)]
+        if data:
+            found.append(FlashImage(at, data, f"image {number}"))
+        at += len(data) + -len(data) % 8
+    return found
+
+
+@settings(max_examples=150)
+@given(held=contents, wanted=images())
+def test_the_plan_leaves_the_images_and_everything_else_as_it_was(held: bytes, wanted: list[FlashImage]) -> None:
+    sectors = small_sectors()
+    flash = bytearray(held.ljust(sum(SIZES), b"\xff")[: sum(SIZES)])
+    expected = bytearray(flash)
+    for image in wanted:
+        expected[image.offset - BASE : image.offset - BASE + len(image.data)] = image.data
+    plan = make_plan(wanted, sectors, lambda at, size: bytes(flash[at - BASE : at - BASE + size]))
+    for sector in plan.erase:
+        flash[sector.address - BASE : sector.end - BASE] = b"\xff" * sector.size
+    for at, data in plan.write:
+        there = flash[at - BASE : at - BASE + len(data)]
+        assert all(old == 0xFF for old, new in zip(there, data, strict=True) if new != 0xFF), "not erased"
+        flash[at - BASE : at - BASE + len(data)] = bytes(a & b for a, b in zip(there, data, strict=True))
+    assert flash == expected
+    again = make_plan(wanted, sectors, lambda at, size: bytes(flash[at - BASE : at - BASE + size]))
+    assert (again.erase, again.write) == ((), ())
+    assert again.unchanged == sum(len(image.data) for image in wanted)
+
+
+@given(wanted=images())
+def test_a_sector_without_a_difference_is_not_erased(wanted: list[FlashImage]) -> None:
+    sectors = small_sectors()
+    flash = bytearray(b"\x00" * sum(SIZES))
+    plan = make_plan(wanted, sectors, lambda at, size: bytes(flash[at - BASE : at - BASE + size]))
+    for sector in sectors:
+        inside = [
+            image.data[max(0, sector.address - image.offset) : max(0, sector.end - image.offset)] for image in wanted
+        ]
+        assert (sector in plan.erase) == any(part.strip(b"\x00") for part in inside)
+
+
+@pytest.mark.parametrize(("second", "message"), [(BASE + 8, "would overwrite the end of a"), (BASE + 4090, "double")])
+def test_images_on_each_other_or_inside_a_double_word_are_refused(second: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_places([FlashImage(BASE, bytes(16), "a"), FlashImage(second, b"b", "b")], small_sectors())
+
+
+@pytest.mark.parametrize("chip", [chip.name for chip in CHIPS.values() if chip.family == "stm32"])
+def test_every_chip_of_the_inventory_has_sectors_that_fill_its_flash(chip: str) -> None:
+    size = CHIPS[chip].flash_size
+    assert size is not None
+    for device_id in DEVICES[chip]:
+        sectors = sectors_of(chip, device_of(chip, device_id, "port"))
+        assert [sector.number for sector in sectors] == list(range(len(sectors)))
+        assert sectors[0].address == BASE
+        assert all(one.end == other.address for one, other in pairwise(sectors))
+        assert sectors[-1].end == BASE + size
+
+
+def test_a_smaller_part_of_a_line_has_fewer_sectors() -> None:
+    sizes = [s.size // 1024 for s in sectors_of("stm32f401", DEVICES["stm32f401"][0x423], 256 * 1024)]
+    assert sizes == [16, 16, 16, 16, 64, 128]

@@ -1,0 +1,129 @@
+"""Stores of older versions become present ones, with everything that was in them."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect
+
+from harness.errors import UsageError
+from harness.results.record import FirmwareRecord
+from harness.results.schema import METADATA, VERSION
+from harness.results.store import Store
+from harness.verdict.outcome import Outcome
+
+#: The dump of a store that version 2 of the code has written.
+_DUMP = (Path(__file__).parent / "version_2.sql").read_text("utf-8")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results.sqlite"
+
+
+def old_store(path: Path, version: int) -> None:
+    db = sqlite3.connect(path)
+    db.executescript(_DUMP)
+    if version == 1:
+        db.executescript("DROP TABLE calibration; PRAGMA user_version=1;")
+    db.close()
+
+
+def shape(path: Path) -> dict[str, object]:
+    """Tables with their columns, keys and indexes."""
+    engine = create_engine(f"sqlite:///{path}")
+    found = inspect(engine)
+    result = {
+        table: (
+            [column["name"] for column in found.get_columns(table)],
+            found.get_pk_constraint(table)["constrained_columns"],
+            sorted(str(index["column_names"]) for index in found.get_indexes(table)),
+            sorted(str(unique["column_names"]) for unique in found.get_unique_constraints(table)),
+        )
+        for table in found.get_table_names()
+    }
+    engine.dispose()
+    return result
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_old_store_keeps_everything_that_was_in_it(path: Path, version: int) -> None:
+    old_store(path, version)
+    store = Store(path)
+    first, second = store.load_run(1), store.load_run(2)
+    assert [first.command, second.command] == ["harness run 0", "harness run 1"]
+    assert (first.interrupted, second.interrupted) == (False, True)
+    zeta, alpha = second.boards
+    assert zeta.firmware == FirmwareRecord("ESP32_GENERIC-20250809-v1.26.0.bin", "v1.26.0", "ab" * 32)
+    assert (zeta.facts["machine"], alpha.problem) == ("x'y", "no power")
+    assert [(s.name, s.outcome.value) for s in zeta.scenarios] == [
+        ("leaks", "fail"),
+        ("leaks", "pass"),
+        ("files", "error"),
+    ]
+    x, t, s = zeta.scenarios[0].measurements
+    assert (x.measured, x.reference, x.limit, x.rule, x.samples) == (
+        64,
+        48,
+        "exactly 48 B",
+        "to the byte",
+        (48, 48, 64),
+    )
+    assert (x.verdict, t.measured, t.reference, s.measured) == (Outcome.FAIL, 12.5, None, "ok\x00'\"")
+    found = store.load_calibration("zeta", "ab" * 32)
+    assert (found is not None) == (version == 2)
+    run = store.start_run("next")
+    store.record_board(run, zeta)
+    store.record_scenario(run, "zeta", zeta.scenarios[0])
+    assert store.latest().boards[0].scenarios == zeta.scenarios[:1]
+    store.close()
+
+
+def test_old_and_new_stores_come_to_the_same_tables(tmp_path: Path) -> None:
+    old_store(tmp_path / "old", 1)
+    Store(tmp_path / "old").close()
+    Store(tmp_path / "new").close()
+    assert shape(tmp_path / "old") == shape(tmp_path / "new")
+
+
+def test_the_steps_make_the_tables_that_the_code_queries(tmp_path: Path) -> None:
+    Store(tmp_path / "made").close()
+    engine = create_engine(f"sqlite:///{tmp_path / 'described'}")
+    METADATA.create_all(engine)
+    engine.dispose()
+    assert shape(tmp_path / "made") == shape(tmp_path / "described")
+
+
+def test_two_copies_of_an_old_store_hold_the_same_runs(tmp_path: Path) -> None:
+    names = []
+    for copy in ("a", "b"):
+        old_store(tmp_path / copy, 2)
+        store = Store(tmp_path / copy)
+        names.append([store.load_run(run).uid for run in store.runs()])
+        store.close()
+    assert names[0] == names[1]
+    assert len(set(names[0])) == 2
+
+
+def test_an_upgrade_that_fails_leaves_the_old_store_as_it_was(path: Path) -> None:
+    old_store(path, 2)
+    db = sqlite3.connect(path)
+    db.execute("UPDATE scenario SET outcome=NULL WHERE id=4")
+    db.commit()
+    before = list(db.iterdump())
+    db.close()
+    with pytest.raises(UsageError, match=r"scenario\.outcome"):
+        Store(path)
+    db = sqlite3.connect(path)
+    assert list(db.iterdump()) == before
+    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    db.close()
+
+
+def test_the_version_is_in_the_file_for_older_harnesses_to_refuse(path: Path) -> None:
+    Store(path).close()
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    db.close()

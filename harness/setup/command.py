@@ -19,6 +19,7 @@ from harness.inventory.model import Board
 from harness.paths import state_dir
 from harness.plugin import bench_file
 from harness.report.json_report import write_json
+from harness.setup.finding import Finding
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 _bench_option = click.option("--bench", "bench", default="", metavar="FILE", help="Bench file (default: boards.yaml).")
@@ -39,6 +40,14 @@ def _board_named(name: str, bench: str) -> tuple[Board, Path]:
 
 def _print(console: Console, *parts: Any) -> None:
     console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
+    styles = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
+    for finding in findings:
+        _print(console, (f"{finding.severity:8}", styles[finding.severity]), f"{finding.check}: {finding.what}")
+        if finding.fix:
+            _print(console, " " * 10, (finding.fix, "dim"))
 
 
 @click.command(context_settings=_CONTEXT)
@@ -127,11 +136,7 @@ def doctor(bench: str, power: str, json_file: str) -> None:
         board, state = _board_named(power, bench)
         with board_lock(board, state, purpose="harness doctor --power"):
             findings.append(check_power(board, power_of(board, state), patient.ports_now))
-    styles = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
-    for finding in findings:
-        _print(console, (f"{finding.severity:8}", styles[finding.severity]), f"{finding.check}: {finding.what}")
-        if finding.fix:
-            _print(console, " " * 10, (finding.fix, "dim"))
+    _print_findings(console, findings)
     if json_file:
         write_json(json_file, {"findings": [asdict(finding) for finding in findings]})
     sys.exit(EXIT_BENCH_FAULT if any(finding.severity == "problem" for finding in findings) else 0)
@@ -171,4 +176,42 @@ def power(board: str, action: str, bench: str) -> None:
                 switch.close()
 
 
-COMMANDS = (discover, doctor, power)
+@click.command(context_settings=_CONTEXT)
+@click.argument("board")
+@_bench_option
+@click.option("--flash", is_flag=True, help="Flash the board first (virtual boards: always).")
+@click.option("--press", is_flag=True, help="Ask you to press the button, and see it pressed.")
+@_json_option
+def wiring(board: str, bench: str, flash: bool, press: bool, json_file: str) -> None:
+    """Check the wires that boards.yaml claims for BOARD: loopbacks, button, GPIO16 to RST.
+
+    The pins named under 'wiring' are driven, one at a time: take off what must not be. Exit code 3 when a wire is
+    missing, swapped or shorted.
+    """
+    from harness.bench.attach import Options, attach
+    from harness.setup.wiring import check_wiring
+
+    chosen, state = _board_named(board, bench)
+    if chosen.runtime != "micropython":
+        raise UsageError(f"board {board!r}: its wiring can be checked with MicroPython alone, it has {chosen.runtime}")
+    console = Console(stderr=json_file == "-")
+    attached = attach(chosen, Options(state, flash=flash or chosen.virtual is not None), lambda *_: None)
+    virtual = attached.virtual
+
+    def press_button(down: bool) -> None:
+        if virtual is not None:
+            virtual.press(down=down)
+        elif down:
+            _print(console, (f"press and hold the button at pin {chosen.wiring.button} now", "bold"))
+
+    try:
+        findings = check_wiring(chosen, attached.runtime, press_button if press or virtual is not None else None)
+    finally:
+        attached.close()
+    _print_findings(console, findings)
+    if json_file:
+        write_json(json_file, {"board": chosen.id, "findings": [asdict(finding) for finding in findings]})
+    sys.exit(EXIT_BENCH_FAULT if any(finding.severity == "problem" for finding in findings) else 0)
+
+
+COMMANDS = (discover, doctor, power, wiring)

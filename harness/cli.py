@@ -31,6 +31,7 @@ from harness.report.json_report import write_json
 from harness.selfcheck.command import selfcheck_command
 from harness.setup.command import COMMANDS as SETUP_COMMANDS
 from harness.soak.command import soak_command
+from harness.watch.command import watch_command
 
 if TYPE_CHECKING:
     from harness.engine.heap import HeapMap
@@ -74,6 +75,7 @@ def main() -> None:
     harness qualify BOARD                 a certificate for one board with one firmware
     harness verify CERTIFICATE            whether it still says what was recorded
     harness lfs build -o lfs.img *.lua    modules to a NodeMCU flash image
+    harness watch BOARD                   its console with times, over resets and sleeps
     harness selfcheck                     seeded defects that the suites must catch
     harness soak --faults                 injected faults of the bench that must end well
     harness replay FILE                   a transcript against the harness's own code, without a board
@@ -105,6 +107,7 @@ main.add_command(store_group)
 for _command in SETUP_COMMANDS:
     main.add_command(_command)
 main.add_command(soak_command)
+main.add_command(watch_command)
 main.add_command(replay_command)
 
 

@@ -151,11 +151,17 @@ def run(
     from harness.report.terminal import LiveView, print_run, terminal
     from harness.results.database import location
     from harness.results.store import Store
+    from harness.virtual.defects import DEFECTS
     from harness.virtual.firmware import require_variant
 
     file, loaded = _load(bench)
     require_variant(variant)
     chosen = chosen_boards(loaded, boards)
+    if variant:
+        runtime = DEFECTS[variant].runtime
+        chosen = [board for board in chosen if board.runtime == runtime]
+        if not chosen:
+            raise UsageError(f"{variant} is a variant of {runtime}, which none of the chosen boards has")
     if not no_flash:
         check_images(chosen)
     state = state_dir(file)

@@ -12,7 +12,7 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.paths import fixtures_dir
 from harness.programs.pieces import parts_of
 from harness.programs.records import Decoded, decode
-from harness.runtimes.base import ChipRuntime, CodeRuntime, Hand, Restart, Runtime
+from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Program:
     ) -> tuple[Decoded, Restart]:
         """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
         source = self.source
-        if isinstance(runtime, CodeRuntime):
+        if runtime.facts.name == "circuitpython":  # such a program is a code file, which starts with nothing
             source = self.whole()
         else:
             for part, text in self._preparations(runtime):

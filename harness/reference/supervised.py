@@ -27,7 +27,7 @@ DEFAULT_REGION = 65536
 #: Size of ``alarm.sleep_memory`` on the ESP32-S2 and S3, in bytes.
 DEFAULT_SLEEP_MEMORY = 4096
 #: With less than this the VM cannot start at all, in bytes.
-LEAST_HEAP = 4096
+_LEAST_HEAP = 4096
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class SupervisedVm:
         self.board.restart(Reset.SOFT)
         span = self.state.begin_run()
         life: Life | None = None
-        if span.size >= LEAST_HEAP:
+        if span.size >= _LEAST_HEAP:
             config = VmConfig(heap_size=span.size, system_rom=self._rom)
             life = _SupervisedLife(self, self._module, config)
             try:

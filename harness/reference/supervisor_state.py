@@ -37,10 +37,8 @@ class SafeMode(Enum):
     """Why no code is run (``supervisor.SafeModeReason``): the ones that can happen here, with upstream's text."""
 
     NONE = ""
-    NO_HEAP = "Unable to allocate to the heap."
     HARD_FAULT = "Hard fault: memory access or instruction error."
     BROWNOUT = "Power dipped. Make sure you are providing enough power."
-    WATCHDOG = "Internal watchdog timer expired."
     PROGRAMMATIC = "The `microcontroller` module was used to boot into safe mode."
 
 

@@ -14,13 +14,14 @@ import time
 
 from harness.errors import BenchFault, FirmwareFailure
 from harness.link.panics import printable
-from harness.link.session import Reason
+from harness.link.session import Read, Reason
 from harness.runtimes.base import LAST_RECORD, Hand, Restart
 from harness.runtimes.micropython import MicroPythonBoard
 from harness.runtimes.raw_repl import EOF, GRACE, RAW_PROMPT
 
 #: The file in which a program runs that is to run as ``code.py`` does.
 CODE_FILE = "hx_code.py"
+_MOMENT = 0.1
 PRESS_ANY_KEY = b"Press any key to enter the REPL. Use CTRL-D to reload."
 _WAITS = PRESS_ANY_KEY + b"\r\n"
 _DONE = b"\r\nCode done running.\r\n"
@@ -48,7 +49,7 @@ del _s
 def safe_mode_text(text: bytes) -> str:
     """Why CircuitPython says that it is in safe mode, as one line; empty when it does not say so."""
     found = _SAFE_MODE.search(text)
-    return " ".join(printable(found[1]).replace("\\r", " ").replace("\\n", " ").split()) if found else ""
+    return printable(b" ".join(found[1].split())) if found else ""
 
 
 class CircuitPythonBoard(MicroPythonBoard):
@@ -61,6 +62,12 @@ class CircuitPythonBoard(MicroPythonBoard):
     _started = (_WAITS, b">>> ", RAW_PROMPT)
     #: What the last start of the chip printed, as far as it was read here.
     _said = b""
+
+    def _check_panic(self, read: Read) -> None:
+        if read.panic is not None and read.panic.kind == "safe mode":
+            self._said = read.data  # the VM answers all the same: :meth:`_entered` says so, and ends it
+        else:
+            super()._check_panic(read)
 
     def _entered(self, heard: bytes) -> None:
         said, self._said = self._said, b""
@@ -93,6 +100,8 @@ class CircuitPythonBoard(MicroPythonBoard):
             read = self.session.read_until(interrupt_at, _WAITS, idle=timeout, deadline=timeout)
             data += read.data
             if read.matched == interrupt_at:
+                # No timer of its own could tell when it sleeps: it is given a moment to get there.
+                data += self.session.read_until(idle=_MOMENT, deadline=_MOMENT).data
                 self.session.write(b"\x03")
             elif not read.ok:
                 raise self._lost(f"{interrupt_at!r}", read)

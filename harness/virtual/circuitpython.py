@@ -20,7 +20,7 @@ from harness.engine.vm import VmConfig
 from harness.reference.board import ChipReset
 from harness.reference.chips import Reset
 from harness.reference.guest_rom import supervisor_rom
-from harness.reference.supervised import LEAST_HEAP, code_program
+from harness.reference.supervised import code_program
 from harness.reference.supervisor_state import NVM_SIZE, Ended, RunReason, SafeMode, SupervisorState
 from harness.virtual.application import AppContext, Application, Exit
 from harness.virtual.application import Ended as ChipEnded
@@ -41,7 +41,6 @@ _AUTO_RELOAD = (
     b"Auto-reload is off.\r\n",
     b"Auto-reload is on. Simply save files over USB to run them or enter REPL to disable.\r\n",
 )
-_CRASHES = (SafeMode.HARD_FAULT, SafeMode.NO_HEAP)
 
 
 def create(context: AppContext) -> Application:
@@ -203,9 +202,9 @@ class CircuitPythonApplication(WasmApplication):
     def _tell_safe_mode(self) -> None:
         mode = self.state.safe_mode
         text = "\nYou are in safe mode because:\n"
-        text += "CircuitPython core code crashed hard. Whoops!\n" if mode in _CRASHES else ""
+        text += "CircuitPython core code crashed hard. Whoops!\n" if mode is SafeMode.HARD_FAULT else ""
         text += mode.value + "\n"
-        if mode in _CRASHES:
+        if mode is SafeMode.HARD_FAULT:
             text += "Please file an issue with your program at github.com/adafruit/circuitpython/issues.\n"
         self._console.write((text + "Press reset to exit safe mode.\n").replace("\n", "\r\n").encode())
 
@@ -243,10 +242,6 @@ class CircuitPythonApplication(WasmApplication):
         self.board.restart(Reset.SOFT)
         self.board.check = self._check_stop
         span = state.begin_run()
-        if span.size < LEAST_HEAP:
-            state.region.end_run()
-            state.next_mode = SafeMode.NO_HEAP
-            raise ChipReset(Reset.MACHINE)
         self._heap, self._code = span.size, code
         self._make_vm()
         self._alive = True

@@ -1,6 +1,10 @@
 # CircuitPython's time: no ticks, but a monotonic clock that goes on from the chip's start to its reset.
-import host
-from utime import localtime, mktime, sleep, time
+import host, utime
+from utime import localtime, mktime, sleep
+
+
+def time():
+    return int(utime.time())
 
 
 def monotonic_ns():

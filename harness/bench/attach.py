@@ -38,7 +38,10 @@ from harness.link.deadline import Deadline
 from harness.link.ports import open_port
 from harness.link.session import Port, Session
 from harness.link.transcript import Transcript
+from harness.power.base import cycle
+from harness.power.gpio_line import GpioSwitch
 from harness.power.reset import strategy_for
+from harness.power.switches import switch_for
 from harness.replay.recorded import RecordedRuntime
 from harness.results.record import FirmwareRecord
 from harness.runtimes.base import BoardRuntime, Facts, Hand
@@ -84,6 +87,9 @@ class AttachedBoard:
         #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
         self.romfs = b""
         self.runtime: BoardRuntime
+        self._switch = switch_for(board.power)
+        if isinstance(self._switch, GpioSwitch):
+            self._stack.callback(self._switch.close)
         self._mark = WriteMark(options.state / "flashing", board.id)
         self.transcript = Transcript(options.state / "transcripts" / f"{board.id}.jsonl")
 
@@ -218,12 +224,14 @@ class AttachedBoard:
     @property
     def can_power(self) -> bool:
         """Whether something here can cut the board's power."""
-        return self.virtual is not None
+        return self.virtual is not None or self._switch is not None
 
     def _power_cycle(self) -> None:
-        assert self.virtual is not None
-        self.virtual.power(on=False)
-        self.virtual.power(on=True)
+        if self.virtual is not None:
+            self.virtual.power(on=False)
+            self.virtual.power(on=True)
+        elif self._switch is not None:
+            cycle(self._switch, self.board.power.off_seconds)
 
     def recover(self, reason: str, *, gentle: bool = True) -> str:
         """Have the board back after trouble; returns what helped. Without ``gentle`` the chip is reset at least.
@@ -234,7 +242,8 @@ class AttachedBoard:
         runtime = self.runtime
 
         def powered() -> None:
-            self._power_cycle()
+            with runtime.session.expecting_disconnect(within=_PORT_PATIENCE):  # a hub port takes the adapter along
+                self._power_cycle()
             runtime.enter(after_reset=True)
 
         rungs = [Rung("Ctrl-C", 8.0, runtime.enter), Rung("soft reset", 10.0, runtime.soft_reset)] if gentle else []
@@ -243,7 +252,7 @@ class AttachedBoard:
         elif not gentle:
             rungs.append(Rung("soft reset", 10.0, runtime.soft_reset))
         if self.can_power:
-            rungs.append(Rung("power cycle", 20.0, powered))
+            rungs.append(Rung("power cycle", 20.0 + self.board.power.off_seconds, powered))
         if self._firmware is not None and self.board.flash_method != "none":
             rungs.append(Rung("reflash", 60.0, self._reflash))
         helped = climb(

@@ -51,7 +51,7 @@ class Identity(Entry):
     usb_location: str | None = Field(
         default=None,
         pattern=r"^[0-9]+-[0-9]+(\.[0-9]+)*(:[0-9]+\.[0-9]+)?$",
-        description="The USB socket, as bus and hub ports ('1-1.4.2'; 'harness boards' lists them).",
+        description="The USB socket, as bus and hub ports ('1-1.4.2'; 'harness discover' lists them).",
     )
     vid_pid: VidPid | None = Field(
         default=None,

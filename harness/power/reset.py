@@ -129,6 +129,8 @@ def strategy_for(board: Board) -> ResetStrategy | None:
 def bootloader_strategy_for(board: Board) -> ResetStrategy | None:
     """How ``board`` is reset into its ROM's loader; None when only its ``flash`` method knows, or nothing does."""
     reset = board.reset
+    if reset.method == "dtr-rts" and board.flash_method == "stm32-uart":
+        return CustomReset(stm32_sequence(board.flash.lines, boot0=True), invert=reset.invert)
     return CustomReset(SEQUENCES[reset.method].boot, invert=reset.invert) if reset.method in SEQUENCES else None
 
 

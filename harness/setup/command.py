@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.errors import EXIT_BENCH_FAULT, HarnessError, UsageError
@@ -70,16 +69,16 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
     if not seen:
         _print(console, "nothing is plugged in that looks like a board: no USB serial port, boot loader or debug probe")
     else:
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for heading in ("port", "vid:pid", "serial", "location", "what"):
-            table.add_column(heading)
+        rows = [("port", "vid:pid", "serial", "location", "what")]
         for one in seen:
             shared = " (shared)" if one.shared_serial else ""
-            cells = (one.port or one.kind, one.vid_pid, one.usb_serial + shared or "-", one.usb_location, one.what)
-            table.add_row(*(Text(cell) for cell in cells))
-        console.print(table)
+            rows.append((one.port or one.kind, one.vid_pid, one.usb_serial + shared or "-", one.usb_location, one.what))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:  # not a table of rich's: it cuts serial numbers short, and they are here to be copied
+            line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+            _print(console, (line.rstrip(), "bold" if row is rows[0] else ""))
     if any(one.shared_serial for one in seen):
-        console.print("(shared): several have this serial number; only the location tells them apart")
+        _print(console, "(shared): several devices have this serial number; only the location tells them apart")
     answers: list[Answer] = []
     code = 0
     for port in probed:

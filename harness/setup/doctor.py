@@ -316,6 +316,7 @@ def _tools(patient: Patient) -> Iterator[Finding]:
         # Either of two probe programs is enough.
         other = {"pyocd": "openocd", "openocd": "pyocd"}.get(name, "")
         wanted = purpose in needed and found.get(other) is None
+        use = purpose if purpose == "emulated boards" else f"boards with method: {purpose}"
         package = _PACKAGES.get(name)
         fix = f"sudo apt install {package}" if package else f"pip install {name}"
         if name == "qemu-system-arm":
@@ -323,7 +324,7 @@ def _tools(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             "tools",
             "problem" if wanted else "note",
-            f"{name} is not installed ({'the bench needs it' if wanted else 'needed only'} for {purpose})",
+            f"{name} is not installed; " + (f"the bench needs it for {use}" if wanted else f"only for {use}"),
             fix,
         )
 

@@ -6,10 +6,13 @@ the identity of the firmware after the reset.
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+
+from serial import SerialException
 
 from harness.bench.firmware import CheckedFirmware, Report, firmware_of
 from harness.bench.virtual_boards import virtual_spec
@@ -18,7 +21,7 @@ from harness.firmware.partitions import parse_table
 from harness.firmware.virtual_image import VirtualChip, layout
 from harness.flashing.base import ChipIdentity, Flasher, FlashImage, FlashReport
 from harness.flashing.mark import WriteMark
-from harness.flashing.methods import flasher_for
+from harness.flashing.methods import WITHOUT_PORT, flasher_for
 from harness.flashstore.romfs import MAGIC
 from harness.flashstore.suite_image import suite_files, suite_romfs
 from harness.inventory.chips import CHIPS
@@ -36,6 +39,8 @@ from harness.virtual.bench import RunningBoard, start
 
 #: A run that was killed lets go of its boards within this time, in seconds.
 _LOCK_PATIENCE = 10.0
+#: How long a board's own USB may take to come back after a reset, in seconds.
+_USB_PATIENCE = 10.0
 _ESP32_TABLE = (0x8000, 0xC00)
 
 
@@ -93,12 +98,12 @@ class AttachedBoard:
         self._report("locking", 0, 0)
         lock = board_lock(self.board, self._options.state, purpose="harness run", timeout=_LOCK_PATIENCE)
         self._stack.enter_context(lock)
-        self.address = self._find()
-        console = self.board.console
-        port = open_port(self.address, baud=console.baud, dtr=console.dtr, rts=console.rts)
+        before_port = self.board.flash_method in WITHOUT_PORT
+        if firmware is not None and before_port:
+            self.flashed = self._flash(None, firmware)
+        port = self._open_console(wait=flashed and before_port)
         self._stack.callback(port.close)
-        if flashed:
-            assert firmware is not None
+        if firmware is not None and flashed and not before_port:
             self.flashed = self._flash(port, firmware)
         reset = strategy_for(self.board)
         session = Session(cast(Port, port), self.transcript)
@@ -110,7 +115,7 @@ class AttachedBoard:
             hands=self._hands if self.virtual else None,
         )
         self._report("waiting for the VM", 0, 0)
-        if flashed:
+        if flashed and not before_port:
             self.runtime.enter(after_reset=True)
         elif reset is not None and self._lines_work(port):
             self.runtime.hard_reset()
@@ -120,6 +125,30 @@ class AttachedBoard:
         self._identify(firmware)
         if self.board.runtime == "micropython":
             self._check_romfs()
+
+    def _open_console(self, *, wait: bool = False) -> Any:
+        """``wait``: the board was just started, and the port may be its own USB, which takes a moment to come."""
+        console = self.board.console
+        deadline = time.monotonic() + (_USB_PATIENCE if wait else 0.0)
+        while True:
+            try:
+                self.address = self._find()
+                return open_port(self.address, baud=console.baud, dtr=console.dtr, rts=console.rts)
+            except BenchFault:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.2)
+
+    def _enter_usb_loader(self) -> None:
+        """By the running MicroPython: ``machine.bootloader()`` (MicroPython docs, "machine"). Its port then goes."""
+        port = self._open_console()
+        try:
+            port.write(b"\r\x03\x03\x01import machine; machine.bootloader()\x04")
+            port.flush()
+        except (OSError, SerialException):
+            pass
+        finally:
+            port.close()
 
     @staticmethod
     def _lines_work(port: Any) -> bool:
@@ -140,7 +169,7 @@ class AttachedBoard:
         if cut_off:
             self._report(f"{cut_off}; comparing and writing again", 0, 0)
         progress = self._mark.watched(firmware.record.name, self._report)
-        with flasher_for(self.board, port, progress) as flasher:
+        with flasher_for(self.board, port, progress, enter_loader=self._enter_usb_loader) as flasher:
             self._check_identity(flasher.identity)
             images = list(firmware.images)
             region = self._romfs_region(flasher, images)

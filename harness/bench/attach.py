@@ -25,7 +25,7 @@ from harness.firmware.partitions import parse_table
 from harness.firmware.virtual_image import VirtualChip, layout
 from harness.flashing.base import ChipIdentity, Flasher, FlashImage, FlashReport
 from harness.flashing.mark import WriteMark
-from harness.flashing.methods import flasher_for
+from harness.flashing.methods import WITHOUT_PORT, flasher_for
 from harness.flashstore.romfs import MAGIC
 from harness.flashstore.suite_image import suite_files, suite_romfs
 from harness.health.book import HealthBook, Quarantined
@@ -53,6 +53,8 @@ from harness.virtual.bench import RunningBoard, running, start
 _LOCK_PATIENCE = 10.0
 #: A port that went comes back within this time, in seconds.
 _PORT_PATIENCE = 5.0
+#: How long a board's own USB may take to come back after a reset, in seconds.
+_USB_PATIENCE = 10.0
 _ESP32_TABLE = (0x8000, 0xC00)
 
 
@@ -153,10 +155,12 @@ class AttachedBoard:
         """Port, flash, VM, identity. ``patience`` in seconds: how long the port may take to appear."""
         firmware = self._firmware
         flashed = firmware is not None and self.board.flash_method != "none"
-        port = self._open(patience)
+        before_port = self.board.flash_method in WITHOUT_PORT
+        if firmware is not None and before_port:
+            self.flashed = self._flash(None, firmware)
+        port = self._open(max(patience, _USB_PATIENCE) if flashed and before_port else patience)
         self._link.callback(port.close)
-        if flashed:
-            assert firmware is not None
+        if firmware is not None and flashed and not before_port:
             self.flashed = self._flash(port, firmware)
         reset = strategy_for(self.board)
         session = Session(cast(Port, port), self.transcript, reopen=self._reopen)
@@ -179,7 +183,7 @@ class AttachedBoard:
         self.transcript.add("session", json.dumps(begin).encode())
         self.runtime = cast(BoardRuntime, RecordedRuntime(spoken, self.transcript))
         self._report("waiting for the VM", 0, 0)
-        if flashed:
+        if flashed and not before_port:
             self.runtime.enter(after_reset=True)
         elif reset is not None and self._lines_work(port):
             self.runtime.hard_reset()
@@ -189,6 +193,17 @@ class AttachedBoard:
         self._identify(firmware)
         if self.board.runtime == "micropython":
             self._check_romfs()
+
+    def _enter_usb_loader(self) -> None:
+        """By the running MicroPython: ``machine.bootloader()`` (MicroPython docs, "machine"). Its port then goes."""
+        port = self._open(0.0)
+        try:
+            port.write(b"\r\x03\x03\x01import machine; machine.bootloader()\x04")
+            port.flush()
+        except (OSError, serial.SerialException):
+            pass
+        finally:
+            port.close()
 
     @staticmethod
     def _lines_work(port: Any) -> bool:
@@ -296,7 +311,7 @@ class AttachedBoard:
         if cut_off:
             self._report(f"{cut_off}; comparing and writing again", 0, 0)
         progress = self._mark.watched(firmware.record.name, self._report)
-        with flasher_for(self.board, port, progress) as flasher:
+        with flasher_for(self.board, port, progress, enter_loader=self._enter_usb_loader) as flasher:
             self._check_identity(flasher.identity)
             images = list(firmware.images)
             region = self._romfs_region(flasher, images) if romfs else None

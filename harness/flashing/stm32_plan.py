@@ -56,8 +56,13 @@ def check_places(images: Sequence[FlashImage], sectors: Sequence[Sector]) -> Non
         end, before = stop, image.label
 
 
-def make_plan(images: Sequence[FlashImage], sectors: Sequence[Sector], read: Read) -> Stm32Plan:
-    """Compare sector by sector. ``images`` have passed :func:`check_places`."""
+def make_plan(
+    images: Sequence[FlashImage], sectors: Sequence[Sector], read: Read, *, always_erase: bool = False
+) -> Stm32Plan:
+    """Compare sector by sector. ``images`` have passed :func:`check_places`.
+
+    ``always_erase``: what writes erases each sector that it touches, blank or not.
+    """
     erase: list[Sector] = []
     write: list[tuple[int, bytes]] = []
     unchanged = 0
@@ -67,7 +72,7 @@ def make_plan(images: Sequence[FlashImage], sectors: Sequence[Sector], read: Rea
         held = [read(address, len(data)) for address, data in wanted]
         if all(data == there for (_, data), there in zip(wanted, held, strict=True)):
             unchanged += sum(len(data) for _, data in wanted)
-        elif all(there.count(0xFF) == len(there) for there in held):
+        elif not always_erase and all(there.count(0xFF) == len(there) for there in held):
             write += wanted  # blank where it matters: nothing to erase, nothing to keep
         else:
             content = bytearray(_around(sector, wanted, read))

@@ -18,6 +18,7 @@ from harness.inventory.fields import (
     FilePath,
     Mac,
     Offset,
+    OpenOcdFile,
     Pin,
     Sha256,
     Size,
@@ -172,7 +173,25 @@ class Flash(Entry):
     )
     unprotect: bool = Field(
         default=False,
-        description="STM32: lift a readout protection that is found; the chip then erases its whole flash.",
+        description="stm32-uart: lift a protection that is found. With readout protection the chip then erases its "
+        "whole flash.",
+    )
+    probe: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="swd: serial number of the debug probe; dfu: serial number of the boot loader's USB device. "
+        "Default: identity.usb_serial.",
+    )
+    target: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9_-]{1,40}$",
+        description="swd: pyocd's name of the chip, such as 'stm32l476rg' (`pyocd list --targets`). Default: the one "
+        "that pyocd finds by the board.",
+    )
+    openocd: Annotated[tuple[OpenOcdFile, ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=8,
+        description="swd: use OpenOCD with these configuration files: [interface/stlink.cfg, target/stm32f4x.cfg].",
     )
     stub: bool = Field(default=True, description="Load esptool's stub into RAM (faster, and it can verify by MD5).")
     verify: bool = Field(default=True, description="Read back a hash of what was written.")

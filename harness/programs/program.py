@@ -127,7 +127,11 @@ def _lua_literal(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        return '"' + "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else _lua_bytes(c) for c in value) + '"'
+        return (
+            '"'
+            + "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else _lua_bytes(c) for c in value)
+            + '"'
+        )
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"[{_lua_literal(str(k))}] = {_lua_literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):

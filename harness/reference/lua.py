@@ -16,9 +16,10 @@ from harness.link.session import Session
 from harness.reference.board import Board, ChipReset
 from harness.reference.chips import Reset, chip_named
 from harness.reference.nodemcu.machine import Firmware, NodeMcu
-from harness.reference.nodemcu.state import Halt
+from harness.reference.nodemcu.state import PACE_NS, Halt
 from harness.reference.nodemcu.storage import RCR, Layout
 from harness.reference.pins import RESET_PIN, PinName
+from harness.reference.timeline import Clock
 from harness.runtimes.base import Hand
 from harness.runtimes.nodemcu import NodeMcuBoard
 
@@ -66,7 +67,7 @@ class _World:
     """Board, flash and files of one reference, and the port at its other end (:class:`harness.link.session.Port`)."""
 
     def __init__(self, lfs_size: int, firmware: Firmware) -> None:
-        self.board = Board(chip_named("esp8266"))
+        self.board = Board(chip_named("esp8266"), Clock(PACE_NS))
         assert self.board.pins is not None
         self.pins = self.board.pins
         self.timeout: float | None = None

@@ -64,15 +64,18 @@ INTEGER = Sizes(value=8)
 
 
 class LuaHeap:
-    """``thread`` is the address of any ``lua_State`` of the host state, which must outlive this object.
+    """``thread`` is the address of any ``lua_State`` of the host state, which must outlive this object, and
+    ``empty_table`` that of a table without content.
 
     All methods must be called while that state stands still.
     """
 
-    def __init__(self, thread: int, sizes: Sizes = FLOAT) -> None:
+    def __init__(self, thread: int, empty_table: int, sizes: Sizes = FLOAT) -> None:
         self.sizes = sizes
         self._global: int = _u64(thread + _GLOBAL_STATE)
         self.main_thread = _u64(self._global + _MAIN_THREAD)
+        #: A table without a hash part points at one dummy node, which all of them share.
+        self._no_nodes = _TABLE.unpack(_bytes(empty_table, _TABLE.size))[7]
         self._rom: set[int] = set()
         self._flash_strings: frozenset[bytes] = frozenset()
 
@@ -149,9 +152,11 @@ class LuaHeap:
         return total
 
     def _table(self, address: int, named: set[int]) -> int:
-        _, _, _, _, log, _, array, node, last_free, _, count = _TABLE.unpack(_bytes(address, _TABLE.size))
+        log: int
+        count: int
+        _, _, _, _, log, _, array, node, _, _, count = _TABLE.unpack(_bytes(address, _TABLE.size))
         size = self.sizes
-        nodes = 1 << log if last_free else 0  # a table without a hash part points at one dummy node
+        nodes = 0 if node == self._no_nodes else 1 << log
         values = _bytes(array, 16 * count) if count else b""
         for start in range(0, len(values), 16):
             self._value(values[start : start + 16], named)
@@ -164,6 +169,7 @@ class LuaHeap:
         return size.table + size.value * count + size.node * nodes
 
     def _closure(self, address: int, named: set[int]) -> int:
+        count: int
         _, _, _, is_c, count, _, _, _ = _CLOSURE.unpack(_bytes(address, _CLOSURE.size))
         if is_c:
             values = _bytes(address + 40, 16 * count)
@@ -191,8 +197,8 @@ class LuaHeap:
         )
 
     def _thread(self, address: int) -> int:
-        stack = ctypes.c_int32.from_address(address + _STACK_SIZE).value
-        calls = ctypes.c_int32.from_address(address + _CALL_INFOS).value
+        stack: int = ctypes.c_int32.from_address(address + _STACK_SIZE).value
+        calls: int = ctypes.c_int32.from_address(address + _CALL_INFOS).value
         open_upvalues = sum(1 for _ in self._open_upvalues(address))
         size = self.sizes
         return size.thread + size.value * stack + size.call_info * calls + size.upvalue * open_upvalues
@@ -230,6 +236,11 @@ class LuaHeap:
 
 class _Proto:
     """What is needed of a host ``Proto``."""
+
+    constant_count: int
+    code_count: int
+    line_count: int
+    proto_count: int
 
     def __init__(self, address: int) -> None:
         (

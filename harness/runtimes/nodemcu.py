@@ -344,9 +344,8 @@ class NodeMcuBoard:
         """
         name = _name(path)
         with self.session.expecting_reset():
-            self._start(
-                f'collectgarbage() print("\\2"..tostring((node.LFS and node.LFS.reload or node.flashreload)("{name}")).."\\3")'
-            )
+            reload = "(node.LFS and node.LFS.reload or node.flashreload)"
+            self._start(f'collectgarbage() print("\\2"..tostring({reload}("{name}")).."\\3")')
             limit = self._boot_timeout + _RELOAD
             read = self.session.read_until(_EOT, _BANNER, idle=limit, deadline=limit)
             if read.matched == _BANNER:
@@ -445,10 +444,10 @@ class NodeMcuBoard:
     def listdir(self, path: str = "/") -> list[str]:
         """The names of the flat filesystem. They come as hex: a name can hold anything."""
         result = self.run(
-            "for n in pairs(file.list()) do print('%'..n:gsub('.',function(c) return string.format('%02x',c:byte()) end))"
-            " end"
+            "local function hex(c) return string.format('%02x',c:byte()) end\n"
+            "for n in pairs(file.list()) do print('%'..n:gsub('.',hex)) end"
         )
-        names = re.findall(rb"^%((?:[0-9a-f]{2}){1,255})\d*\r?$", result.stdout, re.MULTILINE)
+        names = re.findall(rb"^%((?:[0-9a-f]{2}){1,255})\r?$", result.stdout, re.MULTILINE)
         return sorted(binascii.unhexlify(name).decode("utf-8", "replace") for name in names)
 
 
@@ -471,7 +470,8 @@ _ROOM = LINE_LIMIT - len('_hxw(99999,"")\r') - 1
 
 def _text_blocks(data: bytes) -> Iterator[str]:
     """Lines, each with %d where its number belongs, whose quoted strings make up ``data``."""
-    block, size = [], 0
+    block: list[str] = []
+    size = 0
     for at, byte in enumerate(data):
         text = _PLAIN.get(byte)
         if text is None:

@@ -189,7 +189,7 @@ class Gpio:
         elif kind in _EDGES:
             self._triggers[name] = (reference, _EDGES[kind])
         else:
-            raise LuaFault("bad argument #2 to 'trig' (invalid option '%s')" % kind.decode("latin-1"))
+            raise LuaFault(f"bad argument #2 to 'trig' (invalid option '{kind.decode('latin-1')}')")
         return reference
 
     def _edge(self, pin: Pin) -> None:

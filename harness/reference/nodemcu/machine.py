@@ -282,14 +282,14 @@ class NodeMcu:
     # -- the host's half of the modules ----------------------------------------------------------
 
     def _host(self) -> dict[str, Callable[..., Any]]:
-        own = {
+        own: dict[str, Callable[..., Any]] = {
             "write": self.write,
             "undump": self._undump,
             "task_post": self._post,
             "lfs_reload": self._reload,
             "lfs_config": self._lfs_config,
         }
-        node = {
+        node: dict[str, Callable[..., Any]] = {
             "heap": lambda: max(0, self.state.free),
             "meminfo": lambda: (self.firmware.heap, self.state.heap.used()),
             "restart": lambda: self._stop(Reset.MACHINE),
@@ -374,7 +374,7 @@ class NodeMcu:
             },
         }
         if group not in groups:
-            raise LuaFault("bad argument #1 to 'info' (invalid option '%s')" % group.decode("latin-1"))
+            raise LuaFault(f"bad argument #1 to 'info' (invalid option '{group.decode('latin-1')}')")
         return tuple(part for key, value in groups[group].items() for part in (key.encode(), value))
 
     def _lfs_config(self) -> tuple[Any, ...]:

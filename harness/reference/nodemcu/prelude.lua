@@ -468,4 +468,5 @@ collect("setpause", 100)
 collect("setstepmul", 4000)
 for _, name in next, {"io", "os", "python", "package", "module", "require", "load", "loadfile", "dofile", "loadstring",
   "debug", "coroutine", "print", "collectgarbage"} do _G[name] = nil end
-return tostring(create(function() end))
+local thread, empty = create(function() end), {}
+return tostring(thread), tostring(empty), thread, empty

@@ -17,9 +17,9 @@ from harness.reference.lua_heap import FLOAT, LuaHeap, Sizes
 
 #: Lua instructions between two looks at what happens outside.
 STEP = 1000
-#: Units of cost of one Lua instruction. With the ESP8266's pace of 30 ns a unit that makes 0.9 µs; a round figure of
-#: the order of what 80 MHz do from flash, and no claim about silicon.
-INSTRUCTION = 30
+#: Units of cost of one Lua instruction, and nanoseconds of one unit (the virtual ESP8266's pace). That makes 0.9 µs: a
+#: round figure of the order of what 80 MHz do from flash, and no claim about silicon.
+INSTRUCTION, PACE_NS = 30, 30
 #: A second bound, in bytes of the host, for what a single library call can ask for.
 _HOST_LIMIT = 16 * 1024 * 1024
 #: What the program can catch, and cannot escape: see the module's text.
@@ -77,9 +77,10 @@ class LuaState:
         text = files("harness.reference.nodemcu").joinpath("prelude.lua").read_bytes()
         prelude = self._runtime.eval(b"function(text, ...) return assert(loadstring(text, '=prelude'))(...) end")
         self._collect: Any = self._runtime.execute(b"local c = collectgarbage return function() c() c() end")
-        address = prelude(text, self._runtime.table_from(table), STEP)
+        thread, empty, *alive = prelude(text, self._runtime.table_from(table), STEP)
         del prelude
-        self.heap = LuaHeap(_address(address), sizes)
+        self.heap = LuaHeap(_address(thread), _address(empty), sizes)
+        del alive
         self._entries["hooked"]()
         self._collect()
         self.heap.mark_rom()

@@ -34,7 +34,8 @@ Watcher = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """``suites`` are paths or names of suites; ``jobs`` boards run at the same time."""
+    """``suites`` are paths or names of suites; ``jobs`` boards run at the same time; a board that another process
+    holds is waited for, ``wait`` seconds."""
 
     bench_file: Path
     boards: list[Board]
@@ -45,6 +46,7 @@ class RunRequest:
     flash: bool = True
     variant: str = ""
     jobs: int = 4
+    wait: float = 300.0
     command: str = "harness run"
 
 
@@ -124,7 +126,7 @@ def _start(request: RunRequest, board: Board, run: int, paths: list[str]) -> _Ch
     arguments = [
         *(sys.executable, "-m", "pytest", *paths, "-p", "no:cacheprovider", "--color=no", "-ra"),
         *("--bench", str(request.bench_file), "--boards", board.id, "--store", str(request.store)),
-        *("--harness-run", str(run), "--harness-events", str(write)),
+        *("--wait", f"{request.wait:g}", "--harness-run", str(run), "--harness-events", str(write)),
         *(["--no-flash"] if not request.flash else []),
         *(["--variant", request.variant] if request.variant and board.virtual else []),
         *(["-k", request.keyword] if request.keyword else []),

@@ -122,6 +122,9 @@ main.add_command(replay_command)
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
 @click.option("--variant", default="", metavar="NAME", help="Firmware variant for the virtual boards.")
 @click.option("--jobs", default=4, show_default=True, help="Boards at the same time.")
+@click.option(
+    "--wait", default=300.0, show_default=True, metavar="SECONDS", help="How long to wait for a board that is busy."
+)
 @click.option("--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite).")
 @click.option("--junit", default="", metavar="FILE", help="Also write the result as JUnit XML.")
 @click.option("--html", default="", metavar="FILE", help="Also write the result as an HTML page.")
@@ -135,6 +138,7 @@ def run(
     no_flash: bool,
     variant: str,
     jobs: int,
+    wait: float,
     store: str,
     junit: str,
     html: str,
@@ -176,6 +180,7 @@ def run(
         flash=not no_flash,
         variant=variant,
         jobs=jobs,
+        wait=wait,
         command=" ".join(["harness", *sys.argv[1:]]),
     )
     console = terminal(to_stderr=json_file == "-")

@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--bench", default="", metavar="FILE", help="the bench file (default: boards.yaml)")
     group.addoption("--no-flash", action="store_true", help="test the firmware that the boards hold")
     group.addoption("--variant", default="", metavar="NAME", help="firmware variant for the virtual boards")
+    group.addoption("--wait", type=float, default=300.0, metavar="SECONDS", help="how long to wait for a busy board")
     group.addoption("--store", default="", metavar="FILE|URL", help="results store (default: .harness/results.sqlite)")
     group.addoption(
         "--harness-run", type=int, default=0, help=pytest.HIDDEN if hasattr(pytest, "HIDDEN") else "internal"
@@ -93,7 +94,9 @@ class _Session:
         self.bench = load_bench(file)
         self.boards = chosen_boards(self.bench, option("--boards"))
         state = state_dir(file)
-        self.options = Options(state, flash=not option("--no-flash"), variant=option("--variant") or None)
+        self.options = Options(
+            state, flash=not option("--no-flash"), variant=option("--variant") or None, wait=option("--wait")
+        )
         self.store = Store(location(option("--store"), state / "results.sqlite"))
         self._given_run = option("--harness-run")
         self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))

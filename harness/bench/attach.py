@@ -66,6 +66,8 @@ class Options:
     flash: bool = True
     variant: str | None = None
     purpose: str = "harness run"
+    #: How long another process may go on holding the board, in seconds.
+    wait: float = _LOCK_PATIENCE
     #: Use a board that is in quarantine, to see whether it is well again.
     check: bool = False
 
@@ -80,6 +82,7 @@ class AttachedBoard:
         self._stack = ExitStack()
         self._link = ExitStack()  # the port and the session on it
         self._firmware: CheckedFirmware | None = None
+        self._patience = _PORT_PATIENCE
         self.health = HealthBook(options.state)
         self.address = ""
         #: What hands can do to the board when it is a virtual one.
@@ -128,7 +131,7 @@ class AttachedBoard:
             self.board,
             self._options.state,
             purpose=self._options.purpose,
-            timeout=_LOCK_PATIENCE,
+            timeout=self._options.wait,
             waiting=lambda holder: self._report(f"waiting for {holder}", 0, 0),
         )
         self._stack.enter_context(lock)
@@ -254,6 +257,7 @@ class AttachedBoard:
         Raises BenchFault when nothing did.
         """
         self.health.recovering(self.board.id, reason)
+        self._patience = _PORT_PATIENCE
         runtime = self.runtime
 
         def powered() -> None:
@@ -283,7 +287,8 @@ class AttachedBoard:
         def climbed() -> None:
             session = self.runtime.session
             if session.closed:
-                session.reconnect(within=_PORT_PATIENCE)
+                patience, self._patience = self._patience, 0.5  # what did not come then comes at once, or not
+                session.reconnect(within=patience)
                 session.forget_input()
             rung.climb()
             if self.runtime.run("print(6*7)", timeout=5.0).stdout.strip() != b"42":

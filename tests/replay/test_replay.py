@@ -16,7 +16,7 @@ TRANSCRIPTS = sorted(HERE.glob("*.jsonl"))
 #: What the fault came to when it was recorded: the exception, and words of its message.
 ENDS = {
     "reset_while_running": ("FirmwareFailure", "(reset)"),
-    "lost_end_of_output": ("FirmwareFailure", "did not end"),
+    "lost_end_of_output": ("BenchFault", "did not send error text"),
     "program_damaged_on_its_way": (None, ""),
     "hung_until_reset": ("FirmwareFailure", "did not end"),
     "port_vanished": ("BenchFault", "port closed"),

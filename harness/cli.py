@@ -26,6 +26,7 @@ from harness.nightly.command import nightly_command
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.qualify.command import qualify_command, verify_command
+from harness.replay.command import replay_command
 from harness.report.json_report import write_json
 from harness.selfcheck.command import selfcheck_command
 from harness.setup.command import COMMANDS as SETUP_COMMANDS
@@ -75,6 +76,7 @@ def main() -> None:
     harness lfs build -o lfs.img *.lua    modules to a NodeMCU flash image
     harness selfcheck                     seeded defects that the suites must catch
     harness soak --faults                 injected faults of the bench that must end well
+    harness replay FILE                   a transcript against the harness's own code, without a board
     harness conformance DIR --on VM       upstream's test programs on a VM
     harness history BOARD                 figures over all runs: what changed, since when
     """
@@ -103,6 +105,7 @@ main.add_command(store_group)
 for _command in SETUP_COMMANDS:
     main.add_command(_command)
 main.add_command(soak_command)
+main.add_command(replay_command)
 
 
 # -- run -----------------------------------------------------------------------------------------

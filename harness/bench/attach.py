@@ -6,6 +6,8 @@ the identity of the firmware after the reset.
 
 from __future__ import annotations
 
+import json
+import random
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -40,6 +42,7 @@ from harness.power.base import cycle
 from harness.power.gpio_line import GpioSwitch
 from harness.power.reset import strategy_for
 from harness.power.switches import switch_for
+from harness.replay.recorded import RecordedRuntime
 from harness.results.record import FirmwareRecord
 from harness.runtimes.base import BoardRuntime, Facts, Hand
 from harness.runtimes.of_board import require_spoken, runtime_of
@@ -158,12 +161,23 @@ class AttachedBoard:
         reset = strategy_for(self.board)
         session = Session(cast(Port, port), self.transcript, reopen=self._reopen)
         self._link.callback(session.hang_up)
-        self.runtime = runtime_of(
+        seed = random.randrange(1 << 32)
+        spoken = runtime_of(
             self.board,
             session,
             reset=(lambda: reset(cast(Any, session.port))) if reset else None,
             hands=self._hands if self.virtual else None,
+            nonces=random.Random(seed),
         )
+        begin = {
+            "runtime": self.board.runtime,
+            "seed": seed,
+            "buffer": self.board.console.buffer,
+            "can_reset": spoken.can_reset,
+            "has_hands": spoken.has_hands,
+        }
+        self.transcript.add("session", json.dumps(begin).encode())
+        self.runtime = cast(BoardRuntime, RecordedRuntime(spoken, self.transcript))
         self._report("waiting for the VM", 0, 0)
         if flashed:
             self.runtime.enter(after_reset=True)

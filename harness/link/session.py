@@ -116,7 +116,7 @@ class Session:
             looked = size
             if looked > READ_LIMIT:
                 return Read(self._take(looked), Reason.FLOOD)
-            left = end.left
+            left = self._left(end)
             if left <= 0:
                 return Read(self._take(looked), Reason.DEADLINE)
             if not self._receive(min(idle, left)):
@@ -128,7 +128,7 @@ class Session:
         """Read ``size`` bytes; fewer at ``deadline`` (seconds) or when the port closes."""
         end = self._bounded(deadline)
         while len(self._buffer) < size:
-            left = end.left
+            left = self._left(end)
             if left <= 0 or not self._receive(left):
                 reason = Reason.CLOSED if self._closed else Reason.DEADLINE
                 return Read(self._take(len(self._buffer)), reason)
@@ -137,7 +137,7 @@ class Session:
     def drain(self, *, quiet: float = 0.02, deadline: float = 2.0) -> bytes:
         """Everything until the line has been quiet for ``quiet`` seconds."""
         end = self._bounded(deadline)
-        while not end.passed and len(self._buffer) < READ_LIMIT and self._receive(quiet):
+        while len(self._buffer) < READ_LIMIT and self._left(end) > 0 and self._receive(quiet):
             pass
         return self._take(len(self._buffer))
 
@@ -150,10 +150,19 @@ class Session:
     def limited(self, end: Deadline) -> Iterator[None]:
         """Inside, no read or write lasts beyond ``end``; a write after it is a BenchFault."""
         before, self._bound = self._bound, end
+        self.transcript.add("limit", f"{end.seconds:.6g}".encode())
         try:
             yield
         finally:
             self._bound = before
+            self.transcript.add("limit", b"")
+
+    def _left(self, end: Deadline) -> float:
+        """Seconds until ``end``; that it has passed stands in the transcript, for a replay has no clock of its own."""
+        left = end.left
+        if left <= 0:
+            self.transcript.add("late", b"")
+        return left
 
     def _bounded(self, deadline: float | Deadline) -> Deadline:
         end = Deadline.of(deadline)
@@ -183,7 +192,11 @@ class Session:
                     data += self.port.read(min(more, 65536))
         except (serial.SerialException, OSError, TypeError):
             self._closed = True  # what came before stays
+            if not data:
+                self.transcript.add("closed", b"")
+                return False
         if not data:
+            self.transcript.add("silent", b"")
             return False
         self.transcript.add("received", data)
         seen = max(self._banners[-1] + 1 if self._banners else 0, len(self._buffer) - BANNER_SIZE)
@@ -215,7 +228,7 @@ class Session:
         for at in range(0, len(data), _WRITE_CHUNK):
             chunk = data[at : at + _WRITE_CHUNK]
             if end.passed:
-                raise BenchFault(f"writing {len(data)} bytes took longer than {end.seconds:g} s")
+                raise BenchFault(f"writing {len(data)} bytes took longer than {end.seconds:.3g} s")
             # In steps: each change of it costs a local port some system calls.
             allowed = math.ceil(end.left * 10) / 10
             try:
@@ -223,6 +236,7 @@ class Session:
                     self.port.write_timeout = allowed  # type: ignore[attr-defined]
                 self.port.write(chunk)
             except (serial.SerialException, OSError) as problem:
+                self.transcript.add("refused", chunk[:100])
                 raise BenchFault(
                     f"the port did not take {len(chunk)} bytes: {str(problem)[:120]}",
                     hint="is the board still connected?",
@@ -283,11 +297,17 @@ class Session:
                 time.sleep(0.05)  # the device node appears when it appears; no event for it on all platforms
             else:
                 self._closed = False
-                self.transcript.note("port opened again")
+                self.transcript.add("reopened", b"")
                 return
+
+    def reopened(self, port: Port) -> None:
+        """Go on with ``port``, which somebody else has opened."""
+        self.port = port
+        self._closed = False
 
     def forget_input(self) -> None:
         """Drop what was received and not read."""
+        self.transcript.add("forget", b"")
         self._buffer.clear()
         self._banners.clear()
 

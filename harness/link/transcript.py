@@ -13,13 +13,19 @@ from harness.errors import BenchFault
 
 #: Bytes of traffic kept in memory; a file, when given, keeps all.
 KEEP = 256 * 1024
+#: What an entry counts beside its data, so that many empty ones are bounded, too.
+_OVERHEAD = 16
 #: A file holds this many bytes at most: a board that floods the line for hours must not fill the disk.
 FILE_LIMIT = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Entry:
-    """``at`` in seconds since the start; ``kind`` is "sent", "received" or "note"."""
+    """``at`` in seconds since the start; ``kind`` is "sent", "received" or "note".
+
+    Further kinds are for replaying: "silent" (a read that got nothing), "late" (its deadline had passed), "closed",
+    "refused" (a write), "reopened", "forget" and "limit" of the session; "session", "call" and "ended" of the runtime.
+    """
 
     at: float
     kind: str
@@ -51,9 +57,9 @@ class Transcript:
     def add(self, kind: str, data: bytes) -> None:
         entry = Entry(time.monotonic() - self._start, kind, data)
         self._entries.append(entry)
-        self._kept += len(data)
+        self._kept += len(data) + _OVERHEAD
         while self._kept > KEEP and len(self._entries) > 1:
-            self._kept -= len(self._entries.popleft().data)
+            self._kept -= len(self._entries.popleft().data) + _OVERHEAD
         if self._file is not None:
             line = entry.to_json() + "\n"
             if self._written + len(line) > FILE_LIMIT:

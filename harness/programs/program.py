@@ -12,7 +12,7 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.paths import fixtures_dir
 from harness.programs.pieces import parts_of
 from harness.programs.records import Decoded, decode
-from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
+from harness.runtimes.base import ChipRuntime, CodeRuntime, Hand, Restart, Runtime
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,20 @@ class Program:
         self, runtime: ChipRuntime, *, within: float = 30.0, hand: Hand | None = None
     ) -> tuple[Decoded, Restart]:
         """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
-        for part, text in self._preparations(runtime):
-            self._checked(part, runtime.run(text).stderr)
-        restart = runtime.run_to_reset(self.source, within=within, hand=hand)
+        source = self.source
+        if isinstance(runtime, CodeRuntime):
+            source = self.whole()
+        else:
+            for part, text in self._preparations(runtime):
+                self._checked(part, runtime.run(text).stderr)
+        restart = runtime.run_to_reset(source, within=within, hand=hand)
         return decode(restart.stdout), restart
+
+    def whole(self) -> str:
+        """Agent, inputs and program in one, for a VM that starts with nothing (a code file)."""
+        if "agent." not in self.source:
+            return self.source
+        return f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n{self.source}"
 
     def _preparations(self, runtime: Runtime) -> list[tuple[str, str]]:
         if "agent." not in self.source:
@@ -135,7 +145,11 @@ def _lua_literal(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        return '"' + "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else _lua_bytes(c) for c in value) + '"'
+        return (
+            '"'
+            + "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else _lua_bytes(c) for c in value)
+            + '"'
+        )
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"[{_lua_literal(str(k))}] = {_lua_literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):

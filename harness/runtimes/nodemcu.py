@@ -344,7 +344,9 @@ class NodeMcuBoard:
         """
         name = _name(path)
         with self.session.expecting_reset():
-            self._start(f'collectgarbage() print("\\2"..tostring((node.LFS and node.LFS.reload or node.flashreload)("{name}")).."\\3")')
+            self._start(
+                f'collectgarbage() print("\\2"..tostring((node.LFS and node.LFS.reload or node.flashreload)("{name}")).."\\3")'
+            )
             limit = self._boot_timeout + _RELOAD
             read = self.session.read_until(_EOT, _BANNER, idle=limit, deadline=limit)
             if read.matched == _BANNER:

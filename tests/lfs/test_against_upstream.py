@@ -20,6 +20,7 @@ from harness.lfs.compile import compile_lua
 from harness.lfs.read import read_image
 from harness.lfs.tokens import tokens_of
 from tests.lfs.sources import APP, FILES
+from tests.lfs.test_image import DIGESTS, digest
 
 FLOAT, INTEGER = os.environ.get("HARNESS_LUAC_CROSS", ""), os.environ.get("HARNESS_LUAC_CROSS_INT", "")
 
@@ -52,6 +53,16 @@ def test_the_image_of_one_module(file: Path, tmp_path: Path) -> None:
 
 
 @needs_float
+@pytest.mark.parametrize("file", FILES + APP, ids=lambda file: file.stem)
+def test_the_recorded_digests_are_of_upstreams_images(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
+    same([Path(file.name)], tmp_path / "x.img", FLOAT)
+    assert DIGESTS[file.name] == digest(file)
+
+
+@needs_float
 def test_the_image_of_many_modules(tmp_path: Path) -> None:
     same(APP, tmp_path / "x.img", FLOAT)
     same((FILES + APP)[:50], tmp_path / "y.img", FLOAT)
@@ -69,6 +80,16 @@ def test_an_absolute_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", FILES + APP, ids=lambda file: file.stem)
 def test_a_compiled_chunk(file: Path, tmp_path: Path) -> None:
     assert write_lc(compile_lua(file.read_bytes(), str(file))) == upstream([file], tmp_path / "x.lc", FLOAT)
+
+
+@needs_float
+@pytest.mark.parametrize("options", [(), ("-s",)], ids=["lines", "stripped"])
+def test_an_image_of_compiled_chunks(options: tuple[str, ...], tmp_path: Path) -> None:
+    chunks = []
+    for file in APP:
+        chunks.append(tmp_path / (file.stem + ".lc"))
+        assert upstream([file], chunks[-1], FLOAT, *options) is not None
+    same(chunks, tmp_path / "x.img", FLOAT)
 
 
 @needs_float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from harness.errors import UsageError
 from harness.lfs.build import build, build_file
 from harness.lfs.chunk import Proto, write_stock
 from harness.lfs.compile import compile_lua
-from harness.lfs.container import pack_image
+from harness.lfs.container import pack_image, relocate, unpack_image
 from harness.lfs.image import build_image, module_name
 from harness.lfs.lineinfo import unpack
 from harness.lfs.read import read_image
 from tests.lfs.independent_reader import IndependentImage
 from tests.lfs.sources import APP, FILES, run
+
+DIGESTS: dict[str, str] = json.loads((Path(__file__).parent / "digests.json").read_text())
 
 
 def as_plain(proto: Proto) -> dict[str, Any]:
@@ -56,6 +60,17 @@ def test_a_module_taken_back_out_runs_as_its_source_does(file: Path) -> None:
     assert expected.startswith(b"true"), "the source itself fails"
 
 
+def digest(file: Path) -> str:
+    """Of the image of one file, its build time 0."""
+    return hashlib.sha256(build({file.name: file.read_bytes()}, build_time=0).relocatable()).hexdigest()
+
+
+@pytest.mark.parametrize("file", FILES + APP, ids=lambda file: file.stem)
+def test_the_image_is_the_one_that_upstreams_compiler_was_seen_to_write(file: Path) -> None:
+    # The digests are checked against that compiler itself by test_against_upstream.py, where it is there.
+    assert digest(file) == DIGESTS[file.name]
+
+
 def test_all_sources_fit_one_image_and_share_their_strings() -> None:
     sources = {file.name: file.read_bytes() for file in FILES}
     container = build_file(sources, build_time=1_700_000_000)
@@ -85,6 +100,25 @@ def test_an_absolute_image_is_the_relocatable_one_moved() -> None:
     assert moved.base == 0x40280000
     assert still.base == 0
     assert (moved.modules, moved.strings) == (still.modules, still.strings)
+
+
+def test_what_the_loader_writes_is_the_absolute_image_but_for_its_mark() -> None:
+    image = build({file.name: file.read_bytes() for file in APP}, build_time=1)
+    written = relocate(unpack_image(pack_image(image.relocatable())), 0x40290000)
+    absolute = image.absolute(0x40290000)
+    assert written[4:] == absolute[4:]
+    assert absolute[0] - written[0] == 1
+    assert read_image(written).base == 0x40290000
+
+
+def test_a_function_held_twice_is_refused() -> None:
+    image = build({"a.lua": b"return function() end, function() end"})
+    index = image.words[2]
+    module = image.words[image.words[index + 4]]
+    functions = image.words[module + 4]
+    image.words[functions + 1] = image.words[functions]
+    with pytest.raises(UsageError, match="is in two others"):
+        read_image(image.relocatable())
 
 
 @pytest.mark.parametrize("address", [0, 0x40210002, 0x40400000, 0x402FFFFF + 0x20000])

@@ -68,7 +68,7 @@ class NodeMcuApplication:
         self._machine.attend = context.board.attend
 
     def _files(self, region: tuple[int, int]) -> Files:
-        return FlashFiles(self._context.flash, *region, boot_py=None)
+        return FlashFiles(self._context.flash, *region, first=None)
 
     def _typed(self) -> bytes:
         waiting = self._context.console.waiting()

@@ -39,7 +39,8 @@ class RunRequest:
     """``suites`` are paths or names of suites; ``jobs`` boards run at the same time.
 
     ``board_seconds`` and ``total_seconds`` end a board, and the run, that takes longer. ``resume`` is a run in the
-    store that did not come to its end: what had finished then is not done again. A board that another process holds is waited for, ``wait`` seconds.
+    store that did not come to its end: what had finished then is not done again. A board that another process holds
+    is waited for, ``wait`` seconds.
     """
 
     bench_file: Path

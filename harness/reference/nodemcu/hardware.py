@@ -234,6 +234,41 @@ def rtc_functions(machine: NodeMcu) -> dict[str, Callable[..., Any]]:
     return {"rtcmem_read32": read, "rtcmem_write32": write}
 
 
+class Receiver:
+    """``uart.on("data", ...)``: what is typed goes to a callback, in pieces of a length or up to a character."""
+
+    def __init__(self, reference: int) -> None:
+        self._reference = reference
+        self._limit: int | bytes | None = None
+        self._run_input = True
+        self._data = bytearray()
+
+    @property
+    def takes_all(self) -> bool:
+        """The line editor gets nothing."""
+        return self._limit is not None and not self._run_input
+
+    def on(self, event: bytes, limit: float | bytes | None, given: bool, run_input: float | None = None) -> int:
+        if event != b"data":
+            raise LuaFault("bad argument #1 to 'on' (invalid option)")
+        self._data.clear()
+        self._limit = (limit if isinstance(limit, bytes) else int(limit or 0)) if given else None
+        self._run_input = run_input != 0
+        return self._reference
+
+    def take(self, byte: int) -> tuple[int, bytes] | None:
+        """The callback and its piece, when ``byte`` completes one."""
+        if self._limit is None:
+            return None
+        self._data.append(byte)
+        full = byte == self._limit[0] if isinstance(self._limit, bytes) else len(self._data) >= self._limit
+        if not full:
+            return None
+        data = bytes(self._data)
+        self._data.clear()
+        return self._reference, data
+
+
 def uart_functions(machine: NodeMcu) -> dict[str, Callable[..., Any]]:
     """As much of ``uart`` as a client of the REPL uses."""
 
@@ -245,4 +280,4 @@ def uart_functions(machine: NodeMcu) -> dict[str, Callable[..., Any]]:
         for part in parts:
             machine.write_raw(part if isinstance(part, bytes) else bytes([int(part) & 0xFF]))
 
-    return {"uart_setup": setup, "uart_write": write, "uart_alt": lambda *_: None}
+    return {"uart_setup": setup, "uart_write": write, "uart_alt": lambda *_: None, "uart_on": machine.receiver.on}

@@ -18,7 +18,7 @@ from harness.engine.files import Files
 from harness.flashstore.region import Region
 from harness.reference.board import Board
 from harness.reference.chips import Reset
-from harness.reference.nodemcu.hardware import Gpio, Timers, rtc_functions, uart_functions
+from harness.reference.nodemcu.hardware import GPIO_OF, Gpio, Receiver, Timers, rtc_functions, uart_functions
 from harness.reference.nodemcu.lfs_region import LfsRegion, to_host_chunk, to_target_chunk
 from harness.reference.nodemcu.repl import CONTINUED, PROMPT, LineEditor
 from harness.reference.nodemcu.state import Halt, LuaFault, LuaState
@@ -103,6 +103,7 @@ class NodeMcu:
         #: Why this run ended; None while it goes on.
         self.ended_by: Reset | None = None
         self.editor = LineEditor(self.write)
+        self.receiver = Receiver(self.PIN_REFERENCES + len(GPIO_OF))
         self.configuration = Configuration(flash)
         self._file = FileModule(files(self.configuration.layout.files), self.configuration.layout.files[1])
         self.lfs = LfsRegion(flash, *self.configuration.layout.lfs)
@@ -173,14 +174,21 @@ class NodeMcu:
                 if kind == "task":
                     self._callback("task", reference, priority)
                 else:
-                    self._callback("pin", reference, *self._gpio.take(reference))
+                    self._callback("event", reference, *self._gpio.take(reference))
                 return True
         if self._input:
-            line = self.editor.take(self._input.popleft())
-            if line is not None:
-                self._evaluate(line)
+            self._type(self._input.popleft())
             return True
         return False
+
+    def _type(self, byte: int) -> None:
+        edited = not self.receiver.takes_all
+        piece = self.receiver.take(byte)
+        if piece is not None:
+            self._callback("event", *piece)
+        line = self.editor.take(byte) if edited else None
+        if line is not None:
+            self._evaluate(line)
 
     def _callback(self, entry: str, *arguments: Any) -> None:
         result = self.state.call(entry, *arguments)

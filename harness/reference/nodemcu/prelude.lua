@@ -303,6 +303,12 @@ function gpio.trig(pin, kind, f)
 end
 
 rom.uart = module("uart", "setup write alt")
+local uart_on = host.uart_on
+function rom.uart.on(event, limit, f, run)
+  if type(limit) == "function" then limit, f, run = 1, limit, f end
+  local id = finish(uart_on(event, limit, f ~= nil, run))
+  if f ~= nil then keep(id, callable(f, 3)) else refs[id] = nil end
+end
 
 -- ---------------------------------------------------------------------------------------------------
 local file = module("file", "exists remove rename fsinfo format")
@@ -422,7 +428,7 @@ host.bind("task", function(id, priority)
   refs[id] = nil
   return callback(f, priority)
 end)
-host.bind("pin", function(id, ...)
+host.bind("event", function(id, ...)
   if refs[id] then return callback(refs[id], ...) end
   return true
 end)

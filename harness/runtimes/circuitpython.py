@@ -30,6 +30,7 @@ _STATUS = b"Auto-reload is o"
 _AUTO_RELOADED = b"Code stopped by auto-reload. Reloading soon."
 _OUTPUT = b" output:\r\n"
 _RUN = re.compile(rb" output:\r\n(.*?)\r\nCode (?:done running|stopped by auto-reload)\b", re.DOTALL)
+_SAFE_MODE_BEGINS = b"You are in safe mode because:"
 _SAFE_MODE = re.compile(rb"You are in safe mode because:\s+(.{1,400}?)\s+(?:Please file|Press reset)", re.DOTALL)
 #: EROFS as CircuitPython prints it, and by the number that it has in the virtual boards' WASI build.
 _READ_ONLY = re.compile(rb"OSError: (?:\[Errno 30\]|30\b|69\b)")
@@ -64,7 +65,7 @@ class CircuitPythonBoard(MicroPythonBoard):
     _said = b""
 
     def _check_panic(self, read: Read) -> None:
-        if read.panic is not None and read.panic.kind == "safe mode":
+        if read.panic is not None and (read.panic.kind == "safe mode" or _SAFE_MODE_BEGINS in read.data):
             self._said = read.data  # the VM answers all the same: :meth:`_entered` says so, and ends it
         else:
             super()._check_panic(read)
@@ -77,7 +78,8 @@ class CircuitPythonBoard(MicroPythonBoard):
         why = safe_mode_text(said + heard)
         self.session.transcript.note(f"safe mode: {name}")
         self._leave_safe_mode()
-        raise FirmwareFailure(
+        # A supply that dips is the bench's; all other reasons are the firmware's.
+        raise (BenchFault if name == "BROWNOUT" else FirmwareFailure)(
             f"CircuitPython is in safe mode ({name[:40]}){': ' + why if why else ''}",
             hint="it has been reset, which ends safe mode; run again, and read the transcript before it",
         )

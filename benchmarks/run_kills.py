@@ -1,7 +1,7 @@
 """``harness run`` killed by SIGKILL at seeded random moments, and what it leaves behind.
 
-Every second time the whole tree of processes is killed, boards and all; otherwise the parent alone. After each: what
-the terminal had said of a scenario stands in the store, the store is whole, no process stays, no lock is held, and
+By a seeded draw the whole tree of processes is killed, boards and all, or the parent alone. After each: what the
+terminal had said of a scenario stands in the store, the store is whole, no process stays, no lock is held, and
 the same command works again. ``RUN_KILLS`` (environment): how many, default 10; Ctrl-C ends them before, and what was
 measured until then is told. ``RUN_KILLS_SEED`` (default 1) draws the moments.
 """
@@ -181,7 +181,7 @@ def _look(what: str, folder: Path, run: _Run, tally: _Tally) -> None:
 
 
 def measure(kills: int, seed: int) -> _Tally:
-    """Kill so many runs; each second one with all its processes."""
+    """Kill so many runs."""
     chance = random.Random(seed)
     tally = _Tally()
     with tempfile.TemporaryDirectory(prefix="vm-harness-") as name:

@@ -276,8 +276,9 @@ def boards(context: click.Context, bench: str, ports: bool, json_file: str) -> N
     if context.invoked_subcommand:
         return
     from harness.inventory.discover import list_ports
+    from harness.report.terminal import terminal
 
-    console = Console(stderr=json_file == "-")
+    console = terminal(to_stderr=json_file == "-")
     if ports:
         found = list_ports()
         table = Table(box=None, padding=(0, 2))

@@ -242,7 +242,7 @@ class Stm32UartFlasher:
         """What must be erased and written. Raises UsageError when an image does not fit; nothing was erased."""
         check_places(images, self._sectors)
         with self._doing("compare"):
-            return make_plan(images, self._sectors, self._read)
+            return make_plan(images, self._sectors, self._read, piece=CHUNK)
 
     def write(self, images: list[FlashImage]) -> FlashReport:
         """Write what differs and read it back."""

@@ -110,13 +110,20 @@ def after(cause: Reset, change: Callable[[WasmApplication], None]) -> Callable[[
 
 def lose_rtc(app: WasmApplication) -> None:
     app.board.backup, app.board.rtc_length = bytes(len(app.board.backup)), 0
+    app.board.registers = bytes(len(app.board.registers))
 
 
 def flip(at: int) -> Callable[[WasmApplication], None]:
+    """Another bit in RTC memory, or in the backup registers of a chip that has these instead."""
+
     def change(app: WasmApplication) -> None:
-        data = bytearray(app.board.backup)
-        data[at % max(1, app.board.rtc_length)] ^= 0x10
-        app.board.backup = bytes(data)
+        board = app.board
+        data, size = bytearray(board.registers or board.backup), len(board.registers) or board.rtc_length
+        data[at % max(1, size)] ^= 0x10
+        if board.registers:
+            board.registers = bytes(data)
+        else:
+            board.backup = bytes(data)
 
     return change
 
@@ -265,6 +272,10 @@ def thin(app: WasmApplication, original: Callable[..., None], slot: int, hard: b
 
 def always_hard(_app: WasmApplication, original: Callable[..., None], slot: int, _hard: bool, what: str) -> None:
     original(slot, True, what)
+
+
+def never_hard(_app: WasmApplication, original: Callable[..., None], slot: int, _hard: bool, what: str) -> None:
+    original(slot, False, what)
 
 
 def deaf_in_sleep(app: WasmApplication) -> None:

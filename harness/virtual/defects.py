@@ -40,6 +40,7 @@ from harness.virtual.defect_effects import (
     lie_in_callbacks,
     limit_rtc,
     lose_rtc,
+    never_hard,
     replaced,
     reset_chip,
     service,
@@ -84,6 +85,8 @@ class Defect:
     wire: Callable[[WasmApplication], None] = _untouched
     rom: Callable[[bytes], bytes] = bytes
     """Changes what the CPU reads of the ROMFS region."""
+    families: tuple[str, ...] = ("esp32", "esp8266", "stm32")
+    """Chips on which a program can tell it."""
 
     @property
     def suite(self) -> str:
@@ -169,6 +172,7 @@ DEFECTS: dict[str, Defect] = {
         "the timer's wake is told as a pin's",
         (_SLEEP,),
         wire=service(Service.WAKE_REASON, lambda _a, _o: lambda a, b, c: 2),
+        families=("esp32",),
     ),
     "reset_cause_sleep": Defect(
         "machine.reset() looks like a wake",
@@ -179,6 +183,7 @@ DEFECTS: dict[str, Defect] = {
         "the reset input looks like machine.reset()",
         ("deep_sleep: a reset pulse*",),
         wire=cause(Reset.PIN, Reset.MACHINE),
+        families=("esp32", "esp8266"),
     ),
     "power_cut_cause": Defect(
         "a power-on looks like a watchdog's reset",
@@ -189,6 +194,7 @@ DEFECTS: dict[str, Defect] = {
         "a pin's wake is told as the timer's",
         ("deep_sleep: a pin ends*",),
         wire=service(Service.WAKE_REASON, lambda _a, _o: lambda a, b, c: 4),
+        families=("esp32",),
     ),
     "sleep_loses_rtc": Defect("deep sleep clears RTC memory", (_SLEEP,), wire=after(Reset.DEEP_SLEEP, lose_rtc)),
     "sleep_flips_rtc": Defect(
@@ -223,11 +229,13 @@ DEFECTS: dict[str, Defect] = {
         "RTC memory refuses more than 256 bytes",
         ("deep_sleep: *rtc memory*", _SLEEP),
         wire=service(Service.RTC_LENGTH, limit_rtc),
+        families=("esp32", "esp8266"),
     ),
     "rtc_memory_unchecked": Defect(
         "RTC memory takes more than it holds",
         ("deep_sleep: *rtc memory*",),
         wire=service(Service.RTC_LENGTH, any_length),
+        families=("esp32", "esp8266"),
     ),
     "rtc_memory_takes_numbers": Defect(
         "RTC memory takes a number",
@@ -237,6 +245,7 @@ DEFECTS: dict[str, Defect] = {
             "            size = len(data)\n",
             "            size = len(bytes(data))\n            data = bytes(data)\n",
         ),
+        families=("esp32", "esp8266"),
     ),
     # interrupt
     "drops_10th_edge": Defect("every tenth edge is dropped", (_EDGES,), wire=drop(10)),
@@ -264,6 +273,12 @@ DEFECTS: dict[str, Defect] = {
         "a pin reads inverted inside a handler", (_EDGES,), wire=service(Service.PIN_VALUE, lie_in_callbacks)
     ),
     "soft_cannot_allocate": Defect("soft handlers run with the heap locked", (_EDGES,), wire=deliver(always_hard)),
+    "hard_can_allocate": Defect(
+        "hard handlers run as soft ones, with the heap unlocked",
+        ("interrupt: a hard handler*",),
+        wire=deliver(never_hard),
+        families=("stm32",),
+    ),
     "latency_spikes": Defect("every twentieth timer callback is 30 ms late", (_LATENCY,), wire=late("timer", 20, 30)),
     "timer_2_percent_slow": Defect("timers are 2 % slow", (_LATENCY,), wire=timer_scale(1.02)),
     "timer_thinned": Defect("fast timers lose every third tick", ("interrupt: rate", _LATENCY), wire=deliver(thin)),

@@ -13,7 +13,7 @@ from conftest import tool
 from harness.errors import UsageError
 from harness.firmware import app_desc, esp_image, virtual_image
 from harness.firmware.esp_image import ImageError
-from harness.firmware.inspect import inspect
+from harness.firmware.inspect import inspect, require_for
 from harness.firmware.partitions import parse_table
 
 PAYLOAD = b"\0asm\1\0\0\0" + bytes(range(251)) * 40
@@ -128,3 +128,17 @@ def test_layout() -> None:
 def test_no_payload_is_an_image_error(data: bytes) -> None:
     with pytest.raises(ImageError, match="VM payload"):
         virtual_image.extract(data)
+
+
+@pytest.mark.parametrize("chip", ["stm32f405", "stm32l476"])
+def test_an_stm32_image_has_a_vector_table_and_ends_before_romfs(chip: str) -> None:
+    image = virtual_image.build(chip, PAYLOAD, version="v1.28.0")
+    start = virtual_image.flash_offset(chip)
+    info = require_for(chip, start, image, None)
+    assert (info.kind, info.project, info.version) == ("stm32-raw", "micropython", "v1.28.0")
+    assert virtual_image.extract(image[0x200:]) == PAYLOAD
+    assert virtual_image.layout(chip) == {"romfs": (0x080C_0000, 0x2_0000), "vfs": (0x080E_0000, 0x2_0000)}
+    room = 0xC_0000 - 0x200 - 12 - 16
+    assert len(virtual_image.build(chip, bytes(room), version=VERSION)) == 0xC_0000
+    with pytest.raises(UsageError, match="does not fit the 786432 bytes in front of the ROMFS"):
+        virtual_image.build(chip, bytes(room + 1), version=VERSION)

@@ -4,6 +4,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from test_chip_states import MAC, Listener, Recorder
 
 from harness.firmware.virtual_image import build
@@ -177,6 +180,22 @@ def test_on_a_pty_a_lone_sync_as_the_first_byte_holds_boot0_and_a_close_lets_go(
     assert not chip.downloading
 
 
+def test_a_client_of_another_parity_is_understood_by_chance(make) -> None:
+    """A parity bit in the place of the stop bit is right where it is 1: for every other byte."""
+    chip, wire, _ = make()
+    chip.power_on()
+    wire.wait(b"echo:")
+    wire.clear()
+    wire.parity = "E"  # the application has none
+    chip.receive(b"\x01\x02\x03\x05\x07", wire)
+    wire.parity = None
+    chip.receive(b"<end>", wire)
+    wire.wait(b"<end>")
+    heard = wire.heard
+    assert heard[0] == 1 and heard[1] == 2 and heard[4] == 7
+    assert heard[2:4] != b"\x03\x05"
+
+
 def test_a_crash_and_a_watchdog_reset_the_chip_without_a_word(make) -> None:
     chip, wire, made = make()
     chip.power_on()
@@ -202,3 +221,56 @@ def test_an_erase_in_progress_ends_with_a_reset_and_touches_nothing_afterwards(m
     assert done.wait(5)
     assert chip.flash.read(0, 0x1000) == before
     assert answers_as_boot_loader(chip, wire)
+
+
+class LinesAndPower(RuleBasedStateMachine):
+    """Whatever is done with lines and power: BOOT0 counts at the end of a reset, and only there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        flash = flash_of("stm32f405")
+        flash.program(0, build("stm32f405", b"\0asm" + bytes(96), version="v1"))
+        self.chip = Stm32Chip("stm32f405", flash, MAC, Recorder(), Surroundings(fast=True))
+        self.powered, self.lines, self.expected = False, (False, True), "off"
+
+    def teardown(self) -> None:
+        self.chip.power_off()
+
+    def _starts(self) -> str:
+        return "application" if self.lines[1] else "boot loader"
+
+    @rule(dtr=st.booleans(), rts=st.booleans())
+    def drives(self, dtr: bool, rts: bool) -> None:
+        """``self.lines`` are NRST low and BOOT0 low."""
+        was_low, self.lines = self.lines[0], (dtr, rts)
+        if self.powered and dtr:
+            self.expected = "reset"
+        elif self.powered and was_low:
+            self.expected = self._starts()
+        self.chip.set_lines(dtr=dtr, rts=rts)
+
+    @rule()
+    def leaves(self) -> None:
+        was_low, self.lines = self.lines[0], (False, True)
+        if self.powered and was_low:
+            self.expected = self._starts()
+        self.chip.release_lines()
+
+    @rule(on=st.booleans())
+    def switches(self, on: bool) -> None:
+        if on and not self.powered:
+            self.expected = "reset" if self.lines[0] else self._starts()
+        elif not on:
+            self.expected = "off"
+        self.powered = on
+        self.chip.power_on() if on else self.chip.power_off()
+
+    @invariant()
+    def is_in_the_state_that_the_lines_led_to(self) -> None:
+        assert self.chip.powered == self.powered
+        assert self.chip.downloading == (self.expected == "boot loader")
+        assert (self.chip._life is not None) == (self.expected == "application")
+
+
+TestLinesAndPower = LinesAndPower.TestCase
+TestLinesAndPower.settings = settings(max_examples=30, stateful_step_count=15)

@@ -16,14 +16,22 @@ from harness import __version__
 from harness.conformance.command import conformance
 from harness.errors import HarnessError, UsageError
 from harness.explore.command import explore_command
+from harness.health.command import board_commands
+from harness.history.command import bisect_command, diff_command, history_command
+from harness.history.store_command import store_group
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
+from harness.lfs.command import lfs_command
 from harness.nightly.command import nightly_command
 from harness.paths import state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.qualify.command import qualify_command, verify_command
+from harness.replay.command import replay_command
 from harness.report.json_report import write_json
 from harness.selfcheck.command import selfcheck_command
+from harness.setup.command import COMMANDS as SETUP_COMMANDS
+from harness.soak.command import soak_command
+from harness.watch.command import watch_command
 
 if TYPE_CHECKING:
     from harness.engine.heap import HeapMap
@@ -56,6 +64,8 @@ def main() -> None:
     """Flash the boards of a bench, run the suites, hold every figure against the host reference VM.
 
     \b
+    harness discover                      what is plugged in; --write makes a boards.yaml of it
+    harness doctor                        what on this machine is in the way of a bench
     harness run                           all boards of boards.yaml, all suites
     harness run --boards vesp32 reload    one board, one suite
     harness virtual up                    virtual boards that stay up, for esptool and mpremote
@@ -64,8 +74,13 @@ def main() -> None:
     harness nightly                       all boards at once, unattended, with reports
     harness qualify BOARD                 a certificate for one board with one firmware
     harness verify CERTIFICATE            whether it still says what was recorded
+    harness lfs build -o lfs.img *.lua    modules to a NodeMCU flash image
+    harness watch BOARD                   its console with times, over resets and sleeps
     harness selfcheck                     seeded defects that the suites must catch
+    harness soak --faults                 injected faults of the bench that must end well
+    harness replay FILE                   a transcript against the harness's own code, without a board
     harness conformance DIR --on VM       upstream's test programs on a VM
+    harness history BOARD                 figures over all runs: what changed, since when
     """
 
 
@@ -80,10 +95,20 @@ def _load(bench: str) -> tuple[Path, Bench]:
 
 main.add_command(conformance)
 main.add_command(explore_command)
+main.add_command(lfs_command)
 main.add_command(selfcheck_command)
 main.add_command(qualify_command)
 main.add_command(nightly_command)
 main.add_command(verify_command)
+main.add_command(history_command)
+main.add_command(diff_command)
+main.add_command(bisect_command)
+main.add_command(store_group)
+for _command in SETUP_COMMANDS:
+    main.add_command(_command)
+main.add_command(soak_command)
+main.add_command(watch_command)
+main.add_command(replay_command)
 
 
 # -- run -----------------------------------------------------------------------------------------
@@ -97,6 +122,9 @@ main.add_command(verify_command)
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
 @click.option("--variant", default="", metavar="NAME", help="Firmware variant for the virtual boards.")
 @click.option("--jobs", default=4, show_default=True, help="Boards at the same time.")
+@click.option(
+    "--wait", default=300.0, show_default=True, metavar="SECONDS", help="How long to wait for a board that is busy."
+)
 @click.option("--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite).")
 @click.option("--junit", default="", metavar="FILE", help="Also write the result as JUnit XML.")
 @click.option("--html", default="", metavar="FILE", help="Also write the result as an HTML page.")
@@ -110,6 +138,7 @@ def run(
     no_flash: bool,
     variant: str,
     jobs: int,
+    wait: float,
     store: str,
     junit: str,
     html: str,
@@ -122,14 +151,21 @@ def run(
     from harness.report.html import write_html
     from harness.report.json_report import run_to_json
     from harness.report.junit import write_junit
+    from harness.report.plots import trends_of
     from harness.report.terminal import LiveView, print_run, terminal
     from harness.results.database import location
     from harness.results.store import Store
+    from harness.virtual.defects import DEFECTS
     from harness.virtual.firmware import require_variant
 
     file, loaded = _load(bench)
     require_variant(variant)
     chosen = chosen_boards(loaded, boards)
+    if variant:
+        runtime = DEFECTS[variant].runtime
+        chosen = [board for board in chosen if board.runtime == runtime]
+        if not chosen:
+            raise UsageError(f"{variant} is a variant of {runtime}, which none of the chosen boards has")
     if not no_flash:
         check_images(chosen)
     state = state_dir(file)
@@ -144,6 +180,7 @@ def run(
         flash=not no_flash,
         variant=variant,
         jobs=jobs,
+        wait=wait,
         command=" ".join(["harness", *sys.argv[1:]]),
     )
     console = terminal(to_stderr=json_file == "-")
@@ -151,6 +188,7 @@ def run(
         number = run_bench(request, view)
     results = Store(path)
     record = results.load_run(number)
+    trends = trends_of(record, results) if html else {}
     results.close()
     print_run(record, console, all_figures=figures)
     if json_file:
@@ -158,7 +196,7 @@ def run(
     if junit:
         write_junit(record, Path(junit))
     if html:
-        write_html(record, Path(html))
+        write_html(record, Path(html), trends)
     sys.exit(record.exit_code)
 
 
@@ -179,7 +217,7 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
 
     file, loaded = _load(bench)
     check_images(chosen_boards(loaded, boards))
-    options = Options(state_dir(file), variant=variant or None)
+    options = Options(state_dir(file), variant=variant or None, purpose="harness flash")
     results: list[dict[str, Any]] = []
     code = 0
     console = Console(stderr=json_file == "-")
@@ -228,12 +266,15 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
 # -- boards --------------------------------------------------------------------------------------
 
 
-@main.command(context_settings=_CONTEXT)
+@main.group(invoke_without_command=True, context_settings=_CONTEXT)
 @_bench_option
 @click.option("--ports", is_flag=True, help="List the serial ports of this machine instead.")
 @_json_option
-def boards(bench: str, ports: bool, json_file: str) -> None:
-    """List the boards of the bench: where each is now, and who holds it."""
+@click.pass_context
+def boards(context: click.Context, bench: str, ports: bool, json_file: str) -> None:
+    """List the boards of the bench: where each is now, who holds it, and how it is."""
+    if context.invoked_subcommand:
+        return
     from harness.inventory.discover import list_ports
 
     console = Console(stderr=json_file == "-")
@@ -251,10 +292,10 @@ def boards(bench: str, ports: bool, json_file: str) -> None:
     file, loaded = _load(bench)
     rows = [_board_row(board, state_dir(file)) for board in loaded.boards]
     table = Table(box=None, padding=(0, 2), title=Text(f"{loaded.name} ({file})"), title_justify="left")
-    for heading in ("board", "chip", "runtime", "where", "state"):
-        table.add_column(heading)
+    for heading in ("board", "chip", "runtime", "where", "state", "held by", "health"):
+        table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(row[key])) for key in ("id", "chip", "runtime", "where", "state")))
+        table.add_row(*(Text(row[key]) for key in ("id", "chip", "runtime", "where", "state", "holder", "health")))
     console.print(table)
     if json_file:
         write_json(json_file, {"bench": loaded.name, "boards": rows})
@@ -264,8 +305,8 @@ _PORT_FIELDS = ("device", "vid_pid", "usb_serial", "usb_location", "description"
 
 
 def _board_row(board: Board, state: Path) -> dict[str, str]:
+    from harness.health.command import health_words, held
     from harness.inventory.discover import find_port
-    from harness.inventory.locks import board_lock
     from harness.virtual.bench import running
 
     if board.virtual is not None:
@@ -276,12 +317,19 @@ def _board_row(board: Board, state: Path) -> dict[str, str]:
             where, status = find_port(board), "connected"
         except HarnessError as problem:
             where, status = "-", problem.message
-    try:
-        with board_lock(board, state, purpose="harness boards"):
-            pass
-    except HarnessError as problem:
-        status = problem.message
-    return {"id": board.id, "chip": board.chip, "runtime": board.runtime, "where": where, "state": status}
+    return {
+        "id": board.id,
+        "chip": board.chip,
+        "runtime": board.runtime,
+        "where": where,
+        "state": status,
+        "holder": held(board, state),
+        "health": health_words(board, state),
+    }
+
+
+for _command in board_commands(_load, state_dir, chosen_boards):
+    boards.add_command(_command)
 
 
 # -- virtual -------------------------------------------------------------------------------------
@@ -322,7 +370,7 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
         for board in chosen:
             up.append(start(virtual_spec(board, state)))
             if not blank:
-                attach(board, Options(state), lambda *_: None).close()
+                attach(board, Options(state, purpose="harness virtual up"), lambda *_: None).close()
         for one in up:
             console.print(Text.assemble((one.id, "bold"), f"\n  {one.url}", f"\n  {one.pty}" if one.pty else ""))
         first = up[0]

@@ -36,10 +36,18 @@ class BenchFault(HarnessError):
     """The bench could not do its part: a port, a cable, a board that does not answer, damaged data."""
 
 
+class FinalFault(BenchFault):
+    """A bench fault that trying again cannot mend, and that is no sign of a sick board: busy, swapped, not there."""
+
+
 class FirmwareFailure(HarnessError):
     """The firmware itself did the wrong thing (as opposed to the bench)."""
 
     exit_code = EXIT_FIRMWARE_FAILED
+
+
+class VmCrashed(FirmwareFailure):
+    """The firmware itself said that it has crashed."""
 
 
 class Unsuitable(HarnessError):

@@ -15,12 +15,15 @@ import pytest
 
 from harness.bench.attach import Options, attach
 from harness.bench.references import reference_for
-from harness.bench.scenario import BoardBench, Scenario
+from harness.bench.repeat import judged_again
+from harness.bench.scenario import BoardBench, MeasurementFailed, Scenario
 from harness.errors import BenchFault, FirmwareFailure, HarnessError, Unsuitable, UsageError
+from harness.health.book import HealthBook, Quarantined
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
 from harness.paths import shipped_bench, state_dir
 from harness.report.events import Events
+from harness.report.terminal import plain
 from harness.results.database import location
 from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
@@ -32,6 +35,8 @@ _SECONDS = pytest.StashKey[float]()
 _ERROR = pytest.StashKey[BaseException]()
 #: After this many errors of the bench in a row a board is given up for the rest of the run.
 _GIVE_UP_AFTER = 3
+#: Of what is kept of a reason, in characters: a board can have a say in it.
+_REASON_LIMIT = 8_000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--bench", default="", metavar="FILE", help="the bench file (default: boards.yaml)")
     group.addoption("--no-flash", action="store_true", help="test the firmware that the boards hold")
     group.addoption("--variant", default="", metavar="NAME", help="firmware variant for the virtual boards")
+    group.addoption("--wait", type=float, default=300.0, metavar="SECONDS", help="how long to wait for a busy board")
     group.addoption("--store", default="", metavar="FILE|URL", help="results store (default: .harness/results.sqlite)")
     group.addoption(
         "--harness-run", type=int, default=0, help=pytest.HIDDEN if hasattr(pytest, "HIDDEN") else "internal"
@@ -75,6 +81,10 @@ def chosen_boards(bench: Bench, ids: str) -> list[Board]:
     return chosen
 
 
+class GivenUp(BenchFault):
+    """The board is left alone for the rest of the run."""
+
+
 class _Session:
     """What one pytest session knows: the bench, the store, and the boards that are ready."""
 
@@ -84,13 +94,20 @@ class _Session:
         self.bench = load_bench(file)
         self.boards = chosen_boards(self.bench, option("--boards"))
         state = state_dir(file)
-        self.options = Options(state, flash=not option("--no-flash"), variant=option("--variant") or None)
+        self.options = Options(
+            state, flash=not option("--no-flash"), variant=option("--variant") or None, wait=option("--wait")
+        )
         self.store = Store(location(option("--store"), state / "results.sqlite"))
         self._given_run = option("--harness-run")
         self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))
         descriptor = option("--harness-events")
         self._descriptor = descriptor if descriptor >= 0 else None
-        self.errors_in_a_row: dict[str, int] = {}
+        #: Troubles in a row of each board, and the last one.
+        self.troubles: dict[str, int] = {}
+        self.trouble: dict[str, BaseException] = {}
+        self.given_up: dict[str, str] = {}
+        self.attached: set[str] = set()
+        self.health = HealthBook(state)
         self._events: dict[str, Events] = {}
 
     def events(self, board: str) -> Events:
@@ -205,6 +222,7 @@ def board_bench(request: pytest.FixtureRequest, board_id: str) -> Iterator[Board
         session.store.record_problem(session.run, board_id, str(problem))
         events.send("problem", text=str(problem))
         raise
+    session.attached.add(board_id)
     try:
         record = BoardRecord(
             board.id,
@@ -246,26 +264,26 @@ def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenari
         missing = [name for name in marker.args if name not in board.capabilities]
         if missing:
             pytest.skip(f"{board.id} has no {', '.join(missing)} (capabilities in boards.yaml)")
-    errors = session.errors_in_a_row.get(board.id, 0)
-    if errors >= _GIVE_UP_AFTER:
-        raise BenchFault(f"{board.id} was given up after {errors} errors of the bench in a row")
-    if errors:
-        board_bench.step("recovering")
-        _recover(board_bench)
+    troubles = session.troubles.get(board.id, 0)
+    if troubles >= _GIVE_UP_AFTER:
+        session.given_up.setdefault(board.id, f"after {troubles} errors in a row")
+    if board.id in session.given_up:
+        raise GivenUp(f"{board.id} was given up {session.given_up[board.id]}")
+    if troubles:
+        last = session.trouble[board.id]
+        try:
+            helped = board_bench.attached.recover(str(last), gentle=isinstance(last, BenchFault))
+        except BenchFault as problem:
+            session.given_up[board.id] = f"as it could not be recovered: {problem.message}"
+            raise
+        place = f"{request.node.path.parent.name}: {name_of(request.node)}"
+        event = Event("recovery", f"by {helped}, before this scenario", time.time(), place)
+        session.store.record_event(session.run, board.id, event)
     elif board_bench.unknown:
         board_bench.attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
     made = Scenario(board_bench)
     request.node.stash[_SCENARIO] = made
     return made
-
-
-def _recover(bench: BoardBench) -> None:
-    """After trouble: reset the chip when the wiring can, else take the VM back to its prompt."""
-    runtime = bench.attached.runtime
-    try:
-        runtime.hard_reset()
-    except BenchFault:
-        runtime.enter()
 
 
 # -- outcomes ------------------------------------------------------------------------------------
@@ -274,11 +292,23 @@ def _recover(bench: BoardBench) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     try:
-        yield
+        try:
+            yield
+            if _SCENARIO in item.stash:
+                item.stash[_SCENARIO].settle()
+        except (FirmwareFailure, AssertionError) as failure:
+            if _SCENARIO not in item.stash:
+                raise
+            judged_again(item.stash[_SCENARIO], failure, lambda fresh: _once_more(item, fresh))
     except Unsuitable as reason:
         pytest.skip(str(reason))
-    if _SCENARIO in item.stash:
-        item.stash[_SCENARIO].settle()
+
+
+def _once_more(item: pytest.Item, fresh: Scenario) -> None:
+    assert isinstance(item, pytest.Function)
+    item.stash[_SCENARIO] = item.funcargs["scenario"] = fresh
+    item.runtest()
+    fresh.settle()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -288,9 +318,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
         item.stash[_SECONDS] = call.duration
     if call.excinfo is not None:
         item.stash[_ERROR] = call.excinfo.value
-        if isinstance(call.excinfo.value, HarnessError):
-            # A traceback through the harness says nothing about the board; the message does.
-            report.longrepr = str(call.excinfo.value)
+        if isinstance(call.excinfo.value, HarnessError | MeasurementFailed):
+            # A traceback through the harness says nothing about the board; the message does. It holds the board's text.
+            report.longrepr = plain(str(call.excinfo.value))
     return report
 
 
@@ -305,22 +335,40 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     started = time.time()
     outcome = yield
     made = item.stash.get(_SCENARIO, None)
+    verdict, reason = _outcome(item.stash.get(_ERROR, None), made)
     result = ScenarioResult(
         suite,
         name,
-        *_outcome(item.stash.get(_ERROR, None), made),
+        verdict,
+        reason[:_REASON_LIMIT],
         measurements=tuple(made.measurements) if made else (),
         seconds=item.stash.get(_SECONDS, 0.0),
         started=started,
     )
-    trouble = result.outcome is Outcome.ERROR or isinstance(item.stash.get(_ERROR, None), FirmwareFailure)
-    session.errors_in_a_row[board] = session.errors_in_a_row.get(board, 0) + 1 if trouble else 0
+    _count(session, board, result, item.stash.get(_ERROR, None))
     session.store.record_scenario(session.run, board, result)
     events = session.events(board)
     events.send("result", suite=suite, name=name, outcome=result.outcome.value, reason=result.reason)
     if events.orphaned:
         item.session.shouldstop = "the run that started this process is gone"
     return outcome
+
+
+def _count(session: _Session, board: str, result: ScenarioResult, error: BaseException | None) -> None:
+    """What the end of a scenario says about the board's health."""
+    if result.outcome is Outcome.SKIPPED or isinstance(error, (GivenUp, Quarantined, UsageError)):
+        return
+    if result.outcome is Outcome.ERROR or isinstance(error, FirmwareFailure):
+        session.troubles[board] = session.troubles.get(board, 0) + 1
+        session.trouble[board] = error or BenchFault(result.reason)
+    else:
+        session.troubles[board] = 0
+    if board not in session.attached:
+        return  # counted once, when it could not be made ready
+    if isinstance(error, BenchFault):
+        session.health.fault(board, error.message)
+    elif result.outcome is not Outcome.ERROR:
+        session.health.went_well(board)
 
 
 def _outcome(error: BaseException | None, made: Scenario | None) -> tuple[Outcome, str]:

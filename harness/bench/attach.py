@@ -6,17 +6,21 @@ the identity of the firmware after the reset.
 
 from __future__ import annotations
 
+import json
+import random
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from serial import SerialException
+import serial
 
 from harness.bench.firmware import CheckedFirmware, Report, firmware_of
+from harness.bench.reopen import Reopen
 from harness.bench.virtual_boards import virtual_spec
-from harness.errors import BenchFault, UsageError
+from harness.errors import BenchFault, FinalFault, FirmwareFailure, UsageError
 from harness.firmware.partitions import parse_table
 from harness.firmware.virtual_image import VirtualChip, layout
 from harness.flashing.base import ChipIdentity, Flasher, FlashImage, FlashReport
@@ -24,21 +28,31 @@ from harness.flashing.mark import WriteMark
 from harness.flashing.methods import WITHOUT_PORT, flasher_for
 from harness.flashstore.romfs import MAGIC
 from harness.flashstore.suite_image import suite_files, suite_romfs
+from harness.health.book import HealthBook, Quarantined
+from harness.health.ladder import Rung, climb
 from harness.inventory.chips import CHIPS
 from harness.inventory.discover import find_port
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
+from harness.link.deadline import Deadline
 from harness.link.ports import open_port
 from harness.link.session import Port, Session
 from harness.link.transcript import Transcript
+from harness.power.base import cycle
+from harness.power.gpio_line import GpioSwitch
 from harness.power.reset import strategy_for
+from harness.power.switches import switch_for
+from harness.replay.recorded import RecordedRuntime
 from harness.results.record import FirmwareRecord
 from harness.runtimes.base import BoardRuntime, Facts, Hand
 from harness.runtimes.of_board import require_spoken, runtime_of
-from harness.virtual.bench import RunningBoard, start
+from harness.runtimes.probe import read_facts
+from harness.virtual.bench import RunningBoard, running, start
 
 #: A run that was killed lets go of its boards within this time, in seconds.
 _LOCK_PATIENCE = 10.0
+#: A port that went comes back within this time, in seconds.
+_PORT_PATIENCE = 5.0
 #: How long a board's own USB may take to come back after a reset, in seconds.
 _USB_PATIENCE = 10.0
 _ESP32_TABLE = (0x8000, 0xC00)
@@ -51,6 +65,11 @@ class Options:
     state: Path
     flash: bool = True
     variant: str | None = None
+    purpose: str = "harness run"
+    #: How long another process may go on holding the board, in seconds.
+    wait: float = _LOCK_PATIENCE
+    #: Use a board that is in quarantine, to see whether it is well again.
+    check: bool = False
 
 
 class AttachedBoard:
@@ -61,6 +80,10 @@ class AttachedBoard:
         self._options = options
         self._report = report
         self._stack = ExitStack()
+        self._link = ExitStack()  # the port and the session on it
+        self._firmware: CheckedFirmware | None = None
+        self._patience = _PORT_PATIENCE
+        self.health = HealthBook(options.state)
         self.address = ""
         #: What hands can do to the board when it is a virtual one.
         self.virtual: RunningBoard | None = None
@@ -69,6 +92,9 @@ class AttachedBoard:
         #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
         self.romfs = b""
         self.runtime: BoardRuntime
+        self._switch = switch_for(board.power)
+        if isinstance(self._switch, GpioSwitch):
+            self._stack.callback(self._switch.close)
         self._mark = WriteMark(options.state / "flashing", board.id)
         self.transcript = Transcript(options.state / "transcripts" / f"{board.id}.jsonl")
 
@@ -91,29 +117,74 @@ class AttachedBoard:
         return self.runtime.can_reset
 
     def make_ready(self) -> None:
-        """Raises UsageError before anything is touched, BenchFault when the bench does not play along."""
+        """Raises UsageError before anything is touched, BenchFault when the bench does not play along.
+
+        What fails is tried once more, after a power cycle where something here can do that.
+        """
         require_spoken(self.board)
-        firmware = firmware_of(self.board, self._options.variant, self._report) if self._options.flash else None
-        flashed = firmware is not None and self.board.flash_method != "none"
+        if not self._options.check:
+            self.health.require(self.board.id)
+        if self._options.flash:
+            self._firmware = firmware_of(self.board, self._options.variant, self._report)
         self._report("locking", 0, 0)
-        lock = board_lock(self.board, self._options.state, purpose="harness run", timeout=_LOCK_PATIENCE)
+        lock = board_lock(
+            self.board,
+            self._options.state,
+            purpose=self._options.purpose,
+            timeout=self._options.wait,
+            waiting=lambda holder: self._report(f"waiting for {holder}", 0, 0),
+        )
         self._stack.enter_context(lock)
+        self._stack.callback(lambda: self._link.close())
+        if self.board.virtual is not None:
+            self._report("starting the virtual board", 0, 0)
+            self.virtual = start(virtual_spec(self.board, self._options.state))
+            self._stack.callback(self.virtual.stop)
+        try:
+            self._prepare()
+        except FinalFault:
+            raise
+        except (BenchFault, FirmwareFailure) as problem:
+            self.transcript.note(f"not ready: {problem.message[:200]}")
+            self.health.recovering(self.board.id, problem.message)
+            self._report("recovering", 0, 0)
+            self._link.close()
+            if self.can_power:
+                self._power_cycle()
+            self._prepare(patience=_PORT_PATIENCE)
+            self.health.recovered(self.board.id, "a new start")
+
+    def _prepare(self, patience: float = 0.0) -> None:
+        """Port, flash, VM, identity. ``patience`` in seconds: how long the port may take to appear."""
+        firmware = self._firmware
+        flashed = firmware is not None and self.board.flash_method != "none"
         before_port = self.board.flash_method in WITHOUT_PORT
         if firmware is not None and before_port:
             self.flashed = self._flash(None, firmware)
-        port = self._open_console(wait=flashed and before_port)
-        self._stack.callback(port.close)
+        port = self._open(max(patience, _USB_PATIENCE) if flashed and before_port else patience)
+        self._link.callback(port.close)
         if firmware is not None and flashed and not before_port:
             self.flashed = self._flash(port, firmware)
         reset = strategy_for(self.board)
-        session = Session(cast(Port, port), self.transcript)
-        self._stack.callback(session.close)
-        self.runtime = runtime_of(
+        session = Session(cast(Port, port), self.transcript, reopen=self._reopen)
+        self._link.callback(session.hang_up)
+        seed = random.randrange(1 << 32)
+        spoken = runtime_of(
             self.board,
             session,
             reset=(lambda: reset(cast(Any, session.port))) if reset else None,
             hands=self._hands if self.virtual else None,
+            nonces=random.Random(seed),
         )
+        begin = {
+            "runtime": self.board.runtime,
+            "seed": seed,
+            "buffer": self.board.console.buffer,
+            "can_reset": spoken.can_reset,
+            "has_hands": spoken.has_hands,
+        }
+        self.transcript.add("session", json.dumps(begin).encode())
+        self.runtime = cast(BoardRuntime, RecordedRuntime(spoken, self.transcript))
         self._report("waiting for the VM", 0, 0)
         if flashed and not before_port:
             self.runtime.enter(after_reset=True)
@@ -126,26 +197,13 @@ class AttachedBoard:
         if self.board.runtime == "micropython":
             self._check_romfs()
 
-    def _open_console(self, *, wait: bool = False) -> Any:
-        """``wait``: the board was just started, and the port may be its own USB, which takes a moment to come."""
-        console = self.board.console
-        deadline = time.monotonic() + (_USB_PATIENCE if wait else 0.0)
-        while True:
-            try:
-                self.address = self._find()
-                return open_port(self.address, baud=console.baud, dtr=console.dtr, rts=console.rts)
-            except BenchFault:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.2)
-
     def _enter_usb_loader(self) -> None:
         """By the running MicroPython: ``machine.bootloader()`` (MicroPython docs, "machine"). Its port then goes."""
-        port = self._open_console()
+        port = self._open(0.0)
         try:
             port.write(b"\r\x03\x03\x01import machine; machine.bootloader()\x04")
             port.flush()
-        except (OSError, SerialException):
+        except (OSError, serial.SerialException):
             pass
         finally:
             port.close()
@@ -154,17 +212,106 @@ class AttachedBoard:
     def _lines_work(port: Any) -> bool:
         return str(port.port).startswith("rfc2217://") or "/pts/" not in str(Path(str(port.port)).resolve())
 
-    def _find(self) -> str:
-        virtual = self.board.virtual
-        if virtual is None:
-            return find_port(self.board)
-        self._report("starting the virtual board", 0, 0)
-        running = start(virtual_spec(self.board, self._options.state))
-        self._stack.callback(running.stop)
-        self.virtual = running
-        return running.url
+    def _open(self, patience: float) -> serial.SerialBase:
+        """The board's port, wherever it is now."""
+        end = Deadline(patience)
+        console = self.board.console
+        while True:
+            try:
+                self.address = self._find()
+                return open_port(self.address, baud=console.baud, dtr=console.dtr, rts=console.rts)
+            except BenchFault:
+                if end.passed:
+                    raise
+            time.sleep(0.1)  # a port appears when it appears; no event for it on all platforms
 
-    def _flash(self, port: Any, firmware: CheckedFirmware) -> FlashReport:
+    def _reopen(self) -> Port:
+        """One attempt to have the port again after it went; a real board's by what the board is."""
+        return cast(Port, self._open(0.0) if self.virtual else Reopen(self.board)())
+
+    def _find(self) -> str:
+        if self.virtual is None:
+            return find_port(self.board)
+        here = running(self._options.state / "virtual").get(self.board.id)
+        if here is None:
+            raise BenchFault(f"{self.board.id}: the virtual board's process is gone")
+        return here.url
+
+    # -- recovery --------------------------------------------------------------------------------
+
+    @property
+    def can_power(self) -> bool:
+        """Whether something here can cut the board's power."""
+        return self.virtual is not None or self._switch is not None
+
+    def _power_cycle(self) -> None:
+        if self.virtual is not None:
+            self.virtual.power(on=False)
+            self.virtual.power(on=True)
+        elif self._switch is not None:
+            cycle(self._switch, self.board.power.off_seconds)
+
+    def recover(self, reason: str, *, gentle: bool = True) -> str:
+        """Have the board back after trouble; returns what helped. Without ``gentle`` the chip is reset at least.
+
+        Raises BenchFault when nothing did.
+        """
+        self.health.recovering(self.board.id, reason)
+        self._patience = _PORT_PATIENCE
+        runtime = self.runtime
+
+        def powered() -> None:
+            with runtime.session.expecting_disconnect(within=_PORT_PATIENCE):  # a hub port takes the adapter along
+                self._power_cycle()
+            runtime.enter(after_reset=True)
+
+        rungs = [Rung("Ctrl-C", 8.0, runtime.enter), Rung("soft reset", 10.0, runtime.soft_reset)] if gentle else []
+        if self.can_reset:
+            rungs.append(Rung("line reset", 15.0, runtime.hard_reset))
+        elif not gentle:
+            rungs.append(Rung("soft reset", 10.0, runtime.soft_reset))
+        if self.can_power:
+            rungs.append(Rung("power cycle", 20.0 + self.board.power.off_seconds, powered))
+        if self._firmware is not None and self.board.flash_method != "none":
+            rungs.append(Rung("reflash", 60.0, self._reflash))
+        helped = climb(
+            [Rung(rung.name, rung.limit, self._proven(rung)) for rung in rungs],
+            runtime.session.limited,
+            lambda name: self._report(f"recovering: {name}", 0, 0),
+        )
+        self.transcript.note(f"recovered by {helped}")
+        self.health.recovered(self.board.id, helped)
+        return helped
+
+    def _proven(self, rung: Rung) -> Callable[[], None]:
+        def climbed() -> None:
+            session = self.runtime.session
+            if session.closed:
+                patience, self._patience = self._patience, 0.5  # what did not come then comes at once, or not
+                session.reconnect(within=patience)
+                session.forget_input()
+            rung.climb()
+            if self.runtime.run("print(6*7)", timeout=5.0).stdout.strip() != b"42":
+                raise BenchFault("the board answers, but not what it was asked")
+
+        return climbed
+
+    def _reflash(self, romfs: bool = True) -> None:
+        """Write what differs in the flash from what belongs there."""
+        assert self._firmware is not None
+        session = self.runtime.session
+        session.forget_input()
+        self.flashed = self._flash(session.port, self._firmware, romfs=romfs)
+        self.runtime.enter(after_reset=True)
+
+    def flash_was_damaged(self) -> bool:
+        """Whether the flash no longer held its firmware; it does after this. False where it cannot be told."""
+        if self._firmware is None or self.board.flash_method == "none":
+            return False
+        self._reflash(romfs=False)
+        return self.flashed is not None and self.flashed.written > 0
+
+    def _flash(self, port: Any, firmware: CheckedFirmware, *, romfs: bool = True) -> FlashReport:
         cut_off = self._mark.found()
         if cut_off:
             self._report(f"{cut_off}; comparing and writing again", 0, 0)
@@ -172,7 +319,7 @@ class AttachedBoard:
         with flasher_for(self.board, port, progress, enter_loader=self._enter_usb_loader) as flasher:
             self._check_identity(flasher.identity)
             images = list(firmware.images)
-            region = self._romfs_region(flasher, images)
+            region = self._romfs_region(flasher, images) if romfs else None
             if region is not None:
                 self.romfs = suite_romfs()
                 if len(self.romfs) > region[1]:
@@ -194,7 +341,7 @@ class AttachedBoard:
             ("uid", "unique id", identity.uid, found.uid),
         ):
             if wanted is not None and came and wanted != came:
-                raise BenchFault(
+                raise FinalFault(
                     f"{self.board.id}: expected the chip with {name} {wanted}, at {self.address} is {came}",
                     hint=f"boards were swapped, or identity.{key} is wrong; nothing was written",
                 )
@@ -261,14 +408,21 @@ class AttachedBoard:
         """The VM that answers must be the firmware that was written."""
         version = self.facts.version
         if firmware is not None:
-            expected = firmware.record.version
-            if expected and expected not in version:
-                raise BenchFault(
-                    f"{self.board.id}: {expected!r} was written, but {version!r} answers",
-                    hint="does the chip boot from another slot (OTA)? Erase its flash once",
-                )
+            self._check_version(version)
         else:
             self.firmware = FirmwareRecord("as found", version, "")
+
+    def identify_again(self) -> None:
+        """Ask the VM once more who it is. Raises BenchFault when it is not what was written."""
+        self._check_version(read_facts(self.runtime.run).version)
+
+    def _check_version(self, version: str) -> None:
+        expected = self._firmware.record.version if self._firmware is not None else ""
+        if expected and expected not in version:
+            raise BenchFault(
+                f"{self.board.id}: {expected!r} was written, but {version[:200]!r} answers",
+                hint="does the chip boot from another slot (OTA)? Erase its flash once",
+            )
 
     def _check_romfs(self) -> None:
         """Whether the region holds the suite's image, asked of the VM itself."""
@@ -292,7 +446,9 @@ def attach(board: Board, options: Options, report: Report) -> AttachedBoard:
     attached = AttachedBoard(board, options, report)
     try:
         attached.make_ready()
-    except BaseException:
+    except BaseException as problem:
         attached.close()
+        if isinstance(problem, BenchFault) and not isinstance(problem, FinalFault | Quarantined):
+            attached.health.fault(board.id, problem.message)
         raise
     return attached

@@ -39,7 +39,8 @@ class RunRequest:
     """``suites`` are paths or names of suites; ``jobs`` boards run at the same time.
 
     ``board_seconds`` and ``total_seconds`` end a board, and the run, that takes longer. ``resume`` is a run in the
-    store that did not come to its end: what had finished then is not done again.
+    store that did not come to its end: what had finished then is not done again. A board that another process holds
+    is waited for, ``wait`` seconds.
     """
 
     bench_file: Path
@@ -51,6 +52,7 @@ class RunRequest:
     flash: bool = True
     variant: str = ""
     jobs: int = 4
+    wait: float = 300.0
     command: str = "harness run"
     board_seconds: float = math.inf
     total_seconds: float = math.inf
@@ -144,7 +146,7 @@ def _start(request: RunRequest, board: Board, run: int, paths: list[str]) -> _Ch
     arguments = [
         *(sys.executable, "-m", "pytest", *paths, "-p", "no:cacheprovider", "--color=no", "-ra"),
         *("--bench", str(request.bench_file), "--boards", board.id, "--store", str(request.store)),
-        *("--harness-run", str(run), "--harness-events", str(write)),
+        *("--wait", f"{request.wait:g}", "--harness-run", str(run), "--harness-events", str(write)),
         *(["--no-flash"] if not request.flash else []),
         *(["--variant", request.variant] if request.variant and board.virtual else []),
         *(["-k", request.keyword] if request.keyword else []),

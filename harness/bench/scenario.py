@@ -5,7 +5,8 @@ A scenario runs programs on both and records measurements; it fails when one of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -130,6 +131,10 @@ class Scenario:
     # -- the two sides ---------------------------------------------------------------------------
 
     @property
+    def bench(self) -> BoardBench:
+        return self._bench
+
+    @property
     def board(self) -> ChipRuntime:
         return self._bench.attached.runtime
 
@@ -210,6 +215,24 @@ class Scenario:
         self._bench.attached.transcript.note(f"program {program.name}, to a reset")
         board, reference = (program.run_to_reset(runtime, within=within, hand=hand)[1] for runtime in self.both)
         return board, reference
+
+    @contextmanager
+    def code_py(self, source: bytes) -> Iterator[None]:
+        """For a while ``source`` is what both sides run by themselves (CircuitPython); then it is as before."""
+        before = []
+        for runtime in self.both:
+            missing_there = runtime.run("import os\nos.stat('code.py')").stderr
+            before.append(None if missing_there else runtime.get("code.py"))
+        try:
+            for runtime in self.both:
+                runtime.put("code.py", source)
+            yield
+        finally:
+            for runtime, data in zip(self.both, before, strict=True):
+                if data is None:
+                    runtime.remove("code.py")
+                else:
+                    runtime.put("code.py", data)
 
     def require(self, source: str) -> None:
         """Skip the scenario when the VM lacks what ``source`` uses; see :meth:`BoardBench.require`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.inventory.model import Board
+from harness.inventory.model import Board, VirtualFault
 from harness.virtual.bench import VirtualSpec
+from harness.virtual.faults import Fault
 
 
 def virtual_spec(board: Board, state: Path, *, keep: bool = False) -> VirtualSpec:
-    """The process description of a virtual board."""
+    """The process description of a virtual board. Raises UsageError for a fault that there is not."""
     virtual = board.virtual
     assert virtual is not None
     return VirtualSpec(
@@ -26,4 +27,11 @@ def virtual_spec(board: Board, state: Path, *, keep: bool = False) -> VirtualSpe
         button=board.wiring.button,
         gpio16_rst=board.wiring.gpio16_rst,
         lines=virtual.lines,
+        faults=tuple(_checked(fault) for fault in virtual.faults),
     )
+
+
+def _checked(fault: VirtualFault) -> dict[str, object]:
+    fields = fault.model_dump(exclude_none=True)
+    Fault(**fields)
+    return fields

@@ -51,19 +51,35 @@ def list_ports() -> list[Port]:
 def candidates(board: Board, ports: list[Port] | None = None) -> list[Port]:
     """The ports that agree with all that USB can tell of ``board``.
 
-    All USB ports, when its identity is only a MAC or UID: the caller then has to ask each chip.
+    When its socket is empty, or something else is plugged in there, a serial number that is this board's own finds
+    it in any other socket. All USB ports, when its identity is only a MAC or UID: the caller then has to ask each
+    chip.
     """
     identity = board.identity
     if identity is None or identity.url or identity.port:
         return []
-    return [
+    alike = [
         port
         for port in (list_ports() if ports is None else ports)
         if port.vid_pid is not None
         and identity.usb_serial in (None, port.usb_serial)
-        and identity.vid_pid in (None, port.vid_pid)
-        and (identity.usb_location is None or _same_location(identity.usb_location, port.usb_location))
+        and (identity.vid_pid is None or port.vid_pid in (identity.vid_pid, *identity.also_vid_pid))
     ]
+    wanted = identity.usb_location
+    if wanted is None:
+        return alike
+    here = [port for port in alike if _same_location(wanted, port.usb_location)]
+    if here or not own_serial(identity.usb_serial):
+        return here
+    if len({(port.usb_location or "").partition(":")[0] for port in alike}) > 1:
+        return []  # two devices have it, so it is no proof
+    interface = wanted.partition(":")[2]
+    return [port for port in alike if not interface or (port.usb_location or "").endswith(f":{interface}")]
+
+
+def own_serial(serial: str | None) -> bool:
+    """Whether a serial number can be one board's own: adapters leave the factory with none, 0001, 00000000."""
+    return serial is not None and len(serial.strip("0")) > 1
 
 
 def find_port(board: Board) -> str:
@@ -88,7 +104,9 @@ def find_port(board: Board) -> str:
             hint="add its usb_serial or usb_location to boards.yaml",
         )
     matching = candidates(board, ports)
-    wanted = identity.model_dump(exclude_none=True, include={"usb_serial", "usb_location", "vid_pid"})
+    wanted = identity.model_dump(exclude_defaults=True, include={"usb_serial", "usb_location", "vid_pid"})
+    if identity.vid_pid and identity.also_vid_pid:
+        wanted["vid_pid"] = " or ".join((identity.vid_pid, *identity.also_vid_pid))
     wants = ", ".join(f"{key} {value}" for key, value in wanted.items())
     if not matching:
         raise BenchFault(

@@ -26,6 +26,8 @@ CAPABILITIES: dict[str, str] = {
     "float": "The VM has floating point numbers.",
     "threads": "The VM has the _thread module.",
     "wifi": "The board has a radio that the VM can use.",
+    "movable_allocations": "CircuitPython: the supervisor allocates in the VM's heap and moves that (6.1 to 8).",
+    "persisted_bytes": "CircuitPython: supervisor.persisted_bytes, a proposal that was not merged.",
     "psram": "The board has external RAM that is part of the VM's heap.",
 }
 

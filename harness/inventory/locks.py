@@ -14,14 +14,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.errors import BenchFault
+from harness.errors import BenchFault, FinalFault
 from harness.inventory.model import Board
 
 _OWNER_MAX = 4096
@@ -38,13 +38,33 @@ class Owner:
     since: float
     purpose: str
 
+    @property
+    def age(self) -> str:
+        """How long it has held the board, in words."""
+        seconds = max(0, round(time.time() - self.since))
+        minutes, hours = seconds // 60, seconds // 3600
+        if hours:
+            return f"{hours} h {minutes % 60} min"
+        return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+class Busy(FinalFault):
+    """Another process holds the board."""
+
 
 @contextmanager
-def board_lock(board: Board, state_dir: Path, *, purpose: str = "", timeout: float = 0.0) -> Iterator[Owner]:
+def board_lock(
+    board: Board,
+    state_dir: Path,
+    *,
+    purpose: str = "",
+    timeout: float = 0.0,
+    waiting: Callable[[str], None] = lambda _holder: None,
+) -> Iterator[Owner]:
     """Hold ``board`` for the length of the ``with`` block.
 
-    Waits at most ``timeout`` seconds for another process to let go of it. Raises
-    :class:`BenchFault` that names the owner when the board is busy, or when ``state_dir`` cannot
+    Waits at most ``timeout`` seconds for another process to let go of it; ``waiting`` is told for whom.
+    Raises :class:`Busy` that names the owner when the board stays busy, BenchFault when ``state_dir`` cannot
     hold the lock files.
     """
     folder = state_dir / "locks"
@@ -57,9 +77,15 @@ def board_lock(board: Board, state_dir: Path, *, purpose: str = "", timeout: flo
                 folder.mkdir(parents=True, exist_ok=True)
                 # thread_local=False: the lock belongs to the run, whichever thread ends it.
                 lock = FileLock(file, thread_local=False)
-                lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+                try:
+                    lock.acquire(timeout=0.0)
+                except Timeout:
+                    holder = _read_note(_owner_file(file))
+                    if timeout:
+                        waiting(_shown(f"{holder.user}, process {holder.pid}" if holder else "another process"))
+                    lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
             except Timeout:
-                raise _busy(board, _read_note(_owner_file(file)), file) from None
+                raise _busy(board, _read_note(_owner_file(file)), file, timeout) from None
             except OSError as error:
                 raise BenchFault(
                     f"board {board.id!r}: no lock can be taken in {folder}: {error.strerror or error}",
@@ -76,7 +102,7 @@ def lock_names(board: Board) -> tuple[str, ...]:
     """Names of the lock files of a board, sorted so that all processes take them in one order."""
     if board.identity is None:
         return (f"virtual-{board.id}",)
-    identity = board.identity.model_dump(exclude_none=True)
+    identity = board.identity.model_dump(exclude_none=True, exclude={"also_vid_pid"})
     # Boards of one kind share their VID:PID; it tells a board apart only together with its serial.
     # A serial and a socket each name one board, unless the serial is a factory default like 0001.
     vid_pid = identity.pop("vid_pid", None)
@@ -113,19 +139,22 @@ def _read_note(file: Path) -> Owner | None:
         return None
 
 
-def _busy(board: Board, owner: Owner | None, file: Path) -> BenchFault:
+def _busy(board: Board, owner: Owner | None, file: Path, waited: float) -> Busy:
+    after = f"; waited {waited:g} s for it" if waited else ""
     if owner is None:
-        return BenchFault(
-            f"board {board.id!r} is busy: another process holds {file}",
+        return Busy(
+            f"board {board.id!r} is busy: another process holds {file}{after}",
             hint="wait for it to end, or choose other boards",
         )
-    age = max(0, round(time.time() - owner.since))
-    minutes = f"{age // 60} min {age % 60} s" if age >= 60 else f"{age} s"
     other = f" as {owner.board!r}" if owner.board != board.id else ""
     what = f" ({owner.purpose})" if owner.purpose else ""
     text = f"board {board.id!r} is busy{other}: held by {owner.user}, process {owner.pid} on {owner.host}"
-    text = "".join(c if c.isprintable() else "?" for c in f"{text}, for {minutes}{what}")
-    return BenchFault(text, hint=f"wait for it to end, stop process {owner.pid}, or choose other boards")
+    text = _shown(f"{text}, for {owner.age}{what}{after}")
+    return Busy(text, hint=f"wait for it to end, stop process {owner.pid}, or choose other boards")
+
+
+def _shown(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _digest(value: str) -> str:

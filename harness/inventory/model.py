@@ -38,7 +38,8 @@ class Entry(BaseModel):
 class Identity(Entry):
     """How this very board is found again, whatever port name the system gives it. At least one key.
 
-    The keys given must all hold. `mac` and `uid` cannot be seen without talking to the chip: give
+    The keys given must all hold, but a board whose `usb_serial` is its own (not 0001 or the like) is also found in
+    another socket than `usb_location`. `mac` and `uid` cannot be seen without talking to the chip: give
     `usb_serial` or `usb_location` as well, so that the harness knows which port to open.
     """
 
@@ -52,11 +53,17 @@ class Identity(Entry):
     usb_location: str | None = Field(
         default=None,
         pattern=r"^[0-9]+-[0-9]+(\.[0-9]+)*(:[0-9]+\.[0-9]+)?$",
-        description="The USB socket, as bus and hub ports ('1-1.4.2'; 'harness boards' lists them).",
+        description="The USB socket, as bus and hub ports ('1-1.4.2'; 'harness discover' lists them).",
     )
     vid_pid: VidPid | None = Field(
         default=None,
         description="USB vendor and product id of the adapter, four hex digits each: '10c4:ea60'.",
+    )
+    also_vid_pid: Annotated[tuple[VidPid, ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=8,
+        description="Native USB: the other ids under which the same board appears, such as its boot loader's "
+        "beside the application's: ['303a:1001'].",
     )
     mac: Mac | None = Field(
         default=None,
@@ -79,10 +86,38 @@ class Identity(Entry):
     )
 
     @model_validator(mode="after")
+    def _also_needs_vid_pid(self) -> Identity:
+        if self.also_vid_pid and self.vid_pid is None:
+            raise ValueError("'also_vid_pid' belongs to 'vid_pid', which is not given")
+        return self
+
+    @model_validator(mode="after")
     def _some(self) -> Identity:
         if not any(getattr(self, name) for name in type(self).model_fields):
             raise ValueError(f"expected at least one of {', '.join(type(self).model_fields)}; came none")
         return self
+
+
+class VirtualFault(Entry):
+    """Something that goes wrong with a virtual board; docs/faults.md lists the kinds."""
+
+    kind: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Name of the fault: 'harness soak --list'.")
+    rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        strict=False,
+        description="Its chance at each byte that passes. Default: 1e-4, or at once for what happens only once.",
+    )
+    seed: int = Field(default=0, description="The same seed and the same bytes give the same damage.")
+    direction: Literal["to-host", "to-board", "both"] | None = Field(
+        default=None, description="Which bytes it counts and damages, as seen from the line. Default: by kind."
+    )
+    after: int = Field(default=0, ge=0, description="Bytes that pass before it can happen.")
+    count: int | None = Field(default=None, ge=1, description="How often it happens at most.")
+    seconds: float = Field(
+        default=1.0, ge=0, le=3600, strict=False, description="How long a stall lasts, or a port stays away."
+    )
 
 
 class Virtual(Entry):
@@ -107,6 +142,9 @@ class Virtual(Entry):
         default=(),
         max_length=4,
         description="STM32: how NRST and BOOT0 differ from DTR (asserted: reset) and RTS (asserted: BOOT0 low).",
+    )
+    faults: Annotated[tuple[VirtualFault, ...], Field(strict=False)] = Field(
+        default=(), max_length=32, description="What goes wrong with it, to rehearse a bad bench."
     )
 
 
@@ -241,14 +279,22 @@ _STEP = r"(D[01]|R[01]|U[01],[01]|W[0-9]{1,2}(\.[0-9]{1,3})?)"
 class Reset(Entry):
     """How the board is reset without cutting its power."""
 
-    method: Literal["dtr-rts", "none", "custom"] = Field(
+    method: Literal["dtr-rts", "classic", "usb-jtag", "none", "custom"] = Field(
         default="dtr-rts",
-        description="dtr-rts: the auto-reset circuit of devkits. none: no such line. custom: `sequence`.",
+        description="dtr-rts: the auto-reset circuit of devkits, both lines set at once. classic: the same, one line "
+        "after the other, for adapters that need it. usb-jtag: the chip's own USB serial unit. none: no such line. "
+        "custom: `sequence`.",
     )
     sequence: str | None = Field(
         default=None,
         pattern=rf"^{_STEP}(\|{_STEP})*$",
         description="With custom: esptool's notation. D: DTR, R: RTS, U: both, W: wait (s): 'R1|W0.1|R0'.",
+    )
+    invert: Annotated[tuple[Literal["dtr", "rts"], ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=2,
+        description="Lines that an inverter stands behind: every level of the sequence is turned over. Set their "
+        "idle state under `console` to true as well.",
     )
 
     @model_validator(mode="after")
@@ -258,11 +304,17 @@ class Reset(Entry):
         return self
 
 
-class Power(Entry):
-    """How the board's power is cut and given back."""
+_Command = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=500)], ...], Field(strict=False)]
 
-    method: Literal["none", "uhubctl"] = Field(
-        default="none", description="uhubctl: the USB hub switches its ports. none: power cannot be cut."
+
+class Power(Entry):
+    """How the board's power is cut and given back. On a virtual board nothing is needed: it can always be."""
+
+    method: Literal["none", "uhubctl", "command", "http", "gpio"] = Field(
+        default="none",
+        description="uhubctl: the USB hub switches its ports. command: a program. http: a relay or socket on the "
+        "network. gpio: a GPIO line of this computer, wired so that the board has power when nobody holds the line. "
+        "none: power cannot be cut.",
     )
     hub: str | None = Field(
         default=None,
@@ -270,14 +322,50 @@ class Power(Entry):
         description="With uhubctl: location of the hub, '1-1'.",
     )
     port: int | None = Field(default=None, ge=1, le=32, description="With uhubctl: port of the hub, from 1.")
+    on_command: _Command | None = Field(
+        default=None,
+        min_length=1,
+        max_length=50,
+        description="With command: program and arguments that switch on, as a list; no shell reads it.",
+    )
+    off_command: _Command | None = Field(
+        default=None, min_length=1, max_length=50, description="With command: program and arguments that switch off."
+    )
+    relay: Literal["tasmota", "shelly1", "shelly2"] | None = Field(
+        default=None, description="With http: what answers there. shelly1: first generation. shelly2: any later one."
+    )
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[A-Za-z0-9.\[\]:_-]{1,200}/?$",
+        description="With http: where the relay is, 'http://relay-3'. Without a password: this file holds no secrets.",
+    )
+    channel: int | None = Field(
+        default=None,
+        ge=0,
+        le=32,
+        description="With http: which relay of the device, as it counts itself. Default: its first.",
+    )
+    chip: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9/_.-]{1,60}$", description="With gpio: the GPIO chip, 'gpiochip0'."
+    )
+    line: int | None = Field(default=None, ge=0, le=1023, description="With gpio: the line's offset on that chip.")
+    active_low: bool = Field(default=False, description="With gpio: a low level switches on.")
     off_seconds: float = Field(
         default=2.0, gt=0, le=60, strict=False, description="How long power stays off, in seconds."
     )
 
     @model_validator(mode="after")
-    def _uhubctl_needs_port(self) -> Power:
-        if self.method == "uhubctl" and (self.hub is None or self.port is None):
-            raise ValueError("expected 'hub' and 'port' with 'method: uhubctl'")
+    def _what_the_method_needs(self) -> Power:
+        needs = {
+            "uhubctl": ("hub", "port"),
+            "command": ("on_command", "off_command"),
+            "http": ("relay", "url"),
+            "gpio": ("chip", "line"),
+        }
+        missing = [name for name in needs.get(self.method, ()) if getattr(self, name) is None]
+        if missing:
+            wanted = " and ".join(repr(name) for name in needs[self.method])
+            raise ValueError(f"expected {wanted} with 'method: {self.method}'")
         return self
 
 

@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_clock: Callable[[], float] = time.monotonic
+
+
+@contextmanager
+def driven_by(clock: Callable[[], float]) -> Iterator[None]:
+    """Inside, all deadlines of this process go by ``clock`` (seconds): for replaying a conversation."""
+    global _clock
+    before, _clock = _clock, clock
+    try:
+        yield
+    finally:
+        _clock = before
 
 
 class Deadline:
@@ -10,7 +25,7 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._end = time.monotonic() + seconds
+        self._end = _clock() + seconds
 
     @classmethod
     def of(cls, limit: float | Deadline) -> Deadline:
@@ -20,7 +35,7 @@ class Deadline:
     @property
     def left(self) -> float:
         """Seconds that remain, never negative."""
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, self._end - _clock())
 
     @property
     def passed(self) -> bool:

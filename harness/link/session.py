@@ -87,6 +87,7 @@ class Session:
         self._buffer = bytearray()
         self._closed = False
         self._reset_expected = False
+        self._bound: Deadline | None = None
         # ROM banners: where those in the buffer start, and how many left it since a reset was expected.
         self._banners: list[int] = []
         self._banners_taken = 0
@@ -100,7 +101,7 @@ class Session:
         the read at once. The result does not depend on how the bytes were cut on their way. Without patterns
         this waits for silence, or for the port to close.
         """
-        end = Deadline.of(deadline)
+        end = self._bounded(deadline)
         looked = 0
         longest = max((len(p) for p in patterns), default=1)
         while True:
@@ -115,7 +116,7 @@ class Session:
             looked = size
             if looked > READ_LIMIT:
                 return Read(self._take(looked), Reason.FLOOD)
-            left = end.left
+            left = self._left(end)
             if left <= 0:
                 return Read(self._take(looked), Reason.DEADLINE)
             if not self._receive(min(idle, left)):
@@ -125,9 +126,9 @@ class Session:
 
     def read_exactly(self, size: int, *, deadline: float | Deadline) -> Read:
         """Read ``size`` bytes; fewer at ``deadline`` (seconds) or when the port closes."""
-        end = Deadline.of(deadline)
+        end = self._bounded(deadline)
         while len(self._buffer) < size:
-            left = end.left
+            left = self._left(end)
             if left <= 0 or not self._receive(left):
                 reason = Reason.CLOSED if self._closed else Reason.DEADLINE
                 return Read(self._take(len(self._buffer)), reason)
@@ -135,8 +136,8 @@ class Session:
 
     def drain(self, *, quiet: float = 0.02, deadline: float = 2.0) -> bytes:
         """Everything until the line has been quiet for ``quiet`` seconds."""
-        end = Deadline(deadline)
-        while not end.passed and len(self._buffer) < READ_LIMIT and self._receive(quiet):
+        end = self._bounded(deadline)
+        while len(self._buffer) < READ_LIMIT and self._left(end) > 0 and self._receive(quiet):
             pass
         return self._take(len(self._buffer))
 
@@ -144,6 +145,28 @@ class Session:
         """What has arrived by now, without waiting and without taking it."""
         self._receive(0)
         return bytes(self._buffer)
+
+    @contextmanager
+    def limited(self, end: Deadline) -> Iterator[None]:
+        """Inside, no read or write lasts beyond ``end``; a write after it is a BenchFault."""
+        before, self._bound = self._bound, end
+        self.transcript.add("limit", f"{end.seconds:.6g}".encode())
+        try:
+            yield
+        finally:
+            self._bound = before
+            self.transcript.add("limit", b"")
+
+    def _left(self, end: Deadline) -> float:
+        """Seconds until ``end``; that it has passed stands in the transcript, for a replay has no clock of its own."""
+        left = end.left
+        if left <= 0:
+            self.transcript.add("late", b"")
+        return left
+
+    def _bounded(self, deadline: float | Deadline) -> Deadline:
+        end = Deadline.of(deadline)
+        return end if self._bound is None or self._bound.left >= end.left else self._bound
 
     def _find(self, patterns: tuple[bytes, ...], start: int) -> tuple[int, bytes] | None:
         hits = [(at, p) for p in patterns if (at := self._buffer.find(p, start)) >= 0]
@@ -169,7 +192,11 @@ class Session:
                     data += self.port.read(min(more, 65536))
         except (serial.SerialException, OSError, TypeError):
             self._closed = True  # what came before stays
+            if not data:
+                self.transcript.add("closed", b"")
+                return False
         if not data:
+            self.transcript.add("silent", b"")
             return False
         self.transcript.add("received", data)
         seen = max(self._banners[-1] + 1 if self._banners else 0, len(self._buffer) - BANNER_SIZE)
@@ -197,11 +224,11 @@ class Session:
 
     def write(self, data: bytes, *, deadline: float | Deadline = 5.0) -> None:
         """Send ``data``. Raises BenchFault when the port is gone or does not take it in ``deadline`` seconds."""
-        end = Deadline.of(deadline)
+        end = self._bounded(deadline)
         for at in range(0, len(data), _WRITE_CHUNK):
             chunk = data[at : at + _WRITE_CHUNK]
             if end.passed:
-                raise BenchFault(f"writing {len(data)} bytes took longer than {end.seconds:g} s")
+                raise BenchFault(f"writing {len(data)} bytes took longer than {end.seconds:.3g} s")
             # In steps: each change of it costs a local port some system calls.
             allowed = math.ceil(end.left * 10) / 10
             try:
@@ -209,6 +236,7 @@ class Session:
                     self.port.write_timeout = allowed  # type: ignore[attr-defined]
                 self.port.write(chunk)
             except (serial.SerialException, OSError) as problem:
+                self.transcript.add("refused", chunk[:100])
                 raise BenchFault(
                     f"the port did not take {len(chunk)} bytes: {str(problem)[:120]}",
                     hint="is the board still connected?",
@@ -242,13 +270,21 @@ class Session:
         """
         yield
         self._receive(0)  # notices a port that went and was not read
-        if not self._closed:
-            return
+        if self._closed:
+            self.reconnect(within=within)
+
+    @property
+    def closed(self) -> bool:
+        """The port has gone, or was closed."""
+        return self._closed
+
+    def reconnect(self, *, within: float) -> None:
+        """Open the port again by its identity. Raises BenchFault when it is not there ``within`` seconds."""
         with contextlib.suppress(serial.SerialException, OSError):
             self.port.close()  # it holds the lock of the device that is to be opened
         if self._reopen is None:
             raise BenchFault("the port vanished", hint="its identity is not known, so it cannot be found again")
-        end = Deadline(within)
+        end = self._bounded(within)
         while True:
             try:
                 self.port = self._reopen()
@@ -261,13 +297,25 @@ class Session:
                 time.sleep(0.05)  # the device node appears when it appears; no event for it on all platforms
             else:
                 self._closed = False
-                self.transcript.note("port opened again")
+                self.transcript.add("reopened", b"")
                 return
+
+    def reopened(self, port: Port) -> None:
+        """Go on with ``port``, which somebody else has opened."""
+        self.port = port
+        self._closed = False
 
     def forget_input(self) -> None:
         """Drop what was received and not read."""
+        self.transcript.add("forget", b"")
         self._buffer.clear()
         self._banners.clear()
+
+    def hang_up(self) -> None:
+        """Close the port; the transcript goes on."""
+        self._closed = True
+        with contextlib.suppress(serial.SerialException, OSError):
+            self.port.close()
 
     def close(self) -> None:
         self._closed = True

@@ -13,11 +13,19 @@ from harness.errors import BenchFault
 
 #: Bytes of traffic kept in memory; a file, when given, keeps all.
 KEEP = 256 * 1024
+#: What an entry counts beside its data, so that many empty ones are bounded, too.
+_OVERHEAD = 16
+#: A file holds this many bytes at most: a board that floods the line for hours must not fill the disk.
+FILE_LIMIT = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Entry:
-    """``at`` in seconds since the start; ``kind`` is "sent", "received" or "note"."""
+    """``at`` in seconds since the start; ``kind`` is "sent", "received" or "note".
+
+    Further kinds are for replaying: "silent" (a read that got nothing), "late" (its deadline had passed), "closed",
+    "refused" (a write), "reopened", "forget" and "limit" of the session; "session", "call" and "ended" of the runtime.
+    """
 
     at: float
     kind: str
@@ -41,6 +49,7 @@ class Transcript:
         self._entries: deque[Entry] = deque()
         self._kept = 0
         self._file: IO[str] | None = None
+        self._written = 0
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("w", encoding="ascii")
@@ -48,11 +57,18 @@ class Transcript:
     def add(self, kind: str, data: bytes) -> None:
         entry = Entry(time.monotonic() - self._start, kind, data)
         self._entries.append(entry)
-        self._kept += len(data)
+        self._kept += len(data) + _OVERHEAD
         while self._kept > KEEP and len(self._entries) > 1:
-            self._kept -= len(self._entries.popleft().data)
+            self._kept -= len(self._entries.popleft().data) + _OVERHEAD
         if self._file is not None:
-            self._file.write(entry.to_json() + "\n")
+            line = entry.to_json() + "\n"
+            if self._written + len(line) > FILE_LIMIT:
+                end = Entry(entry.at, "note", b"the transcript has reached its limit: what follows is not in it")
+                self._file.write(end.to_json() + "\n")
+                self._file.close()
+                self._file = None
+                return
+            self._written += self._file.write(line)
             self._file.flush()
 
     def note(self, text: str) -> None:

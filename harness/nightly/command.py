@@ -21,6 +21,7 @@ from harness.report.index import write_index
 from harness.report.json_report import run_to_json, write_json
 from harness.report.junit import write_junit
 from harness.report.markdown import run_to_markdown
+from harness.report.plots import Trends, trends_of
 from harness.report.terminal import LiveView, print_run, terminal
 from harness.results.database import location
 from harness.results.record import RunRecord
@@ -91,10 +92,11 @@ def nightly_command(
         raise
     results = Store(where)
     record = results.load_run(number)
+    trends = trends_of(record, results)
     earlier = [results.load_run(one) for one in results.runs(_INDEXED) if one != number]
     results.close()
     print_run(record, console)
-    _write(record, earlier, out)
+    _write(record, earlier, trends, out)
     console.print(Text(f"reports: {out}/index.html, run-{number}.html, junit.xml, run.json, summary.md"))
     sys.exit(record.exit_code)
 
@@ -120,7 +122,7 @@ def _folder(out: Path) -> None:
         raise UsageError(f"{out} cannot be made: {problem.strerror}") from None
 
 
-def _write(run: RunRecord, earlier: list[RunRecord], out: Path) -> None:
+def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path) -> None:
     before = next((one for one in earlier if one.command.startswith(COMMAND) and not one.interrupted), None)
     markdown = run_to_markdown(run, before)
     (out / "summary.md").write_text(markdown, "utf-8")
@@ -130,5 +132,5 @@ def _write(run: RunRecord, earlier: list[RunRecord], out: Path) -> None:
             page.write(markdown)
     write_json(str(out / "run.json"), run_to_json(run))
     write_junit(run, out / "junit.xml")
-    write_html(run, out / f"run-{run.id}.html")
+    write_html(run, out / f"run-{run.id}.html", trends)
     write_index([run, *earlier], out / "index.html")

@@ -45,9 +45,13 @@ class HardReset:
 
 
 class CustomReset:
-    """A sequence in esptool's notation: ``D1|R0|W0.1|U1,0``. A typo fails here, not at the bench."""
+    """A sequence in esptool's notation: ``D1|R0|W0.1|U1,0``. A typo fails here, not at the bench.
 
-    def __init__(self, sequence: str) -> None:
+    ``invert`` names the lines (``dtr``, ``rts``) that an inverter stands behind.
+    """
+
+    def __init__(self, sequence: str, *, invert: Collection[str] = ()) -> None:
+        self._flip_dtr, self._flip_rts = "dtr" in invert, "rts" in invert
         self._steps: list[tuple[str, float, float]] = []
         for text in sequence.split("|"):
             match = _STEP.fullmatch(text)
@@ -72,18 +76,32 @@ class CustomReset:
                 if kind == "wait":
                     time.sleep(first)
                 elif kind == "both":
-                    set_lines(port, dtr=bool(first), rts=bool(second))
+                    set_lines(port, dtr=bool(first) != self._flip_dtr, rts=bool(second) != self._flip_rts)
                 elif kind == "dtr":
-                    port.dtr = bool(first)
+                    port.dtr = bool(first) != self._flip_dtr
                 else:
-                    port.rts = bool(first)
+                    port.rts = bool(first) != self._flip_rts
 
         _guarded(port, run)
 
 
-#: EN low, then IO0 low while EN rises: the ROM's loader starts instead of the application. Both lines change
+@dataclass(frozen=True)
+class Sequences:
+    """How one kind of circuit is reset: ``run`` into the application, ``boot`` into the ROM's loader."""
+
+    run: str
+    boot: str
+
+
+#: One entry for each ``reset.method`` that is a sequence (esptool ``reset.py``: HardReset, UnixTightReset,
+#: ClassicReset, USBJTAGSerialReset). In ``boot`` EN goes low, then IO0 is low while EN rises. Both lines change
 #: together where the port can; elsewhere EN's capacitor on the devkit hides the moment between them.
-INTO_BOOTLOADER = CustomReset("U0,0|U0,1|W0.1|U1,0|W0.05|U0,0")
+SEQUENCES = {
+    "dtr-rts": Sequences("U0,1|W0.1|U0,0", "U0,0|U0,1|W0.1|U1,0|W0.05|U0,0"),
+    "classic": Sequences("D0|R1|W0.1|R0", "D0|R1|W0.1|D1|R0|W0.05|D0"),
+    "usb-jtag": Sequences("R1|W0.2|R0|W0.2", "R0|D0|W0.1|D1|R0|W0.1|R1|D0|R1|W0.1|D0|R0"),
+}
+INTO_BOOTLOADER = CustomReset(SEQUENCES["dtr-rts"].boot)
 
 
 def stm32_sequence(lines: Collection[str] = (), *, boot0: bool) -> str:
@@ -127,16 +145,26 @@ class CommandReset:
 
 
 def strategy_for(board: Board) -> ResetStrategy | None:
-    """How ``board`` is reset; None when its wiring has no way."""
-    if board.reset.method == "none":
+    """How ``board`` is reset into its application; None when its wiring has no way."""
+    reset = board.reset
+    if reset.method == "none":
         return None
-    if board.reset.method == "custom":
-        return CustomReset(board.reset.sequence or "")
-    if board.flash_method == "stm32-uart" and board.flash.boot_command:
-        return CommandReset(board.flash.boot_command)
-    if board.flash_method == "stm32-uart":
-        return CustomReset(stm32_sequence(board.flash.lines, boot0=False))
-    return HardReset()
+    if reset.method == "dtr-rts" and board.flash_method == "stm32-uart":
+        if board.flash.boot_command:
+            return CommandReset(board.flash.boot_command)
+        return CustomReset(stm32_sequence(board.flash.lines, boot0=False), invert=reset.invert)
+    sequence = reset.sequence if reset.method == "custom" else SEQUENCES[reset.method].run
+    return CustomReset(sequence or "", invert=reset.invert)
+
+
+def bootloader_strategy_for(board: Board) -> ResetStrategy | None:
+    """How ``board`` is reset into its ROM's loader; None when only its ``flash`` method knows, or nothing does."""
+    reset = board.reset
+    if reset.method == "dtr-rts" and board.flash_method == "stm32-uart":
+        if board.flash.boot_command:
+            return CommandReset(board.flash.boot_command, boot0=True)
+        return CustomReset(stm32_sequence(board.flash.lines, boot0=True), invert=reset.invert)
+    return CustomReset(SEQUENCES[reset.method].boot, invert=reset.invert) if reset.method in SEQUENCES else None
 
 
 def _guarded(port: serial.SerialBase, action: Callable[[], None]) -> None:

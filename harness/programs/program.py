@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.paths import fixtures_dir
@@ -21,6 +22,7 @@ class Program:
     name: str
     source: str
     inputs: Mapping[str, object] = field(default_factory=dict)
+    language: Literal["python", "lua"] = "python"
 
     @classmethod
     def load(cls, name: str, *, using: str = "", **inputs: object) -> Program:
@@ -36,6 +38,11 @@ class Program:
         """The source of ``fixtures/agent/<name>.py``; nothing for no name."""
         return _read(fixtures_dir() / "agent" / f"{name}.py") + "\n" if name else ""
 
+    @classmethod
+    def load_lua(cls, name: str, **inputs: object) -> Program:
+        """The program ``fixtures/lua/<name>.lua``. Raises UsageError when there is none."""
+        return cls(name, _read(fixtures_dir() / "lua" / f"{name}.lua"), inputs, "lua")
+
     @staticmethod
     def module(name: str) -> bytes:
         """The source of ``fixtures/modules/<name>.py``."""
@@ -50,7 +57,8 @@ class Program:
         for part, text in self._preparations(runtime):
             self._checked(part, runtime.run(text, timeout=timeout).stderr)
         output = b""
-        for text in parts_of(self.source, runtime.facts):
+        parts = [self.source] if self.language == "lua" else parts_of(self.source, runtime.facts)
+        for text in parts:
             due = b"" if interrupt_at in output else interrupt_at
             result = runtime.run(text, timeout=timeout, interrupt_at=due)
             output += result.stdout
@@ -61,14 +69,27 @@ class Program:
         self, runtime: ChipRuntime, *, within: float = 30.0, hand: Hand | None = None
     ) -> tuple[Decoded, Restart]:
         """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
-        for part, text in self._preparations(runtime):
-            self._checked(part, runtime.run(text).stderr)
-        restart = runtime.run_to_reset(self.source, within=within, hand=hand)
+        source = self.source
+        if runtime.facts.name == "circuitpython":  # such a program is a code file, which starts with nothing
+            source = self.whole()
+        else:
+            for part, text in self._preparations(runtime):
+                self._checked(part, runtime.run(text).stderr)
+        restart = runtime.run_to_reset(source, within=within, hand=hand)
         return decode(restart.stdout), restart
+
+    def whole(self) -> str:
+        """Agent, inputs and program in one, for a VM that starts with nothing (a code file)."""
+        if "agent." not in self.source:
+            return self.source
+        return f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n{self.source}"
 
     def _preparations(self, runtime: Runtime) -> list[tuple[str, str]]:
         if "agent." not in self.source:
             return []
+        if self.language == "lua":
+            agent = _read(fixtures_dir() / "agent" / "agent.lua")
+            return [("the measuring agent", f"INPUT = {_lua_literal(self.inputs)}\n{agent}")]
         source = f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n"
         return [("the measuring agent", text) for text in parts_of(source, runtime.facts, user=self.source)]
 
@@ -115,3 +136,26 @@ def _literal(inputs: Mapping[str, object]) -> str:
     except (TypeError, ValueError) as problem:
         raise BenchFault(f"program inputs must be plain JSON values: {problem}") from None
     return repr(checked)
+
+
+def _lua_literal(value: object) -> str:
+    """``value`` as a Lua expression. Raises BenchFault for other types than JSON's."""
+    if value is None or isinstance(value, bool):
+        return {None: "nil", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return (
+            '"'
+            + "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else _lua_bytes(c) for c in value)
+            + '"'
+        )
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"[{_lua_literal(str(k))}] = {_lua_literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "{" + ", ".join(map(_lua_literal, value)) + "}"
+    raise BenchFault(f"program inputs must be plain JSON values, came a {type(value).__name__}")
+
+
+def _lua_bytes(character: str) -> str:
+    return "".join(f"\\{byte:03d}" for byte in character.encode())

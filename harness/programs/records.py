@@ -1,6 +1,7 @@
 """The records that the board-side agent prints, and what becomes of them.
 
-One record a line: ``\\x02 SEQ|KIND|NAME|UNIT|VALUES|CRC \\x03``; CRC is CRC-32 over everything before its bar.
+One record a line: ``\\x02 SEQ|KIND|NAME|UNIT|VALUES|CRC \\x03``; CRC is CRC-32 over everything before its bar, or
+Adler-32 behind an ``a`` from a language that has no bit operations (Lua 5.1).
 Other output may stand between records, but neither of the two mark bytes. A lost or damaged record is a
 BenchFault and never a figure.
 """
@@ -25,7 +26,7 @@ _MAX_RECORD_BYTES = 64 * 1024
 _MAX_TEXT = 4_096
 _START, _END = b"\x02", b"\x03"
 _BODY = re.compile(
-    rb"(\d{1,6})\|(heap|time|count|state|end)\|([A-Za-z0-9_.:-]{1,80})\|([A-Za-z0-9%/_-]{1,16})\|([!-{}~]*)\|([0-9a-f]{8})"
+    rb"(\d{1,6})\|(heap|time|count|state|end)\|([A-Za-z0-9_.:-]{1,80})\|([A-Za-z0-9%/_-]{1,16})\|([!-{}~]*)\|(a?[0-9a-f]{8})"
 )
 
 
@@ -103,7 +104,9 @@ def decode(stdout: bytes) -> Decoded:
         if match is None:
             raise DamagedRecords(f"record {expected} arrived damaged: {_plain(part)}")
         sequence, kind, name, unit, values, check = match.groups()
-        if int(check, 16) != zlib.crc32(body[:-9]):
+        text = body[: -len(check) - 1]
+        expected_check = zlib.adler32(text) if check.startswith(b"a") and len(check) == 9 else zlib.crc32(text)
+        if int(check[-8:], 16) != expected_check:
             raise DamagedRecords(f"record {expected} arrived damaged, its checksum is wrong: {_plain(body)}")
         if ended:
             raise DamagedRecords(f"record {int(sequence)} came after the end record")

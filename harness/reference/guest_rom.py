@@ -112,7 +112,10 @@ def guest_rom(chip_name: str, built_in_depth: int, change: tuple[str, str, str] 
     ``built_in_depth`` is the scheduler queue's depth in the VM build; ``change`` a seeded defect: a module's name, a
     text in it, and the text that takes its place. Raises UsageError for an unknown chip.
     """
-    sources = _sources(chip_named(chip_name), built_in_depth)
+    return _image(_sources(chip_named(chip_name), built_in_depth), change)
+
+
+def _image(sources: dict[str, bytes], change: tuple[str, str, str] | None) -> bytes:
     if change is not None:
         name, old, new = change
         assert old.encode() in sources[name], f"module {name} has no {old!r} any more"
@@ -126,3 +129,38 @@ def guest_rom(chip_name: str, built_in_depth: int, change: tuple[str, str, str] 
     image = build_romfs({f"{name}.mpy": compile_module(SOURCE_NAME, source) for name, source in sources.items()})
     write_atomically(path, image)
     return image
+
+
+def _circuitpython_sources(chip: Chip, built_in_depth: int) -> dict[str, bytes]:
+    """CircuitPython's modules on the chip's own ``_board``, and what must not be found there."""
+    folder = resources.files("harness.engine").joinpath("guest")
+    preamble = _preamble(chip, built_in_depth)
+    # `time` is CircuitPython's here: what waits and reads the clock needs the built-in one.
+    board = folder.joinpath("_board.py").read_text("utf-8")
+    wanted = "import host, io, micropython, sys, time, uctypes\n"
+    assert wanted in board
+    board = board.replace(wanted, "import host, io, micropython, sys, utime as time, uctypes\n")
+    # Facts.name is sys.implementation's first item, a word in the module's data.
+    last = "\nimport _supervisor\nmem32[id(sys.implementation) + 8] = id('circuitpython')\n"
+    sources = {
+        "_board": board + last,
+        "_supervisor": folder.joinpath("supervisor.py").read_text("utf-8"),
+        "alarm": folder.joinpath("alarm.py").read_text("utf-8"),
+    }
+    for path in folder.joinpath("circuitpython").iterdir():
+        if path.name.endswith(".py"):
+            sources[path.name.removesuffix(".py")] = path.read_text("utf-8")
+    return {name: (preamble + text).encode() for name, text in sources.items()}
+
+
+@functools.lru_cache(maxsize=8)
+def supervisor_rom(chip_name: str | None, built_in_depth: int, change: tuple[str, str, str] | None = None) -> bytes:
+    """The image with CircuitPython's modules; without a chip only those about what outlives the VM.
+
+    ``change`` as for :func:`guest_rom`. Raises UsageError for an unknown chip.
+    """
+    if chip_name is None:
+        folder = resources.files("harness.engine").joinpath("guest")
+        names = {"_board": "supervisor.py", "alarm": "alarm.py"}
+        return _image({name: folder.joinpath(file).read_bytes() for name, file in names.items()}, None)
+    return _image(_circuitpython_sources(chip_named(chip_name), built_in_depth), change)

@@ -9,10 +9,16 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:  # a board that is only looked at needs no engine
-    from harness.engine.machine import Machine
+
+class Metered(Protocol):
+    """A VM by whose work the clock goes on."""
+
+    @property
+    def cost(self) -> int:
+        """Executed instructions since its start."""
+        ...
 
 
 @dataclass(order=True)
@@ -72,9 +78,9 @@ class Clock:
         self._pace = pace
         self._origin_ns = 0
         self._waited_ns = 0
-        self._machine: Machine | None = None
+        self._machine: Metered | None = None
 
-    def start(self, machine: Machine) -> None:
+    def start(self, machine: Metered) -> None:
         """A VM starts; from here its metered cost drives the clock."""
         self.stop()
         self._machine = machine

@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.report.plots import Trends, distribution_svg, trend_svg
 from harness.report.terminal import closing_line, plain
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.verdict.compare import Measurement
@@ -51,25 +52,27 @@ tr.scenario .soft { font-weight: 400; }
 ul { padding-left: 1.2rem; margin: .3rem 0; }
 .pass { color: var(--pass); } .marginal { color: var(--marginal); } .fail { color: var(--fail); }
 .error { color: var(--error); } .skipped { color: var(--skipped); }
+.plot { display: block; color: var(--soft); margin-top: .15rem; max-width: 100%; } .figure .plot { margin-left: auto; }
+table.grid { table-layout: auto; min-width: 0; } table.grid th, table.grid td { width: auto; }
 @media print { body { max-width: none; background: none; } section { break-inside: avoid-page; } }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def write_html(run: RunRecord, path: Path) -> None:
-    """Raises UsageError when ``path`` cannot be written."""
+def write_html(run: RunRecord, path: Path, trends: Trends | None = None) -> None:
+    """``trends`` are the figures of the runs before. Raises UsageError when ``path`` cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(run_to_html(run), "utf-8")
+        path.write_text(run_to_html(run, trends or {}), "utf-8")
     except OSError as problem:
         raise UsageError(f"{path} cannot be written: {problem.strerror}") from None
 
 
-def run_to_html(run: RunRecord) -> str:
+def run_to_html(run: RunRecord, trends: Trends | None = None) -> str:
     """The whole page."""
     body = [*_head(run), *_attention(run)]
     for board in run.boards:
-        body += _board(board)
+        body += _board(board, trends or {})
     return html_page(f"Run {run.id}: {run.outcome.value}", body)
 
 
@@ -113,7 +116,7 @@ def _attention(run: RunRecord) -> Iterator[str]:
     yield "</section>"
 
 
-def _board(board: BoardRecord) -> Iterator[str]:
+def _board(board: BoardRecord, trends: Trends) -> Iterator[str]:
     firmware = board.firmware
     yield f'<section>\n<div class="title"><h2>{safe_text(board.id)}</h2>{badge(board.outcome)}</div>'
     name = f"{firmware.name} {firmware.version}".strip() or "no firmware known"
@@ -125,11 +128,11 @@ def _board(board: BoardRecord) -> Iterator[str]:
     for scenario in board.scenarios:
         suites.setdefault(scenario.suite, []).append(scenario)
     for suite, scenarios in suites.items():
-        yield from _suite(suite, scenarios)
+        yield from _suite(board.id, suite, scenarios, trends)
     yield "</section>"
 
 
-def _suite(suite: str, scenarios: list[ScenarioResult]) -> Iterator[str]:
+def _suite(board: str, suite: str, scenarios: list[ScenarioResult], trends: Trends) -> Iterator[str]:
     """The scenarios of one suite; folded when there is nothing to look at."""
     outcome = worst(s.outcome for s in scenarios if s.outcome is not Outcome.SKIPPED)
     well = all(s.outcome in (Outcome.PASS, Outcome.SKIPPED) for s in scenarios)
@@ -144,7 +147,8 @@ def _suite(suite: str, scenarios: list[ScenarioResult]) -> Iterator[str]:
             f' <span class="soft">{scenario.seconds:.1f} s</span></td><td>{badge(scenario.outcome)}</td></tr>'
         )
         for measurement in scenario.measurements:
-            yield _row(measurement)
+            place = (board, suite, scenario.name, measurement.name)
+            yield _row(measurement, trend_svg(trends.get(place, ())))
     yield "</tbody>\n</table></div></details>"
 
 
@@ -167,11 +171,12 @@ def _rules(board: BoardRecord) -> Iterator[str]:
         yield "</ul>"
 
 
-def _row(m: Measurement) -> str:
+def _row(m: Measurement, trend: str) -> str:
     reference = "" if m.reference is None else figure(m.reference, m.unit)
     verdict = m.verdict.value
     return (
-        f'<tr><td><code>{safe_text(m.name)}</code></td><td class="figure">{figure(m.measured, m.unit)}</td>'
+        f"<tr><td><code>{safe_text(m.name)}</code>{trend}</td>"
+        f'<td class="figure">{figure(m.measured, m.unit)}{distribution_svg(m.samples)}</td>'
         f'<td class="figure">{reference}</td><td>{safe_text(m.limit)}</td><td class="{verdict}">{verdict}</td></tr>'
     )
 

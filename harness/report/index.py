@@ -38,7 +38,7 @@ def index_to_html(runs: Sequence[RunRecord], pages: Collection[int] = ()) -> str
 
 def _glance(run: RunRecord) -> Iterator[str]:
     suites = list(dict.fromkeys(s.suite for board in run.boards for s in board.scenarios))
-    yield "<section><h3>Board by suite</h3><div class='scroll'><table><thead><tr><th>board</th>"
+    yield "<section><h3>Board by suite</h3><div class='scroll'><table class='grid'><thead><tr><th>board</th>"
     yield "".join(f"<th>{safe_text(suite)}</th>" for suite in suites) + "</tr></thead><tbody>"
     for board in run.boards:
         yield f"<tr><td><b>{safe_text(board.id)}</b><br><span class='soft'>{safe_text(board.firmware.version)}</span>"
@@ -61,7 +61,8 @@ def _boards(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
     """Each board's outcome in the last runs, oldest first."""
     names = list(dict.fromkeys(board.id for run in runs for board in run.boards))
     ordered = list(reversed(runs))
-    yield "<section><h3>The last runs, board by board</h3><div class='scroll'><table><thead><tr><th>board</th>"
+    yield "<section><h3>The last runs, board by board</h3><div class='scroll'><table class='grid'><thead><tr>"
+    yield "<th>board</th>"
     yield "".join(f"<th>{_link(run, pages)}</th>" for run in ordered) + "</tr></thead><tbody>"
     for name in names:
         yield f"<tr><td>{safe_text(name)}</td>"
@@ -78,8 +79,8 @@ def _boards(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
 
 
 def _runs(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
-    yield "<section><h3>Runs</h3><div class='scroll'><table><thead><tr><th>run</th><th>began</th><th>outcome</th>"
-    yield "<th>scenarios</th><th>command</th></tr></thead><tbody>"
+    yield "<section><h3>Runs</h3><div class='scroll'><table class='grid'><thead><tr><th>run</th><th>began</th>"
+    yield "<th>outcome</th><th>scenarios</th><th>command</th></tr></thead><tbody>"
     for run in runs:
         scenarios = [s.outcome for board in run.boards for s in board.scenarios]
         counts = [(outcome, scenarios.count(outcome)) for outcome in Outcome]

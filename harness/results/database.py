@@ -98,7 +98,7 @@ class Database:
         return version
 
     def _unusable(self, problem: Exception) -> UsageError:
-        if "psycopg" in str(problem):
+        if isinstance(problem, ImportError):
             return UsageError(
                 f"{self.name}: PostgreSQL needs a driver that is not installed",
                 hint="pip install 'vm-harness[postgresql]'",

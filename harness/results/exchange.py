@@ -105,7 +105,8 @@ def _scenario_fields(scenario: ScenarioResult) -> dict[str, Any]:
 def import_lines(store: Store, lines: Iterable[str], *, source: str = "import") -> Imported:
     """Add what ``store`` has not. Each run is one transaction; ``source`` names the lines in messages.
 
-    Raises UsageError for a line that is none of an export, with its number: the runs before that line's run have been added.
+    Raises UsageError for a line that is none of an export, with its number: the runs before that line's run have
+    been added.
     """
     report = Imported()
     pending: list[tuple[int, dict[str, Any]]] = []

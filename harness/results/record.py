@@ -24,11 +24,12 @@ class FirmwareRecord:
 
     @property
     def line(self) -> str:
-        """What the builds of one firmware have in common: the name without its suffix, dates, versions and commits.
+        """What the builds of one firmware have in common: the name without suffix, dates, versions, commits, variant.
 
         ``ESP32_GENERIC-20250809-v1.26.0.bin`` and ``ESP32_GENERIC-v1.28.0.bin`` are of the line ``ESP32_GENERIC``.
         """
         stem = re.sub(r"\.(bin|uf2|hex|elf|dfu)$", "", self.name, flags=re.I)
+        stem = re.sub(r" \([^()]*\)$", "", stem)  # the variant of a virtual board's firmware
         return _BUILD_WORDS.sub("", stem) or self.name
 
 

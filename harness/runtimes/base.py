@@ -137,6 +137,23 @@ class ChipRuntime(Runtime, Protocol):
 
 
 @runtime_checkable
+class CodeRuntime(ChipRuntime, Protocol):
+    """A language VM whose supervisor runs code files, each in a VM of its own (CircuitPython)."""
+
+    def run_code(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> tuple[bytes, ...]:
+        """Run ``source`` as ``code.py`` is run, and what it leads to; what each of the runs printed, errors included.
+
+        Returns when the board waits for a key. ``interrupt_at`` as for :meth:`run`. Raises FirmwareFailure when it
+        does not come to that within ``timeout`` seconds.
+        """
+        ...
+
+    def reload_while_waiting(self, *, timeout: float = 30.0) -> tuple[bytes, ...]:
+        """Ctrl-D while it waits for a key after :meth:`run_code`: what each of the runs printed."""
+        ...
+
+
+@runtime_checkable
 class BoardRuntime(ChipRuntime, Protocol):
     """A language VM on a real or virtual board, at the other end of a serial session."""
 

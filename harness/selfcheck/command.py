@@ -27,7 +27,7 @@ from harness.selfcheck.matrix import Finding, cases, run_cases
 def selfcheck_command(
     defects: tuple[str, ...], healthy: int, board_id: str, all_suites: bool, jobs: int, list_only: bool, json_file: str
 ) -> None:
-    """Prove the suites: DEFECTS (patterns; default: all) on a virtual board, each of which must be caught.
+    """Prove the suites: DEFECTS (patterns; default: all of its runtime's) on a virtual board; each must be caught.
 
     A defect is caught when a scenario fails that names the right thing; the healthy firmware must not be blamed.
     Exit code 0: all caught and no false alarm; 1: something was missed; 3: the healthy firmware was blamed.
@@ -37,9 +37,21 @@ def selfcheck_command(
     from harness.paths import shipped_bench
     from harness.virtual.defects import DEFECTS
 
-    names = [name for name in DEFECTS if not defects or any(fnmatch.fnmatch(name, pattern) for pattern in defects)]
+    bench_file = shipped_bench()
+    board = load_bench(bench_file).board(board_id)
+    if board is None or board.virtual is None:
+        raise UsageError(f"{board_id!r} is no virtual board of the bench that comes with the harness")
+    names = [
+        name
+        for name, defect in DEFECTS.items()
+        if defect.runtime == board.runtime
+        and (not defects or any(fnmatch.fnmatch(name, pattern) for pattern in defects))
+    ]
     if not names:
-        raise UsageError(f"no defect matches {' '.join(defects)!r}", hint="harness selfcheck --list shows them")
+        raise UsageError(
+            f"no defect of {board.runtime} matches {' '.join(defects)!r}",
+            hint="harness selfcheck --list shows them; --board chooses a board with another runtime",
+        )
     console = Console(stderr=json_file == "-")
     if list_only:
         table = Table(box=None, padding=(0, 2))
@@ -49,10 +61,6 @@ def selfcheck_command(
             table.add_row(name, DEFECTS[name].suite, DEFECTS[name].sentence)
         console.print(table)
         return
-    bench_file = shipped_bench()
-    board = load_bench(bench_file).board(board_id)
-    if board is None or board.virtual is None:
-        raise UsageError(f"{board_id!r} is no virtual board of the bench that comes with the harness")
     family = CHIPS[board.chip].family
     silent = [name for name in names if family not in DEFECTS[name].families]
     if silent:

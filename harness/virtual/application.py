@@ -92,13 +92,20 @@ class ApplicationFactory(Protocol):
         ...
 
 
-#: What kind of firmware a payload is: the bytes it begins with, and the module whose ``create`` runs it.
-_APPLICATIONS = ((b"\0asm", "harness.virtual.cpu"),)
+#: Name of an empty custom section, the last of a module whose port is CircuitPython's.
+CIRCUITPYTHON_SECTION = "harness.circuitpython"
+
+#: What kind of firmware a payload is: how it begins, how it ends, and the module whose ``create`` runs it.
+_APPLICATIONS = (
+    (b"\0asm", CIRCUITPYTHON_SECTION.encode(), "harness.virtual.circuitpython"),
+    (b"\0asm", b"", "harness.virtual.cpu"),
+    (b"NODEMCU\0", b"", "harness.virtual.nodemcu.app"),
+)
 
 
 def application_module(payload: bytes) -> str:
     """The name of the module that runs ``payload``. Raises ValueError for one that no virtual CPU executes."""
-    for magic, module in _APPLICATIONS:
-        if payload.startswith(magic):
+    for magic, end, module in _APPLICATIONS:
+        if payload.startswith(magic) and payload.endswith(end):
             return module
     raise ValueError("no code that this CPU can execute")

@@ -13,7 +13,6 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from harness.errors import BenchFault, UsageError
 from harness.reference.pins import PinName
@@ -26,7 +25,8 @@ class VirtualSpec:
     """One virtual board. ``flash_size`` in bytes (an STM32 has its own); ``mac`` as ``aa:bb:…``, made of the id when
     empty; ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone. ``pace`` is ``chip`` or
     ``fast``; ``loopback``, ``button`` and ``gpio16_rst`` are what its pins are wired to; ``lines`` says how an STM32's
-    NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.chip.LINES``)."""
+    NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.chip.LINES``); ``faults`` are
+    those of :class:`harness.virtual.faults.Fault` that it has from the start."""
 
     id: str
     chip: str
@@ -42,6 +42,7 @@ class VirtualSpec:
     button: int | str | None = None
     gpio16_rst: bool = False
     lines: tuple[str, ...] = ()
+    faults: tuple[dict[str, object], ...] = ()
 
     @property
     def mac_bytes(self) -> bytes:
@@ -110,6 +111,19 @@ class RunningBoard:
     def brown_out(self) -> None:
         """Let the supply dip (ESP32)."""
         order(self._control, "brown-out")
+
+    def fault(self, **fault: object) -> None:
+        """Let it have a fault from now on: the fields of :class:`harness.virtual.faults.Fault`."""
+        order(self._control, "fault", fault=fault)
+
+    def mend(self) -> None:
+        """End all its faults, and give its port back."""
+        order(self._control, "mend")
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How often each kind of fault has happened."""
+        return dict(order(self._control, "state")["faults"])
 
     @property
     def asleep(self) -> bool:
@@ -203,18 +217,16 @@ def _alive(file: Path) -> RunningBoard | None:
         info = json.loads(file.read_text())
         pid, url = int(info["pid"]), str(info["url"])
         os.kill(pid, 0)
-        if file.stem != info["id"] or not _listens(url, pid):
+        # By the port for orders: the serial one may be away for a while, by a fault.
+        if file.stem != info["id"] or not _listens(int(info["control"])):
             return None
         return RunningBoard(str(info["id"]), url, info["pty"], pid, int(info["control"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _listens(url: str, pid: int) -> bool:
-    """Whether that process still holds the port (asking by connecting would disturb its client)."""
-    port = urlsplit(url).port
-    if port is None:
-        return False
+def _listens(port: int) -> bool:
+    """Whether a process holds the port (asking by connecting would disturb its client)."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -13,16 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.reference.board import Board, ChipReset
 from harness.reference.chips import Reset, chip_named
 from harness.reference.pins import RESET_PIN, PinName
-from harness.reference.timeline import Clock
-
-if TYPE_CHECKING:  # a chip in download mode needs no engine
-    from harness.engine.machine import Machine
+from harness.reference.timeline import Clock, Metered
 
 #: Nanoseconds per executed instruction. Round numbers in the proportion of the chips' clocks
 #: (240, 80, 168 and 80 MHz); no claim about silicon.
@@ -104,7 +100,7 @@ class LiveBoard(Board):
             done = True
         return done
 
-    def vm_starts(self, machine: Machine) -> None:
+    def vm_starts(self, machine: Metered) -> None:
         """From here the clock is driven by what ``machine`` executes and waits."""
         self._catch_up()
         self._idle_since = None

@@ -16,6 +16,7 @@ from harness.virtual.application import ApplicationFactory, Ended, Exit
 from harness.virtual.board import Surroundings
 from harness.virtual.boot import boot, download_text
 from harness.virtual.chips import CHIPS
+from harness.virtual.faults import Fault
 from harness.virtual.flash import Flash
 from harness.virtual.rom import Loader
 from harness.virtual.serial_chip import Boot, SerialChip
@@ -40,8 +41,9 @@ class Chip(SerialChip):
         mac: bytes,
         factory: ApplicationFactory,
         surroundings: Surroundings | None = None,
+        faults: tuple[Fault, ...] = (),
     ) -> None:
-        super().__init__(chip, flash, mac, factory, surroundings)
+        super().__init__(chip, flash, mac, factory, surroundings, faults)
         self.spec = CHIPS[chip]
         self._dtr = self._rts = False
         self._timer: threading.Timer | None = None
@@ -64,11 +66,14 @@ class Chip(SerialChip):
 
     def set_lines(self, *, dtr: bool, rts: bool) -> None:
         with self._lock:
+            if self.faults.lasts("lines-stuck"):
+                return
             was_low = self._en_low
             self._dtr, self._rts = dtr, rts
             if not self._powered:
                 return
             if self._en_low and not was_low:
+                self.faults.reset()
                 self._hold()
             elif was_low and not self._en_low and self._timer is None:
                 self._timer = threading.Timer(EN_DELAY, self._risen)

@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 from harness.errors import BenchFault, UsageError
+from harness.virtual.faults import Fault
 from harness.virtual.serial_chip import SerialChip
 
 #: An order is no longer than this, in bytes.
@@ -55,7 +56,14 @@ class ControlServer:
             return {"error": f"not an order: {type(problem).__name__}: {problem}"[:200]}
 
     def _do(
-        self, what: str, *, pin: int | str = "", level: int | None = None, down: bool = False, on: bool = True
+        self,
+        what: str,
+        *,
+        pin: int | str = "",
+        level: int | None = None,
+        down: bool = False,
+        on: bool = True,
+        fault: dict[str, Any] | None = None,
     ) -> dict[str, Any] | None:
         chip = self._chip
         if what == "lead":
@@ -67,7 +75,11 @@ class ControlServer:
         elif what == "power":
             chip.power_on() if on else chip.power_off()
         elif what == "state":
-            return {"powered": chip.powered, "asleep": chip.board.asleep}
+            return {"powered": chip.powered, "asleep": chip.board.asleep, "faults": chip.faults.happened}
+        elif what == "fault":
+            chip.faults.add(Fault(**(fault or {})))
+        elif what == "mend":
+            chip.mend()
         else:
             raise UsageError(f"there is no order {what!r}")
         return None

@@ -42,7 +42,7 @@ _ERROR_LIMIT = 64 * 1024
 _HEARTBEAT = 1_000_000
 #: Where the real-time clock's zero, the year 2000, stands on the guest's clock, which counts from 1970.
 _YEAR_2000_NS = 946_684_800 * 1_000_000_000
-_ENDS = {
+ENDS = {
     Reset.MACHINE: Ended.HARD_RESET,
     Reset.DEEP_SLEEP: Ended.DEEP_SLEEP,
     Reset.WATCHDOG: Ended.WATCHDOG,
@@ -53,7 +53,10 @@ _ENDS = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a virtual firmware says about itself: banner line, raw heap size in bytes, and its seeded defect."""
+    """What a virtual firmware says about itself: banner line, raw heap size in bytes, and its seeded defect.
+
+    With CircuitPython the supervisor's allocations share the heap's bytes.
+    """
 
     banner: str
     heap: int
@@ -107,10 +110,19 @@ class WasmApplication:
         self._error = bytearray()
         self._typed = bytearray()  # read from the console, not yet taken
         self._booted_ns = self.board.clock.now_ns
-        offset, size = context.partitions["vfs"]
-        self.files: Files = FlashFiles(context.flash, offset, size, self._opened)
-        banner = f'{self._manifest.banner}\r\nType "help()" for more information.\r\n'
-        self._repl = Repl(_Line(self), banner.encode())
+        self.files: Files = self._open_files(*context.partitions["vfs"])
+        self._repl = Repl(_Line(self), self._banner().encode())
+        self._begin()
+
+    # What another VM's port does in its own way.
+
+    def _open_files(self, offset: int, size: int) -> Files:
+        return FlashFiles(self._context.flash, offset, size, self._opened)
+
+    def _banner(self) -> str:
+        return f'{self._manifest.banner}\r\nType "help()" for more information.\r\n'
+
+    def _begin(self) -> None:
         self._make_vm()
 
     # -- Application -----------------------------------------------------------------------------
@@ -125,7 +137,7 @@ class WasmApplication:
             except Stopped:
                 return Exit(Ended.STOPPED)
             except ChipReset as reset:
-                return Exit(_ENDS[reset.cause])
+                return Exit(ENDS[reset.cause])
             except Crashed as crash:
                 return Exit(Ended.CRASH, str(crash))
             finally:

@@ -16,9 +16,11 @@ from harness.engine.prepare import vm_module
 from harness.engine.vm import PORT_SECTION, default_port_script
 from harness.errors import UsageError
 from harness.firmware.virtual_image import build
-from harness.reference.guest_rom import guest_rom
+from harness.reference.guest_rom import guest_rom, supervisor_rom
+from harness.virtual.application import CIRCUITPYTHON_SECTION
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
 from harness.virtual.defects import DEFECTS, HEALTHY
+from harness.virtual.nodemcu.firmware import nodemcu_image
 
 #: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area, the ESP8266
 #: port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``), and what the STM32 port's linker scripts
@@ -31,13 +33,21 @@ _NAMES = {
     "stm32f405": ("STM32F405", "STM32F405RG"),
     "stm32l476": ("STM32L476", "STM32L476RG"),
 }
+#: What CircuitPython's heap and its supervisor's allocations share, in bytes: a round number. The real board has 2 MB
+#: of PSRAM beside the chip's RAM, which nothing here needs.
+CIRCUITPYTHON_REGION = {"esp32": 327680}
 
 
-def require_variant(name: str | None) -> None:
-    """Raises UsageError when there is no firmware variant ``name`` (None and "" are the healthy firmware)."""
-    if name and name not in DEFECTS:
-        known = "; ".join(f"{key}: {defect.sentence}" for key, defect in sorted(DEFECTS.items()))
-        raise UsageError(f"there is no firmware variant {name!r}", hint=f"known variants: {known}")
+def require_variant(name: str | None, runtime: str = "") -> None:
+    """Raises UsageError when there is no firmware variant ``name`` (None and "" are the healthy firmware).
+
+    With ``runtime`` it must be one of that runtime's.
+    """
+    fitting = {key: defect for key, defect in DEFECTS.items() if runtime in ("", defect.runtime)}
+    if name and name not in fitting:
+        known = "; ".join(f"{key}: {defect.sentence}" for key, defect in sorted(fitting.items()))
+        what = f" of {runtime}" if name in DEFECTS else ""
+        raise UsageError(f"there is no firmware variant {name!r}{what}", hint=f"known variants: {known}")
 
 
 def build_firmware(
@@ -53,23 +63,33 @@ def build_firmware(
     Raises UsageError for an unknown variant or a runtime that this chip has no virtual firmware for, and what
     :func:`vm_module` raises.
     """
-    if runtime != "micropython":
+    if (chip, runtime) == ("esp8266", "nodemcu"):
+        if variant:
+            raise UsageError(f"there is no NodeMCU variant {variant!r}", hint="the variants are MicroPython's")
+        return nodemcu_image(flash_size=flash_size)
+    if runtime not in ("micropython", "circuitpython") or (runtime == "circuitpython" and chip != "esp32"):
         raise UsageError(f"there is no virtual firmware with {runtime} for the {chip}")
-    require_variant(variant)
-    script = default_port_script()
+    require_variant(variant, runtime)
     defect = DEFECTS[variant] if variant else HEALTHY
-    script = defect.script(script)
     module = vm_module(progress)
     version = vm_version(module)
     full = f"{version}-{variant}" if variant else version
-    banner = f"MicroPython {full}; virtual {_NAMES[chip][0]} board with {_NAMES[chip][1]}"
+    depth = layout_of(module).depth
+    if runtime == "circuitpython":
+        banner = f"Adafruit CircuitPython on MicroPython {full}; virtual Feather ESP32 with {_NAMES[chip][0]}"
+        rom, heap = supervisor_rom(chip, depth, defect.guest), CIRCUITPYTHON_REGION[chip]
+    else:
+        banner = f"MicroPython {full}; virtual {_NAMES[chip][0]} board with {_NAMES[chip][1]}"
+        rom, heap = guest_rom(chip, depth, defect.guest), HEAP[chip]
     payload = (
         module
-        + custom_section(PORT_SECTION, script.encode())
-        + custom_section(SYSTEM_ROM_SECTION, guest_rom(chip, layout_of(module).depth, defect.guest))
-        + custom_section(MANIFEST_SECTION, Manifest(banner, HEAP[chip], variant or "").to_bytes())
+        + custom_section(PORT_SECTION, defect.script(default_port_script()).encode())
+        + custom_section(SYSTEM_ROM_SECTION, rom)
+        + custom_section(MANIFEST_SECTION, Manifest(banner, heap, variant or "").to_bytes())
     )
-    return build(chip, payload, version=version, flash_size=flash_size)  # type: ignore[arg-type]
+    if runtime == "circuitpython":
+        payload += custom_section(CIRCUITPYTHON_SECTION, b"")
+    return build(chip, payload, version=version, project=runtime, flash_size=flash_size)  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=2)

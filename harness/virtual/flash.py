@@ -28,6 +28,18 @@ class Flash(Region):
             sector=sector,
             data=None if path is None else _mapped(path, size, sector),
         )
+        #: Bits that read 0 whatever is written: address to mask.
+        self.stuck: dict[int, int] = {}
+
+    def read(self, offset: int, size: int) -> bytes:
+        data = super().read(offset, size)
+        hit = [at for at in self.stuck if offset <= at < offset + size]
+        if not hit:
+            return data
+        changed = bytearray(data)
+        for at in hit:
+            changed[at - offset] &= ~self.stuck[at] & 0xFF
+        return bytes(changed)
 
 
 def _mapped(path: Path, size: int, sector: int) -> mmap.mmap:

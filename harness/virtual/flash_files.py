@@ -58,13 +58,18 @@ def _checked(action: Callable[[], _T]) -> _T:
 
 
 class FlashFiles:
-    """``Files`` on the partition at ``offset``; formatted and given a ``boot.py`` when it holds none.
+    """``Files`` on the partition at ``offset``; formatted and given its ``first`` file when it holds none.
 
-    ``opened`` is called with the path of each file that is opened.
+    ``opened`` is called with the path of each file that is opened; ``first`` None formats without one.
     """
 
     def __init__(
-        self, flash: Flash, offset: int, size: int, opened: Callable[[str], None] = lambda _path: None
+        self,
+        flash: Flash,
+        offset: int,
+        size: int,
+        opened: Callable[[str], None] = lambda _path: None,
+        first: tuple[str, bytes] | None = ("/boot.py", BOOT_PY),
     ) -> None:
         self._opened = opened
         self._fs = LittleFS(
@@ -82,8 +87,9 @@ class FlashFiles:
         except LittleFSError:
             self._fs.format()
             self._fs.mount()
-            with self._fs.open("/boot.py", "wb") as boot:
-                boot.write(BOOT_PY)
+            if first is not None:
+                with self._fs.open(first[0], "wb") as file:
+                    file.write(first[1])
 
     def stat(self, path: str) -> Stat:
         found = _checked(lambda: self._fs.stat(path))

@@ -33,7 +33,7 @@ class Rfc2217Server:
         self._listener = socket.create_server(("127.0.0.1", port))
         self._client: _Client | None = None
         self._closing = False
-        threading.Thread(target=self._accept, name="rfc2217", daemon=True).start()
+        threading.Thread(target=self._accept, args=(self._listener,), name="rfc2217", daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -47,10 +47,27 @@ class Rfc2217Server:
         if self._client is not None:
             self._client.close()
 
-    def _accept(self) -> None:
+    def vanish(self) -> None:
+        """Unplug the port: its client is cut off and nothing listens any more."""
+        self.close()
+        if self._client is not None:
+            self._client.finished.wait(_CLOSE_NOTICED)
+
+    def appear(self, port: int) -> None:
+        """Plug it in again, at ``port`` (0: at another one). Raises OSError when that is taken."""
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._closing = False
+        threading.Thread(target=self._accept, args=(self._listener,), name="rfc2217", daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens at; only while it is plugged in."""
+        return int(self._listener.getsockname()[1])
+
+    def _accept(self, listener: socket.socket) -> None:
         while not self._closing:
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
             # A client that closes and opens again at once is not a second one: the end of its first

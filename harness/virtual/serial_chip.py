@@ -18,6 +18,8 @@ from harness.reference.board import ChipReset
 from harness.reference.chips import Reset
 from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
 from harness.virtual.board import LiveBoard, Surroundings
+from harness.virtual.fault_effects import at_boot, decay
+from harness.virtual.faults import Fault, Faults
 from harness.virtual.flash import Flash
 
 APP_BAUD = 115200
@@ -86,6 +88,7 @@ class SerialChip(ABC):
         mac: bytes,
         factory: ApplicationFactory,
         surroundings: Surroundings | None = None,
+        faults: tuple[Fault, ...] = (),
     ) -> None:
         self.name = name
         #: Pins, wires, RTC domain and clock: they outlive every reset.
@@ -106,6 +109,10 @@ class SerialChip(ABC):
         self._powered = False
         self._loader: Loader | None = None
         self._life: _Life | None = None
+        #: What goes wrong between the wire and this chip.
+        self.faults = Faults(self, faults)
+        #: Set by whoever serves the port: takes it away for some seconds (None: for good), perhaps to another name.
+        self.on_lost_port: Callable[[float | None, bool], None] = lambda _seconds, _renamed: None
 
     # -- what a family of chips does in its own way ----------------------------------------------
 
@@ -156,7 +163,10 @@ class SerialChip(ABC):
 
     def power_off(self) -> None:
         with self._lock:
+            if self.faults.lasts("power-stuck"):
+                return
             self._powered = False
+            self.faults.power_cut()
             self._hold()
 
     def brown_out(self) -> None:
@@ -186,6 +196,10 @@ class SerialChip(ABC):
         """Send ``data`` to every wire at ``baud`` (and stay at that rate)."""
         if baud is not None:
             self._baud = baud
+        self.deliver(self.faults.to_host(data) if data else data)
+
+    def deliver(self, data: bytes) -> None:
+        """Send ``data`` to every wire, as it is."""
         for wire in list(self.wires):
             wire.send(self._carried(data, wire))
 
@@ -194,6 +208,11 @@ class SerialChip(ABC):
         with self._lock:
             data = self._carried(data, wire)
             self._talking = wire
+            self.feed(self.faults.to_board(data))
+
+    def feed(self, data: bytes) -> None:
+        """Bytes that have come through to the chip."""
+        with self._lock:
             if self._loader is not None:
                 self._loader.feed(data)
             elif self._life is not None:
@@ -213,6 +232,26 @@ class SerialChip(ABC):
 
     def _garbled(self) -> int:
         return self._noise.choice(b"\x00\x1c\x80\x8e\x9f\xc6\xe0\xf8\xfc\xfe\xff")
+
+    # -- what a fault does -----------------------------------------------------------------------
+
+    def glitch(self, reason: str) -> None:
+        """The chip resets, for ``reason``, wherever it is."""
+        with self._lock:
+            if self._powered:
+                self._start(reason)
+
+    def lose_port(self, seconds: float | None, renamed: bool) -> None:
+        self.on_lost_port(seconds, renamed)
+
+    def mend(self) -> None:
+        """All faults are gone, and the port is back."""
+        self.faults.clear()
+        self.flash.stuck.clear()
+        self.on_lost_port(0.0, False)
+
+    def decay(self, *, stuck: bool, chance: random.Random) -> None:
+        decay(self.flash, stuck=stuck, chance=chance)
 
     # -- what a loader asks of its chip ----------------------------------------------------------
 
@@ -312,6 +351,13 @@ class _Life:
                 self._ended.wait(chip.boot_pause if reason else None)
                 continue
             self._emit(b"", APP_BAUD)
+            noise, found.payload = at_boot(chip.faults, chip.flash, found)
+            self._emit(noise)
+            if chip.faults.boots("brown-out-loop"):
+                chip.settled.set()
+                reason = self._say_last_words(Exit(Ended.BROWN_OUT if chip.name == "esp32" else Ended.RESET_PIN))
+                self._ended.wait(chip.boot_pause)
+                continue
             context = AppContext(
                 chip=chip.name,
                 payload=found.payload,

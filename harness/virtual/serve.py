@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import IO
 
@@ -25,6 +26,7 @@ from harness.virtual.application import (
 from harness.virtual.bench import VirtualSpec
 from harness.virtual.chip import Chip
 from harness.virtual.control import ControlServer
+from harness.virtual.faults import Fault
 from harness.virtual.flash import SECTOR, Flash
 from harness.virtual.pty import PtyWire
 from harness.virtual.rfc2217 import Rfc2217Server
@@ -79,6 +81,7 @@ def _factory(app: str) -> ApplicationFactory:
 
 def _chip(spec: VirtualSpec) -> SerialChip:
     factory = _factory(spec.app)
+    faults = tuple(Fault(**fault) for fault in spec.faults)  # type: ignore[arg-type]
     if chip_named(spec.chip).family == "stm32":
         return Stm32Chip(
             spec.chip,
@@ -88,9 +91,10 @@ def _chip(spec: VirtualSpec) -> SerialChip:
             spec.surroundings,
             options=Flash(SECTOR, spec.flash_file.with_suffix(".options")),
             lines=spec.lines,
+            faults=faults,
         )
     flash = Flash(spec.flash_size, spec.flash_file)
-    return Chip(spec.chip, flash, spec.mac_bytes, factory, spec.surroundings)
+    return Chip(spec.chip, flash, spec.mac_bytes, factory, spec.surroundings, faults)
 
 
 def serve(spec: VirtualSpec) -> None:
@@ -110,17 +114,9 @@ def serve(spec: VirtualSpec) -> None:
     chip.power_on()
     # What is sent to a chip that still boots is lost, so until then the board is not ready for a client.
     chip.settled.wait(_BOOT_TIME)
-    info = {
-        "id": spec.id,
-        "pid": os.getpid(),
-        "url": server.url,
-        "control": control.port,
-        "pty": str(spec.folder.resolve() / f"{spec.id}.tty") if pty else None,
-        "started": time.time(),
-    }
-    part = spec.info_file.with_suffix(".part")
-    part.write_text(json.dumps(info))
-    part.replace(spec.info_file)
+    _tell(spec, server, control)
+    keeper = _PortKeeper(server, lambda: _tell(spec, server, control))
+    chip.on_lost_port = keeper.lose
     print("ready", flush=True)
     if not spec.keep:
         threading.Thread(target=_watch_starter, args=(done,), daemon=True).start()
@@ -132,6 +128,51 @@ def serve(spec: VirtualSpec) -> None:
     if pty:
         pty.close()
     lock.close()
+
+
+def _tell(spec: VirtualSpec, server: Rfc2217Server, control: ControlServer) -> None:
+    """Say in the board's file where it serves."""
+    info = {
+        "id": spec.id,
+        "pid": os.getpid(),
+        "url": server.url,
+        "control": control.port,
+        "pty": str(spec.folder.resolve() / f"{spec.id}.tty") if spec.pty else None,
+        "started": time.time(),
+    }
+    part = spec.info_file.with_suffix(".part")
+    part.write_text(json.dumps(info))
+    part.replace(spec.info_file)
+
+
+class _PortKeeper:
+    """Unplugs the board's port and plugs it in again, as a fault wants it."""
+
+    def __init__(self, server: Rfc2217Server, tell: Callable[[], None]) -> None:
+        self._server = server
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._away: int | None = None  # the port it had
+
+    def lose(self, seconds: float | None, renamed: bool) -> None:
+        """Take it away for ``seconds`` (None: until it is mended), then give it back, perhaps under another name."""
+        with self._lock:
+            if self._away is None and seconds != 0:
+                self._away = self._server.port
+                self._server.vanish()
+        if seconds is None:
+            return
+        if seconds:
+            time.sleep(seconds)
+        with self._lock:
+            if self._away is None:
+                return
+            try:
+                self._server.appear(0 if renamed else self._away)
+            except OSError:  # somebody else has taken that one meanwhile
+                self._server.appear(0)
+            self._away = None
+            self._tell()
 
 
 def _only_one(spec: VirtualSpec) -> IO[bytes]:

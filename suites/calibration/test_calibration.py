@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.bench.scenario import Scenario
 from harness.programs.program import Program
+
+pytestmark = pytest.mark.runtime("micropython", "circuitpython")
 
 
 def test_micro_benchmarks(scenario: Scenario) -> None:

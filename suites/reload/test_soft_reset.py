@@ -60,6 +60,7 @@ def test_reloads_neither_leak_nor_fragment(scenario: Scenario) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.runtime("micropython", "circuitpython")
 def test_globals_modules_and_paths_are_gone(scenario: Scenario) -> None:
     """What a program left in the VM is not there after a soft reset."""
     mark = f"mark-{random.Random(7).getrandbits(32):08x}"
@@ -76,6 +77,7 @@ def test_globals_modules_and_paths_are_gone(scenario: Scenario) -> None:
         )
 
 
+@pytest.mark.runtime("micropython", "circuitpython")
 def test_files_are_kept(scenario: Scenario) -> None:
     """A file written before a soft reset is there after it, byte for byte."""
     data = random.Random(20).randbytes(3000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BenchFault
-from harness.inventory.locks import board_lock, lock_names, read_owner
+from harness.inventory.locks import Busy, board_lock, lock_names, read_owner
 from harness.inventory.model import Board, Identity, Virtual
 
 HOLD = """
@@ -135,3 +136,14 @@ def test_a_state_directory_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BenchFault, match="no lock can be taken"), board_lock(virtual("v"), tmp_path / "file"):
         pass
+
+
+def test_waiting_has_a_limit_and_says_for_whom(tmp_path: Path) -> None:
+    board = virtual("a")
+    told: list[str] = []
+    with board_lock(board, tmp_path, purpose="a test"):
+        with pytest.raises(Busy, match=r"waited 0.2 s"), board_lock(board, tmp_path, timeout=0.2, waiting=told.append):
+            pass
+        with pytest.raises(Busy), board_lock(board, tmp_path, waiting=told.append):
+            pass
+    assert len(told) == 1 and f"process {os.getpid()}" in told[0]

@@ -54,7 +54,7 @@ def test_a_board_that_takes_too_long_is_given_up_and_keeps_what_it_has(here: Pat
     assert done.exit_code == 3, done.output
     (board,) = json.loads((here / "n/run.json").read_text())["boards"]
     assert board["problem"] == "given up: its time of 0.05 min was over"
-    assert all(scenario["outcome"] == "pass" for scenario in board["scenarios"])
+    assert [one for one in board["scenarios"] if one["outcome"] != "pass"] == []
     assert "given up: its time of 0.05 min was over" in (here / "n/summary.md").read_text()
 
 

@@ -240,7 +240,7 @@ def test_a_board_that_echoes_is_not_taken_for_one_that_answers() -> None:
 
 
 def test_a_board_that_dies_in_the_middle_of_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.runtimes.micropython._GRACE", 0.3)
+    monkeypatch.setattr("harness.runtimes.raw_repl.GRACE", 0.3)
     fake = FakeBoard(dies_at=400)
     board = talk_to(fake)
     board.enter()

@@ -13,7 +13,7 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.link.transcript import ReplayPort, Transcript
-from harness.runtimes import micropython
+from harness.runtimes import raw_repl
 from harness.runtimes.micropython import MicroPythonBoard
 
 Talk = Callable[..., tuple[ScriptedBoard, MicroPythonBoard]]
@@ -22,7 +22,7 @@ Talk = Callable[..., tuple[ScriptedBoard, MicroPythonBoard]]
 @pytest.fixture
 def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
     """Makes a scripted board and its client; closes both."""
-    monkeypatch.setattr(micropython, "_GRACE", 0.4)
+    monkeypatch.setattr(raw_repl, "GRACE", 0.4)
     made: list[tuple[ScriptedBoard, MicroPythonBoard]] = []
 
     def make(

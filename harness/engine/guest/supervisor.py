@@ -1,6 +1,6 @@
-# CircuitPython's `supervisor` and `alarm`, as far as they are about what outlives the VM (see docs/supervisor.md).
-# Each is an instance in sys.modules, for a module of MicroPython cannot have an attribute that is computed or checked.
-import builtins, host, sys, time, uctypes
+# CircuitPython's `supervisor`, as far as it is about what outlives the VM (see docs/supervisor.md).
+# It is an instance in sys.modules, for a module of MicroPython cannot have an attribute that is computed or checked.
+import builtins, host, sys, uctypes
 
 # Its word points to the newest allocation in this heap and each of these to the one before: for the collector,
 # which looks at every word it reaches, this is the only thing that keeps them alive.
@@ -28,6 +28,12 @@ class _Name:
     def __repr__(self):
         return self._name
 
+    def __eq__(self, other):
+        return isinstance(other, _Name) and self._name == other._name
+
+    def __hash__(self):
+        return hash(self._name)
+
 
 class RunReason:
     pass
@@ -39,10 +45,30 @@ for _name in ("STARTUP", "AUTO_RELOAD", "SUPERVISOR_RELOAD", "REPL_RELOAD"):
     setattr(RunReason, _name, _reasons[-1])
 
 
+class SafeModeReason:
+    def __getattr__(self, name):
+        return _Name("supervisor.SafeModeReason." + name)
+
+
 class Runtime:
+    serial_connected = True
+    usb_connected = False
+
     @property
     def run_reason(self):
         return _reasons[_reason]
+
+    @property
+    def safe_mode_reason(self):
+        return _Name("supervisor.SafeModeReason." + _ask("safe_mode"))
+
+    @property
+    def autoreload(self):
+        return _ask("autoreload") == "1"
+
+    @autoreload.setter
+    def autoreload(self, on):
+        _ask("autoreload_on" if on else "autoreload_off")
 
 
 # SystemExit is what ends the VM here; no program that catches Exception stops these.
@@ -56,7 +82,12 @@ class DeepSleepRequest(SystemExit):
 
 class _Supervisor:
     RunReason = RunReason
+    SafeModeReason = SafeModeReason()
+    DeepSleepRequest = DeepSleepRequest
     runtime = Runtime()
+
+    def ticks_ms(self):
+        return int(_ask("now")) // 1000000 & 0x1FFFFFFF
 
     @property
     def persisted_bytes(self):
@@ -115,50 +146,9 @@ class _Supervisor:
             pass
         except BaseException as problem:
             ended = "error"
-            sys.print_exception(problem, sys.stderr)
+            sys.print_exception(problem, sys.stderr.buffer)
         _ask(ended)
 
 
-class _SleepMemory:
-    def __init__(self, memory):
-        self._memory = memory
-
-    def __len__(self):
-        return len(self._memory)
-
-    def __bool__(self):
-        return len(self._memory) > 0
-
-    def __getitem__(self, index):
-        value = self._memory[index]
-        return value if isinstance(index, int) else bytearray(value)
-
-    def __setitem__(self, index, value):
-        self._memory[index] = value
-
-
-class TimeAlarm:
-    def __init__(self, *, monotonic_time):
-        self.monotonic_time = monotonic_time
-
-
-class _Time:
-    TimeAlarm = TimeAlarm
-
-
-class _Alarm:
-    time = _Time()
-
-    def exit_and_deep_sleep_until_alarms(self, *alarms):
-        times = [alarm.monotonic_time for alarm in alarms]
-        if not times:
-            raise ValueError("no alarm to wake up by")
-        if _ask("sleep %d" % max(0, int(min(times) * 1000) - time.ticks_ms())):
-            raise RuntimeError("not from the REPL")
-        raise DeepSleepRequest
-
-
-_page, _size, _reason = [int(word) for word in _ask("attach %d" % uctypes.addressof(_root)).split()]
-_Alarm.sleep_memory = _SleepMemory(memoryview(uctypes.bytearray_at(_page, _size)))
+_reason = int(_ask("attach %d" % uctypes.addressof(_root)))
 sys.modules["supervisor"] = _Supervisor()
-sys.modules["alarm"] = _Alarm()

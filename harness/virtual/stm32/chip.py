@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.virtual.application import ApplicationFactory, Ended, Exit
 from harness.virtual.board import Surroundings
+from harness.virtual.faults import Fault
 from harness.virtual.flash import Flash
 from harness.virtual.serial_chip import Boot, SerialChip
 from harness.virtual.stm32.boot import boot
@@ -43,11 +44,12 @@ class Stm32Chip(SerialChip):
         *,
         options: Flash | None = None,
         lines: Collection[str] = (),
+        faults: tuple[Fault, ...] = (),
     ) -> None:
         unknown = sorted(set(lines) - LINES)
         if unknown:
             raise UsageError(f"no such wiring of NRST and BOOT0: {', '.join(unknown)}; known: {', '.join(LINES)}")
-        super().__init__(chip, flash, mac, factory, surroundings)
+        super().__init__(chip, flash, mac, factory, surroundings, faults)
         self.spec = CHIPS[chip]
         self.uid = unique_id(mac)
         self.options = Options(self.spec, options)
@@ -80,6 +82,8 @@ class Stm32Chip(SerialChip):
 
     def _drive(self, lines: tuple[bool, bool] | None) -> None:
         with self._lock:
+            if lines is not None and self.faults.lasts("lines-stuck"):
+                return
             was_low = self._nrst_low
             self._driven = lines
             if not self._powered or self._nrst_low == was_low:
@@ -87,6 +91,7 @@ class Stm32Chip(SerialChip):
             if was_low:
                 self._out_of_reset("external")
             else:
+                self.faults.reset()
                 self._hold()
 
     # -- states ----------------------------------------------------------------------------------

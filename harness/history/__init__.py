@@ -1,0 +1,1 @@
+"""What changed on a board, since when, and whether it is more than noise."""

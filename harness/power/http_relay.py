@@ -1,0 +1,101 @@
+"""Power through a relay or socket with an HTTP interface on the bench's own network.
+
+Tasmota documentation, "Commands", "With Web Requests"; Shelly API reference, "Gen1", /relay/{index}, and "Gen2+",
+Switch.Set and Switch.GetStatus. Each order is followed by the question how the relay is now. Without passwords:
+a bench file holds no secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+from harness.errors import BenchFault
+
+RelayKind = Literal["tasmota", "shelly1", "shelly2"]
+
+_MAX_ANSWER = 64 * 1024
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: Any, **__: Any) -> Request | None:
+        return None  # what is not the relay must not be taken for it
+
+
+@dataclass(frozen=True)
+class HttpRelay:
+    """``url`` as ``http://relay-3``; ``channel`` as the relay counts: Tasmota from 1, Shelly from 0.
+
+    ``timeout`` of one request in seconds.
+    """
+
+    kind: RelayKind
+    url: str
+    channel: int
+    timeout: float = 5.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} relay {self.channel} at {self.url}"
+
+    def on(self) -> None:
+        self._switch(True)
+
+    def off(self) -> None:
+        self._switch(False)
+
+    def _switch(self, on: bool) -> None:
+        word = "on" if on else "off"
+        if self.kind == "tasmota":
+            state = _tasmota_state(self._get(f"/cm?cmnd={quote(f'Power{self.channel} {word}')}"), self.channel)
+        elif self.kind == "shelly1":
+            self._get(f"/relay/{self.channel}?turn={word}")
+            state = _truth(self._get(f"/relay/{self.channel}"), "ison")
+        else:
+            self._get(f"/rpc/Switch.Set?id={self.channel}&on={'true' if on else 'false'}")
+            state = _truth(self._get(f"/rpc/Switch.GetStatus?id={self.channel}"), "output")
+        if state is None:
+            raise BenchFault(
+                f"{self.name}: its answer does not say how it is", hint="is power.relay the right kind for this device?"
+            )
+        if state is not on:
+            raise BenchFault(f"{self.name}: was switched {word}, and says it is {'on' if state else 'off'}")
+
+    def _get(self, path: str) -> Any:
+        opener = build_opener(ProxyHandler({}), _NoRedirect())
+        try:
+            with opener.open(self.url.rstrip("/") + path, timeout=self.timeout) as answer:
+                body = answer.read(_MAX_ANSWER)
+        except HTTPError as problem:
+            with problem:
+                raise BenchFault(
+                    f"{self.name}: HTTP {problem.code} to {path}", hint="check power.relay and power.channel"
+                ) from None
+        except (URLError, OSError, ValueError) as problem:
+            reason = getattr(problem, "reason", problem)
+            raise BenchFault(
+                f"{self.name}: no answer: {str(reason)[:200]}", hint="does a browser on this machine reach it?"
+            ) from None
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            start = re.sub(r"[^\x20-\x7e]", "?", body[:60].decode("latin-1"))
+            raise BenchFault(f"{self.name}: expected JSON, came {start!r}") from None
+
+
+def _tasmota_state(answer: Any, channel: int) -> bool | None:
+    """A device with one relay may leave the number out."""
+    if not isinstance(answer, dict):
+        return None
+    word = answer.get(f"POWER{channel}", answer.get("POWER") if channel == 1 else None)
+    return {"ON": True, "OFF": False}.get(word) if isinstance(word, str) else None
+
+
+def _truth(answer: Any, key: str) -> bool | None:
+    value = answer.get(key) if isinstance(answer, dict) else None
+    return value if isinstance(value, bool) else None

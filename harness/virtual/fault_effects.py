@@ -1,0 +1,73 @@
+"""What faults do to a virtual board's flash and to its start; when they do, ``faults.py`` decides."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+from typing import TYPE_CHECKING
+
+from littlefs import LittleFS, LittleFSError
+
+from harness.virtual.faults import Faults
+from harness.virtual.flash import Flash
+from harness.virtual.flash_files import FlashFiles
+
+if TYPE_CHECKING:
+    from harness.virtual.serial_chip import Boot
+
+#: How the files that take up all space begin, and their sizes in bytes.
+_BALLAST, _SIZES = "ballast-", (128 * 1024, 16 * 1024, 4096, 1024)
+#: Where both chips' firmware has its code, in bytes from the start of the flash.
+_CODE = range(0x12000, 0x40000)
+_VERSION = re.compile(rb"(?<![0-9.])([0-9])\.([0-9]{2})\.([0-9])(?![0-9.])")
+
+
+def at_boot(faults: Faults, flash: Flash, found: Boot) -> tuple[bytes, bytes]:
+    """What stands on the line before the application, and the application that starts."""
+    assert found.payload is not None
+    chance = faults.boots("boot-garbage")
+    noise = chance.randbytes(chance.randrange(20, 200)) if chance else b""
+    _fill(flash, found.partitions.get("vfs"), full=faults.boots("full-filesystem") is not None)
+    return noise, _lie(found.payload) if faults.boots("wrong-version") else found.payload
+
+
+def decay(flash: Flash, *, stuck: bool, chance: random.Random) -> None:
+    """Lose a bit of the firmware, for good (``stuck``) or until it is written again."""
+    at = chance.choice(_CODE)
+    while not (byte := flash.read(at, 1)[0]) or byte == 0xFF:
+        at = chance.choice(_CODE)
+    if stuck:
+        flash.stuck[at] = byte
+    else:
+        flash.program(at, b"\0")
+
+
+def _lie(payload: bytes) -> bytes:
+    """The same firmware under another version of the same length, so that nothing else in it moves."""
+    return _VERSION.sub(rb"\g<1>.07.\g<3>", payload)
+
+
+def _fill(flash: Flash, place: tuple[int, int] | None, *, full: bool) -> None:
+    """Take all space of the filesystem, or give back what was taken at an earlier start."""
+    if place is None or (not full and _BALLAST.encode() not in flash.read(*place)):
+        return
+    fs = FlashFiles(flash, *place)._fs
+    for name in [name for name in fs.listdir("/") if name.startswith(_BALLAST)]:
+        fs.remove(f"/{name}")
+    count = 0
+    for size in _SIZES if full else ():
+        # A file that does not fit is not there at all: so smaller ones follow, down to a block.
+        while _written(fs, f"/{_BALLAST}{count}", b"\xa5" * size):
+            count += 1
+
+
+def _written(fs: LittleFS, path: str, data: bytes) -> bool:
+    try:
+        with fs.open(path, "wb") as file:
+            file.write(data)
+    except LittleFSError:
+        with contextlib.suppress(LittleFSError):
+            fs.remove(path)
+        return False
+    return True

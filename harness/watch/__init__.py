@@ -1,0 +1,1 @@
+"""The console of one board, with times."""

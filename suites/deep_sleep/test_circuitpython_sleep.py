@@ -1,0 +1,154 @@
+"""Sleep on CircuitPython: alarms, what wakes, and what outlives it. Real sleep: the console is a UART, not USB."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from harness.bench.scenario import Pair, Scenario
+from harness.programs.program import Program
+from harness.programs.records import decode
+from harness.runtimes.base import CodeRuntime, Hand, Restart
+from harness.verdict.limits import Limit, exactly
+
+#: Given to the board to empty its line before it sleeps, in milliseconds.
+SETTLE_MS = 30
+#: How far the sleep clock of a chip may be off, in percent: RC oscillators on ESP chips.
+CLOCK_PERCENT = 5.0
+#: From the wake to the first byte on the line, at most, in seconds.
+WAKE_SECONDS = 0.5
+
+pytestmark = [pytest.mark.runtime("circuitpython"), pytest.mark.needs("deep_sleep")]
+
+
+def _sleep(
+    scenario: Scenario, ms: int | None, *, hand: Hand | None = None, pin: int | str | None = None
+) -> tuple[Pair, list[Restart]]:
+    """Let both sides sleep (None: reset instead): what the first code said then, and the restarts."""
+    woke = Program.load("cp_woke").whole().encode()
+    restarts, said = [], []
+    program = Program.load("cp_sleep", ms=ms, pin=pin, settle_ms=SETTLE_MS)
+    with scenario.code_py(woke):
+        for runtime in cast(tuple[CodeRuntime, CodeRuntime], scenario.both):
+            if ms is not None:
+                _sleep_once(scenario, runtime)
+            scenario.step("asleep" if ms is not None else "resetting")
+            restart = program.run_to_reset(runtime, within=(ms or 0) / 1000 + 15.0, hand=hand)[1]
+            restarts.append(restart)
+            said.append(decode(restart.boot))
+    return Pair(*said), restarts
+
+
+def _sleep_once(scenario: Scenario, runtime: CodeRuntime) -> None:
+    """CircuitPython waits five seconds after a start for a host to connect, before it really sleeps, but not after a
+    wake (``CIRCUITPY_WORKFLOW_CONNECTION_SLEEP_DELAY``): one sleep ahead of the one that is measured."""
+    reason = runtime.run("import microcontroller as m\nprint(m.cpu.reset_reason)").stdout
+    if b"DEEP_SLEEP_ALARM" not in reason:
+        scenario.step("first sleep after a start")
+        Program.load("cp_sleep", ms=50, pin=None, settle_ms=SETTLE_MS).run_to_reset(runtime)
+
+
+def _judge(scenario: Scenario, pair: Pair, prefix: str, **expected: str) -> None:
+    """The states that are the same for every board, and the sleep memory as the reference's chip keeps it."""
+    for name, text in expected.items():
+        scenario.check(
+            f"{prefix}.{name}", "state", "-", pair.board.text(name), pair.reference.text(name), exactly(text)
+        )
+    if any(o.name == "persisted" for o in pair.board.observations):
+        mine, reference = pair.board.text("persisted"), pair.reference.text("persisted")
+        scenario.check(f"{prefix}.persisted", "state", "-", mine, reference, exactly("None"))
+
+
+@pytest.mark.parametrize("ms", [100, 1000])
+def test_sleeps_until_its_time_alarm_and_tells_what_woke_it(scenario: Scenario, ms: int) -> None:
+    """Duration, reset reason, wake alarm, run reason, the sleep memory to its last byte."""
+    pair, (board, reference) = _sleep(scenario, ms)
+    _judge(
+        scenario, pair, f"woken.{ms}_ms",
+        reset_reason="DEEP_SLEEP_ALARM", wake_alarm="TimeAlarm", run_reason="STARTUP",
+        sleep_memory=pair.reference.text("sleep_memory"),
+    )  # fmt: skip
+    if scenario.lives_in_host_time:
+        low, high = ms * (1 - CLOCK_PERCENT / 100) / 1000 - 0.02, ms * (1 + CLOCK_PERCENT / 100) / 1000 + WAKE_SECONDS
+        scenario.check(
+            f"sleep.{ms}_ms", "time", "s", round(board.silent, 4), round(reference.silent, 4),
+            Limit(f"{low:.3f} to {high:.3f} s of silence", low=low, high=high, good_low=low, good_high=high),
+        )  # fmt: skip
+
+
+def test_a_pin_alarm_ends_a_sleep(scenario: Scenario) -> None:
+    """A level on a pin in the middle of a long sleep: the wake alarm is that pin's."""
+    if scenario.chip.family != "esp32":
+        pytest.skip(f"which pins of the {scenario.chip.name} wake it is not known here")
+    if not scenario.has_hands or not scenario.lives_in_host_time:
+        pytest.skip("nothing here can drive a pin of this board while it sleeps")
+    pin = 33  # one of the RTC domain's
+    pair, _ = _sleep(scenario, 60_000, hand=Hand(0.4, "pin", pin, 1), pin=pin)
+    _judge(
+        scenario, pair, "pin", reset_reason="DEEP_SLEEP_ALARM", wake_alarm="PinAlarm", run_reason="STARTUP",
+        sleep_memory=pair.reference.text("sleep_memory"),
+    )  # fmt: skip
+
+
+def test_a_reset_pulse_ends_a_circuitpython_sleep(scenario: Scenario) -> None:
+    """The reset input in the middle of a long sleep: a start like any other, and no wake alarm."""
+    if not scenario.can_reset:
+        pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
+    if not scenario.lives_in_host_time:
+        pytest.skip("this virtual board's sleeps take no time (pace: fast)")
+    pair, _ = _sleep(scenario, 60_000, hand=Hand(0.4))
+    reason = pair.reference.text("reset_reason")
+    _judge(scenario, pair, "pulse", reset_reason=reason, wake_alarm="NoneType", run_reason="STARTUP")
+
+
+def test_microcontroller_reset_is_told_from_a_wake(scenario: Scenario) -> None:
+    """microcontroller.reset(): its own reason, no wake alarm; the sleep memory is whole or cleared, nothing else."""
+    pair, _ = _sleep(scenario, None)
+    _judge(scenario, pair, "reset", reset_reason="SOFTWARE", wake_alarm="NoneType", run_reason="STARTUP")
+    mine, kept = pair.board.text("sleep_memory"), pair.reference.text("sleep_memory")
+    # Espressif port: kept since CircuitPython 10.3, cleared before.
+    state = "whole or cleared" if mine in (kept, "cleared") else mine
+    scenario.check("reset.sleep_memory", "state", "-", state, kept, exactly("whole or cleared"))
+
+
+def test_sleep_memory_has_an_end_and_keeps_what_it_refuses(scenario: Scenario) -> None:
+    """Subscripts, slices, the last byte; an index beyond it and a slice of another length leave what was there."""
+    scenario.compare(scenario.run(Program.load("cp_sleep_memory")), prefix="memory.")
+
+
+def test_nvm_survives_reload_and_reset(scenario: Scenario) -> None:
+    """microcontroller.nvm over a restart of the VM and a reset of the chip."""
+    size = 16
+    probe = "import microcontroller as m\nprint(len(m.nvm or b''))"
+    if int(scenario.board.run(probe).stdout.strip() or 0) < size:
+        pytest.skip("this board has no microcontroller.nvm")
+    old = [
+        runtime.run(f"import microcontroller as m\nprint(list(m.nvm[0:{size}]))").stdout for runtime in scenario.both
+    ]
+    data = [(7 * index + 3) & 255 for index in range(size)]
+    try:
+        scenario.compare(scenario.run(Program.load("cp_nvm", set=data, size=size)), prefix="nvm.set.")
+        scenario.compare(scenario.run(Program.load("cp_nvm", set=[], size=size)), prefix="nvm.reload.")
+        scenario.run_to_reset(Program("cp_reset", "import microcontroller\nagent.done()\nmicrocontroller.reset()\n"))
+        scenario.compare(scenario.run(Program.load("cp_nvm", set=[], size=size)), prefix="nvm.reset.")
+    finally:
+        for runtime, before in zip(scenario.both, old, strict=True):
+            bytes_before = [int(word) for word in before.strip(b"[]\r\n ").split(b",")]
+            runtime.run(f"import microcontroller as m\nm.nvm[0:{size}] = bytes({bytes_before})")
+
+
+@pytest.mark.needs("light_sleep")
+def test_circuitpython_light_sleep_keeps_ram_and_wakes_on_time(scenario: Scenario) -> None:
+    """alarm.light_sleep_until_alarms of 50 and 200 ms: returns its alarm, on time."""
+    pair = scenario.run(Program.load("cp_light_sleep", ms=[50, 200], settle_ms=SETTLE_MS))
+    scenario.check("light.ram", "state", "-", pair.board.text("ram"), pair.reference.text("ram"), exactly("kept"))
+    for ms in (50, 200):
+        name = f"light.{ms}_ms"
+        low, high = ms * 1000 * (1 - CLOCK_PERCENT / 100) - 2000, ms * 1000 * (1 + CLOCK_PERCENT / 100) + 15_000
+        scenario.check(
+            name, "time", "us", pair.board.value(name), pair.reference.value(name),
+            Limit(f"{low / 1000:g} to {high / 1000:g} ms", low=low, high=high, good_low=low, good_high=high),
+        )  # fmt: skip
+        by = pair.board.text(f"{name}.by")
+        scenario.check(f"{name}.by", "state", "-", by, pair.reference.text(f"{name}.by"), exactly("TimeAlarm"))

@@ -1,0 +1,224 @@
+"""NodeMCU's Lua Flash Store: what it saves, and that a reload replaces all of it or nothing."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+
+import pytest
+
+from harness.bench.scenario import Pair, Scenario
+from harness.errors import Unsuitable
+from harness.lfs.build import build, build_file
+from harness.lfs.compile import compile_lua
+from harness.lfs.container import pack_image
+from harness.lfs.cost import costs
+from harness.paths import fixtures_dir
+from harness.programs.program import Program
+from harness.runtimes.base import Hand
+from harness.verdict.limits import Limit, at_least, at_most, exactly, within_percent
+
+pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("lfs")]
+
+IMAGE = "hx_lfs.img"
+HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG = 1, 3
+#: A closure with its allocator's header: all that a function in LFS takes of the heap, in bytes.
+CLOSURE = 64
+WORDS = 32
+
+
+def _application() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((fixtures_dir() / "lua" / "app").glob("*.lua"))}
+
+
+def _probe(text: str, words: int = 0) -> dict[str, bytes]:
+    listed = ",".join(f'"hx_word_{n}"' for n in range(1, words + 1))
+    return {"probe.lua": f"local words = {{{listed}}} return '{text}'".encode()}
+
+
+def _load(scenario: Scenario, sources: Mapping[str, bytes]) -> list[bool]:
+    """Have both sides hold these modules in LFS, by a reload where they do not; on which one it was done."""
+    # An image holds its build time; here it says which image it is.
+    mark = zlib.crc32(repr(sorted(sources.items())).encode()) & 0x3FFFFFFF
+    done = []
+    for runtime in scenario.both:
+        held = runtime.run("print(node.LFS and node.LFS.time)").stdout.strip()
+        done.append(held != str(mark).encode())
+        if done[-1]:
+            scenario.step("reloading LFS")
+            if error := _reload(runtime, build_file(sources, build_time=mark)):
+                if "No LFS partition" in error:
+                    raise Unsuitable("the firmware has no LFS partition")
+                raise AssertionError(f"the firmware refused a good image: {error}")
+    return done
+
+
+def _reload(runtime, image: bytes) -> str:
+    runtime.soft_reset()
+    runtime.put(IMAGE, image)
+    runtime.soft_reset()
+    return runtime.reload_lfs(IMAGE)
+
+
+def _check(scenario: Scenario, pair: Pair, name: str, limit: Limit, *, prefix: str = "") -> None:
+    one, other = pair.board[name], pair.reference[name]
+    scenario.check(prefix + name, one.kind, one.unit, one.value, other.value, limit)
+
+
+def _files(scenario: Scenario, names: list[str]) -> None:
+    sources = _application()
+    for runtime in scenario.both:
+        there = set(runtime.listdir())
+        for name in names:
+            if f"{name}.lua" not in there:
+                runtime.put(f"{name}.lua", sources[f"{name}.lua"])
+
+
+def test_each_module_takes_less_heap_from_lfs(scenario: Scenario) -> None:
+    """Twenty modules, one by one: heap of each loaded from a file, from LFS, and what the format's own sizes say."""
+    sources = _application()
+    names = [name.removesuffix(".lua") for name in sources]
+    _files(scenario, names)
+    _load(scenario, _probe("other"))
+    in_ram = scenario.run(Program.load_lua("lfs_modules", names=names, **{"from": "file"}), timeout=120.0)
+    _load(scenario, sources)
+    in_lfs = scenario.run(Program.load_lua("lfs_modules", names=names, **{"from": "lfs"}), timeout=120.0)
+    saved = 0.0
+    for name in names:
+        lfs, ram = in_lfs.board.value(name), in_ram.board.value(name)
+        proto = compile_lua(sources[f"{name}.lua"], f"{name}.lua").without_names()
+        (cost,) = costs({name: proto})
+        saved += ram - lfs
+        scenario.check(f"lfs.{name}", "heap", "B", lfs, in_lfs.reference.value(name), at_most(CLOSURE, "B"))
+        scenario.check(
+            f"saved.{name}", "heap", "B", ram - lfs, cost.saved,
+            within_percent(cost.saved, 25, "B"),
+        )  # fmt: skip
+    scenario.check("saved.all", "heap", "B", saved, None, at_least(20_000, "B"))
+
+
+def test_code_in_lfs_runs_as_fast_as_in_ram(scenario: Scenario) -> None:
+    """One module from a file and from LFS: the same result, in about the same time (the flash is cached)."""
+    _files(scenario, ["json"])
+    _load(scenario, _application())
+    pair = scenario.run(Program.load_lua("lfs_speed"))
+    _check(scenario, pair, "equal", exactly("true"))
+    ratio = [side.value("lfs") / side.value("ram") for side in (pair.board, pair.reference)]
+    scenario.check(
+        "lfs.over.ram", "time", "-", round(ratio[0], 3), round(ratio[1], 3),
+        at_most(1.6, words="at most 1.6 times the time in RAM"), samples=list(pair.board["lfs"].samples),
+    )  # fmt: skip
+
+
+def test_an_application_that_does_not_fit_in_ram_starts_from_lfs(scenario: Scenario) -> None:
+    """All twenty modules loaded and run: how many fit from files, and the heap that is left from LFS and from files."""
+    sources = _application()
+    names = [name.removesuffix(".lua") for name in sources]
+    _files(scenario, names)
+    _load(scenario, sources)
+    lfs = scenario.run(Program.load_lua("lfs_start", names=names, **{"from": "lfs"}), timeout=120.0)
+    _load(scenario, _probe("other"))
+    ram = scenario.run(Program.load_lua("lfs_start", names=names, **{"from": "file"}), timeout=120.0)
+    _check(scenario, lfs, "modules", exactly(len(names)), prefix="lfs.")
+    _check(scenario, ram, "modules", at_most(len(names), "1"), prefix="ram.")
+    _check(scenario, lfs, "free", at_least(ram.board.value("free") + 8000, "B"), prefix="lfs.")
+
+
+def test_strings_of_the_image_take_no_heap(scenario: Scenario) -> None:
+    """Strings made at run time, half of them in the image's string table."""
+    _load(scenario, _probe("words", WORDS))
+    pair = scenario.run(Program.load_lua("lfs_strings"))
+    there, new = (pair.board.value(name) for name in ("in.image", "not.in.image"))
+    reference = pair.reference.value("not.in.image") - pair.reference.value("in.image")
+    # Without its allocator's part a string of this length takes 16 + 9 or 10 bytes.
+    scenario.check("strings.saved", "heap", "B", new - there, reference, at_least(WORDS * 25 - 32, "B"))
+
+
+def test_a_reload_replaces_the_image(scenario: Scenario) -> None:
+    """Three reloads in turn: the modules are the new image's, the heap is the same, the reason is a watchdog's."""
+    free = []
+    for index, text in enumerate(("one", "two", "one")):
+        scenario.step(f"reload {index + 1} of 3")
+        fresh = _load(scenario, _probe(text))[0]
+        look = Program.load_lua("lfs_look")
+        board, reference = look.run(scenario.board), look.run(scenario.reference)
+        name = f"reload.{index + 1}"
+        scenario.check(f"{name}.module", "state", "-", board.text("probe"), reference.text("probe"), exactly(text))
+        if fresh:
+            watchdog = board.value("reason") in (HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG)
+            scenario.check(f"{name}.watchdog", "state", "-", str(watchdog), "True", exactly("True"))
+        free.append(board.value("free"))
+    scenario.check(
+        "reload.heap_lost", "heap", "B", free[0] - free[-1], 0, at_most(400, "B"), samples=free,
+    )  # fmt: skip
+
+
+def _bad_images() -> dict[str, tuple[bytes, str]]:
+    """Images that the loader's first pass refuses, and its words (NodeMCU ``app/lua/lflash.c``)."""
+    good = build_file(_probe("bad", WORDS), build_time=7)
+    image = build(_probe("bad", WORDS), build_time=7)
+    relocatable = image.relocatable()
+
+    def changed(word: int, value: int) -> bytes:
+        return pack_image(relocatable[: 4 * word] + struct.pack("<I", value) + relocatable[4 * word + 4 :])
+
+    signature = struct.unpack_from("<I", relocatable)[0]
+    return {
+        "short": (good[:150], "read error on LFS image file"),
+        "damaged": (good[:-8] + bytes([good[-8] ^ 1]) + good[-7:], "checksum error on LFS image file"),
+        "version": (changed(0, signature ^ 0x300), "Incorrect LFS header version"),
+        "numbers": (changed(0, signature ^ 0x6), "Incorrect LFS build type"),
+        "signature": (changed(0, signature ^ 0x5000_0000), "incorrect LFS header signature"),
+        "length": (changed(1, len(relocatable) + 256), "LFS length mismatch"),
+        "size": (changed(1, 0x40_0000), "LFS Image too big for configured LFS region"),
+    }
+
+
+def test_bad_images_are_refused_and_change_nothing(scenario: Scenario) -> None:
+    """Seven ways to be no image, and a file that is not there: the firmware's words, and LFS as it was."""
+    _load(scenario, _probe("kept"))
+    for name, (image, words) in _bad_images().items():
+        scenario.step(f"bad image: {name}")
+        said = []
+        for runtime in scenario.both:
+            runtime.put(IMAGE, image)
+            said.append(runtime.reload_lfs(IMAGE))
+        scenario.check(f"refused.{name}", "state", "-", said[0], said[1], exactly(words))
+    said = [runtime.reload_lfs("hx_none.img") for runtime in scenario.both]
+    scenario.check("refused.missing", "state", "-", said[0], said[1], exactly("LFS image file not found"))
+    look = Program.load_lua("lfs_look")
+    board, reference = look.run(scenario.board), look.run(scenario.reference)
+    scenario.check("lfs.kept", "state", "-", board.text("probe"), reference.text("probe"), exactly("kept"))
+
+
+def test_an_interrupted_reload_leaves_no_half_image(scenario: Scenario) -> None:
+    """The power fails while LFS is written: the chip starts, holds no module, and takes the image the next time."""
+    if not scenario.has_hands:
+        pytest.skip("nothing here can cut this board's power")
+    if not scenario.lives_in_host_time:
+        pytest.skip("the writing takes no time of the host on this board (virtual.pace)")
+    _load(scenario, _probe("old"))
+    board = scenario.board
+    board.soft_reset()
+    board.put(IMAGE, build_file(_application(), build_time=1))
+    board.soft_reset()
+    program = Program.load_lua("lfs_interrupted")
+    program.run_to_reset(board, hand=Hand(after=0.45, what="power"))
+    look = Program.load_lua("lfs_look")
+    scenario.check("interrupted.modules", "state", "-", look.run(board).text("modules"), None, exactly("nil"))
+    board.soft_reset()
+    error = board.reload_lfs(IMAGE)
+    scenario.check("interrupted.again", "state", "-", error or "taken", None, exactly("taken"))
+    names = " ".join(sorted(name.removesuffix(".lua") for name in _application()))
+    scenario.check("interrupted.then", "state", "-", look.run(board).text("modules"), None, exactly(names))
+
+
+def test_require_takes_a_file_before_lfs(scenario: Scenario) -> None:
+    """A module that is a file and in LFS: the loaders' order decides, and the firmware's own do not look into LFS."""
+    _load(scenario, _probe("lfs"))
+    pair = scenario.run(Program.load_lua("lfs_require"))
+    for name, expected in (
+        ("plain", "file"), ("behind.both", "file"), ("behind.lfs", "lfs"), ("ahead.both", "lfs"), ("plain.lfs", "none"),
+    ):  # fmt: skip
+        _check(scenario, pair, name, exactly(expected), prefix="require.")

@@ -1,0 +1,37 @@
+"""Interrupts on CircuitPython: there are none in Python. What stands in their place: counters beside the VM, Ctrl-C."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from harness.bench.scenario import Pair, Scenario
+from harness.programs.program import Program
+from harness.programs.records import decode
+from harness.runtimes.base import CodeRuntime
+
+pytestmark = pytest.mark.runtime("circuitpython")
+
+
+@pytest.mark.needs("pin_loopback")
+def test_a_counter_counts_each_edge_while_the_program_computes(scenario: Scenario) -> None:
+    """countio.Counter on a wired pin: rising, falling and both, set and gone on."""
+    if not scenario.wiring.loopback:
+        pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
+    out, pin = scenario.wiring.loopback[0]
+    pair = scenario.run(Program.load("cp_count", pulses=50, **{"out": out, "in": pin}))
+    scenario.compare(pair, prefix="counter.")
+
+
+@pytest.mark.parametrize("where", ["busy", "sleep"])
+def test_ctrl_c_in_a_code_file(scenario: Scenario, where: str) -> None:
+    """Ctrl-C ends a loop and a sleep, ``finally`` runs, and the program can go on after it."""
+    if where == "sleep" and not scenario.lives_in_host_time:
+        pytest.skip("this virtual board's sleeps take no time (pace: fast)")
+    source = Program.load("cp_ctrl_c", where=where).whole()
+    said = [
+        decode(runtime.run_code(source, timeout=20.0, interrupt_at=b"READY\r\n")[0])
+        for runtime in cast(tuple[CodeRuntime, CodeRuntime], scenario.both)
+    ]
+    scenario.compare(Pair(*said), prefix="ctrl_c.")

@@ -1,0 +1,96 @@
+"""Restarts of NodeMCU: the chip goes along, so only RTC memory and files stay, and the boot reason tells why."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+
+import pytest
+
+from harness.bench.scenario import Scenario
+from harness.programs.program import Program
+from harness.verdict.limits import at_most, exactly, within_percent
+
+pytestmark = pytest.mark.runtime("nodemcu")
+
+RESTARTS = 6
+#: ``node.bootreason()``, its second value.
+HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG, RESTARTED, RESET_INPUT = 1, 3, 4, 6
+#: What the SDK may take at one start and not at another, in bytes.
+SDK_NOISE = 400
+
+
+def _slope(values: list[float]) -> float:
+    pairs = itertools.combinations(enumerate(values), 2)
+    return statistics.median((late - early) / (j - i) for (i, early), (j, late) in pairs)
+
+
+def test_restarts_leave_the_heap_as_it_was(scenario: Scenario) -> None:
+    """Six restarts in a row: the free heap of a fresh VM stays the same."""
+    program = Program.load_lua("heap_after_start")
+    free, reference_free, used = [], [], []
+    for index in range(RESTARTS):
+        scenario.step(f"restart {index + 1} of {RESTARTS}")
+        pair = scenario.run(program)
+        free.append(pair.board.value("free"))
+        reference_free.append(pair.reference.value("free"))
+        used.append((pair.board.value("count"), pair.reference.value("count")))
+    scenario.check(
+        "restart.leak", "heap", "B", -_slope(free), -_slope(reference_free),
+        at_most(15, "B", words="less than 16 bytes per restart"), samples=free,
+    )  # fmt: skip
+    spread, expected = max(free) - min(free), max(reference_free) - min(reference_free)
+    scenario.check("restart.spread", "heap", "B", spread, expected, at_most(SDK_NOISE, "B"), samples=free)
+    board, reference = used[-1]
+    scenario.check(
+        "lua.used", "heap", "B", board, reference,
+        within_percent(reference, 40, "B"),
+    )  # fmt: skip
+
+
+@pytest.mark.needs("rtc_memory")
+def test_rtc_memory_and_files_outlive_a_restart(scenario: Scenario) -> None:
+    """96 words of RTC memory and a file are there after node.restart(), a global is not, and the reason says so."""
+    scenario.run(Program.load_lua("reload_keep", set=True))
+    pair = scenario.run(Program.load_lua("reload_keep", set=False))
+    scenario.compare(pair, prefix="after.")
+    scenario.check("rtc.wrong_words", "count", "1", pair.board.value("rtc.wrong_words"), 0, exactly(0))
+    scenario.check("restart.reason", "count", "1", pair.board.value("reason"), RESTARTED, exactly(RESTARTED))
+    for runtime in scenario.both:
+        runtime.remove("hx_kept.txt")
+
+
+@pytest.mark.needs("rtc_memory")
+def test_timers_end_with_a_restart(scenario: Scenario) -> None:
+    """A timer that counts in RTC memory counts before node.restart() and not after it."""
+    scenario.compare(scenario.run(Program.load_lua("reload_leave")), prefix="before.")
+    scenario.compare(scenario.run(Program.load_lua("reload_look")), prefix="after.")
+
+
+def test_a_full_heap_is_an_error_that_can_be_caught(scenario: Scenario) -> None:
+    """Tables until there is no memory: the error has the VM's words, and what was taken comes back."""
+    scenario.compare(scenario.run(Program.load_lua("reload_full")))
+
+
+@pytest.mark.needs("watchdog")
+def test_a_hang_ends_by_the_watchdog(scenario: Scenario) -> None:
+    """A loop that never returns: the chip is reset within ten seconds, and the reason is a watchdog's."""
+    scenario.soft_reset()
+    board, _ = scenario.run_to_reset(Program.load_lua("hang"), within=15.0)
+    look = Program.load_lua("why_started")
+    found = look.run(scenario.board), look.run(scenario.reference)
+    reason = "watchdog" if found[0].value("reason") in (HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG) else "other"
+    scenario.check("hang.reason", "state", "-", reason, "watchdog", exactly("watchdog"))
+    scenario.check("hang.seconds", "time", "s", round(board.silent, 3), None, at_most(10.0, "s"))
+    scenario.check("hang.rtc", "count", "1", found[0].value("slot"), found[1].value("slot"), exactly(4711))
+
+
+def test_a_reset_pulse_is_told_from_a_restart(scenario: Scenario) -> None:
+    """The reset input: the boot reason is another one than after node.restart()."""
+    if not scenario.can_reset:
+        pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
+    look = Program.load_lua("why_started")
+    for runtime in scenario.both:
+        runtime.hard_reset()
+    found = [look.run(runtime).value("reason") for runtime in scenario.both]
+    scenario.check("pulse.reason", "count", "1", found[0], found[1], exactly(RESET_INPUT))

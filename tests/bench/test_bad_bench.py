@@ -1,0 +1,165 @@
+"""A bad bench in whole runs: its faults are errors in every report and in the exit code, and never the firmware's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from harness.health.book import QUARANTINE_AFTER, HealthBook, State
+
+BENCH = """
+boards:
+  - id: tv32
+    chip: esp32
+    runtime: micropython
+    virtual: {{pace: fast, faults: {faults}}}
+    firmware: {{build: virtual}}
+"""
+#: Scenarios of a suite: "well" passes; "dead" takes the port away; the rest are about failures.
+SUITE = """
+from pathlib import Path
+from harness.programs.program import Program
+from harness.verdict.limits import exactly
+
+HERE = Path(__file__).parent
+
+
+def figure(scenario, value, wanted=1):
+    scenario.board.run("print(6*7)", timeout=2.0)
+    scenario.check("figure", "count", "1", value, None, exactly(wanted))
+
+
+def test_a_well(scenario):
+    figure(scenario, 1)
+
+
+def test_b_gone(scenario):
+    scenario.bench.attached.virtual.fault(kind="gone")
+    figure(scenario, 1)
+
+
+def test_c_afterwards(scenario):
+    figure(scenario, 1)
+
+
+def test_wrong(scenario):
+    with (HERE / "wrong").open("a") as log:
+        log.write("x")
+    figure(scenario, 2)
+
+
+def test_wrong_once(scenario):
+    first = not (HERE / "once").exists()
+    (HERE / "once").touch()
+    figure(scenario, 2 if first else 1)
+
+
+def test_resets_once(scenario):
+    if not (HERE / "reset").exists():
+        (HERE / "reset").touch()
+        scenario.bench.attached.virtual.fault(kind="reset-running", after=5)
+    figure(scenario, 1)
+
+
+def test_slow(scenario):
+    import time
+    with (HERE / "times").open("a") as log:
+        log.write(f"{time.time()} ")
+        scenario.board.run("print(1)")
+        time.sleep(1.0)
+        log.write(f"{time.time()}\\n")
+    figure(scenario, 1)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "boards.yaml").write_text(BENCH.format(faults="[]"))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "test_own.py").write_text(SUITE)
+    return tmp_path
+
+
+def harness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def run(folder: Path, keyword: str) -> tuple[int, dict[str, tuple[str, str]], dict[str, int]]:
+    """Exit code, outcome and reason of each scenario, and what JUnit counts."""
+    done = harness(folder, "run", "own", "-k", keyword, "--json", "out.json", "--junit", "out.xml")
+    report = json.loads((folder / "out.json").read_text())
+    assert report["exit_code"] == done.returncode
+    scenarios = {s["name"]: (s["outcome"], s["reason"]) for b in report["boards"] for s in b["scenarios"]}
+    root = ET.parse(folder / "out.xml").getroot()
+    return done.returncode, scenarios, {tag: len(root.findall(f".//{tag}")) for tag in ("failure", "error")}
+
+
+def test_a_board_that_goes_away_is_an_error_everywhere(folder: Path) -> None:
+    code, scenarios, junit = run(folder, "test_a or test_b or test_c")
+    assert code == 3
+    assert [scenarios[name][0] for name in ("a_well", "b_gone", "c_afterwards")] == ["pass", "error", "error"]
+    assert junit == {"failure": 0, "error": 2}
+    health = HealthBook(folder / ".harness").of("tv32")
+    assert health.state in (State.SUSPECT, State.RECOVERING, State.QUARANTINED) and health.reason
+
+
+def test_only_a_failure_that_comes_again_is_the_firmwares(folder: Path) -> None:
+    code, scenarios, junit = run(folder, "test_wrong or resets_once")
+    assert code == 1 and junit == {"failure": 1, "error": 2}
+    assert scenarios["wrong"][0] == "fail" and "expected exactly 1" in scenarios["wrong"][1]
+    assert (folder / "own" / "wrong").read_text() == "xx"
+    for name in ("wrong_once", "resets_once"):
+        outcome, reason = scenarios[name]
+        assert outcome == "error" and "failed once" in reason and "First: " in reason
+
+
+def test_a_board_that_lies_about_its_version_is_an_error(folder: Path) -> None:
+    (folder / "boards.yaml").write_text(BENCH.format(faults="[{kind: wrong-version}]"))
+    code, scenarios, junit = run(folder, "test_a")
+    assert code == 3 and scenarios["a_well"][0] == "error" and "was written, but" in scenarios["a_well"][1]
+    assert junit["failure"] == 0 and junit["error"] >= 1
+
+
+def test_a_board_in_quarantine_costs_nothing_and_is_released_by_a_check(folder: Path) -> None:
+    book = HealthBook(folder / ".harness")
+    for _ in range(QUARANTINE_AFTER):
+        book.fault("tv32", "it was bad")
+    code, scenarios, _ = run(folder, "test_a")
+    assert code == 3 and "quarantine" in scenarios["a_well"][1]
+    assert not (folder / ".harness" / "transcripts" / "tv32.jsonl").read_text()
+    assert "it was bad" in json.loads(harness(folder, "boards", "--json", "-").stdout)["boards"][0]["health"]
+    assert harness(folder, "boards", "check", "tv32").returncode == 0
+    assert book.of("tv32").state is State.OK
+
+
+def test_two_runs_at_once_share_a_board_one_after_the_other(folder: Path) -> None:
+    command = [sys.executable, "-m", "harness", "run", "own", "-k", "test_slow"]
+    both = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    out = [one.communicate(timeout=120)[0] for one in both]
+    assert [one.returncode for one in both] == [0, 0], out
+    times = sorted(tuple(map(float, line.split())) for line in (folder / "own" / "times").read_text().splitlines())
+    assert len(times) == 2 and times[0][1] <= times[1][0]
+
+
+def test_a_run_that_is_killed_leaves_its_board_free_and_the_next_one_is_well(folder: Path) -> None:
+    import os
+    import signal
+
+    command = [sys.executable, "-m", "harness", "run", "own", "-k", "test_slow"]
+    killed = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True)
+    notes = folder / ".harness" / "locks"
+    end = time.monotonic() + 60
+    while not (found := list(notes.glob("*.json")) if notes.exists() else []) and time.monotonic() < end:
+        time.sleep(0.05)
+    holder = json.loads(found[0].read_text())["pid"]
+    os.kill(holder, signal.SIGKILL)
+    killed.kill()
+    killed.wait()
+    assert run(folder, "test_a")[0] == 0

@@ -1,0 +1,150 @@
+"""What the reset sequences do to a devkit's circuit, and that esptool's own do the same."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import serial
+from esptool import reset as esptool_reset
+
+from harness.inventory.model import Board, Identity, Reset
+from harness.power.reset import SEQUENCES, bootloader_strategy_for, strategy_for
+
+
+class Circuit:
+    """The two transistors of a devkit, seen at each wait: EN's capacitor hides what lies between.
+
+    Equal levels are neutral; RTS alone pulls EN low, DTR alone IO0. ``flip`` names lines with an inverter.
+    """
+
+    port = "circuit"
+
+    def __init__(self, *flip: str) -> None:
+        self._levels = {"dtr": False, "rts": False}
+        self._flip = flip
+        self.trace: list[tuple[str, bool]] = []
+        self.seen: list[tuple[int, int]] = []  # (EN, IO0)
+
+    def _set(self, name: str, value: bool) -> None:
+        self.trace.append((name, value))
+        self._levels[name] = value != (name in self._flip)
+
+    dtr = property(lambda self: self._levels["dtr"], lambda self, value: self._set("dtr", bool(value)))
+    rts = property(lambda self: self._levels["rts"], lambda self, value: self._set("rts", bool(value)))
+
+    def setDTR(self, value: bool) -> None:
+        self.dtr = value
+
+    def setRTS(self, value: bool) -> None:
+        self.rts = value
+
+    def look(self, _seconds: float = 0) -> None:
+        dtr, rts = self._levels["dtr"], self._levels["rts"]
+        self.seen.append((int(not (rts and not dtr)), int(not (dtr and not rts))))
+
+    @property
+    def starts(self) -> list[str]:
+        """What the chip begins with at each rise of EN."""
+        pairs = zip(self.seen, self.seen[1:], strict=False)
+        return ["application" if io0 else "loader" for (en, _), (after, io0) in pairs if after and not en]
+
+
+def play(sequence: object, circuit: Circuit, monkeypatch: pytest.MonkeyPatch) -> Circuit:
+    monkeypatch.setattr(time, "sleep", circuit.look)
+    sequence(circuit)  # type: ignore[operator]
+    circuit.look()
+    return circuit
+
+
+def board(**reset: object) -> Board:
+    return Board(
+        id="b",
+        chip="esp32",
+        runtime="micropython",
+        identity=Identity(usb_serial="1"),
+        reset=Reset.model_validate(reset),
+    )
+
+
+INVERTED: list[tuple[str, ...]] = [(), ("dtr",), ("rts",), ("dtr", "rts")]
+
+
+@pytest.mark.parametrize("flip", INVERTED)
+@pytest.mark.parametrize("method", ["dtr-rts", "classic"])
+def test_each_sequence_starts_what_it_says(method: str, flip: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    described = board(method=method, invert=list(flip))
+    run = play(strategy_for(described), Circuit(*flip), monkeypatch)
+    assert run.starts == ["application"]
+    boot = play(bootloader_strategy_for(described), Circuit(*flip), monkeypatch)
+    assert boot.starts == ["loader"]
+    assert boot.seen[-1] == run.seen[-1] == (1, 1)  # both lines are left where they pull at nothing
+
+
+@pytest.mark.parametrize("flip", INVERTED[1:])
+def test_a_wrong_polarity_is_not_the_same_by_luck(flip: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    unaware = play(bootloader_strategy_for(board()), Circuit(*flip), monkeypatch)
+    assert unaware.starts != ["loader"] or unaware.seen[-1] != (1, 1)
+
+
+def test_a_custom_sequence_is_turned_over_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    custom = strategy_for(board(method="custom", sequence="D0|R1|W0.1|R0", invert=["rts"]))
+    assert play(custom, Circuit("rts"), monkeypatch).starts == ["application"]
+
+
+def test_no_line_no_reset() -> None:
+    assert strategy_for(board(method="none")) is None
+    assert bootloader_strategy_for(board(method="none")) is None
+    assert bootloader_strategy_for(board(method="custom", sequence="R1|R0")) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "theirs"), [("classic", esptool_reset.ClassicReset), ("usb-jtag", esptool_reset.USBJTAGSerialReset)]
+)
+def test_the_way_into_the_loader_is_esptools(method: str, theirs: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = play(bootloader_strategy_for(board(method=method)), Circuit(), monkeypatch)
+    other = Circuit()
+    monkeypatch.setattr(time, "sleep", other.look)
+    theirs(other).reset()
+
+    def changes(trace: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
+        levels: dict[str, bool] = {}
+        told = []
+        for name, value in trace:
+            if levels.get(name) != value:
+                told.append((name, value))
+            levels[name] = value
+        return told
+
+    assert changes(mine.trace) == changes(other.trace)
+
+
+def test_every_sequence_of_the_schema_has_its_entry() -> None:
+    allowed = Reset.model_json_schema()["properties"]["method"]["enum"]
+    assert set(SEQUENCES) == set(allowed) - {"none", "custom"}
+
+
+def test_both_lines_of_a_local_port_change_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+    import os
+
+    calls: list[int] = []
+
+    def ioctl(_fd: int, request: int, argument: bytes) -> bytes:
+        calls.append(request)
+        return argument
+
+    master, slave = os.openpty()
+    port = serial.Serial(os.ttyname(slave))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    reset = bootloader_strategy_for(board())
+    assert reset is not None
+    reset(port)
+    monkeypatch.undo()
+    import termios
+
+    assert [call for call in calls if call != termios.TIOCMGET] == [termios.TIOCMSET] * 4
+    port.close()
+    os.close(master)
+    os.close(slave)

@@ -1,0 +1,257 @@
+"""NodeMCU's firmware side: what ends a run, what is bounded, what cannot be reached, and LFS through power cuts."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import FirmwareFailure
+from harness.flashstore.region import PowerCut, Region
+from harness.lfs.build import build_file
+from harness.reference.chips import Reset
+from harness.reference.lua import LuaReference
+from harness.reference.nodemcu.lfs_region import LfsRegion
+from harness.reference.nodemcu.repl import LINE_LIMIT, LineEditor
+from harness.runtimes.base import Hand
+
+END = "print('\\2|end|-|-|\\3') "
+
+
+@pytest.fixture
+def vm() -> LuaReference:
+    return LuaReference()
+
+
+def out(vm: LuaReference, source: str) -> str:
+    result = vm.run(source)
+    assert result.stderr == b"", result.stderr
+    return result.stdout.decode().replace("\r\n", "\n").strip()
+
+
+def test_it_computes_the_same_to_the_last_figure() -> None:
+    source = "local n = 0 for i = 1, 5000 do n = n + i end print(n, tmr.now(), node.heap())"
+    assert out(LuaReference(), source) == out(LuaReference(), source)
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "local function f() f() end while true do pcall(f) end",
+        "while true do coroutine.wrap(function() while true do end end)() end",
+        "while true do pcall(coroutine.wrap(function() while true do end end)) end",
+        "while true do pcall(error, setmetatable({}, {__tostring = error})) end",
+    ],
+)
+def test_no_loop_outlives_the_watchdog(vm: LuaReference, loop: str) -> None:
+    vm.run_to_reset(END + loop)
+    assert out(vm, "print(node.bootreason())") == "4\t3"
+
+
+def test_a_busy_program_that_feeds_the_watchdog_goes_on(vm: LuaReference) -> None:
+    found = out(vm, "for i = 1, 60 do for j = 1, 1e5 do end tmr.wdclr() end print(tmr.time() > 4)")
+    assert found == "true"
+
+
+def test_what_follows_the_end_of_a_run_never_runs(vm: LuaReference) -> None:
+    restart = vm.run_to_reset(END + "pcall(node.restart) print('still here') file.putcontents('late', 'x')")
+    assert b"still here" not in restart.stdout + restart.boot
+    assert out(vm, "print(file.exists('late'))") == "false"
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [("node.restart()", "2\t4"), ("node.dsleep(1000)", "2\t5"), ("tmr.softwd(1) _hxwait = true", "2\t4")],
+)
+def test_the_boot_reason_says_what_ended_the_run(vm: LuaReference, way: str, reason: str) -> None:
+    assert out(vm, "print(node.bootreason())") == "1\t0"
+    vm.run_to_reset(END + way)
+    assert out(vm, "print(node.bootreason())") == reason
+    vm.hard_reset()
+    assert out(vm, "print(node.bootreason())") == "2\t6"
+    vm.power_cycle()
+    assert out(vm, "print(node.bootreason())") == "1\t0"
+
+
+def test_a_sleep_without_an_end_waits_for_a_hand(vm: LuaReference) -> None:
+    restart = vm.run_to_reset(END + "node.dsleep(0)", hand=Hand(after=90.0))
+    assert restart.silent == pytest.approx(90.0, abs=0.01)
+    with pytest.raises(FirmwareFailure, match="did not start again"):
+        vm.run_to_reset(END + "node.dsleep(0)", within=5.0)
+
+
+def test_without_the_wire_to_rst_the_timer_wakes_nobody(vm: LuaReference) -> None:
+    vm.unwire(16, "RST")
+    restart = vm.run_to_reset(END + "node.dsleep(1000000)", hand=Hand(after=7.0))
+    assert restart.silent == pytest.approx(7.0, abs=0.01)
+
+
+def test_an_error_in_a_callback_restarts_two_seconds_later(vm: LuaReference) -> None:
+    with pytest.raises(FirmwareFailure, match="restarted by itself"):
+        vm.run("_hxwait = true tmr.create():alarm(10, 0, function() error('lost') end)")
+    source = "_hxwait = true node.setonerror(function(e) print('handled', (e:match('lost'))) _hxe() end)"
+    assert "handled\tlost" in out(vm, source + " tmr.create():alarm(10, 0, function() error('lost') end)")
+
+
+@pytest.mark.parametrize(
+    "taken", ["t[i] = {i}", "t[i] = ('x'):rep(200) .. i", "t[i] = function() return i end", "t[i] = newproxy()"]
+)
+def test_memory_of_every_kind_is_bounded_and_comes_back(vm: LuaReference, taken: str) -> None:
+    found = out(
+        vm,
+        f"collectgarbage() local a = node.heap() local n = 0 print(pcall(function() local t = {{}} "
+        f"for i = 1, 1e6 do {taken} n = i end end)) collectgarbage() print(a - node.heap() < 200, n < 5000)",
+    )
+    assert found == "false\tnot enough memory\ntrue\ttrue"
+
+
+def test_one_call_cannot_take_the_hosts_memory(vm: LuaReference) -> None:
+    assert "not enough memory" in out(vm, "print(pcall(string.rep, 'x', 1e9))")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["io", "os", "python", "debug.getregistry", "debug.sethook", "debug.getupvalue", "string.dump", "package.loadlib"],
+)
+def test_the_host_is_out_of_reach(vm: LuaReference, name: str) -> None:
+    first, _, rest = name.partition(".")
+    assert out(vm, f"local v = {first} print(v and v.{rest or 'x'})") == "nil"
+
+
+def test_functions_of_the_firmware_do_not_lead_to_the_host(vm: LuaReference) -> None:
+    found = out(
+        vm,
+        "local names = {} for _, f in ipairs{print, loadstring, tmr.now, string.rep, require} do "
+        "for k in pairs(getfenv(f)) do names[k] = true end end "
+        "print(names.io, names.os, names.python, names.debug)",
+    )
+    assert found == "nil\tnil\tnil\tnil"
+
+
+def test_foreign_bytecode_is_refused(vm: LuaReference) -> None:
+    assert "bad header in precompiled chunk" in out(vm, "print(loadstring('\\27Lua' .. ('x'):rep(40)))")
+
+
+def test_a_compiled_file_runs_as_its_source(vm: LuaReference) -> None:
+    vm.put("m.lua", b"local a = ... return {name = a, f = function(x) return x * 2 end}")
+    source = "node.compile('m.lua') file.remove('m.lua') print(require('m').f(21), require('m').name)"
+    assert out(vm, source) == "42\tm"
+
+
+def test_rtc_memory_refuses_what_does_not_fit(vm: LuaReference) -> None:
+    assert out(vm, "rtcmem.write32(126, -1, 7) print(rtcmem.read32(126, 2))") == "-1\t7"
+    assert "RTC mem would overrun" in out(vm, "print(pcall(rtcmem.write32, 127, 1, 2))")
+    assert out(vm, "print(select('#', rtcmem.read32(127, 2)))") == "0"
+
+
+def test_a_partition_table_is_changed_and_a_bad_one_refused(vm: LuaReference) -> None:
+    assert "Partition value out of range" in out(vm, "print(pcall(node.setpartitiontable, {lfs_size = 4097}))")
+    vm.run_to_reset(END + "node.setpartitiontable{lfs_size = 0x10000}")
+    assert out(vm, "print(node.getpartitiontable().lfs_size, node.LFS.config.lfs_size)") == "65536\t65536"
+
+
+def test_a_startup_command_replaces_init_lua(vm: LuaReference) -> None:
+    vm.put("init.lua", b"started = 'init'")
+    vm.soft_reset()
+    assert out(vm, "print(started)") == "init"
+    vm.run("node.startupcommand('started = 6 * 7')")
+    vm.soft_reset()
+    assert out(vm, "print(started)") == "42"
+
+
+# -- the line editor -----------------------------------------------------------------------------------
+
+
+def test_a_crlf_is_one_line_end_and_backspace_takes_back() -> None:
+    echo = bytearray()
+    editor = LineEditor(echo.extend)
+    lines = [line for byte in b"ab\x08c\r\nd\n\r" if (line := editor.take(byte)) is not None]
+    assert lines == [b"ac", b"d"]
+    assert bytes(echo) == b"ab\x08 \x08c\nd\n"
+
+
+@given(st.binary(max_size=700))
+@settings(max_examples=150)
+def test_no_line_is_longer_than_the_buffer(data: bytes) -> None:
+    editor = LineEditor(lambda _data: None)
+    lines = [line for byte in data + b"\r" if (line := editor.take(byte)) is not None]
+    assert all(len(line) < LINE_LIMIT and all(0x20 <= c < 0x7F for c in line) for line in lines)
+
+
+# -- LFS -----------------------------------------------------------------------------------------------
+
+
+def _image(text: str) -> bytes:
+    body = " ".join(f"t[{n}] = '{text} {n}'" for n in range(150))
+    return build_file({"probe.lua": f"local t = {{}} {body} return t".encode()}, build_time=5)
+
+
+OLD, NEW = _image("old"), _image("new")
+
+
+def _modules(region: LfsRegion) -> frozenset[bytes] | None:
+    loaded = region.load()
+    return None if loaded is None else loaded.strings
+
+
+@given(st.integers(0, 40), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_power_cut_during_a_reload_leaves_the_new_image_or_none(step: int, again: bool) -> None:
+    flash = Region(0x20000)
+    region = LfsRegion(flash, 0, 0x20000)
+    region.write(OLD, lambda _ns: None)
+    flash.cut_power(step)
+    try:
+        region.write(NEW, lambda _ns: None)
+        cut = False
+    except PowerCut:
+        cut = True
+    flash.power_on()
+    found = _modules(LfsRegion(flash, 0, 0x20000))
+    strings = frozenset(f"new {n}".encode() for n in range(150))
+    assert found is None or strings <= found
+    assert cut or found is not None
+    if again:
+        after = LfsRegion(flash, 0, 0x20000)
+        assert after.refuses(NEW, 30_000) == ""
+        after.write(NEW, lambda _ns: None)
+        assert strings <= (_modules(after) or frozenset())
+
+
+def test_an_interrupted_reload_is_seen_once_and_cleared() -> None:
+    flash = Region(0x20000)
+    LfsRegion(flash, 0, 0x20000).write(OLD, lambda _ns: None)
+    flash.program(0, (0xFAFAA15C).to_bytes(4, "little"))  # a fresh region would have it after the header
+    flash.erase(0, 4096)
+    flash.program(0, (0xFAFAA15C).to_bytes(4, "little"))
+    first, second = LfsRegion(flash, 0, 0x20000), LfsRegion(flash, 0, 0x20000)
+    assert first.load() is None and first.problem == "Flash sig not correct: 0xfafaa15c vs 0xfafaa154"
+    assert second.load() is None and second.problem == "No LFS image loaded"
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_no_damaged_image_is_written(data: st.DataObject) -> None:
+    at = data.draw(st.integers(10, len(OLD) - 1))
+    bad = bytearray(OLD)
+    bad[at] ^= data.draw(st.integers(1, 255))
+    said = LfsRegion(Region(0x20000), 0, 0x20000).refuses(bytes(bad), 40_000)
+    # The time of the header and bits behind the last block are not covered by the sum.
+    assert said or zlib.decompress(bytes(bad), 31) == zlib.decompress(OLD, 31)
+
+
+def test_a_reload_without_memory_is_refused() -> None:
+    assert LfsRegion(Region(0x20000), 0, 0x20000).refuses(OLD, 15_000) == "Memory allocation error"
+    assert LfsRegion(Region(0x20000), 0, 0).refuses(OLD, 40_000) == "No LFS partition allocated"
+
+
+def test_the_chip_goes_on_after_every_kind_of_reset() -> None:
+    vm = LuaReference()
+    for cause in (Reset.PIN, Reset.WATCHDOG, Reset.POWER_ON, Reset.MACHINE):
+        vm.world.restart(cause)
+        vm.enter(after_reset=True)
+        assert out(vm, "print(6 * 7)") == "42"

@@ -46,6 +46,7 @@ def flasher_for(
             connect_attempts=board.flash.connect_attempts,
             before=board.flash.before,
             lines=board.flash.lines,
+            boot_command=board.flash.boot_command,
             unprotect=board.flash.unprotect,
             console_baud=board.console.baud,
         )

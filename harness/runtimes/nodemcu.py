@@ -182,7 +182,8 @@ class NodeMcuBoard:
             raise UsageError(f"a line of {len(data)} bytes does not fit the board's buffer of {LINE_LIMIT + 1}")
         self._in_hand = False
         self.session.write(data + b"\r")
-        echo = self.session.read_until(b"\n", idle=_GRACE, deadline=_GRACE)
+        # What comes back here is our own: a file may well hold the text of a panic.
+        echo = self.session.read_until(b"\n", idle=_GRACE, deadline=_GRACE, watch_panics=False)
         if not echo.ok:
             raise self._lost("the echo of a line", echo)
         read = self.session.read_until(b"\n" + _PROMPT, b"\n>> ", _PROMPT, idle=timeout, deadline=timeout)
@@ -318,7 +319,7 @@ class NodeMcuBoard:
         return Restart(output, silent, first.data + rest.data)
 
     def _not_reset(self) -> None:
-        error = self.session.read_until(_EOT, idle=1.0, deadline=1.0).data
+        error = self.session.read_until(_EOT, idle=1.0, deadline=1.0).data.removesuffix(_EOT)
         self._settle()
         raise FirmwareFailure(f"the program did not reset the chip: {printable(error[-300:]) or 'it ended'}")
 

@@ -177,11 +177,13 @@ class NodeMcu:
                     self._callback("event", reference, *self._gpio.take(reference))
                 return True
         if self._input:
-            self._type(self._input.popleft())
+            while self._input and not self._type(self._input.popleft()):
+                pass
             return True
         return False
 
-    def _type(self, byte: int) -> None:
+    def _type(self, byte: int) -> bool:
+        """Whether Lua has run: then others have their turn first."""
         edited = not self.receiver.takes_all
         piece = self.receiver.take(byte)
         if piece is not None:
@@ -189,6 +191,7 @@ class NodeMcu:
         line = self.editor.take(byte) if edited else None
         if line is not None:
             self._evaluate(line)
+        return piece is not None or line is not None
 
     def _callback(self, entry: str, *arguments: Any) -> None:
         result = self.state.call(entry, *arguments)

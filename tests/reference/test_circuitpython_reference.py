@@ -15,7 +15,8 @@ LOOK = (
     "print(str(m.cpu.reset_reason)[28:], type(alarm.wake_alarm).__name__, str(s.runtime.run_reason)[21:],"
     " alarm.sleep_memory[0])\n"
 )
-SLEEP = (
+SLEEP = "import alarm, time, microcontroller as m\nalarm.sleep_memory[0] = 9\nprint('bye')\n"
+SLEEP += "alarm.exit_and_deep_sleep_until_alarms({})"
     "import alarm, time, microcontroller as m\nalarm.sleep_memory[0] = 9\nalarm.exit_and_deep_sleep_until_alarms({})"
 )
 LONG = "alarm.time.TimeAlarm(monotonic_time=time.monotonic() + 60)"

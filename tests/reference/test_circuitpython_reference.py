@@ -17,8 +17,6 @@ LOOK = (
 )
 SLEEP = "import alarm, time, microcontroller as m\nalarm.sleep_memory[0] = 9\nprint('bye')\n"
 SLEEP += "alarm.exit_and_deep_sleep_until_alarms({})"
-    "import alarm, time, microcontroller as m\nalarm.sleep_memory[0] = 9\nalarm.exit_and_deep_sleep_until_alarms({})"
-)
 LONG = "alarm.time.TimeAlarm(monotonic_time=time.monotonic() + 60)"
 
 

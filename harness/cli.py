@@ -196,7 +196,7 @@ def run(
     if junit:
         write_junit(record, Path(junit))
     if html:
-        write_html(record, Path(html), trends)
+        write_html(record, Path(html), trends, state)
     sys.exit(record.exit_code)
 
 

@@ -37,6 +37,10 @@ def plain(text: str, limit: int = 2000) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
+#: Kinds of events named in one line; an imported store can hold any.
+_KINDS_TOLD = 8
+
+
 def _outcome(outcome: Outcome) -> Text:
     return Text(outcome.value, style=STYLES[outcome])
 
@@ -189,6 +193,18 @@ def _print_board(board: BoardRecord, console: Console, all_figures: bool) -> Non
         _print_scenario(scenario, console, all_figures)
     if board.problem:
         console.print(Text(f"  {plain(board.problem)}", style=STYLES[Outcome.ERROR]))
+    if board.events:
+        console.print(Text(f"  {events_words(board)}", style="yellow"))
+
+
+def events_words(board: BoardRecord) -> str:
+    """What happened to a board beside its scenarios, in one line: ``events: 2 × retry, 1 × recovery``."""
+    counts: dict[str, int] = {}
+    for event in board.events:
+        kind = _one_line(event.kind, 20)
+        counts[kind] = counts.get(kind, 0) + 1
+    told = [f"{count} × {kind}" for kind, count in counts.items()]
+    return "events: " + ", ".join([*told[:_KINDS_TOLD], *(["…"] if len(told) > _KINDS_TOLD else [])])
 
 
 def _print_scenario(scenario: ScenarioResult, console: Console, all_figures: bool) -> None:
@@ -250,6 +266,8 @@ def _print_reasons(run: RunRecord, console: Console) -> None:
         line.append(f" {plain(board_id, 40)} {_title(scenario)}", style="bold")
         line.append(f"\n  {plain(scenario.reason, 1200)}", style="default not bold")
         console.print(line)
+        if scenario.transcript and scenario.outcome in (Outcome.FAIL, Outcome.ERROR):
+            console.print(Text(f"  {_one_line(scenario.transcript, 160)}", style="dim"), soft_wrap=True)
 
 
 def closing_line(run: RunRecord) -> Text:

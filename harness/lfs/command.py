@@ -105,9 +105,10 @@ def inspect_command(image_file: str, as_json: bool, show_strings: bool) -> None:
     numbers = "integer" if image.integer else "float"
     console.print(f"{kind}, {numbers}, built {image.time}: {image.size} bytes in flash, {len(data)} bytes as file")
     console.print(f"{len(image.strings)} strings in {image.buckets} buckets, {len(image.modules)} modules")
+    console.print("RAM in bytes:")
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("module", "functions", "prototypes B", "strings B", "RAM from file B", "from LFS B", "saved B"):
-        table.add_column(column, justify="left" if column == "module" else "right")
+    for column in ("module", "functions", "prototypes", "strings", "from file", "from LFS", "saved"):
+        table.add_column(column, justify="left" if column == "module" else "right", no_wrap=True)
     listed = costs(image.modules, integer=image.integer)
     for cost in listed:
         row = (cost.functions, cost.prototypes, cost.strings, cost.in_ram, cost.from_lfs, cost.saved)

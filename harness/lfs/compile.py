@@ -87,15 +87,14 @@ def _compile_stock(source: bytes, name: str) -> Proto:
 
 
 def _check_limits(proto: Proto, name: str) -> None:
+    lines = unpack(proto.packed_lines, len(proto.code))
     for at, local in enumerate(proto.locals):
-        alive = 1 + sum(
-            before.end_pc > local.start_pc or (before.start_pc, before.end_pc) == (local.start_pc, local.end_pc)
-            for before in proto.locals[:at]
-        )
+        # Blocks close in reverse: an earlier variable that lives at least as long was there already.
+        alive = 1 + sum(before.end_pc >= local.end_pc for before in proto.locals[:at])
         if alive > MAX_LOCALS:
             raise UsageError(
-                f"{name}:{proto.line_defined}: the function has more than {MAX_LOCALS} local variables at a time "
-                f"(the one too many is {local.name.decode('utf-8', 'replace')!r})",
+                f"{name}:{lines[min(local.start_pc, len(lines)) - 1]}: the function has more than {MAX_LOCALS} "
+                f"local variables at a time (the one too many is {local.name.decode('utf-8', 'replace')!r})",
                 hint="NodeMCU's limit is lower than stock Lua's: use a table, or do ... end blocks",
             )
     for child in proto.protos:

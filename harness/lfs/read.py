@@ -81,6 +81,8 @@ class _Reader:
         self._words = struct.unpack(f"<{self.size // 4}I", data[: self.size])
         self._bytes = data[: self.size]
         self._strings: dict[int, bytes] = {}
+        self._protos: set[int] = set()
+        self._words_read = 0
 
     def _place(self, pointer: int) -> int:
         """A pointer as an offset in bytes."""
@@ -131,6 +133,10 @@ class _Reader:
         if not count:
             return []
         at = self._place(pointer) // 4
+        # No two vectors share words, so what was read cannot exceed the image: a damaged one does not cost memory.
+        self._words_read += count * words
+        if self._words_read > len(self._words):
+            raise ValueError(f"vectors overlap at {4 * at:#x}")
         if at + count * words > len(self._words):
             raise ValueError(f"a vector reaches over the end at {4 * at:#x}")
         return [self._words[i : i + words] for i in range(at, at + count * words, words)]
@@ -156,6 +162,9 @@ class _Reader:
         at = self._place(pointer)
         if depth > _MAX_DEPTH or at + PROTO_SIZE > self.size:
             raise ValueError(f"no function at {at:#x}")
+        if at in self._protos:
+            raise ValueError(f"the function at {at:#x} is in two others")
+        self._protos.add(at)
         record = self._words[at // 4 : at // 4 + PROTO_SIZE // 4]
         constants, code, protos, lines, names, upvalues, source = record[2:9]
         children = [child[0] for child in self._vector(protos, record[12], 1)]

@@ -1,0 +1,3 @@
+local M, need = ...
+local v, p = M.load('port=99999\nname = x')
+return v.port .. v.name .. p[1]

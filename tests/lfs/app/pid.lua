@@ -1,0 +1,3 @@
+local M, need = ...
+local c = M.new(1, 0.1, 0) c.target = 50
+return c:update(20, 1)

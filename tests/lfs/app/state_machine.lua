@@ -1,0 +1,3 @@
+local M, need = ...
+local m = M.new({initial = 'off', states = {off = {on = {go = 'on'}}, on = {on = {go = {{to = 'off', guard = function() return false end}}}}}})
+return tostring(m:fire('go')) .. m.state .. tostring(m:fire('go'))

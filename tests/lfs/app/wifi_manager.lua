@@ -1,0 +1,3 @@
+local M, need = ...
+local w = M.new({connect = function() end, access_point = function() end, mac = function() return 'aa:bb:cc' end}, {{ssid = 'x'}})
+w:start() return w.mode .. w:on_disconnected('gone')

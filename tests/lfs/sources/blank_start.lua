@@ -1,0 +1,11 @@
+
+
+
+
+
+return function()
+
+
+
+  return 1
+end, 2

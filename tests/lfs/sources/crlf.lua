@@ -1,0 +1,5 @@
+local a = 1
+local b = [[x
+y]]
+return a,
+  b

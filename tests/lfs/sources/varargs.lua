@@ -1,0 +1,6 @@
+local function f(...)
+  local a, b = ...
+  return select("#", ...), a, b, ...
+end
+local function old(...) return arg.n end
+return f(1, nil, 3), old(1, 2), (f(9, 8))

@@ -97,6 +97,13 @@ def test_an_error_in_a_callback_restarts_two_seconds_later(vm: LuaReference) -> 
     assert "handled\tlost" in out(vm, source + " tmr.create():alarm(10, 0, function() error('lost') end)")
 
 
+def test_an_error_in_the_error_handler_is_a_panic(vm: LuaReference) -> None:
+    source = "_hxwait = true node.setonerror(function(e) error('again') end)"
+    with pytest.raises(FirmwareFailure, match=r"PANIC: unprotected error in call to Lua API \(.*again\)"):
+        vm.run(source + " tmr.create():alarm(10, 0, function() error('lost') end)")
+    assert out(vm, "print(node.bootreason())") == "4\t3"
+
+
 @pytest.mark.parametrize(
     "taken", ["t[i] = {i}", "t[i] = ('x'):rep(200) .. i", "t[i] = function() return i end", "t[i] = newproxy()"]
 )

@@ -427,7 +427,8 @@ local function callback(f, ...)
   local arguments, n = {...}, select("#", ...)
   local ok, problem = xpcall(function() f(unpack(arguments, 1, n)) end, trace)
   if ok or not on_error or problem == STOP then return ok, problem end
-  return xpcall(function() on_error(problem) end, trace)
+  ok, problem = xpcall(function() on_error(problem) end, trace)
+  return ok, problem, not ok
 end
 
 host.bind("timer", function(id) return callback(refs[id] or function() end, timers[id]) end)

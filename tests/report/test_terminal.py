@@ -15,7 +15,7 @@ from sample_run import HEAP, HOSTILE, LEAK, healthy, sample
 
 from harness.inventory.model import Board
 from harness.report.terminal import LiveView, closing_line, plain, print_run
-from harness.results.record import RunRecord, ScenarioResult
+from harness.results.record import BoardRecord, FirmwareRecord, RunRecord, ScenarioResult
 from harness.verdict.outcome import Outcome
 
 
@@ -156,3 +156,15 @@ def test_an_event_that_makes_no_sense_ends_nothing(kind: str, fields: dict[str, 
         view = LiveView([board("b", "esp32")], console)
         view({**fields, "event": kind, "board": "b"})
         assert len(live_lines(view)) == 2
+
+
+def test_a_large_run_is_told_suite_by_suite_and_what_went_wrong_in_full() -> None:
+    good = tuple(ScenarioResult("reload", f"good_{n}", Outcome.PASS, seconds=0.1) for n in range(120))
+    bad = ScenarioResult("reload", "bad_one", Outcome.FAIL, "3 blocks lost")
+    skipped = ScenarioResult("interrupt", "hard", Outcome.SKIPPED, "b1 has no hard_irq")
+    board = BoardRecord("b1", "esp32", FirmwareRecord("fw", "v1", ""), (*good, bad, skipped))
+    text = printed(RunRecord(1, 0.0, 60.0, "harness run", (board,)))
+    assert "pass     reload           120 scenarios     0 figures    12.0 s" in text
+    assert "fail     reload: bad one" in text and "3 blocks lost" in text
+    assert "skipped  interrupt" in text
+    assert "good 7" not in text

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import FirmwareFailure
+from harness.errors import FirmwareFailure, UsageError
 from harness.flashstore.region import PowerCut, Region
 from harness.lfs.build import build_file
+from harness.lfs.container import unpack_image
 from harness.reference.chips import Reset
 from harness.reference.lua import LuaReference
 from harness.reference.nodemcu.lfs_region import LfsRegion
@@ -249,6 +250,22 @@ def test_no_damaged_image_is_written(data: st.DataObject) -> None:
     said = LfsRegion(Region(0x20000), 0, 0x20000).refuses(bytes(bad), 40_000)
     # The time of the header and bits behind the last block are not covered by the sum.
     assert said or zlib.decompress(bytes(bad), 31) == zlib.decompress(OLD, 31)
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None)
+def test_the_board_and_the_librarys_loader_refuse_the_same_images(data: st.DataObject) -> None:
+    """Two readers of the format that share nothing: the board's loader, and the check of ``harness lfs``."""
+    bad = bytearray(OLD[: data.draw(st.integers(150, len(OLD)))])
+    for _ in range(data.draw(st.integers(0, 2))):
+        bad[data.draw(st.integers(0, len(bad) - 1))] ^= data.draw(st.integers(1, 255))
+    region = LfsRegion(Region(0x20000), 0, 0x20000)
+    try:
+        unpack_image(bytes(bad), region_size=0x20000)
+        refused = False
+    except UsageError:
+        refused = True
+    assert bool(region.refuses(bytes(bad), 1 << 40)) == refused
 
 
 def test_a_reload_without_memory_is_refused() -> None:

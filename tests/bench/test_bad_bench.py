@@ -114,6 +114,16 @@ def test_a_board_that_goes_away_is_an_error_everywhere(folder: Path) -> None:
     assert health.state in (State.SUSPECT, State.RECOVERING, State.QUARANTINED) and health.reason
 
 
+def test_the_fault_that_brings_quarantine_is_an_event_of_its_run(folder: Path) -> None:
+    for _ in range(QUARANTINE_AFTER - 1):
+        HealthBook(folder / ".harness").fault("tv32", "it was bad")
+    run(folder, "test_b")
+    (board,) = json.loads((folder / "out.json").read_text())["boards"]
+    told = [(event["scenario"], event["text"]) for event in board["events"] if event["kind"] == "quarantine"]
+    assert len(told) == 1
+    assert told[0][0] == "own: b_gone" and told[0][1].startswith(f"after {QUARANTINE_AFTER} bench faults: ")
+
+
 def test_only_a_failure_that_comes_again_is_the_firmwares(folder: Path) -> None:
     code, scenarios, junit = run(folder, "test_wrong or resets_once")
     assert code == 1 and junit == {"failure": 1, "error": 2}
@@ -122,6 +132,15 @@ def test_only_a_failure_that_comes_again_is_the_firmwares(folder: Path) -> None:
     for name in ("wrong_once", "resets_once"):
         outcome, reason = scenarios[name]
         assert outcome == "error" and "failed once" in reason and "First: " in reason
+    (board,) = json.loads((folder / "out.json").read_text())["boards"]
+    kinds = {(event["kind"], event["scenario"]) for event in board["events"]}
+    assert {("retry", f"own: {name}") for name in ("wrong", "wrong_once", "resets_once")} <= kinds
+    assert ("reset", "own: wrong") in kinds
+    wrong = next(one for one in board["scenarios"] if one["name"] == "wrong")
+    path, _, piece = wrong["transcript"].partition("#")
+    begin, _, end = piece.partition("-")
+    said = (folder / ".harness" / path).read_text()[int(begin) : int(end)]
+    assert said.count('"call"') >= 2 and "retry: failed, looked at again" in said
 
 
 def test_a_board_in_quarantine_costs_nothing_and_is_released_by_a_check(folder: Path) -> None:

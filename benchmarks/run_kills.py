@@ -77,7 +77,7 @@ def _running_on(folder: Path) -> list[int]:
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            here = Path(os.readlink(entry / "cwd")) == folder
+            here = (entry / "cwd").readlink() == folder
             if here or str(folder).encode() in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
     return found

@@ -2,7 +2,8 @@
 
 Every second time the whole tree of processes is killed, boards and all; otherwise the parent alone. After each: what
 the terminal had said of a scenario stands in the store, the store is whole, no process stays, no lock is held, and
-the same command works again. ``RUN_KILLS`` (environment): how many, default 10.
+the same command works again. ``RUN_KILLS`` (environment): how many, default 10; Ctrl-C ends them before, and what was
+measured until then is told. ``RUN_KILLS_SEED`` (default 1) draws the moments.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _RESULT = re.compile(r" *[0-9.]+ s  (\S+) +(pass|marginal|fail|error|skipped) +(
 class _Tally:
     """What was found after all kills. ``complaints`` say what should not have been."""
 
+    kills: int = 0
     reported: int = 0
     while_ready: int = 0
     before_end: int = 0
@@ -193,7 +195,11 @@ def measure(kills: int, seed: int) -> _Tally:
             if number % 4 == 0:  # now and then it has to write a board anew, and is killed in that too
                 first = _PAIRS[number % len(_PAIRS)].partition(",")[0]
                 (folder / ".harness" / "virtual" / f"{first}.flash").unlink(missing_ok=True)
-            _kill_one(number, folder, chance, 0.9 * length[_PAIRS[number % len(_PAIRS)]], tally)
+            try:
+                _kill_one(number, folder, chance, 0.9 * length[_PAIRS[number % len(_PAIRS)]], tally)
+            except KeyboardInterrupt:
+                break
+            tally.kills += 1
             print(f"{number + 1}/{kills}", *tally.complaints[-3:], sep="  ", file=sys.stderr, flush=True)
     return tally
 
@@ -203,7 +209,7 @@ def main() -> dict[str, float]:
     for complaint in tally.complaints:
         print(complaint, file=sys.stderr)
     return {
-        "runs killed by SIGKILL": _KILLS,
+        "runs killed by SIGKILL": tally.kills,
         "of those killed before their end": tally.before_end,
         "of those with a board made ready": tally.while_ready,
         "scenarios that they had reported as finished": tally.reported,

@@ -47,7 +47,6 @@ from harness.results.record import FirmwareRecord
 from harness.results.transcripts import FOLDER
 from harness.runtimes.base import BoardRuntime, Facts, Hand
 from harness.runtimes.of_board import require_spoken, runtime_of
-from harness.runtimes.probe import read_facts
 from harness.virtual.bench import RunningBoard, running, start
 
 #: A run that was killed lets go of its boards within this time, in seconds.
@@ -289,7 +288,8 @@ class AttachedBoard:
                 self._power_cycle()
             runtime.enter(after_reset=True)
 
-        rungs = [Rung("Ctrl-C", 8.0, runtime.enter), Rung("soft reset", 10.0, runtime.soft_reset)] if gentle else []
+        first = "its prompt" if self.board.runtime == "nodemcu" else "Ctrl-C"
+        rungs = [Rung(first, 8.0, runtime.enter), Rung("soft reset", 10.0, runtime.soft_reset)] if gentle else []
         if self.can_reset:
             rungs.append(Rung("line reset", 15.0, runtime.hard_reset))
         elif not gentle:
@@ -422,6 +422,24 @@ class AttachedBoard:
         self.runtime.enter(after_reset=True)
         return report
 
+    def write_spare(self, data: bytes) -> bytes:
+        """Write where a virtual board's flash holds nothing that its VM uses, and start it again; what is read back.
+
+        For boards without a ROMFS. Raises BenchFault when the board does not take it, or does not answer after it.
+        """
+        virtual = self.board.virtual
+        assert virtual is not None and "romfs" not in self.board.capabilities
+        place = layout(cast(VirtualChip, self.board.chip), virtual.flash_size)["romfs"][0]
+        session = self.runtime.session
+        session.forget_input()
+        with flasher_for(self.board, session.port, self._mark.watched("spare flash", self._report)) as flasher:
+            self._check_identity(flasher.identity)
+            flasher.write([FlashImage(place, data.ljust(-len(data) % 4 + len(data), b"\xff"), "spare flash")])
+            found = flasher.read(place, len(data))
+        self._mark.clear()
+        self.runtime.enter(after_reset=True)
+        return found
+
     # -- identity --------------------------------------------------------------------------------
 
     @property
@@ -438,7 +456,7 @@ class AttachedBoard:
 
     def identify_again(self) -> None:
         """Ask the VM once more who it is. Raises BenchFault when it is not what was written."""
-        self._check_version(read_facts(self.runtime.run).version)
+        self._check_version(self.runtime.read_facts().version)
 
     def _check_version(self, version: str) -> None:
         expected = self._firmware.record.version if self._firmware is not None else ""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from harness.errors import BenchFault, FirmwareFailure, VmCrashed
+
 #: Class of trouble, and the text that tells it. The first that matches counts.
 _FATAL: tuple[tuple[str, bytes], ...] = (
     ("panic", rb"Guru Meditation Error: Core +\d+ panic'ed \([^)\r\n]{1,80}\)"),
@@ -56,6 +58,16 @@ class Panic:
     def is_bench_fault(self) -> bool:
         """Whether it is rather what was flashed, the straps or the supply than the running firmware."""
         return self.kind in ("boot", "boot loop", "brown-out")
+
+
+def crashed(what: str, panic: Panic) -> BenchFault | FirmwareFailure:
+    """The error for a board that said ``panic`` of itself; ``what`` says when."""
+    message = f"{what} ({panic.kind}): {panic.text}"
+    if panic.kind == "brown-out":
+        return BenchFault(message, hint="check the supply and the USB cable")
+    if panic.is_bench_fault:
+        return BenchFault(message)
+    return FirmwareFailure(message) if panic.kind == "reset" else VmCrashed(message)
 
 
 def find_panic(data: bytes, *, reset_expected: bool = False, earlier_banners: int = 0) -> Panic | None:

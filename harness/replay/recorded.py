@@ -16,6 +16,7 @@ from harness.runtimes.base import BoardRuntime, Hand, Restart, RunResult
 #: The methods that make up a conversation. Others that a runtime has are not replayed.
 CALLS = (
     "enter", "run", "put", "get", "remove", "soft_reset", "hard_reset", "run_to_reset", "restart_by", "listdir",
+    "read_facts", "reload_lfs",
 )  # fmt: skip
 
 

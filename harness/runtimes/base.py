@@ -169,6 +169,10 @@ class BoardRuntime(ChipRuntime, Protocol):
         """Whether something can cut its power and drive its pins."""
         ...
 
+    def read_facts(self) -> Facts:
+        """Ask the VM once more who it is; :attr:`facts` stay what they were. Raises BenchFault for a damaged answer."""
+        ...
+
     def enter(self, *, after_reset: bool = False) -> None:
         """Take the board to where it accepts programs, and prove that it listens. Raises BenchFault with what came."""
         ...

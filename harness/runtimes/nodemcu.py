@@ -7,56 +7,34 @@ while a line is evaluated, so each line here waits for its own answer. A program
 
 from __future__ import annotations
 
-import base64
 import binascii
 import random
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
-from harness.link.panics import Panic, printable
+from harness.link.panics import crashed, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.base import LAST_RECORD, Facts, Hand, Restart, RunResult
+from harness.runtimes.nodemcu_lines import (
+    BEGIN,
+    END,
+    FACTS,
+    HELPERS,
+    LINE_LIMIT,
+    OVER,
+    PROGRAM,
+    base64_blocks,
+    text_blocks,
+)  # fmt: skip
 
 _PROMPT = b"> "
-_EOT, _ACK = b"\x04", b"\x06"
+_ACK = b"\x06"
 _BANNER = b"\nNodeMCU "
-#: Longest line that is sent, its end included, in bytes: the board's buffer less one.
-LINE_LIMIT = 255
 _GRACE = 5.0
-#: The program under way. A file costs the heap nothing, and is compiled line by line.
-PROGRAM = "hx_run.lua"
-#: What the board is given once after each start. ``_hxw`` takes a block of a file, ``_hxa`` sums a file up
-#: (length and Adler-32: the language has no bit operations), ``_hxr`` runs the program within its frame, ``_hxe`` ends
-#: the frame: by itself, or called by a program that goes on in callbacks and has set ``_hxwait``.
-HELPERS = (
-    'function _hxw(n,s) print(_hxf:write(s) and "\\6"..n.."." or "\\21") end',
-    "function _hxb(n,s) _hxw(n,encoder.fromBase64(s)) end",
-    "function _hxa(f) local a,b,n,s=1,0,0,f:read(128) while s do for i=1,#s do a=(a+s:byte(i))%65521 b=(b+a)%65521 end "
-    'n=n+#s tmr.wdclr() s=f:read(128) end f:close() return "\\6"..n..":"..a..":"..b.."." end',
-    'function _hxe(e) _hxwait=nil print("\\4"..(e or "").."\\4") end',
-    f'function _hxr() local f,e=loadfile("{PROGRAM}") print("\\4") if not f then return _hxe(e) end '
-    "local o,e=xpcall(f,debug and debug.traceback or tostring) "
-    "if not o then _hxe(tostring(e)) elseif not _hxwait then _hxe() end end",
-)
-_FACTS = """
-local function try(f, ...) local ok, v = pcall(f, ...) return ok and v or {} end
-local i = node.info and try(node.info, "sw_version") or {}
-local c = node.info and try(node.info, "build_config") or {}
-local l = node.info and try(node.info, "lfs") or {}
-if type(i) ~= "table" then i, c, l = {}, {}, {} end
-local major, minor, dev = 0, 0, 0
-if not i.node_version_major then major, minor, dev = node.info() end
-collectgarbage()
-print("\\2" .. table.concat({
-  i.git_release or (i.node_version_major and i.node_version_major .. "." .. (i.node_version_minor or 0) .. "."
-    .. (i.node_version_revision or 0)) or (tostring(major) .. "." .. tostring(minor) .. "." .. tostring(dev)),
-  _VERSION, 1 / 2 == 0.5 and "float" or "integer", node.heap(), l.lfs_size or c.lfs_size or 0,
-  encoder and 1 or 0, (c.modules or "?"):gsub("|", "/"), i.git_branch or "?"}, "|") .. "\\3")
-"""
 _FRAME = re.compile(rb"\x02([\x20-\x7e]{1,400})\x03")
 _NAME_LIMIT = 31
 #: What writing the largest LFS region may take, in seconds, with the wait for the watchdog.
@@ -154,12 +132,7 @@ class NodeMcuBoard:
                     f"the board does not start ({read.panic.kind}): {read.panic.text}",
                     hint="flash it again; if it stays so, this firmware does not run on this chip",
                 )
-            raise self._crashed("the board does not start", read.panic)
-
-    @staticmethod
-    def _crashed(what: str, panic: Panic) -> BenchFault | FirmwareFailure:
-        message = f"{what} ({panic.kind}): {panic.text}"
-        return BenchFault(message) if panic.is_bench_fault else FirmwareFailure(message)
+            raise crashed("the board does not start", read.panic)
 
     def _take_in_hand(self) -> None:
         if not self._in_hand:
@@ -186,6 +159,9 @@ class NodeMcuBoard:
         echo = self.session.read_until(b"\n", idle=_GRACE, deadline=_GRACE, watch_panics=False)
         if not echo.ok:
             raise self._lost("the echo of a line", echo)
+        if not echo.data.rstrip(b"\r\n").endswith(data):
+            came = printable(echo.data[-LINE_LIMIT:])
+            raise BenchFault(f"a line came back damaged: sent {line[:80]!r}, came {came!r}", hint="check the cable")
         read = self.session.read_until(b"\n" + _PROMPT, b"\n>> ", _PROMPT, idle=timeout, deadline=timeout)
         if not read.ok:
             raise self._lost("the prompt after a line", read)
@@ -211,31 +187,35 @@ class NodeMcuBoard:
     @property
     def facts(self) -> Facts:
         if self._facts is None:
-            result = self.run(_FACTS)
-            found = _FRAME.search(result.stdout)
-            fields = found.group(1).decode("ascii").split("|") if found else []
-            try:
-                version, language, numbers, heap, lfs, encoder, modules, branch = fields
-                self._base64 = encoder == "1"
-                self._facts = Facts(
-                    name="nodemcu",
-                    version=f"NodeMCU {version}",
-                    machine=f"NodeMCU {branch}",
-                    word_size=4,
-                    object_repr=None,
-                    heap_total=int(heap),
-                    mpy=0,
-                    extra={
-                        "lua": language.removeprefix("Lua "),
-                        "numbers": numbers,
-                        "lfs": str(int(lfs)),
-                        "modules": modules,
-                    },
-                )
-            except ValueError:
-                came = printable((result.stderr or result.stdout)[-200:])
-                raise BenchFault(f"the board did not say what it is; came {came!r}", hint="is this NodeMCU?") from None
+            self._facts = self.read_facts()
         return self._facts
+
+    def read_facts(self) -> Facts:
+        """Ask the VM who it is. Raises BenchFault when the answer makes no sense."""
+        result = self.run(FACTS)
+        found = _FRAME.search(result.stdout)
+        fields = found.group(1).decode("ascii").split("|") if found else []
+        try:
+            version, language, numbers, heap, lfs, encoder, modules, branch = fields
+            self._base64 = encoder == "1"
+            return Facts(
+                name="nodemcu",
+                version=f"NodeMCU {version}",
+                machine=f"NodeMCU {branch}",
+                word_size=4,
+                object_repr=None,
+                heap_total=int(heap),
+                mpy=0,
+                extra={
+                    "lua": language.removeprefix("Lua "),
+                    "numbers": numbers,
+                    "lfs": str(int(lfs)),
+                    "modules": modules,
+                },
+            )
+        except ValueError:
+            came = printable((result.stderr or result.stdout)[-200:])
+            raise BenchFault(f"the board did not say what it is; came {came!r}", hint="is this NodeMCU?") from None
 
     def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
         """Execute a program from a file; see :class:`harness.runtimes.base.Runtime`.
@@ -247,34 +227,60 @@ class NodeMcuBoard:
             raise UsageError("NodeMCU has no Ctrl-C", hint="let the program end by a timer")
         started = time.perf_counter()
         self._start(source)
-        read = self.session.read_until(_EOT, _BANNER, idle=timeout, deadline=timeout)
+        read = self.session.read_until(END, _BANNER, idle=timeout, deadline=timeout)
         stdout = self._checked_output(read, timeout)
-        error = self.session.read_until(_EOT, idle=_GRACE, deadline=_GRACE)
-        if not error.ok:
-            raise self._lost("the error text of a program", error)
+        error = self._error_text()
         self._settle()
-        return RunResult(stdout, error.data[:-1], time.perf_counter() - started)
+        return RunResult(stdout, error, time.perf_counter() - started)
 
     def _start(self, source: str) -> None:
         self.put(PROGRAM, source.encode())
         self._in_hand = False
         self.session.write(b"_hxr()\r")
-        read = self.session.read_until(_EOT, idle=_GRACE, deadline=_GRACE)
+        read = self.session.read_until(BEGIN, idle=_GRACE, deadline=_GRACE)
         if not read.ok:
             raise self._lost("the start of a program", read)
         self.session.read_until(b"\n", idle=_GRACE, deadline=_GRACE)
 
     def _checked_output(self, read: Read, timeout: float) -> bytes:
-        if read.matched == _EOT:
-            return read.data[:-1]
+        if read.matched == END:
+            return read.data[: -len(END)]
         if read.matched == _BANNER:
             self._helped = False
             raise FirmwareFailure(f"the board restarted by itself; before that came {printable(read.data[-300:])!r}")
         if read.reason in (Reason.IDLE, Reason.DEADLINE):
             tail = printable(read.data[-300:])
+            if self._has_ended():
+                raise BenchFault(
+                    f"the program has ended, but the end of what it printed got lost; last output: {tail!r}",
+                    hint="check the cable and the baud rate",
+                )
             self._rescue()
             raise FirmwareFailure(f"the program did not end within {timeout:g} s; last output: {tail!r}")
         raise self._lost("output", read)
+
+    def _error_text(self) -> bytes:
+        read = self.session.read_until(OVER, idle=_GRACE, deadline=_GRACE)
+        if not read.ok:
+            raise self._lost("the error text of a program", read)
+        size, _, text = read.data[: -len(OVER)].partition(b":")
+        if size != str(len(text.replace(b"\r", b""))).encode():
+            raise BenchFault(
+                f"the end of a program arrived damaged: {printable(read.data[-200:])!r}",
+                hint="check the cable and the baud rate",
+            )
+        return text
+
+    def _has_ended(self) -> bool:
+        """Whether the board waits at its prompt, and no program goes on in callbacks."""
+        try:
+            if not any(self._ask(2.0).ok for _ in range(2)):
+                return False
+            self._in_hand = True
+            return self._answer('print("\\6"..tostring(_hxwait)..".")') == "nil"
+        except (BenchFault, FirmwareFailure):
+            self._in_hand = False
+            return False
 
     def _settle(self) -> None:
         """At the prompt again, whether it has come already or, after callbacks, will not by itself."""
@@ -294,9 +300,9 @@ class NodeMcuBoard:
             self._start(source)
             output = b""
             for wanted in (LAST_RECORD, b"\x03\r\n"):
-                read = self.session.read_until(wanted, _EOT, idle=30.0, deadline=30.0)
+                read = self.session.read_until(wanted, END, idle=30.0, deadline=30.0)
                 output += read.data
-                if read.matched == _EOT:
+                if read.matched == END:
                     self._not_reset()
                 if not read.ok:
                     raise self._lost("the program's last record", read)
@@ -308,18 +314,21 @@ class NodeMcuBoard:
             while first.data in (b"\r", b"\n"):  # of the record's own line
                 first = self.session.read_exactly(1, deadline=within)
             silent = self._clock() - ended
-            if first.data == _EOT:
-                self._not_reset()
+            begun = first.data
+            if begun == END[:1]:
+                begun += self.session.read_exactly(len(END) - 1, deadline=1.0).data
+                if begun == END:
+                    self._not_reset()
             if first.reason is Reason.DEADLINE:
                 raise FirmwareFailure(f"the chip did not start again within {within:g} s")
             self.session.transcript.note(f"started again after {silent:.3f} s")
             rest = self.session.read_until(b"\n" + _PROMPT, idle=3.0, deadline=self._boot_timeout)
             self._check_panic(rest)
         self.enter()
-        return Restart(output, silent, first.data + rest.data)
+        return Restart(output, silent, begun + rest.data)
 
     def _not_reset(self) -> None:
-        error = self.session.read_until(_EOT, idle=1.0, deadline=1.0).data.removesuffix(_EOT)
+        error = self._error_text()
         self._settle()
         raise FirmwareFailure(f"the program did not reset the chip: {printable(error[-300:]) or 'it ended'}")
 
@@ -331,8 +340,8 @@ class NodeMcuBoard:
         with self.session.expecting_reset():
             self._start(source)
             self.session.transcript.note("restart")
-            read = self.session.read_until(_BANNER, _EOT, idle=self._boot_timeout, deadline=self._boot_timeout)
-            if read.matched == _EOT:
+            read = self.session.read_until(_BANNER, END, idle=self._boot_timeout, deadline=self._boot_timeout)
+            if read.matched == END:
                 self._not_reset()
             if not read.ok:
                 raise self._lost("a restart", read)
@@ -348,16 +357,16 @@ class NodeMcuBoard:
             reload = "(node.LFS and node.LFS.reload or node.flashreload)"
             self._start(f'collectgarbage() print("\\2"..tostring({reload}("{name}")).."\\3")')
             limit = self._boot_timeout + _RELOAD
-            read = self.session.read_until(_EOT, _BANNER, idle=limit, deadline=limit)
+            read = self.session.read_until(END, _BANNER, idle=limit, deadline=limit)
             if read.matched == _BANNER:
                 self._enter(after_reset=True)
                 return ""
         if not read.ok:
             raise self._lost("the end of an LFS reload", read)
-        error = self.session.read_until(_EOT, idle=_GRACE, deadline=_GRACE)
+        error = self._error_text()
         self._settle()
         said = _FRAME.search(read.data)
-        return said.group(1).decode("ascii") if said else printable(error.data[:-1])
+        return said.group(1).decode("ascii") if said else printable(error)
 
     def hard_reset(self) -> None:
         self.session.forget_input()
@@ -382,7 +391,7 @@ class NodeMcuBoard:
     def _lost(self, what: str, read: Read) -> BenchFault | FirmwareFailure:
         self._in_hand = False
         if read.panic is not None:
-            return self._crashed("the board crashed", read.panic)
+            return crashed("the board crashed", read.panic)
         if read.reason is Reason.FLOOD:
             return FirmwareFailure(f"the board floods the line; waited for {what}")
         if b"not enough memory" in read.data:
@@ -398,9 +407,9 @@ class NodeMcuBoard:
         """Write a file in acknowledged lines; then the board reads it back and says length and Adler-32."""
         name = _name(path)
         self._take_in_hand()
-        blocks = list(_text_blocks(data))
+        blocks = list(text_blocks(data))
         if self._base64 and len(data) > 64:
-            packed = list(_base64_blocks(data))
+            packed = list(base64_blocks(data))
             blocks = packed if sum(map(len, packed)) < sum(map(len, blocks)) else blocks
         if self._answer(f'_hxf=file.open("{name}","w") print("\\6"..(_hxf and "open" or "shut")..".")') != "open":
             raise BenchFault(f"{path} cannot be written", hint="is there space on the board's filesystem?")
@@ -462,32 +471,3 @@ def _name(path: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.+|/-]+", name) or len(name) > _NAME_LIMIT:
         raise UsageError(f"{path!r} is no file name for NodeMCU", hint=f"letters, digits, _ . + - up to {_NAME_LIMIT}")
     return name
-
-
-#: Bytes as they stand in a quoted Lua string; the others are written as numbers.
-_PLAIN = {byte: chr(byte) for byte in range(0x20, 0x7F)} | {0x0A: "\\n", 0x0D: "\\r", 0x22: '\\"', 0x5C: "\\\\"}
-_ROOM = LINE_LIMIT - len('_hxw(99999,"")\r') - 1
-
-
-def _text_blocks(data: bytes) -> Iterator[str]:
-    """Lines, each with %d where its number belongs, whose quoted strings make up ``data``."""
-    block: list[str] = []
-    size = 0
-    for at, byte in enumerate(data):
-        text = _PLAIN.get(byte)
-        if text is None:
-            digit_follows = at + 1 < len(data) and 0x30 <= data[at + 1] <= 0x39
-            text = f"\\{byte:03d}" if digit_follows else f"\\{byte}"
-        if size + len(text) > _ROOM:
-            yield '_hxw(%d,"' + "".join(block) + '")'
-            block, size = [], 0
-        block.append(text.replace("%", "%%"))
-        size += len(text)
-    if block:
-        yield '_hxw(%d,"' + "".join(block) + '")'
-
-
-def _base64_blocks(data: bytes) -> Iterator[str]:
-    step = _ROOM // 4 * 3
-    for at in range(0, len(data), step):
-        yield '_hxb(%d,"' + base64.b64encode(data[at : at + step]).decode() + '")'

@@ -39,7 +39,7 @@ def runtime_of(
     """The runtime of ``board`` on ``session``, which it owns from now on; nothing has been sent yet."""
     require_spoken(board)
     if board.runtime == "nodemcu":
-        return NodeMcuBoard(session, reset=reset, hands=hands)
+        return NodeMcuBoard(session, reset=reset, hands=hands, nonces=nonces)
     made = _CLASSES[board.runtime]
     return made(session, reset=reset, hands=hands, buffer=board.console.buffer, nonces=nonces)
 
@@ -51,9 +51,9 @@ def replayed_runtime(kind: str, session: Session, begin: Mapping[str, Any], nonc
     """
     if kind not in SPOKEN:
         raise UsageError(f"the transcript is of runtime {kind[:40]!r}, which this version cannot speak to")
-    if kind == "nodemcu":
-        raise UsageError("transcripts of NodeMCU boards cannot be replayed by this version")
     reset = (lambda: None) if begin.get("can_reset") else None
     hands = (lambda _hand: None) if begin.get("has_hands") else None
+    if kind == "nodemcu":
+        return NodeMcuBoard(session, reset=reset, hands=hands, nonces=nonces)
     buffer = begin.get("buffer")
     return _CLASSES[kind](session, reset=reset, hands=hands, buffer=buffer, nonces=nonces)

@@ -12,9 +12,9 @@ import re
 import time
 from collections.abc import Callable
 
-from harness.errors import BenchFault, FirmwareFailure, UsageError, VmCrashed
+from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
-from harness.link.panics import Panic, find_panic, printable
+from harness.link.panics import crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.base import Facts, Hand, RunResult
 from harness.runtimes.probe import read_facts
@@ -146,24 +146,19 @@ class RawRepl:
                     f"the board does not start ({read.panic.kind}): {read.panic.text}",
                     hint="flash it again; if it stays so, this firmware does not run on this chip",
                 )
-            raise self._crashed("the board does not start", read.panic)
-
-    @staticmethod
-    def _crashed(what: str, panic: Panic) -> BenchFault | FirmwareFailure:
-        message = f"{what} ({panic.kind}): {panic.text}"
-        if panic.kind == "brown-out":
-            return BenchFault(message, hint="check the supply and the USB cable")
-        if panic.is_bench_fault:
-            return BenchFault(message)
-        return FirmwareFailure(message) if panic.kind == "reset" else VmCrashed(message)
+            raise crashed("the board does not start", read.panic)
 
     # -- Runtime ---------------------------------------------------------------------------------
 
     @property
     def facts(self) -> Facts:
         if self._facts is None:
-            self._facts = read_facts(lambda source: self.run(source))
+            self._facts = self.read_facts()
         return self._facts
+
+    def read_facts(self) -> Facts:
+        """Ask the VM who it is. Raises BenchFault when the answer is damaged."""
+        return read_facts(lambda source: self.run(source))
 
     def run(
         self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"", idle: float | None = None
@@ -193,7 +188,7 @@ class RawRepl:
         # The raw mode outlives a soft reset; the friendly prompt comes only from a chip that started anew.
         read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout)
         if read.panic is not None:
-            raise self._crashed("the board crashed at a soft reset", read.panic)
+            raise crashed("the board crashed at a soft reset", read.panic)
         if read.matched == b">>> ":
             came = printable(read.data[-300:])
             raise FirmwareFailure(f"a soft reset became a reset of the chip; came {came!r}")
@@ -364,7 +359,7 @@ class RawRepl:
             read = Read((read.data + more.data)[-4096:], read.reason)
             panic = more.panic or find_panic(read.data)
         if panic is not None:
-            return self._crashed("the board crashed", panic)
+            return crashed("the board crashed", panic)
         if read.reason is Reason.FLOOD:
             return FirmwareFailure(f"the board floods the line; waited for {what}")
         return BenchFault(f"the board did not send {what}: {read}", hint="check the cable, the baud rate and the power")

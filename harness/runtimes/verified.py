@@ -12,7 +12,8 @@ from typing import Any
 
 from harness.errors import BenchFault
 from harness.link.panics import printable
-from harness.runtimes.base import BoardRuntime, Hand, Restart, RunResult
+from harness.runtimes.base import BoardRuntime, Facts, Hand, Restart, RunResult
+from harness.runtimes.probe import read_facts
 
 _WRAPPED = """import binascii as _hb
 _hx=[{source!r}]
@@ -52,6 +53,9 @@ class VerifiedRuntime:
         raise DamagedProgram(
             f"a program was damaged on its way to the board; came {came!r}", hint="check the cable and the baud rate"
         )
+
+    def read_facts(self) -> Facts:
+        return read_facts(self.run)
 
     def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
         wrapped, token = _wrapped(source)

@@ -62,6 +62,8 @@ class _Soak:
     def __init__(self, bench: BoardBench) -> None:
         self._bench = bench
         self._attached: AttachedBoard = bench.attached
+        spoken = bench.attached.board.runtime
+        self._program = Program.load_lua("soak_figures") if spoken == "nodemcu" else Program.load("allocations")
         self._right = self._figures(self._measured())
 
     def episode(self, injection: Injection) -> Episode:
@@ -135,6 +137,8 @@ class _Soak:
                 "soak.file", "state", "-", _crc(attached.runtime.get("/soak.bin")), None, exactly(_crc(data))
             )
             attached.runtime.remove("/soak.bin")
+        elif injection.action == "flash" and "romfs" not in attached.board.capabilities:
+            scenario.check("soak.flash", "state", "-", _crc(attached.write_spare(data)), None, exactly(_crc(data)))
         elif injection.action == "flash":
             scenario.write_romfs(build_romfs({"soak.bin": data}))
             found = attached.runtime.run(_LOOK, timeout=10.0)
@@ -147,7 +151,7 @@ class _Soak:
 
     def _measured(self, scenario: Scenario | None = None) -> Scenario:
         scenario = scenario or Scenario(self._bench)
-        scenario.compare(scenario.run(Program.load("allocations"), timeout=5.0))
+        scenario.compare(scenario.run(self._program, timeout=5.0))
         scenario.settle()
         return scenario
 

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 #: How the files that take up all space begin, and their sizes in bytes.
 _BALLAST, _SIZES = "ballast-", (128 * 1024, 16 * 1024, 4096, 1024)
-#: Where both chips' firmware has its code, in bytes from the start of the flash.
-_CODE = range(0x12000, 0x40000)
+#: Where the chips' firmware has its code, in bytes from the start of the flash; NodeMCU's, a manifest, ends before it.
+_CODE, _SMALL_CODE = range(0x12000, 0x40000), range(0x9000, 0x10000)
+_BLANK = b"\0\xff"
+_NODEMCU = b"NODEMCU\0"
 _VERSION = re.compile(rb"(?<![0-9.])([0-9])\.([0-9]{2})\.([0-9])(?![0-9.])")
+_LUA_VERSION = re.compile(rb"(?<![0-9.])([0-9])\.[0-9]\.([0-9])(?![0-9.])")
 
 
 def at_boot(faults: Faults, flash: Flash, found: Boot) -> tuple[bytes, bytes]:
@@ -28,24 +31,42 @@ def at_boot(faults: Faults, flash: Flash, found: Boot) -> tuple[bytes, bytes]:
     assert found.payload is not None
     chance = faults.boots("boot-garbage")
     noise = chance.randbytes(chance.randrange(20, 200)) if chance else b""
-    _fill(flash, found.partitions.get("vfs"), full=faults.boots("full-filesystem") is not None)
+    _fill(flash, _files(flash, found), full=faults.boots("full-filesystem") is not None)
     return noise, _lie(found.payload) if faults.boots("wrong-version") else found.payload
 
 
 def decay(flash: Flash, *, stuck: bool, chance: random.Random) -> None:
     """Lose a bit of the firmware, for good (``stuck``) or until it is written again."""
-    at = chance.choice(_CODE)
-    while not (byte := flash.read(at, 1)[0]) or byte == 0xFF:
-        at = chance.choice(_CODE)
+    code = next((found for where in (_CODE, _SMALL_CODE) if (found := _written_in(flash, where))), [])
+    if not code:
+        return  # a chip without firmware
+    at = chance.choice(code)
+    byte = flash.read(at, 1)[0]
     if stuck:
         flash.stuck[at] = byte
     else:
         flash.program(at, b"\0")
 
 
+def _written_in(flash: Flash, where: range) -> list[int]:
+    data = flash.read(where.start, len(where))
+    return [where.start + place for place, byte in enumerate(data) if byte not in _BLANK]
+
+
 def _lie(payload: bytes) -> bytes:
     """The same firmware under another version of the same length, so that nothing else in it moves."""
+    if payload.startswith(_NODEMCU):
+        return _LUA_VERSION.sub(rb"\g<1>.7.\g<2>", payload)
     return _VERSION.sub(rb"\g<1>.07.\g<3>", payload)
+
+
+def _files(flash: Flash, found: Boot) -> tuple[int, int] | None:
+    """Where the filesystem lies: NodeMCU's is another than MicroPython's on the same chip."""
+    if found.payload is not None and found.payload.startswith(_NODEMCU):
+        from harness.virtual.nodemcu.firmware import partition_layout  # brings the Lua VM along
+
+        return partition_layout(flash.size).files
+    return found.partitions.get("vfs")
 
 
 def _fill(flash: Flash, place: tuple[int, int] | None, *, full: bool) -> None:

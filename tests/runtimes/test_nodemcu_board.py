@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.session import Session
 from harness.reference.lua import LuaReference
-from harness.runtimes.nodemcu import HELPERS, LINE_LIMIT, NodeMcuBoard, _base64_blocks, _text_blocks
+from harness.runtimes.nodemcu import NodeMcuBoard
+from harness.runtimes.nodemcu_lines import HELPERS, LINE_LIMIT, base64_blocks, text_blocks
 
 
 class Line:
@@ -75,7 +76,7 @@ def test_every_file_arrives_byte_for_byte(vm: LuaReference, data: bytes) -> None
 @given(st.binary(max_size=2000))
 @settings(max_examples=150)
 def test_no_line_is_longer_than_the_boards_buffer(data: bytes) -> None:
-    for block in (*_text_blocks(data), *_base64_blocks(data)):
+    for block in (*text_blocks(data), *base64_blocks(data)):
         line = (block % 99999).encode("ascii") + b"\r"
         assert len(line) <= LINE_LIMIT and all(0x20 <= byte < 0x7F for byte in line[:-1])
 
@@ -121,7 +122,7 @@ class Scripted:
 
     def __call__(self, line: bytes) -> bytes:
         if line == b"_hxr()":
-            return b"\x04\r\n" + self._output
+            return b"\x04hx>\r\n" + self._output
         if b"_hxf=file.open" in line:
             self._size, self._a, self._b = 0, 1, 0
             return b"\x06open.\r\n> "
@@ -147,7 +148,7 @@ def _unquoted(text: bytes) -> bytes:
     )
 
 
-FACTS = b"\x02%s|%s|%s|40000|65536|0|file,node|release|\x03\r\n\x04\x04\r\n> "
+FACTS = b"\x02%s|%s|%s|40000|65536|0|file,node|release|\x03\r\n\x04hx<0:\x04hx.\r\n> "
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_language_and_numbers_of_the_firmware_are_recognised(language: str, numb
 
 def test_a_board_that_is_not_understood_is_a_fault_of_the_bench() -> None:
     with pytest.raises(BenchFault, match="did not say what it is"):
-        _ = board(Scripted(b"what?\r\n\x04\x04\r\n> ")).facts
+        _ = board(Scripted(b"what?\r\n\x04hx<0:\x04hx.\r\n> ")).facts
 
 
 def test_a_damaged_upload_is_seen() -> None:

@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.history.change import EFFECTS
 from harness.report.plots import Trends, distribution_svg, trend_svg
 from harness.report.terminal import closing_line, events_words, plain
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
@@ -50,7 +51,8 @@ tr.scenario td { padding-top: 1rem; font-weight: 600; border-bottom-width: 2px; 
 tr.scenario .soft { font-weight: 400; }
 .reason { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; }
 .reason + .title { margin-top: .8rem; }
-.wire { margin: .3rem 0 .6rem; } .wire div { display: grid; grid-template-columns: 4.5rem 1.2rem minmax(0, 1fr); }
+.wire { margin: 0; padding: 0; border: 0; } .wire + .title { margin-top: .8rem; } .wire summary { color: var(--soft); }
+.wire div { display: grid; grid-template-columns: 4rem 1.2rem minmax(0, 1fr); margin: 0; align-items: baseline; }
 .wire div span { color: var(--soft); font-size: .8rem; font-variant-numeric: tabular-nums; }
 .wire code { white-space: pre-wrap; font-size: .8rem; } .wire .sent code { color: var(--pass); }
 .wire .soft code { color: var(--soft); }
@@ -58,15 +60,20 @@ ul { padding-left: 1.2rem; margin: .3rem 0; }
 .pass { color: var(--pass); } .marginal { color: var(--marginal); } .fail { color: var(--fail); }
 .error { color: var(--error); } .skipped { color: var(--skipped); }
 .plot { display: block; color: var(--soft); margin-top: .15rem; max-width: 100%; } .figure .plot { margin-left: auto; }
-table.grid { table-layout: auto; min-width: 0; } table.grid th, table.grid td { width: auto; }
+table.grid { table-layout: auto; min-width: 0; }
+table.grid th, table.grid td { width: auto; white-space: nowrap; } table.grid .reason { white-space: pre-wrap; }
+.title b { flex: 1 1 12rem; min-width: 0; }
+@media (max-width: 40rem) { body { padding: 1rem .6rem 2rem; } section { padding: .8rem .8rem; }
+  table.grid td:first-child { max-width: 8rem; white-space: normal; overflow-wrap: anywhere; } }
 @media print { body { max-width: none; background: none; } section { break-inside: avoid-page; } }
 """
 #: Of one page: it must open on a phone also after a night in which everything failed.
 _MOST_TRANSCRIPTS, _MOST_EVENTS = 40, 200
-_MOST_CHARACTERS = 600
+#: Of one entry, in characters: of what went over the line, and of what was asked and answered by it.
+_MOST_TALK, _MOST_CALL = 600, 160
 _WAYS = {"sent": "→", "received": "←", "note": "#"}
-#: Control characters as their pictures: what a REPL is steered with should be seen. Ends of lines stay such.
-_VISIBLE = {**{code: 0x2400 + code for code in range(32)}, 0x7F: 0x2421, 0x09: 0x20, 0x0A: 0x0A, 0x0D: None}
+#: Control characters as a terminal shows them (``^A``): what a REPL is steered with should be seen.
+_VISIBLE = {**{code: f"^{chr(code + 64)}" for code in range(32)}, 0x7F: "^?", 0x09: " ", 0x0A: "\n", 0x0D: None}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -151,9 +158,10 @@ def _transcript(state: Path, reference: str) -> Iterator[str]:
         way, text = _WAYS.get(entry.kind, "·"), entry.data.decode("utf-8", "replace")
         if entry.kind not in _WAYS:
             text = f"{entry.kind} {text}"
-        if len(text) > _MOST_CHARACTERS:
-            text = f"{text[: _MOST_CHARACTERS // 2]} … {text[-_MOST_CHARACTERS // 2 :]}"
-        kind = "sent" if entry.kind == "sent" else "received" if entry.kind == "received" else "soft"
+        kind = entry.kind if entry.kind in ("sent", "received") else "soft"
+        most = _MOST_CALL if kind == "soft" else _MOST_TALK
+        if len(text) > most:
+            text = f"{text[: most // 2]} … {text[-most // 2 :]}"
         yield f"<div class='{kind}'><span>{entry.at:.3f}</span><span>{way}</span>"
         yield f"<code>{safe_text(text.translate(_VISIBLE).rstrip())}</code></div>"
     yield "</details>"
@@ -204,7 +212,7 @@ def _suite(board: str, suite: str, scenarios: list[ScenarioResult], trends: Tren
         )
         for measurement in scenario.measurements:
             place = (board, suite, scenario.name, measurement.name)
-            yield _row(measurement, trend_svg(trends.get(place, ())))
+            yield _row(measurement, trend_svg(trends.get(place, ()), EFFECTS[measurement.kind]))
     yield "</tbody>\n</table></div></details>"
 
 

@@ -163,6 +163,8 @@ def test_two_runs_at_once_share_a_board_one_after_the_other(folder: Path) -> Non
     assert [one.returncode for one in both] == [0, 0], out
     times = sorted(tuple(map(float, line.split())) for line in (folder / "own" / "times").read_text().splitlines())
     assert len(times) == 2 and times[0][1] <= times[1][0]
+    transcripts = list((folder / ".harness" / "transcripts").glob("run-*/tv32.jsonl"))  # neither replaced the other's
+    assert len(transcripts) == 2 and all(one.read_text().count('"kind": "session"') == 1 for one in transcripts)
 
 
 def test_a_run_that_is_killed_leaves_its_board_free_at_once(folder: Path) -> None:

@@ -57,7 +57,12 @@ def history_command(
     if len(judged) == 1:
         _print_runs(console, *judged[0])
     still = len(judged) - len([1 for _, v in judged if v.steps])
-    console.print(Text(f"{len(judged)} histories, {still} of them without a step", style="dim"))
+    console.print(
+        Text(
+            f"{len(judged)} {'history' if len(judged) == 1 else 'histories'}, {still} of them without a step",
+            style="dim",
+        )
+    )
     for one in flaky:
         share = f"{one.odd} of {one.tried} results unlike the others of the same image"
         bounds = f"{one.low:.0%} to {one.high:.0%}"

@@ -310,7 +310,7 @@ def series_row(board: str, suite: str, scenario: str, name: str, kind: str, unit
     return {"id": key_of(*fields.values()), **fields}
 
 
-def limit_row(words: str, rule: str, bounds: Mapping[str, Any] | None) -> dict[str, Any]:
+def limit_row(words: str, rule: str, bounds: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Without ``bounds`` the key is that of version 3, so that stores of both agree about it."""
     named = (words, rule) if bounds is None else (words, rule, json.dumps(bounds, sort_keys=True))
     return {"id": key_of(*named), "words": words, "rule": rule, "bounds": bounds}

@@ -28,6 +28,7 @@ _FATAL: tuple[tuple[str, bytes], ...] = (
     ("panic", rb"NLR jump failed"),
     ("panic", rb"PANIC: unprotected error[^\r\n]{0,80}"),
     ("panic", rb"CircuitPython core code crashed hard"),
+    ("brown-out", rb"You are in safe mode because:\s{1,8}[^\r\n]{0,30}[Pp]ower dipped"),
     ("safe mode", rb"You are in safe mode because:"),
     ("brown-out", rb"Brownout detector was triggered"),
     ("boot", rb"invalid header: 0x[0-9a-f]{8}"),

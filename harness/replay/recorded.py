@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.link.transcript import Transcript
-from harness.runtimes.base import BoardRuntime, Hand, Restart, RunResult
+from harness.runtimes.base import BoardRuntime, Facts, Hand, Restart, RunResult
 
 #: The methods that make up a conversation. Others that a runtime has are not replayed.
 CALLS = (
@@ -26,6 +26,18 @@ class RecordedRuntime:
     def __init__(self, runtime: BoardRuntime, transcript: Transcript) -> None:
         self._runtime = runtime
         self._transcript = transcript
+        self._facts: Facts | None = None
+
+    @property
+    def facts(self) -> Facts:
+        """As the runtime's own; asking for them is a call like the others."""
+        if self._facts is None:
+            self._facts = self.read_facts()
+        return self._facts
+
+    def read_facts(self) -> Facts:
+        found: Facts = self._call("read_facts", self._runtime.read_facts)
+        return found
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._runtime, name)

@@ -30,6 +30,7 @@ _STATUS = b"Auto-reload is o"
 _AUTO_RELOADED = b"Code stopped by auto-reload. Reloading soon."
 _OUTPUT = b" output:\r\n"
 _RUN = re.compile(rb" output:\r\n(.*?)\r\nCode (?:done running|stopped by auto-reload)\b", re.DOTALL)
+_SAFE_MODE_BEGINS = b"You are in safe mode because:"
 _SAFE_MODE = re.compile(rb"You are in safe mode because:\s+(.{1,400}?)\s+(?:Please file|Press reset)", re.DOTALL)
 _SAFE_MODE_TEXT = re.compile(rb"You are in safe mode|CircuitPython core code crashed")
 #: How much of what a start prints is kept, in bytes.
@@ -69,7 +70,9 @@ class CircuitPythonBoard(MicroPythonBoard):
     def _check_panic(self, read: Read) -> None:
         # In safe mode the VM answers all the same: :meth:`_entered` says so, and ends it.
         self._said = (self._said + read.data)[-_KEPT:]
-        if read.panic is None or not _SAFE_MODE_TEXT.search(read.panic.text.encode()):
+        if read.panic is None or not (
+            _SAFE_MODE_TEXT.search(read.panic.text.encode()) or _SAFE_MODE_BEGINS in read.data
+        ):
             super()._check_panic(read)
 
     def _entered(self, heard: bytes) -> None:
@@ -80,7 +83,8 @@ class CircuitPythonBoard(MicroPythonBoard):
         why = safe_mode_text(said) or safe_mode_text(heard)
         self.session.transcript.note(f"safe mode: {name}")
         self._leave_safe_mode()
-        raise FirmwareFailure(
+        # A supply that dips is the bench's; all other reasons are the firmware's.
+        raise (BenchFault if name == "BROWNOUT" else FirmwareFailure)(
             f"CircuitPython is in safe mode ({name[:40]}){': ' + why if why else ''}",
             hint="it has been reset, which ends safe mode; run again, and read the transcript before it",
         )

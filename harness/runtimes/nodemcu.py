@@ -411,6 +411,8 @@ class NodeMcuBoard:
         if self._base64 and len(data) > 64:
             packed = list(base64_blocks(data))
             blocks = packed if sum(map(len, packed)) < sum(map(len, blocks)) else blocks
+        # One that an interrupted upload left open would come over this one when it is closed.
+        self._say("if _hxf then pcall(_hxf.close,_hxf) end")
         if self._answer(f'_hxf=file.open("{name}","w") print("\\6"..(_hxf and "open" or "shut")..".")') != "open":
             raise BenchFault(f"{path} cannot be written", hint="is there space on the board's filesystem?")
         for index, block in enumerate(blocks):

@@ -80,6 +80,8 @@ PANICS = [
     (b"abort() was called at PC 0x400d1234 on core 0", "panic"),
     (b"Fatal exception (28):\r\nepc1=0x4020", "panic"),
     (b"Brownout detector was triggered", "brown-out"),
+    (b"You are in safe mode because:\r\nPower dipped. Make sure you are providing enough power.", "brown-out"),
+    (b"You are in safe mode because:\r\nHard fault: memory access or instruction error.", "safe mode"),
     (b"invalid header: 0xffffffff", "boot"),
     (b"csum err:0x4d!=0x4c\r\nets_main.c 384", "boot"),
     (b"E (412) esp_image: Checksum failed. Calculated 0x2e read 0x3e", "boot"),

@@ -20,6 +20,9 @@ ENDS = {
     "program_damaged_on_its_way": (None, ""),
     "hung_until_reset": ("FirmwareFailure", "did not end"),
     "port_vanished": ("BenchFault", "port closed"),
+    "lua_line_damaged": ("BenchFault", "a line came back damaged"),
+    "lua_end_lost": ("BenchFault", "the program has ended"),
+    "lua_reset_while_running": ("FirmwareFailure", "restarted by itself"),
 }
 
 

@@ -168,6 +168,13 @@ def test_ctrl_c_ends_a_code_file(talk: Talk) -> None:
     assert b"KeyboardInterrupt" in board.run_code("while True: pass", interrupt_at=b"READY\r\n")[0]
 
 
+def test_a_safe_mode_by_a_dip_of_the_supply_is_the_benchs(talk: Talk) -> None:
+    scripted, board = talk(safe="BROWNOUT")
+    with pytest.raises(BenchFault, match="BROWNOUT"):
+        board.enter(after_reset=True)
+    assert scripted.reset_wanted
+
+
 def test_auto_reload_during_a_program_is_the_benchs_fault(talk: Talk) -> None:
     stopped = b"hx_code.py output:\r\nhalf\r\n\r\nCode stopped by auto-reload. Reloading soon.\r\n"
     _, board = talk(code=(stopped,))

@@ -1,0 +1,122 @@
+"""A NodeMCU board at a bad line: what was damaged on its way is the bench's, what the program did is the firmware's."""
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.errors import BenchFault, FirmwareFailure
+from harness.link.session import Session
+from harness.reference.lua import LuaReference
+from harness.runtimes.nodemcu import NodeMcuBoard
+from harness.runtimes.nodemcu_lines import END, HELPERS, LINE_LIMIT
+
+Change = Callable[[bytes], bytes]
+
+
+class BadPort:
+    """A NodeMCU of the host behind a line that ``down`` and ``up`` damage: to the board, and back."""
+
+    def __init__(self, port: object) -> None:
+        self._port = port
+        self.down: Change = lambda data: data
+        self.up: Change = lambda data: data
+        self._held = b""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._port, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "timeout":
+            self._port.timeout = value  # type: ignore[attr-defined]
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def in_waiting(self) -> int:
+        return len(self._held)
+
+    def write(self, data: bytes) -> int:
+        self._port.write(self.down(data))  # type: ignore[attr-defined]
+        return len(data)
+
+    def read(self, size: int = 1) -> bytes:
+        if not self._held:
+            self._held = self.up(self._port.read(4096))  # type: ignore[attr-defined]
+        data, self._held = self._held[:size], self._held[size:]
+        return data
+
+
+@pytest.fixture
+def line():  # type: ignore[no-untyped-def]
+    with LuaReference() as reference:
+        port = BadPort(reference.session.port)
+        board = NodeMcuBoard(Session(port))  # type: ignore[arg-type]
+        board.enter()
+        assert board.run("print(1)").stdout == b"1\r\n"
+        yield port, board
+
+
+def once(old: bytes, new: bytes) -> Change:
+    left = [1]
+
+    def change(data: bytes) -> bytes:
+        if old in data and left:
+            left.clear()
+            return data.replace(old, new, 1)
+        return data
+
+    return change
+
+
+def test_a_line_that_arrived_as_another_one_is_a_bench_fault_and_the_next_program_is_well(line) -> None:  # type: ignore[no-untyped-def]
+    port, board = line
+    port.down = once(b"file.open", b"fiLe.open")
+    with pytest.raises(BenchFault, match="came back damaged"):
+        board.run("print(2)")
+    assert board.run("print(3)").stdout == b"3\r\n"
+
+
+def test_an_error_text_that_the_line_made_up_is_not_the_programs(line) -> None:  # type: ignore[no-untyped-def]
+    port, board = line
+    port.up = once(END + b"0:", END + b"0:no")
+    with pytest.raises(BenchFault, match="arrived damaged"):
+        board.run("print(2)")
+
+
+def test_an_error_of_the_program_keeps_its_words(line) -> None:  # type: ignore[no-untyped-def]
+    _, board = line
+    assert b"so it is" in board.run("error('so it is')").stderr
+    assert b"one" in (told := board.run("error('one\\r\\ntwo')").stderr) and b"two" in told
+
+
+def test_an_end_that_got_lost_is_a_bench_fault(line) -> None:  # type: ignore[no-untyped-def]
+    port, board = line
+    port.up = once(END, b"")
+    with pytest.raises(BenchFault, match="the program has ended"):
+        board.run("print(2)", timeout=2.0)
+    assert board.run("print(3)").stdout == b"3\r\n"
+
+
+def test_a_program_that_waits_for_callbacks_and_does_not_end_is_the_firmwares(line) -> None:  # type: ignore[no-untyped-def]
+    _, board = line
+    with pytest.raises(FirmwareFailure, match="did not end within"):
+        board.run("_hxwait = true", timeout=2.0)
+
+
+def test_a_stray_control_character_does_not_end_a_program(line) -> None:  # type: ignore[no-untyped-def]
+    _, board = line
+    assert board.run(r"print('a\4b')").stdout == b"a\x04b\r\n"
+
+
+def test_what_an_interrupted_upload_left_open_does_not_come_over_the_next_one(line) -> None:  # type: ignore[no-untyped-def]
+    port, board = line
+    port.down = once(b"_hxw(1,", b"_hxw(2,")
+    with pytest.raises(BenchFault):
+        board.put("a.txt", b"x" * 600)
+    board.put("a.txt", b"short")
+    board.soft_reset()
+    assert board.get("a.txt") == b"short"
+
+
+def test_helpers_fit_the_boards_line() -> None:
+    assert all(len(helper) < LINE_LIMIT for helper in HELPERS)

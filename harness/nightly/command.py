@@ -75,7 +75,7 @@ def nightly_command(
         suites=suites,
         variant=variant,
         jobs=min(jobs or len(chosen), _MOST_AT_ONCE),
-        command=" ".join([COMMAND, *suites]),
+        command=" ".join([COMMAND, *suites, *(["--variant", variant] if variant else [])]),
         board_seconds=60 * board_minutes,
         total_seconds=60 * total_minutes if math.isfinite(total_minutes) else math.inf,
         resume=_unfinished(where) if resume else 0,

@@ -127,10 +127,12 @@ def _attention(run: RunRecord, state: Path | None) -> Iterator[str]:
             for s in board.scenarios
             if s.outcome is not Outcome.PASS and s.reason and s.reason != board.problem
         ]
-    if not told:
+    skipped = [(where, reason) for outcome, where, reason, _ in told if outcome is Outcome.SKIPPED]
+    told = [one for one in told if one[0] is not Outcome.SKIPPED]
+    if not told and not skipped:
         return
-    order = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.SKIPPED, Outcome.PASS)
-    yield "<section>\n<h3>What to look at</h3>"
+    order = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.PASS)
+    yield "<section>" + ("\n<h3>What to look at</h3>" if told else "")
     shown = 0
     for outcome, where, reason, reference in sorted(told, key=lambda one: order.index(one[0])):
         yield f'<div class="title">{badge(outcome)}<b>{safe_text(where)}</b></div>'
@@ -139,6 +141,11 @@ def _attention(run: RunRecord, state: Path | None) -> Iterator[str]:
             lines = list(_transcript(state, reference))
             shown += bool(lines)
             yield from lines
+    if skipped:
+        yield f"<details><summary>{badge(Outcome.SKIPPED)}<b>{len(skipped)} not run</b>"
+        yield "<span class='soft'>and why</span></summary><ul>"
+        yield from (f"<li><b>{safe_text(where)}</b>: {safe_text(reason)}</li>" for where, reason in skipped)
+        yield "</ul></details>"
     yield "</section>"
 
 

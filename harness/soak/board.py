@@ -80,7 +80,8 @@ class _Soak:
         struck = virtual.faults.get(injection.kind, 0) - before
         virtual.mend()
         # All is well again, as if somebody had seen to the board: it must work as it did before.
-        mended = self._recovered("mended")
+        # What a start brought about (a full filesystem, a lie about the version) only the next start takes away.
+        mended = self._recovered("mended", gentle=not injection.reset)
         if mended == "-":
             helped = "a new start"
         elif outcome != "pass" and helped == "-":
@@ -103,9 +104,9 @@ class _Soak:
             reason[:300],
         )
 
-    def _recovered(self, why: str) -> str:
+    def _recovered(self, why: str, *, gentle: bool = True) -> str:
         try:
-            return self._attached.recover(why)
+            return self._attached.recover(why, gentle=gentle)
         except HarnessError:
             return "-"
 

@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 
 
 def figure(scenario, value, wanted=1):
-    scenario.board.run("print(6*7)", timeout=2.0)
+    scenario.board.run("print(6*7)", timeout=10.0)
     scenario.check("figure", "count", "1", value, None, exactly(wanted))
 
 

@@ -76,5 +76,7 @@ def test_a_reset_pulse_ends_a_dsleep(scenario: Scenario) -> None:
     """The reset input in the middle of a long sleep: the chip starts, says why, and keeps RTC memory."""
     if not scenario.can_reset:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
+    if not scenario.lives_in_host_time:
+        pytest.skip("a sleep takes no time of the host on this board (virtual.pace)")
     _sleep(scenario, 30_000, SEED + 2, Hand(after=0.3, what="reset"))
     _woke(scenario, "pulse", SEED + 2, RESET_INPUT)

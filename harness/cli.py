@@ -121,7 +121,7 @@ main.add_command(replay_command)
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only scenarios whose names match (as in pytest).")
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
 @click.option("--variant", default="", metavar="NAME", help="Firmware variant for the virtual boards.")
-@click.option("--jobs", default=4, show_default=True, help="Boards at the same time.")
+@click.option("--jobs", default=8, show_default=True, help="Boards at the same time.")
 @click.option(
     "--wait", default=300.0, show_default=True, metavar="SECONDS", help="How long to wait for a board that is busy."
 )

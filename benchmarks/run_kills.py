@@ -1,7 +1,7 @@
 """``harness run`` killed by SIGKILL at seeded random moments, and what it leaves behind.
 
-Every second time the whole tree of processes is killed, boards and all; otherwise the parent alone. After each: what
-the terminal had said of a scenario stands in the store, the store is whole, no process stays, no lock is held, and
+By a seeded draw the whole tree of processes is killed, boards and all, or the parent alone. After each: what the
+terminal had said of a scenario stands in the store, the store is whole, no process stays, no lock is held, and
 the same command works again. ``RUN_KILLS`` (environment): how many, default 10; Ctrl-C ends them before, and what was
 measured until then is told. ``RUN_KILLS_SEED`` (default 1) draws the moments.
 """
@@ -45,7 +45,6 @@ class _Tally:
     kills: int = 0
     reported: int = 0
     while_ready: int = 0
-    before_end: int = 0
     gone_after: list[float] = field(default_factory=list)
     lost: int = 0
     damaged: int = 0
@@ -123,7 +122,8 @@ def _in_store(path: Path) -> set[tuple[str, str, str, str]]:
         }
 
 
-def _kill_one(number: int, folder: Path, chance: random.Random, length: float, tally: _Tally) -> None:
+def _kill_one(number: int, folder: Path, chance: random.Random, length: float, tally: _Tally) -> bool:
+    """False when the run had ended before its moment came: that counts for nothing."""
     boards = _PAIRS[number % len(_PAIRS)]
     whole = chance.random() < 0.5
     run = _Run(folder, boards)
@@ -131,7 +131,9 @@ def _kill_one(number: int, folder: Path, chance: random.Random, length: float, t
     started = time.monotonic()
     with contextlib.suppress(subprocess.TimeoutExpired):
         run.process.wait(moment)
-    tally.before_end += run.process.poll() is None
+    if run.process.poll() is not None:
+        run.ended()
+        return False
     for pid in _tree(run.process.pid) if whole else [run.process.pid]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -143,6 +145,7 @@ def _kill_one(number: int, folder: Path, chance: random.Random, length: float, t
     if code != 0 or not after.results:
         tally.next_failed += 1
         tally.complaints.append(f"after kill {number} the next run ended with {code}: {''.join(after.lines[-12:])}")
+    return True
 
 
 def _look(what: str, folder: Path, run: _Run, tally: _Tally) -> None:
@@ -178,7 +181,7 @@ def _look(what: str, folder: Path, run: _Run, tally: _Tally) -> None:
 
 
 def measure(kills: int, seed: int) -> _Tally:
-    """Kill so many runs; each second one with all its processes."""
+    """Kill so many runs."""
     chance = random.Random(seed)
     tally = _Tally()
     with tempfile.TemporaryDirectory(prefix="vm-harness-") as name:
@@ -191,16 +194,20 @@ def measure(kills: int, seed: int) -> _Tally:
             run = _Run(folder, boards)
             assert run.ended() == 0, "".join(run.lines)
             length[boards] = time.monotonic() - started
-        for number in range(kills):
+        number = 0
+        while tally.kills < kills:
+            boards = _PAIRS[number % len(_PAIRS)]
             if number % 4 == 0:  # now and then it has to write a board anew, and is killed in that too
-                first = _PAIRS[number % len(_PAIRS)].partition(",")[0]
-                (folder / ".harness" / "virtual" / f"{first}.flash").unlink(missing_ok=True)
+                (folder / ".harness" / "virtual" / f"{boards.partition(',')[0]}.flash").unlink(missing_ok=True)
             try:
-                _kill_one(number, folder, chance, 0.9 * length[_PAIRS[number % len(_PAIRS)]], tally)
+                hit = _kill_one(number, folder, chance, length[boards], tally)
             except KeyboardInterrupt:
                 break
-            tally.kills += 1
-            print(f"{number + 1}/{kills}", *tally.complaints[-3:], sep="  ", file=sys.stderr, flush=True)
+            tally.kills += hit
+            if not hit:
+                length[boards] *= 0.9  # the machine has less to do than when it was measured
+            number += 1
+            print(f"{tally.kills}/{kills}", *tally.complaints[-3:], sep="  ", file=sys.stderr, flush=True)
     return tally
 
 
@@ -210,7 +217,6 @@ def main() -> dict[str, float]:
         print(complaint, file=sys.stderr)
     return {
         "runs killed by SIGKILL": tally.kills,
-        "of those killed before their end": tally.before_end,
         "of those with a board made ready": tally.while_ready,
         "scenarios that they had reported as finished": tally.reported,
         "of those not in the store": tally.lost,

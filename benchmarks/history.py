@@ -181,7 +181,7 @@ def _write_year(store: Store, chance: random.Random, truth: dict[tuple[str, str]
 def _store_nights(path: Path, values: dict[tuple[str, str], list[float]], chance: random.Random) -> list[int]:
     db = sqlite3.connect(path)
     limit = limit_row("within 25 %", "")
-    db.execute("INSERT INTO limit_applied VALUES (?, ?, ?)", tuple(limit.values()))
+    db.execute("INSERT INTO limit_applied (id, words, rule) VALUES (:id, :words, :rule)", limit)
     series = {}
     for board, name in values:
         kind = "heap" if name.startswith("heap") else "time"
@@ -255,7 +255,7 @@ def _fill(path: Path, nights: int, chance: random.Random) -> None:
     db.execute("PRAGMA cache_size=-400000")
     db.execute("BEGIN")
     limit = limit_row("within 25 %", "")
-    db.execute("INSERT INTO limit_applied VALUES (?, ?, ?)", tuple(limit.values()))
+    db.execute("INSERT INTO limit_applied (id, words, rule) VALUES (:id, :words, :rule)", limit)
     names = [(f"time{n:02}", "time") for n in range(_TIMES)] + [(f"heap{n:02}", "heap") for n in range(_EXACT)]
     series: dict[int, list[int]] = {}
     for number in range(_BOARDS):

@@ -121,7 +121,7 @@ main.add_command(replay_command)
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only scenarios whose names match (as in pytest).")
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
 @click.option("--variant", default="", metavar="NAME", help="Firmware variant for the virtual boards.")
-@click.option("--jobs", default=4, show_default=True, help="Boards at the same time.")
+@click.option("--jobs", default=8, show_default=True, help="Boards at the same time.")
 @click.option(
     "--wait", default=300.0, show_default=True, metavar="SECONDS", help="How long to wait for a board that is busy."
 )
@@ -196,7 +196,7 @@ def run(
     if junit:
         write_junit(record, Path(junit))
     if html:
-        write_html(record, Path(html), trends)
+        write_html(record, Path(html), trends, state)
     sys.exit(record.exit_code)
 
 
@@ -276,8 +276,9 @@ def boards(context: click.Context, bench: str, ports: bool, json_file: str) -> N
     if context.invoked_subcommand:
         return
     from harness.inventory.discover import list_ports
+    from harness.report.terminal import terminal
 
-    console = Console(stderr=json_file == "-")
+    console = terminal(to_stderr=json_file == "-")
     if ports:
         found = list_ports()
         table = Table(box=None, padding=(0, 2))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.bench.attach import Options, attach
+from harness.bench.attach import AttachedBoard, Options, attach
 from harness.bench.references import reference_for
 from harness.bench.repeat import judged_again
 from harness.bench.scenario import BoardBench, MeasurementFailed, Scenario
@@ -27,6 +29,7 @@ from harness.report.terminal import plain
 from harness.results.database import location
 from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
+from harness.results.transcripts import forget_old, place_since, run_folder, size_of
 from harness.verdict.outcome import Outcome
 
 _SESSION = pytest.StashKey["_Session"]()
@@ -106,9 +109,22 @@ class _Session:
         self.troubles: dict[str, int] = {}
         self.trouble: dict[str, BaseException] = {}
         self.given_up: dict[str, str] = {}
-        self.attached: set[str] = set()
+        self.attached: dict[str, AttachedBoard] = {}
         self.health = HealthBook(state)
         self._events: dict[str, Events] = {}
+        #: The scenario that each board is in.
+        self.places: dict[str, str] = {}
+
+    @cached_property
+    def board_options(self) -> Options:
+        """For the boards of this run: its transcripts are kept apart from those of other runs."""
+        forget_old(self.options.state)
+        folder = run_folder(self.run, self.store.load_run(self.run).uid)
+        return replace(self.options, run_folder=folder)
+
+    def happened(self, board: str, kind: str, text: str) -> None:
+        """An event of ``board``, in the scenario that goes on."""
+        self.store.record_event(self.run, board, Event(kind, text, time.time(), self.places.get(board, "")))
 
     def events(self, board: str) -> Events:
         return self._events.setdefault(board, Events(board, self._descriptor))
@@ -217,12 +233,13 @@ def board_bench(request: pytest.FixtureRequest, board_id: str) -> Iterator[Board
         events.send("step", text=step, done=done, total=total)
 
     try:
-        attached = attach(board, session.options, report)
+        tell = partial(session.happened, board_id)
+        attached = attach(board, session.board_options, report, tell)
     except HarnessError as problem:
         session.store.record_problem(session.run, board_id, str(problem))
         events.send("problem", text=str(problem))
         raise
-    session.attached.add(board_id)
+    session.attached[board_id] = attached
     try:
         record = BoardRecord(
             board.id,
@@ -240,7 +257,7 @@ def board_bench(request: pytest.FixtureRequest, board_id: str) -> Iterator[Board
         session.store.record_board(session.run, record, position=session.boards.index(board))
         flashed = attached.flashed
         for warning in flashed.warnings if flashed else ():
-            session.store.record_event(session.run, board_id, Event("flash", warning, time.time()))
+            session.happened(board_id, "flash", warning)
         events.send(
             "ready",
             firmware=attached.firmware.name,
@@ -272,13 +289,10 @@ def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenari
     if troubles:
         last = session.trouble[board.id]
         try:
-            helped = board_bench.attached.recover(str(last), gentle=isinstance(last, BenchFault))
+            board_bench.attached.recover(str(last), gentle=isinstance(last, BenchFault))
         except BenchFault as problem:
             session.given_up[board.id] = f"as it could not be recovered: {problem.message}"
             raise
-        place = f"{request.node.path.parent.name}: {name_of(request.node)}"
-        event = Event("recovery", f"by {helped}, before this scenario", time.time(), place)
-        session.store.record_event(session.run, board.id, event)
     elif board_bench.unknown:
         board_bench.attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
     made = Scenario(board_bench)
@@ -332,6 +346,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     session = item.config.stash[_SESSION]
     suite, name = item.path.parent.name, name_of(item)
     session.events(board).send("scenario", suite=suite, name=name)
+    session.places[board] = f"{suite}: {name}"
+    transcript = session.board_options.transcript_of(board)
+    begin = size_of(session.options.state / transcript)
     started = time.time()
     outcome = yield
     made = item.stash.get(_SCENARIO, None)
@@ -344,6 +361,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         measurements=tuple(made.measurements) if made else (),
         seconds=item.stash.get(_SECONDS, 0.0),
         started=started,
+        transcript=place_since(session.options.state, transcript, begin),
     )
     _count(session, board, result, item.stash.get(_ERROR, None))
     session.store.record_scenario(session.run, board, result)
@@ -366,7 +384,7 @@ def _count(session: _Session, board: str, result: ScenarioResult, error: BaseExc
     if board not in session.attached:
         return  # counted once, when it could not be made ready
     if isinstance(error, BenchFault):
-        session.health.fault(board, error.message)
+        session.attached[board].fault(error.message)
     elif result.outcome is not Outcome.ERROR:
         session.health.went_well(board)
 

@@ -28,7 +28,7 @@ from harness.flashing.mark import WriteMark
 from harness.flashing.methods import WITHOUT_PORT, flasher_for
 from harness.flashstore.romfs import MAGIC
 from harness.flashstore.suite_image import suite_files, suite_romfs
-from harness.health.book import HealthBook, Quarantined
+from harness.health.book import QUARANTINE_AFTER, HealthBook, Quarantined, State
 from harness.health.ladder import Rung, climb
 from harness.inventory.chips import CHIPS
 from harness.inventory.discover import find_port
@@ -44,6 +44,7 @@ from harness.power.reset import strategy_for
 from harness.power.switches import switch_for
 from harness.replay.recorded import RecordedRuntime
 from harness.results.record import FirmwareRecord
+from harness.results.transcripts import FOLDER
 from harness.runtimes.base import BoardRuntime, Facts, Hand
 from harness.runtimes.of_board import require_spoken, runtime_of
 from harness.virtual.bench import RunningBoard, running, start
@@ -55,6 +56,12 @@ _PORT_PATIENCE = 5.0
 #: How long a board's own USB may take to come back after a reset, in seconds.
 _USB_PATIENCE = 10.0
 _ESP32_TABLE = (0x8000, 0xC00)
+#: Characters of an event's words: a board can have a say in them.
+_EVENT_LIMIT = 300
+
+
+#: Is told what happens to a board beside its scenarios: the kind of event, and its words.
+Tell = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -69,15 +76,22 @@ class Options:
     wait: float = _LOCK_PATIENCE
     #: Use a board that is in quarantine, to see whether it is well again.
     check: bool = False
+    #: Folder of the run's transcripts within ``transcripts``; without one the board's last transcript is replaced.
+    run_folder: str = ""
+
+    def transcript_of(self, board: str) -> str:
+        """The path of the board's transcript, relative to :attr:`state`."""
+        return "/".join(filter(None, (FOLDER, self.run_folder, f"{board}.jsonl")))
 
 
 class AttachedBoard:
     """A board that answers. Made by :func:`attach`; gives everything back in :meth:`close`."""
 
-    def __init__(self, board: Board, options: Options, report: Report) -> None:
+    def __init__(self, board: Board, options: Options, report: Report, tell: Tell | None = None) -> None:
         self.board = board
         self._options = options
         self._report = report
+        self._tell = tell or (lambda _kind, _text: None)
         self._stack = ExitStack()
         self._link = ExitStack()  # the port and the session on it
         self._firmware: CheckedFirmware | None = None
@@ -95,7 +109,13 @@ class AttachedBoard:
         if isinstance(self._switch, GpioSwitch):
             self._stack.callback(self._switch.close)
         self._mark = WriteMark(options.state / "flashing", board.id)
-        self.transcript = Transcript(options.state / "transcripts" / f"{board.id}.jsonl")
+        self.transcript = Transcript(options.state / options.transcript_of(board.id), after=bool(options.run_folder))
+
+    def happened(self, kind: str, text: str) -> None:
+        """An event beside the scenarios (:class:`harness.results.record.Event`); it stands in the transcript, too."""
+        text = " ".join(text.split())[:_EVENT_LIMIT]
+        self.transcript.note(f"{kind}: {text}")
+        self._tell(kind, text)
 
     @property
     def has_hands(self) -> bool:
@@ -144,13 +164,15 @@ class AttachedBoard:
         except FinalFault:
             raise
         except (BenchFault, FirmwareFailure) as problem:
-            self.transcript.note(f"not ready: {problem.message[:200]}")
+            started = "power cycle" if self.can_power else "new start"
+            self.happened("retry", f"made ready again after a {started}: {problem.message}")
             self.health.recovering(self.board.id, problem.message)
             self._report("recovering", 0, 0)
             self._link.close()
             if self.can_power:
                 self._power_cycle()
             self._prepare(patience=_PORT_PATIENCE)
+            self.happened("recovery", f"by a {started}")
             self.health.recovered(self.board.id, "a new start")
 
     def _prepare(self, patience: float = 0.0) -> None:
@@ -226,7 +248,9 @@ class AttachedBoard:
 
     def _reopen(self) -> Port:
         """One attempt to have the port again after it went; a real board's by what the board is."""
-        return cast(Port, self._open(0.0) if self.virtual else Reopen(self.board)())
+        port = cast(Port, self._open(0.0) if self.virtual else Reopen(self.board)())
+        self.happened("reopened", "its port had gone, and was opened again")
+        return port
 
     def _find(self) -> str:
         if self.virtual is None:
@@ -279,7 +303,7 @@ class AttachedBoard:
             runtime.session.limited,
             lambda name: self._report(f"recovering: {name}", 0, 0),
         )
-        self.transcript.note(f"recovered by {helped}")
+        self.happened("recovery" if gentle else "reset", f"by {helped}: {reason}")
         self.health.recovered(self.board.id, helped)
         return helped
 
@@ -436,6 +460,8 @@ class AttachedBoard:
 
     def _check_version(self, version: str) -> None:
         expected = self._firmware.record.version if self._firmware is not None else ""
+        if self.board.runtime == "circuitpython" and self.board.virtual is None:
+            return  # whether a release's application description holds CircuitPython's version is untried
         if expected and expected not in version:
             raise BenchFault(
                 f"{self.board.id}: {expected!r} was written, but {version[:200]!r} answers",
@@ -454,19 +480,28 @@ class AttachedBoard:
         same = found.strip() == f"{len(files)} {sum(map(len, files.values()))}".encode()
         self.romfs = image if same and image.startswith(MAGIC) else b""
 
+    def fault(self, reason: str) -> None:
+        """A bench fault has happened: it counts against the board's health."""
+        before = self.health.of(self.board.id).state
+        now = self.health.fault(self.board.id, reason).state
+        if now is State.QUARANTINED and before is not now:
+            self.happened("quarantine", f"after {QUARANTINE_AFTER} bench faults: {reason}")
+
     def close(self) -> None:
         self._stack.close()
         self.transcript.close()
 
 
-def attach(board: Board, options: Options, report: Report) -> AttachedBoard:
-    """Make ``board`` ready; whatever was taken is given back when that fails."""
-    attached = AttachedBoard(board, options, report)
+def attach(board: Board, options: Options, report: Report, tell: Tell | None = None) -> AttachedBoard:
+    """Make ``board`` ready; whatever was taken is given back when that fails. ``tell`` hears of events."""
+    attached = AttachedBoard(board, options, report, tell)
     try:
         attached.make_ready()
     except BaseException as problem:
-        attached.close()
-        if isinstance(problem, BenchFault) and not isinstance(problem, FinalFault | Quarantined):
-            attached.health.fault(board.id, problem.message)
+        try:
+            if isinstance(problem, BenchFault) and not isinstance(problem, FinalFault | Quarantined):
+                attached.fault(problem.message)
+        finally:
+            attached.close()
         raise
     return attached

@@ -37,7 +37,8 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
         return None
     if board.firmware.build:
         assert board.virtual is not None
-        name = variant or board.firmware.variant
+        # The variants are MicroPython's: with one chosen for a run, a board of another runtime keeps its own firmware.
+        name = (variant if board.runtime == "micropython" else None) or board.firmware.variant
         data = build_firmware(
             board.chip,
             runtime=board.runtime,

@@ -30,7 +30,7 @@ def judged_again(scenario: Scenario, failure: Exception, once_more: Callable[[Sc
     """
     attached = scenario.bench.attached
     first = failure.message if isinstance(failure, HarnessError) else str(failure)
-    attached.transcript.note(f"failed, looked at again: {first[:200]}")
+    attached.happened("retry", f"failed, looked at again: {first}")
     if isinstance(failure, VmCrashed):
         if attached.flash_was_damaged():
             raise BenchFault(

@@ -51,7 +51,7 @@ class RunRequest:
     keyword: str = ""
     flash: bool = True
     variant: str = ""
-    jobs: int = 4
+    jobs: int = 8
     wait: float = 300.0
     command: str = "harness run"
     board_seconds: float = math.inf

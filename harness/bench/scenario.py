@@ -101,7 +101,7 @@ class BoardBench:
         try:
             board = once(self.attached.runtime)
         except DamagedRecords as problem:
-            self.attached.transcript.note(f"{program.name} is run again: {problem.message}")
+            self.attached.happened("retry", f"{program.name} is run again: {problem.message}")
             board = once(self.attached.runtime)
         return Pair(board, once(self.reference))
 

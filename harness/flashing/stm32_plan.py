@@ -57,11 +57,17 @@ def check_places(images: Sequence[FlashImage], sectors: Sequence[Sector]) -> Non
 
 
 def make_plan(
-    images: Sequence[FlashImage], sectors: Sequence[Sector], read: Read, *, always_erase: bool = False
+    images: Sequence[FlashImage],
+    sectors: Sequence[Sector],
+    read: Read,
+    *,
+    always_erase: bool = False,
+    piece: int = 1 << 30,
 ) -> Stm32Plan:
     """Compare sector by sector. ``images`` have passed :func:`check_places`.
 
-    ``always_erase``: what writes erases each sector that it touches, blank or not.
+    ``always_erase``: what writes erases each sector that it touches, blank or not. ``piece`` bytes are read at a time,
+    and no more of a sector than tells that it must be erased.
     """
     erase: list[Sector] = []
     write: list[tuple[int, bytes]] = []
@@ -69,10 +75,10 @@ def make_plan(
     for sector in sectors:
         parts = [_within(image, sector) for image in images]
         wanted = [(address, data) for address, data in parts if data]
-        held = [read(address, len(data)) for address, data in wanted]
-        if all(data == there for (_, data), there in zip(wanted, held, strict=True)):
+        found = [_compare(address, data, read, piece) for address, data in wanted]
+        if all(same for same, _ in found):
             unchanged += sum(len(data) for _, data in wanted)
-        elif not always_erase and all(there.count(0xFF) == len(there) for there in held):
+        elif not always_erase and all(blank for _, blank in found):
             write += wanted  # blank where it matters: nothing to erase, nothing to keep
         else:
             content = bytearray(_around(sector, wanted, read))
@@ -81,6 +87,19 @@ def make_plan(
             erase.append(sector)
             write.append((sector.address, bytes(content)))
     return Stm32Plan(tuple(erase), tuple(_chunks(write)), unchanged)
+
+
+def _compare(address: int, data: bytes, read: Read, piece: int) -> tuple[bool, bool]:
+    """Whether the flash holds ``data`` there, and whether it is blank; ends when it is neither."""
+    same = blank = True
+    for at in range(0, len(data), piece):
+        wanted = data[at : at + piece]
+        there = read(address + at, len(wanted))
+        same = same and there == wanted
+        blank = blank and there.count(0xFF) == len(there)
+        if not same and not blank:
+            break
+    return same, blank
 
 
 def _within(image: FlashImage, sector: Sector) -> tuple[int, bytes]:

@@ -22,7 +22,7 @@ from harness.flashing.stm32_plan import CHUNK, Stm32Plan, check_places, make_pla
 from harness.flashing.stm32_table import Device, Sector, device_of, sectors_of
 from harness.inventory.chips import STM32_FLASH_BASE
 from harness.link.panics import printable
-from harness.power.reset import CustomReset, stm32_sequence
+from harness.power.reset import CommandReset, CustomReset, stm32_sequence
 
 #: Seconds to wait for an answer; erasing has its own time.
 _PATIENCE = 2.0
@@ -77,8 +77,9 @@ class Stm32UartFlasher:
     """A chip in its system boot loader. Use as a context manager: it always ends with the application starting.
 
     ``lines`` says how NRST and BOOT0 differ from the usual wiring (``swapped``, ``reset-inverted``,
-    ``boot0-inverted``); ``before`` is ``default-reset``, ``no-reset`` (the loader runs already) or ``manual``.
-    ``unprotect`` allows to lift a readout protection, by which the chip erases its whole flash.
+    ``boot0-inverted``), ``boot_command`` is a program in place of the lines; ``before`` is ``default-reset``,
+    ``no-reset`` (the loader runs already) or ``manual``. ``unprotect`` allows to lift a readout protection, by which
+    the chip erases its whole flash, and a write protection.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Stm32UartFlasher:
         connect_attempts: int = 3,
         before: str = "default-reset",
         lines: Collection[str] = (),
+        boot_command: tuple[str, ...] = (),
         unprotect: bool = False,
         console_baud: int = 115200,
     ) -> None:
@@ -101,6 +103,7 @@ class Stm32UartFlasher:
         self._attempts = connect_attempts
         self._before = before
         self._lines = lines
+        self._boot_command = boot_command
         self._unprotect = unprotect
         self._console_baud = console_baud
         self._restore_timeout = port.timeout
@@ -135,7 +138,13 @@ class Stm32UartFlasher:
 
     @property
     def _resets(self) -> bool:
-        return self._before == "default-reset" and not _is_pty(self._port)
+        return self._before == "default-reset" and (bool(self._boot_command) or not _is_pty(self._port))
+
+    def _reset(self, *, boot0: bool) -> None:
+        if self._boot_command:
+            CommandReset(self._boot_command, boot0)(self._port)
+        else:
+            CustomReset(stm32_sequence(self._lines, boot0=boot0))(self._port)
 
     def _connect(self) -> None:
         self._port.baudrate = self._baud
@@ -145,7 +154,7 @@ class Stm32UartFlasher:
         attempts = self._attempts if self._resets else 1
         for attempt in range(1, attempts + 1):
             if self._resets:
-                CustomReset(stm32_sequence(self._lines, boot0=True))(self._port)
+                self._reset(boot0=True)
             heard = self._synchronize()
             if heard is None:
                 break
@@ -242,7 +251,7 @@ class Stm32UartFlasher:
         """What must be erased and written. Raises UsageError when an image does not fit; nothing was erased."""
         check_places(images, self._sectors)
         with self._doing("compare"):
-            return make_plan(images, self._sectors, self._read)
+            return make_plan(images, self._sectors, self._read, piece=CHUNK)
 
     def write(self, images: list[FlashImage]) -> FlashReport:
         """Write what differs and read it back."""
@@ -335,7 +344,7 @@ class Stm32UartFlasher:
                 self._port.parity = serial.PARITY_NONE
             self._port.baudrate = self._console_baud
             if self._resets:
-                CustomReset(stm32_sequence(self._lines, boot0=False))(self._port)
+                self._reset(boot0=False)
             self._port.reset_input_buffer()
 
     @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import asdict
 from typing import Any
 
@@ -14,47 +13,21 @@ from rich.text import Text
 
 from harness.errors import EXIT_FIRMWARE_FAILED, UsageError
 from harness.history.bisect import Found, Tried, bisect, most_runs
-from harness.history.change import EFFECTS, Step, Verdict
+from harness.history.change import EFFECTS, Verdict
 from harness.history.diff import Change, diff
 from harness.history.flaky import Flakiness, flakiness
 from harness.history.runner import ImageRuns
-from harness.history.series import Entry, History, histories
+from harness.history.series import History, histories
 from harness.history.store_command import open_store, store_option
+from harness.history.table import day, figure, print_histories
 from harness.report.json_report import write_json
 from harness.report.terminal import plain
-from harness.verdict.limits import Value, number
 from harness.verdict.outcome import Outcome
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
-_BARS = "▁▂▃▄▅▆▇█"
-_WIDTH = 24
 _json_option = click.option(
     "--json", "json_file", default="", metavar="FILE", help="Also write the result as JSON ('-': standard output)."
 )
-
-
-def sparkline(entries: tuple[Entry, ...], width: int = _WIDTH) -> str:
-    """The newest ``width`` figures as bars; each state as a letter, in the order in which they came up."""
-    values = [entry.measured for entry in entries[-width:]]
-    if any(isinstance(value, str) for value in values):
-        order = list(dict.fromkeys(values))
-        return "".join(chr(ord("a") + min(order.index(value), 25)) for value in values)
-    numbers = [float(value) for value in values]
-    low, high = min(numbers), max(numbers)
-    if not high > low:
-        return _BARS[3] * len(numbers)
-    return "".join(_BARS[min(7, int(8 * (n - low) / (high - low)))] for n in numbers)
-
-
-def day(started: float) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(started))
-
-
-def figure(value: Value | None, unit: str = "") -> str:
-    if value is None:
-        return "-"
-    words = plain(value, 40) if isinstance(value, str) else number(value)
-    return words if unit in ("", "-", "1") else f"{words} {unit}"
 
 
 @click.command("history", context_settings=_CONTEXT)
@@ -64,9 +37,10 @@ def figure(value: Value | None, unit: str = "") -> str:
 @click.option("--line", default="", metavar="NAME", help="Only this firmware line.")
 @click.option("--last", default=0, metavar="N", help="Only the newest N runs (default: all).")
 @click.option("--changed", is_flag=True, help="Only figures that have a step.")
+@click.option("--all", "every", is_flag=True, help="Also each figure that never changed.")
 @_json_option
 def history_command(
-    board: str, measurement: str, store: str, line: str, last: int, changed: bool, json_file: str
+    board: str, measurement: str, store: str, line: str, last: int, changed: bool, every: bool, json_file: str
 ) -> None:
     """The figures of BOARD over all runs: trend, baseline, steps with their first bad run, flaky scenarios.
 
@@ -79,11 +53,16 @@ def history_command(
     judged = [(history, history.judge()) for history in found]
     shown = [(h, v) for h, v in judged if v.steps or not changed]
     console = Console(stderr=json_file == "-")
-    _print_table(console, shown)
+    print_histories(console, shown, constant=every or changed or measurement != "*")
     if len(judged) == 1:
         _print_runs(console, *judged[0])
     still = len(judged) - len([1 for _, v in judged if v.steps])
-    console.print(Text(f"{len(judged)} histories, {still} of them without a step", style="dim"))
+    console.print(
+        Text(
+            f"{len(judged)} {'history' if len(judged) == 1 else 'histories'}, {still} of them without a step",
+            style="dim",
+        )
+    )
     for one in flaky:
         share = f"{one.odd} of {one.tried} results unlike the others of the same image"
         bounds = f"{one.low:.0%} to {one.high:.0%}"
@@ -91,33 +70,6 @@ def history_command(
     if json_file:
         content = {"board": board, "figures": [history_to_json(h, v) for h, v in judged]}
         write_json(json_file, {**content, "flaky": [_flaky_to_json(f) for f in flaky]})
-
-
-def _print_table(console: Console, judged: list[tuple[History, Verdict]]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("figure", "line", "runs", "trend", "now", "baseline", "last step"):
-        table.add_column(heading, justify="right" if heading == "runs" else "left", no_wrap=heading == "trend")
-    for history, verdict in judged:
-        words = "-"
-        if verdict.baseline is not None:
-            scatter = "" if verdict.baseline.exact else f" ± {number(round(verdict.baseline.scatter, 2))}"
-            words = f"{figure(verdict.baseline.middle)}{scatter}"
-        table.add_row(
-            Text(plain(history.label, 80)),
-            Text(plain(history.line, 30)),
-            str(len(history.entries)),
-            sparkline(history.entries),
-            Text(figure(history.entries[-1].measured, history.unit)),
-            Text(words),
-            Text(_step_words(history, verdict.steps[-1]) if verdict.steps else "", style="yellow"),
-        )
-    console.print(table)
-
-
-def _step_words(history: History, step: Step) -> str:
-    first = history.entries[step.first]
-    since = f"since run {first.run}, {day(first.started)}, {plain(first.version, 40) or 'unknown firmware'}"
-    return f"{figure(step.before)} → {figure(step.after)} {since}{'' if step.confirmed else ' (seen once)'}"
 
 
 def _print_runs(console: Console, history: History, verdict: Verdict) -> None:

@@ -113,3 +113,4 @@ Uid = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{8,32}
 VidPid = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$")]
 Offset = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
 OpenOcdFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,200}$")]
+Argument = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]

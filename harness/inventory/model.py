@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.inventory.chips import CHIPS, GENERIC, MB
 from harness.inventory.fields import (
+    Argument,
     Baud,
     Capability,
     ChipName,
@@ -170,6 +171,12 @@ class Flash(Entry):
         max_length=3,
         description="stm32-uart: how the wiring differs from NRST on DTR (asserted: reset) and BOOT0 on RTS (asserted: "
         "BOOT0 low).",
+    )
+    boot_command: Annotated[tuple[Argument, ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=16,
+        description="stm32-uart: a program that sets BOOT0 and resets the board where DTR and RTS do not: run with "
+        "'boot-loader' or 'application' as its last argument. ['bench-gpio', '--board', '3'].",
     )
     unprotect: bool = Field(
         default=False,

@@ -42,9 +42,9 @@ class Entry:
 
 
 class Transcript:
-    """``path`` receives one JSON line per entry."""
+    """``path`` receives one JSON line per entry; with ``after``, after what it holds already."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, after: bool = False) -> None:
         self._start = time.monotonic()
         self._entries: deque[Entry] = deque()
         self._kept = 0
@@ -52,7 +52,11 @@ class Transcript:
         self._written = 0
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w", encoding="ascii")
+            self._file = path.open("a" if after else "w", encoding="ascii")
+            self._written = self._file.tell()
+            if self._written and _last_byte(path) != b"\n":
+                self._written += self._file.write("\n")  # whoever wrote it before was killed in the middle of a line
+                self._file.flush()
 
     def add(self, kind: str, data: bytes) -> None:
         entry = Entry(time.monotonic() - self._start, kind, data)
@@ -92,6 +96,12 @@ class Transcript:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        stream.seek(-1, 2)
+        return stream.read(1)
 
 
 def load(path: Path) -> list[Entry]:

@@ -75,7 +75,7 @@ def nightly_command(
         suites=suites,
         variant=variant,
         jobs=min(jobs or len(chosen), _MOST_AT_ONCE),
-        command=" ".join([COMMAND, *suites]),
+        command=" ".join([COMMAND, *suites, *(["--variant", variant] if variant else [])]),
         board_seconds=60 * board_minutes,
         total_seconds=60 * total_minutes if math.isfinite(total_minutes) else math.inf,
         resume=_unfinished(where) if resume else 0,
@@ -96,7 +96,7 @@ def nightly_command(
     earlier = [results.load_run(one) for one in results.runs(_INDEXED) if one != number]
     results.close()
     print_run(record, console)
-    _write(record, earlier, trends, out)
+    _write(record, earlier, trends, out, state)
     console.print(Text(f"reports: {out}/index.html, run-{number}.html, junit.xml, run.json, summary.md"))
     sys.exit(record.exit_code)
 
@@ -122,7 +122,7 @@ def _folder(out: Path) -> None:
         raise UsageError(f"{out} cannot be made: {problem.strerror}") from None
 
 
-def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path) -> None:
+def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path, state: Path) -> None:
     before = next((one for one in earlier if one.command.startswith(COMMAND) and not one.interrupted), None)
     markdown = run_to_markdown(run, before)
     (out / "summary.md").write_text(markdown, "utf-8")
@@ -132,5 +132,5 @@ def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path) 
             page.write(markdown)
     write_json(str(out / "run.json"), run_to_json(run))
     write_junit(run, out / "junit.xml")
-    write_html(run, out / f"run-{run.id}.html", trends)
+    write_html(run, out / f"run-{run.id}.html", trends, state)
     write_index([run, *earlier], out / "index.html")

@@ -8,6 +8,7 @@ esptool's documentation, "Boot Mode Selection" and "Custom Reset Sequence".
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ import serial
 
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Board
+from harness.link.panics import printable
 from harness.link.ports import set_lines
 
+#: Seconds for a program that resets a board.
+_COMMAND_PATIENCE = 10.0
 _STEP = re.compile(r"D([01])|R([01])|U([01]),([01])|W(\d{1,2}(?:\.\d{1,3})?)")
 
 
@@ -115,12 +119,39 @@ def stm32_sequence(lines: Collection[str] = (), *, boot0: bool) -> str:
     return f"{step(True)}|W0.1|{step(False)}|W0.1"
 
 
+@dataclass(frozen=True)
+class CommandReset:
+    """A reset by a program of the user's, told by its last argument where the chip is to start from."""
+
+    command: tuple[str, ...]
+    boot0: bool = False
+
+    def __call__(self, port: serial.SerialBase) -> None:
+        arguments = [*self.command, "boot-loader" if self.boot0 else "application"]
+        try:
+            done = subprocess.run(
+                arguments, capture_output=True, timeout=_COMMAND_PATIENCE, stdin=subprocess.DEVNULL, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as problem:
+            raise BenchFault(
+                f"{port.port}: the board cannot be reset: {problem}", hint="see flash.boot_command in boards.yaml"
+            ) from None
+        if done.returncode:
+            said = printable((done.stderr or done.stdout)[-300:])
+            raise BenchFault(
+                f"{port.port}: the board cannot be reset: {arguments[0]} ended with {done.returncode}: {said}",
+                hint="see flash.boot_command in boards.yaml",
+            )
+
+
 def strategy_for(board: Board) -> ResetStrategy | None:
     """How ``board`` is reset into its application; None when its wiring has no way."""
     reset = board.reset
     if reset.method == "none":
         return None
     if reset.method == "dtr-rts" and board.flash_method == "stm32-uart":
+        if board.flash.boot_command:
+            return CommandReset(board.flash.boot_command)
         return CustomReset(stm32_sequence(board.flash.lines, boot0=False), invert=reset.invert)
     sequence = reset.sequence if reset.method == "custom" else SEQUENCES[reset.method].run
     return CustomReset(sequence or "", invert=reset.invert)
@@ -130,6 +161,8 @@ def bootloader_strategy_for(board: Board) -> ResetStrategy | None:
     """How ``board`` is reset into its ROM's loader; None when only its ``flash`` method knows, or nothing does."""
     reset = board.reset
     if reset.method == "dtr-rts" and board.flash_method == "stm32-uart":
+        if board.flash.boot_command:
+            return CommandReset(board.flash.boot_command, boot0=True)
         return CustomReset(stm32_sequence(board.flash.lines, boot0=True), invert=reset.invert)
     return CustomReset(SEQUENCES[reset.method].boot, invert=reset.invert) if reset.method in SEQUENCES else None
 

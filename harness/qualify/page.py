@@ -53,14 +53,14 @@ def _summary(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _rounds(content: dict[str, Any]) -> Iterator[str]:
-    yield "<section><h3>Rounds</h3><div class='scroll'><table><thead><tr><th>round</th><th>began</th>"
+    yield "<section><h3>Rounds</h3><div class='scroll'><table class='grid'><thead><tr><th>round</th><th>began</th>"
     yield "<th>outcome</th><th>scenarios</th><th></th></tr></thead><tbody>"
     for position, one in enumerate(content["rounds"], 1):
         counts = {name: sum(s["outcome"] == name for s in one["scenarios"]) for name in _WORST}
         told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         yield f"<tr><td>{safe_text(one['kind'])} {position}</td><td>{_day(one['started'])}</td>"
         yield f'<td class="{safe_text(one["outcome"])}">{safe_text(one["outcome"])}</td>'
-        yield f"<td>{told}</td><td>{safe_text(one['problem'])}</td></tr>"
+        yield f"<td>{told}</td><td class='reason'>{safe_text(one['problem'])}</td></tr>"
     yield "</tbody></table></div></section>"
 
 
@@ -94,8 +94,8 @@ def _range(values: list[dict[str, Any]]) -> str:
     figures = [m["measured"] for m in values]
     if any(isinstance(value, str) for value in figures) or len(set(figures)) == 1:
         return " / ".join(figure(value, unit) for value in dict.fromkeys(figures))
-    spread = (min(figures), statistics.median(figures), max(figures))
-    return " … ".join(figure(value, unit) for value in spread)
+    spread = (min(figures), statistics.median(figures))
+    return " … ".join([*(figure(value, "") for value in spread), figure(max(figures), unit)])
 
 
 def _conditions(content: dict[str, Any]) -> Iterator[str]:

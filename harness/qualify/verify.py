@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from harness.inventory.model import Board
 from harness.qualify.certificate import Sealed, digest, signature_holds
 from harness.qualify.judge import judge
+from harness.verdict.limits import Bounds, number
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
@@ -83,7 +84,7 @@ def _round(title: str, one: dict[str, Any], declared: dict[str, Any]) -> Iterato
         if scenario["outcome"] == "pass" and verdicts & {"fail", "marginal"}:
             yield f"{name} is called a pass, but one of its figures is not"
         for m in scenario["measurements"]:
-            if (wrong := _against_limits(m, declared["limits"])) is not None:
+            if (wrong := _against_limits(m, declared["limits"]) or _against_bounds(m)) is not None:
                 yield f"{name}: {wrong}"
 
 
@@ -101,3 +102,16 @@ def _against_limits(m: dict[str, Any], limits: dict[str, Any]) -> str | None:
     if beyond and m["verdict"] != "fail":
         return f"{m['name']} is {value}, beyond its declared limit ({_limit(applies)}), and not called a failure"
     return None
+
+
+def _against_bounds(m: dict[str, Any]) -> str | None:
+    """A figure whose verdict does not follow from the limit that stands with it."""
+    bounds = Bounds.from_json(m.get("bounds"))
+    if bounds is None:  # a certificate of a version that kept limits in words alone
+        return None
+    verdict = bounds.judge(m["measured"]).value
+    if verdict == m["verdict"]:
+        return None
+    return (
+        f"{m['name']} is {number(m['measured'])} and called {m['verdict']}; by its limit ({m['limit']}) it is {verdict}"
+    )

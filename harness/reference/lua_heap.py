@@ -18,6 +18,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.errors import BenchFault
+
 STRING, TABLE, FUNCTION, USERDATA, THREAD, PROTO, UPVALUE = 4, 5, 6, 7, 8, 9, 10
 
 #: Lua 5.1.5, 64-bit ``lua_State``: offsets of what is read.
@@ -65,12 +67,14 @@ INTEGER = Sizes(value=8)
 
 class LuaHeap:
     """``thread`` is the address of any ``lua_State`` of the host state, which must outlive this object, and
-    ``empty_table`` that of a table without content.
+    ``empty_table`` that of a table without content. Raises BenchFault for a build of Lua that is laid out otherwise.
 
     All methods must be called while that state stands still.
     """
 
     def __init__(self, thread: int, empty_table: int, sizes: Sizes = FLOAT) -> None:
+        if (_kind(thread), _kind(empty_table)) != (THREAD, TABLE) or ctypes.sizeof(ctypes.c_void_p) != 8:
+            raise BenchFault("the Lua 5.1 of this lupa has another memory layout", hint="install its 64-bit wheel")
         self.sizes = sizes
         self._global: int = _u64(thread + _GLOBAL_STATE)
         self.main_thread = _u64(self._global + _MAIN_THREAD)
@@ -268,6 +272,10 @@ def packed_lines(lines: Sequence[int]) -> int:
         size += 2 * groups - 1  # from the second on, each takes back the step of one line
         line, at = lines[at], end
     return size
+
+
+def _kind(address: int) -> int:
+    return _bytes(address, _HEADER.size)[8]
 
 
 def _u64(address: int) -> int:

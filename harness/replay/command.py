@@ -19,7 +19,9 @@ from harness.report.terminal import plain
 def replay_command(file: Path, quiet: bool) -> None:
     """Have the conversation of a transcript (FILE, .jsonl) once more, with this version of the harness and no board.
 
-    Exit code 0: the harness does the same and comes to the same; 1: it does not, and where.
+    Each run keeps one for each board: .harness/transcripts/run-<N>-<uid>/<board>.jsonl, named beside what failed. What
+    other commands did with a board last is in .harness/transcripts/<board>.jsonl. Exit code 0: the harness does the
+    same and comes to the same; 1: it does not, and where.
     """
     console = Console(highlight=False)
     same = total = 0
@@ -35,5 +37,5 @@ def replay_command(file: Path, quiet: bool) -> None:
     except Diverged as problem:
         console.print(Text(plain(f"after {total} calls: {problem}"), style="bold red"), soft_wrap=True)
         sys.exit(1)
-    console.print(Text(f"{total} calls, {same} ended as they did then"))
+    console.print(Text(plain(f"{file}: {total} calls, {same} ended as they did then")), soft_wrap=True)
     sys.exit(0 if total and same == total else 1)

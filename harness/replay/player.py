@@ -145,7 +145,7 @@ def replay(path: Path) -> Iterator[Call]:
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as problem:
         raise UsageError(
             f"{path} cannot be replayed: {type(problem).__name__}: {str(problem)[:200]}",
-            hint="give a file of .harness/transcripts that this version has written",
+            hint="give a file that this version has written: .harness/transcripts/run-<N>-<uid>/<board>.jsonl",
         ) from None
     port = ReplayPort(entries)
     session = _ReplaySession(port)

@@ -12,9 +12,11 @@ from html import escape
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.history.change import EFFECTS
 from harness.report.plots import Trends, distribution_svg, trend_svg
-from harness.report.terminal import closing_line, plain
+from harness.report.terminal import closing_line, events_words, plain
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
+from harness.results.transcripts import excerpt
 from harness.verdict.compare import Measurement
 from harness.verdict.limits import Value, number
 from harness.verdict.outcome import Outcome, worst
@@ -49,28 +51,47 @@ tr.scenario td { padding-top: 1rem; font-weight: 600; border-bottom-width: 2px; 
 tr.scenario .soft { font-weight: 400; }
 .reason { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; }
 .reason + .title { margin-top: .8rem; }
+.wire { margin: 0; padding: 0; border: 0; } .wire + .title { margin-top: .8rem; } .wire summary { color: var(--soft); }
+.wire div { display: grid; grid-template-columns: 4rem 1.2rem minmax(0, 1fr); margin: 0; align-items: baseline; }
+.wire div span { color: var(--soft); font-size: .8rem; font-variant-numeric: tabular-nums; }
+.wire code { white-space: pre-wrap; font-size: .8rem; } .wire .sent code { color: var(--pass); }
+.wire .soft code { color: var(--soft); }
 ul { padding-left: 1.2rem; margin: .3rem 0; }
 .pass { color: var(--pass); } .marginal { color: var(--marginal); } .fail { color: var(--fail); }
 .error { color: var(--error); } .skipped { color: var(--skipped); }
 .plot { display: block; color: var(--soft); margin-top: .15rem; max-width: 100%; } .figure .plot { margin-left: auto; }
-table.grid { table-layout: auto; min-width: 0; } table.grid th, table.grid td { width: auto; }
+table.grid { table-layout: auto; min-width: 0; }
+table.grid th, table.grid td { width: auto; white-space: nowrap; } table.grid .reason { white-space: pre-wrap; }
+.title b { flex: 1 1 12rem; min-width: 0; }
+@media (max-width: 40rem) { body { padding: 1rem .6rem 2rem; } section { padding: .8rem .8rem; }
+  table.grid td:first-child { max-width: 8rem; white-space: normal; overflow-wrap: anywhere; } }
 @media print { body { max-width: none; background: none; } section { break-inside: avoid-page; } }
 """
+#: Of one page: it must open on a phone also after a night in which everything failed.
+_MOST_TRANSCRIPTS, _MOST_EVENTS = 40, 200
+#: Of one entry, in characters: of what went over the line, and of what was asked and answered by it.
+_MOST_TALK, _MOST_CALL = 600, 160
+_WAYS = {"sent": "→", "received": "←", "note": "#"}
+#: Control characters as a terminal shows them (``^A``): what a REPL is steered with should be seen.
+_VISIBLE = {**{code: f"^{chr(code + 64)}" for code in range(32)}, 0x7F: "^?", 0x09: " ", 0x0A: "\n", 0x0D: None}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def write_html(run: RunRecord, path: Path, trends: Trends | None = None) -> None:
-    """``trends`` are the figures of the runs before. Raises UsageError when ``path`` cannot be written."""
+def write_html(run: RunRecord, path: Path, trends: Trends | None = None, state: Path | None = None) -> None:
+    """``trends`` are the figures of the runs before; ``state`` is the folder with the transcripts.
+
+    Raises UsageError when ``path`` cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(run_to_html(run, trends or {}), "utf-8")
+        path.write_text(run_to_html(run, trends, state), "utf-8")
     except OSError as problem:
         raise UsageError(f"{path} cannot be written: {problem.strerror}") from None
 
 
-def run_to_html(run: RunRecord, trends: Trends | None = None) -> str:
+def run_to_html(run: RunRecord, trends: Trends | None = None, state: Path | None = None) -> str:
     """The whole page."""
-    body = [*_head(run), *_attention(run)]
+    body = [*_head(run), *_attention(run, state)]
     for board in run.boards:
         body += _board(board, trends or {})
     return html_page(f"Run {run.id}: {run.outcome.value}", body)
@@ -95,25 +116,62 @@ def _head(run: RunRecord) -> Iterator[str]:
     yield f"<p>{started} · <code>{safe_text(run.command)}</code></p>\n</header>"
 
 
-def _attention(run: RunRecord) -> Iterator[str]:
+def _attention(run: RunRecord, state: Path | None) -> Iterator[str]:
     """What is not well, before everything that is."""
-    told: list[tuple[Outcome, str, str]] = []
+    told: list[tuple[Outcome, str, str, str]] = []
     for board in run.boards:
         if board.problem:
-            told.append((Outcome.ERROR, board.id, board.problem))
+            told.append((Outcome.ERROR, board.id, board.problem, _attaching(board)))
         told += [
-            (s.outcome, f"{board.id} · {_title(s)}", s.reason)
+            (s.outcome, f"{board.id} · {_title(s)}", s.reason, s.transcript)
             for s in board.scenarios
             if s.outcome is not Outcome.PASS and s.reason and s.reason != board.problem
         ]
-    if not told:
+    skipped = [(where, reason) for outcome, where, reason, _ in told if outcome is Outcome.SKIPPED]
+    told = [one for one in told if one[0] is not Outcome.SKIPPED]
+    if not told and not skipped:
         return
-    order = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.SKIPPED, Outcome.PASS)
-    yield "<section>\n<h3>What to look at</h3>"
-    for outcome, where, reason in sorted(told, key=lambda one: order.index(one[0])):
+    order = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.PASS)
+    yield "<section>" + ("\n<h3>What to look at</h3>" if told else "")
+    shown = 0
+    for outcome, where, reason, reference in sorted(told, key=lambda one: order.index(one[0])):
         yield f'<div class="title">{badge(outcome)}<b>{safe_text(where)}</b></div>'
         yield f'<p class="reason">{safe_text(reason)}</p>'
+        if state is not None and outcome in (Outcome.FAIL, Outcome.ERROR) and shown < _MOST_TRANSCRIPTS:
+            lines = list(_transcript(state, reference))
+            shown += bool(lines)
+            yield from lines
+    if skipped:
+        yield f"<details><summary>{badge(Outcome.SKIPPED)}<b>{len(skipped)} not run</b>"
+        yield "<span class='soft'>and why</span></summary><ul>"
+        yield from (f"<li><b>{safe_text(where)}</b>: {safe_text(reason)}</li>" for where, reason in skipped)
+        yield "</ul></details>"
     yield "</section>"
+
+
+def _attaching(board: BoardRecord) -> str:
+    """The transcript of a board that could not be made ready: it stands with its first scenario."""
+    return next((s.transcript for s in board.scenarios if s.reason == board.problem and s.transcript), "")
+
+
+def _transcript(state: Path, reference: str) -> Iterator[str]:
+    """The end of what went over the line, folded; nothing when the transcript is gone."""
+    entries = excerpt(state, reference)
+    if not entries:
+        return
+    yield f"<details class='wire'><summary>transcript, its last {len(entries)} entries</summary>"
+    yield f"<p class='soft'>seconds, direction, what; all of it: <code>{safe_text(reference)}</code></p>"
+    for entry in entries:
+        way, text = _WAYS.get(entry.kind, "·"), entry.data.decode("utf-8", "replace")
+        if entry.kind not in _WAYS:
+            text = f"{entry.kind} {text}"
+        kind = entry.kind if entry.kind in ("sent", "received") else "soft"
+        most = _MOST_CALL if kind == "soft" else _MOST_TALK
+        if len(text) > most:
+            text = f"{text[: most // 2]} … {text[-most // 2 :]}"
+        yield f"<div class='{kind}'><span>{entry.at:.3f}</span><span>{way}</span>"
+        yield f"<code>{safe_text(text.translate(_VISIBLE).rstrip())}</code></div>"
+    yield "</details>"
 
 
 def _board(board: BoardRecord, trends: Trends) -> Iterator[str]:
@@ -124,12 +182,25 @@ def _board(board: BoardRecord, trends: Trends) -> Iterator[str]:
     yield f"<br>image SHA-256 <code>{safe_text(firmware.sha256)}</code></p>" if firmware.sha256 else "</p>"
     if any(s.measurements for s in board.scenarios):
         yield from _rules(board)
+    yield from _events(board)
     suites: dict[str, list[ScenarioResult]] = {}
     for scenario in board.scenarios:
         suites.setdefault(scenario.suite, []).append(scenario)
     for suite, scenarios in suites.items():
         yield from _suite(board.id, suite, scenarios, trends)
     yield "</section>"
+
+
+def _events(board: BoardRecord) -> Iterator[str]:
+    """What happened to the board beside its scenarios."""
+    if not board.events:
+        return
+    yield f"<details><summary>{safe_text(events_words(board))}</summary><ul class='soft'>"
+    for event in board.events[:_MOST_EVENTS]:
+        at = datetime.fromtimestamp(event.at, UTC).strftime("%H:%M:%S")
+        where = f" ({event.scenario.replace('_', ' ')})" if event.scenario else ""
+        yield f"<li>{at} <b>{safe_text(event.kind, 40)}</b> {safe_text(event.text, 400)}{safe_text(where, 200)}</li>"
+    yield "</ul></details>"
 
 
 def _suite(board: str, suite: str, scenarios: list[ScenarioResult], trends: Trends) -> Iterator[str]:
@@ -148,7 +219,7 @@ def _suite(board: str, suite: str, scenarios: list[ScenarioResult], trends: Tren
         )
         for measurement in scenario.measurements:
             place = (board, suite, scenario.name, measurement.name)
-            yield _row(measurement, trend_svg(trends.get(place, ())))
+            yield _row(measurement, trend_svg(trends.get(place, ()), EFFECTS[measurement.kind]))
     yield "</tbody>\n</table></div></details>"
 
 

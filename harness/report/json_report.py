@@ -48,6 +48,7 @@ def _board(board: BoardRecord) -> dict[str, Any]:
         "outcome": board.outcome.value,
         "problem": board.problem,
         "facts": board.facts,
+        "events": [dict(vars(event)) for event in board.events],
         "scenarios": [_scenario(scenario) for scenario in board.scenarios],
     }
 
@@ -59,6 +60,7 @@ def _scenario(scenario: ScenarioResult) -> dict[str, Any]:
         "outcome": scenario.outcome.value,
         "reason": scenario.reason,
         "seconds": round(scenario.seconds, 3),
+        "transcript": scenario.transcript,
         "measurements": [_measurement(m) for m in scenario.measurements],
     }
 
@@ -71,6 +73,7 @@ def _measurement(m: Measurement) -> dict[str, Any]:
         "measured": m.measured,
         "reference": m.reference,
         "limit": m.limit,
+        "bounds": m.bounds.to_json() if m.bounds else None,
         "verdict": m.verdict.value,
         "rule": m.rule,
         "samples": list(m.samples),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from harness.errors import UsageError
+from harness.history.change import Effect
 from harness.history.series import histories
 from harness.results.record import RunRecord
 from harness.results.store import Store
@@ -16,6 +17,7 @@ _WIDTH, _HEIGHT, _PAD = 130, 26, 3
 _LEAST_RUNS, _LEAST_SAMPLES = 3, 8
 _BINS = 26
 _MOST_RUNS = 30
+NO_EFFECT = Effect()
 
 #: Board, suite, scenario, figure.
 Place = tuple[str, str, str, str]
@@ -38,15 +40,20 @@ def trends_of(run: RunRecord, store: Store) -> Trends:
     return found
 
 
-def trend_svg(values: Sequence[float]) -> str:
-    """A line through ``values`` with the last one marked; empty when there is nothing to see."""
+def trend_svg(values: Sequence[float], effect: Effect = NO_EFFECT) -> str:
+    """A line through ``values`` with the last one marked; empty when there is nothing to see.
+
+    What is less than ``effect`` does not fill the height: noise of a thousandth should not look like a cliff.
+    """
     finite = [value for value in values if math.isfinite(value)]
     if len(finite) < _LEAST_RUNS or min(finite) == max(finite):
         return ""
     low, high = min(finite), max(finite)
+    span = max(high - low, effect.absolute, effect.relative * abs(finite[-1]))
+    bottom = low / 2 + high / 2 - span / 2
     step = (_WIDTH - 2 * _PAD) / (len(finite) - 1)
     points = [
-        (_PAD + place * step, _HEIGHT - _PAD - (value - low) / (high - low) * (_HEIGHT - 2 * _PAD))
+        (_PAD + place * step, _HEIGHT - _PAD - (value - bottom) / span * (_HEIGHT - 2 * _PAD))
         for place, value in enumerate(finite)
     ]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -37,6 +37,10 @@ def plain(text: str, limit: int = 2000) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
+#: Kinds of events named in one line; an imported store can hold any.
+_KINDS_TOLD = 8
+
+
 def _outcome(outcome: Outcome) -> Text:
     return Text(outcome.value, style=STYLES[outcome])
 
@@ -56,6 +60,8 @@ class _Row:
     ended: bool = False
 
 
+#: A run of more scenarios than this is shown suite by suite: nobody reads five hundred lines of what went well.
+_BRIEF_FROM = 100
 #: Steps worth a line where there is no live table.
 _MILESTONES = {"starting the virtual board", "connect", "write", "waiting for the VM", "calibrating"}
 
@@ -167,14 +173,58 @@ def _one_line(value: object, limit: int) -> str:
 
 
 def print_run(run: RunRecord, console: Console, *, all_figures: bool = False) -> None:
-    """The run as people read it: a block a board, the figures, the reasons, one closing line."""
+    """The run as people read it: a block a board, the figures, the reasons, one closing line.
+
+    A large run has one line for each suite that went well.
+    """
+    brief = not all_figures and sum(len(board.scenarios) for board in run.boards) > _BRIEF_FROM
     for board in run.boards:
-        _print_board(board, console, all_figures)
+        if brief:
+            _print_briefly(board, console)
+        else:
+            _print_board(board, console, all_figures)
     _print_reasons(run, console)
     console.print(closing_line(run))
+    if brief:
+        console.print(Text("every figure: --figures, or --html FILE", style="dim"))
+
+
+def _print_briefly(board: BoardRecord, console: Console) -> None:
+    """Suites that went well as a line each; what did not in full."""
+    _print_heading(board, console)
+    suites: dict[str, list[ScenarioResult]] = {}
+    for scenario in board.scenarios:
+        suites.setdefault(scenario.suite, []).append(scenario)
+    for suite, scenarios in suites.items():
+        bad = [s for s in scenarios if s.outcome not in (Outcome.PASS, Outcome.SKIPPED)]
+        passed = [s for s in scenarios if s.outcome is Outcome.PASS]
+        skipped = len(scenarios) - len(bad) - len(passed)
+        if passed:
+            line = Text("  ")
+            line.append(f"{Outcome.PASS.value:9}", style=STYLES[Outcome.PASS])
+            figures = sum(len(s.measurements) for s in passed)
+            line.append(f"{_one_line(suite, 40):17}{len(passed):3} scenarios {figures:5} figures")
+            line.append(f"{sum(s.seconds for s in passed):8.1f} s", style="dim")
+            line.append(f"  {skipped} skipped" if skipped else "", style="dim")
+            console.print(line)
+        elif not bad:
+            console.print(Text(f"  {Outcome.SKIPPED.value:9}{_one_line(suite, 40)}", style="dim"))
+        for scenario in bad:
+            _print_scenario(scenario, console, False)
+    _print_trouble(board, console)
 
 
 def _print_board(board: BoardRecord, console: Console, all_figures: bool) -> None:
+    _print_heading(board, console)
+    if board.scenarios:
+        columns = f"{'':10}{'figure':29}{'measured':>16}{'reference':>17}  limit"
+        console.print(Text(columns, style="dim"))
+    for scenario in board.scenarios:
+        _print_scenario(scenario, console, all_figures)
+    _print_trouble(board, console)
+
+
+def _print_heading(board: BoardRecord, console: Console) -> None:
     heading = Text("\n")
     heading.append(_one_line(board.id, 40), style="bold")
     firmware = f"{_one_line(board.firmware.name, 60)} {_one_line(board.firmware.version, 60)}"
@@ -182,13 +232,23 @@ def _print_board(board: BoardRecord, console: Console, all_figures: bool) -> Non
     console.print(heading)
     for rule in sorted({m.rule for s in board.scenarios for m in s.measurements if m.kind == "heap" and m.rule}):
         console.print(Text(f"  heap: {plain(rule, 200)}", style="dim"))
-    if board.scenarios:
-        columns = f"{'':10}{'figure':29}{'measured':>16}{'reference':>17}  limit"
-        console.print(Text(columns, style="dim"))
-    for scenario in board.scenarios:
-        _print_scenario(scenario, console, all_figures)
+
+
+def _print_trouble(board: BoardRecord, console: Console) -> None:
     if board.problem:
         console.print(Text(f"  {plain(board.problem)}", style=STYLES[Outcome.ERROR]))
+    if board.events:
+        console.print(Text(f"  {events_words(board)}", style="yellow"))
+
+
+def events_words(board: BoardRecord) -> str:
+    """What happened to a board beside its scenarios, in one line: ``events: 2 × retry, 1 × recovery``."""
+    counts: dict[str, int] = {}
+    for event in board.events:
+        kind = _one_line(event.kind, 20)
+        counts[kind] = counts.get(kind, 0) + 1
+    told = [f"{count} × {kind}" for kind, count in counts.items()]
+    return "events: " + ", ".join([*told[:_KINDS_TOLD], *(["…"] if len(told) > _KINDS_TOLD else [])])
 
 
 def _print_scenario(scenario: ScenarioResult, console: Console, all_figures: bool) -> None:
@@ -250,6 +310,8 @@ def _print_reasons(run: RunRecord, console: Console) -> None:
         line.append(f" {plain(board_id, 40)} {_title(scenario)}", style="bold")
         line.append(f"\n  {plain(scenario.reason, 1200)}", style="default not bold")
         console.print(line)
+        if scenario.transcript and scenario.outcome in (Outcome.FAIL, Outcome.ERROR):
+            console.print(Text(f"  {_one_line(scenario.transcript, 160)}", style="dim"), soft_wrap=True)
 
 
 def closing_line(run: RunRecord) -> Text:

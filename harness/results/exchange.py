@@ -22,7 +22,7 @@ from harness.results.schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARI
 from harness.results.store import Store, read_run, write_board, write_event, write_scenario
 from harness.verdict.calibration import Calibration
 from harness.verdict.compare import Measurement
-from harness.verdict.limits import Value
+from harness.verdict.limits import Bounds, Value
 from harness.verdict.outcome import Outcome
 
 FORMAT = "vm-harness results"
@@ -94,7 +94,13 @@ def _board_fields(board: BoardRecord) -> dict[str, Any]:
 def _scenario_fields(scenario: ScenarioResult) -> dict[str, Any]:
     fields = {**vars(scenario), "outcome": scenario.outcome.value}
     fields["measurements"] = [
-        {**vars(m), "verdict": m.verdict.value, "samples": list(m.samples)} for m in scenario.measurements
+        {
+            **vars(m),
+            "verdict": m.verdict.value,
+            "samples": list(m.samples),
+            "bounds": m.bounds.to_json() if m.bounds else None,
+        }
+        for m in scenario.measurements
     ]
     return fields
 
@@ -321,7 +327,15 @@ def _measurement(fields: Mapping[str, Any]) -> Measurement:
         _outcome(fields, "verdict"),
         _text(fields, "rule"),
         tuple(_sample(sample) for sample in fields["samples"]),
+        _bounds(fields.get("bounds")),
     )
+
+
+def _bounds(value: object) -> Bounds | None:
+    try:
+        return Bounds.from_json(value)
+    except ValueError as problem:
+        raise _Wrong(str(problem)) from None
 
 
 def _figure(value: object) -> Value:

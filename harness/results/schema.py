@@ -32,7 +32,7 @@ from sqlalchemy.engine import Dialect
 from harness.results.record import FirmwareRecord
 
 #: The version that this code reads and writes.
-VERSION = 3
+VERSION = 4
 
 _ESCAPE = "\x01json:"
 
@@ -141,6 +141,7 @@ LIMIT = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("words", Words, nullable=False),
     Column("rule", Words, nullable=False),
+    Column("bounds", Json, nullable=False),
 )
 
 MEASUREMENT = Table(
@@ -234,17 +235,22 @@ _STEP_3 = """
     CREATE INDEX series_of_board ON series (board);
     CREATE INDEX measurement_of_scenario ON measurement (scenario, position)
 """
+_STEP_4 = """
+    ALTER TABLE limit_applied ADD COLUMN bounds TEXT NOT NULL DEFAULT 'null'
+"""
 
 
 def upgrade(connection: Connection, version: int) -> None:
     """Take a database from ``version`` (0: empty) to :data:`VERSION`, in the caller's transaction."""
     if version == 0:
         _execute(connection, _step_3(connection))
-        return
-    if version < 2:
-        _execute(connection, _STEP_2)
-    if version < 3:
-        _version_2_to_3(connection)
+    else:
+        if version < 2:
+            _execute(connection, _STEP_2)
+        if version < 3:
+            _version_2_to_3(connection)
+    if version < 4:
+        _execute(connection, _STEP_4)
 
 
 def _step_3(connection: Connection) -> str:
@@ -288,7 +294,7 @@ def _version_2_to_3(connection: Connection) -> None:
     for row in _rows(connection, "SELECT * FROM measurement_2"):
         place = places[row["scenario"]]
         series = series_row(*place, row["name"], row["kind"], row["unit"])
-        limit = limit_row(row["limit"], row["rule"])
+        limit = {"id": key_of(row["limit"], row["rule"]), "words": row["limit"], "rule": row["rule"]}
         _insert(connection, "series", series, new=True)
         _insert(connection, "limit_applied", limit, new=True)
         kept = {k: row[k] for k in ("scenario", "position", "measured", "reference", "verdict", "samples")}
@@ -304,8 +310,10 @@ def series_row(board: str, suite: str, scenario: str, name: str, kind: str, unit
     return {"id": key_of(*fields.values()), **fields}
 
 
-def limit_row(words: str, rule: str) -> dict[str, Any]:
-    return {"id": key_of(words, rule), "words": words, "rule": rule}
+def limit_row(words: str, rule: str, bounds: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Without ``bounds`` the key is that of version 3, so that stores of both agree about it."""
+    named = (words, rule) if bounds is None else (words, rule, json.dumps(bounds, sort_keys=True))
+    return {"id": key_of(*named), "words": words, "rule": rule, "bounds": bounds}
 
 
 def _rows(connection: Connection, sql: str) -> list[dict[str, Any]]:

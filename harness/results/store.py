@@ -31,6 +31,7 @@ from harness.results.schema import (
 )
 from harness.verdict.calibration import Calibration
 from harness.verdict.compare import Measurement
+from harness.verdict.limits import Bounds
 from harness.verdict.outcome import Outcome
 
 
@@ -172,7 +173,7 @@ def write_scenario(connection: Connection, run: int, board: str, position: int, 
     series, limits, rows = {}, {}, []
     for place, m in enumerate(result.measurements):
         one = series_row(board, result.suite, result.name, m.name, m.kind, m.unit)
-        limit = limit_row(m.limit, m.rule)
+        limit = limit_row(m.limit, m.rule, m.bounds.to_json() if m.bounds else None)
         # In the order of their keys: two processes that add the same ones wait for each other, and never in a circle.
         series[one["id"]], limits[limit["id"]] = one, limit
         rows.append(
@@ -233,7 +234,7 @@ def _scenarios(connection: Connection, run: int, board: str) -> Iterator[Scenari
     rows = connection.execute(query).all()
     figures: dict[int, list[Measurement]] = {row.id: [] for row in rows}
     measured = (
-        select(MEASUREMENT, SERIES.c.name, SERIES.c.kind, SERIES.c.unit, LIMIT.c.words, LIMIT.c.rule)
+        select(MEASUREMENT, SERIES.c.name, SERIES.c.kind, SERIES.c.unit, LIMIT.c.words, LIMIT.c.rule, LIMIT.c.bounds)
         .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
         .join(SERIES, SERIES.c.id == MEASUREMENT.c.series)
         .join(LIMIT, LIMIT.c.id == MEASUREMENT.c.limit_applied)
@@ -252,6 +253,7 @@ def _scenarios(connection: Connection, run: int, board: str) -> Iterator[Scenari
                 verdict=Outcome(m.verdict),
                 rule=m.rule,
                 samples=tuple(m.samples),
+                bounds=Bounds.from_json(m.bounds),
             )
         )
     for row in rows:

@@ -32,6 +32,9 @@ _OUTPUT = b" output:\r\n"
 _RUN = re.compile(rb" output:\r\n(.*?)\r\nCode (?:done running|stopped by auto-reload)\b", re.DOTALL)
 _SAFE_MODE_BEGINS = b"You are in safe mode because:"
 _SAFE_MODE = re.compile(rb"You are in safe mode because:\s+(.{1,400}?)\s+(?:Please file|Press reset)", re.DOTALL)
+_SAFE_MODE_TEXT = re.compile(rb"You are in safe mode|CircuitPython core code crashed")
+#: How much of what a start prints is kept, in bytes.
+_KEPT = 4000
 #: EROFS as CircuitPython prints it, and by the number that it has in the virtual boards' WASI build.
 _READ_ONLY = re.compile(rb"OSError: (?:\[Errno 30\]|30\b|69\b)")
 #: Prints the safe mode's name; also ends auto-reload, which would stop a program when a host writes to the drive.
@@ -65,9 +68,11 @@ class CircuitPythonBoard(MicroPythonBoard):
     _said = b""
 
     def _check_panic(self, read: Read) -> None:
-        if read.panic is not None and (read.panic.kind == "safe mode" or _SAFE_MODE_BEGINS in read.data):
-            self._said = read.data  # the VM answers all the same: :meth:`_entered` says so, and ends it
-        else:
+        # In safe mode the VM answers all the same: :meth:`_entered` says so, and ends it.
+        self._said = (self._said + read.data)[-_KEPT:]
+        if read.panic is None or not (
+            _SAFE_MODE_TEXT.search(read.panic.text.encode()) or _SAFE_MODE_BEGINS in read.data
+        ):
             super()._check_panic(read)
 
     def _entered(self, heard: bytes) -> None:
@@ -75,7 +80,7 @@ class CircuitPythonBoard(MicroPythonBoard):
         name = self.run(_ASK).stdout.strip().decode("ascii", "replace")
         if name in ("", "NONE"):
             return
-        why = safe_mode_text(said + heard)
+        why = safe_mode_text(said) or safe_mode_text(heard)
         self.session.transcript.note(f"safe mode: {name}")
         self._leave_safe_mode()
         # A supply that dips is the bench's; all other reasons are the firmware's.

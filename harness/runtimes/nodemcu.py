@@ -155,7 +155,8 @@ class NodeMcuBoard:
             raise UsageError(f"a line of {len(data)} bytes does not fit the board's buffer of {LINE_LIMIT + 1}")
         self._in_hand = False
         self.session.write(data + b"\r")
-        echo = self.session.read_until(b"\n", idle=_GRACE, deadline=_GRACE)
+        # What comes back here is our own: a file may well hold the text of a panic.
+        echo = self.session.read_until(b"\n", idle=_GRACE, deadline=_GRACE, watch_panics=False)
         if not echo.ok:
             raise self._lost("the echo of a line", echo)
         if not echo.data.rstrip(b"\r\n").endswith(data):

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness.errors import UsageError
 from harness.report.json_report import write_json
+from harness.report.terminal import terminal
 from harness.selfcheck.matrix import Finding, cases, run_cases
 
 
@@ -52,7 +53,7 @@ def selfcheck_command(
             f"no defect of {board.runtime} matches {' '.join(defects)!r}",
             hint="harness selfcheck --list shows them; --board chooses a board with another runtime",
         )
-    console = Console(stderr=json_file == "-")
+    console = terminal(to_stderr=json_file == "-")
     if list_only:
         table = Table(box=None, padding=(0, 2))
         for heading in ("defect", "suite", "what is wrong"):

@@ -12,6 +12,7 @@ from harness.runtimes.base import Facts
 from harness.verdict.calibration import Calibration
 from harness.verdict.limits import (
     BoardLimit,
+    Bounds,
     Limit,
     Value,
     at_most_ratio,
@@ -32,7 +33,10 @@ LOOSE_RATIO = 5.0
 
 @dataclass(frozen=True)
 class Measurement:
-    """One judged figure. ``reference`` is the reference's, for a time the prediction; ``rule`` says why the limit."""
+    """One judged figure. ``reference`` is the reference's, for a time the prediction; ``rule`` says why the limit.
+
+    ``limit`` is the limit in words, ``bounds`` in numbers (None in records of versions that did not keep them).
+    """
 
     name: str
     kind: Kind
@@ -43,6 +47,7 @@ class Measurement:
     verdict: Outcome
     rule: str = ""
     samples: tuple[float, ...] = ()
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,10 @@ class Judge:
     ) -> Measurement:
         """Hold ``measured`` against ``limit``, or against the board's own limit for that name."""
         limit = of_board(name, limit, reference, unit, self.limits)
-        return Measurement(name, kind, unit, measured, reference, str(limit), limit.judge(measured), rule, samples)
+        verdict = limit.judge(measured)
+        return Measurement(
+            name, kind, unit, measured, reference, str(limit), verdict, rule, samples, bounds=limit.bounds
+        )
 
     def pair(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from harness.errors import UsageError
@@ -32,6 +32,39 @@ class BoardLimit(Protocol):
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """The numbers of a :class:`Limit`, as they are kept with a figure; None where there is no bound."""
+
+    low: float | None = None
+    high: float | None = None
+    good_low: float | None = None
+    good_high: float | None = None
+    equal: Value | None = None
+
+    def judge(self, value: Value) -> Outcome:
+        """What the limit comes to for ``value``: the same as when it was judged first."""
+        low, good_low = (-math.inf if bound is None else bound for bound in (self.low, self.good_low))
+        high, good_high = (math.inf if bound is None else bound for bound in (self.high, self.good_high))
+        return Limit("", low, high, good_low, good_high, self.equal).judge(value)
+
+    def to_json(self) -> dict[str, Value | None]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, found: object) -> Bounds | None:
+        """None for null, which stands with figures of older versions. Raises ValueError for anything else."""
+        if found is None:
+            return None
+        if not isinstance(found, dict) or found.keys() != {field.name for field in fields(cls)}:
+            raise ValueError(f"expected the bounds of a limit, came {str(found)[:80]}")
+        for name, value in found.items():
+            fits = int | float | str | None if name == "equal" else int | float | None
+            if isinstance(value, bool) or not isinstance(value, fits):
+                raise ValueError(f"the bound {name!r} is {str(value)[:40]!r}, expected a number")
+        return cls(**found)
+
+
+@dataclass(frozen=True)
 class Limit:
     """Passes from ``good_low`` to ``good_high``; marginal from there to ``low`` and ``high``; fails beyond.
 
@@ -48,6 +81,12 @@ class Limit:
 
     def __str__(self) -> str:
         return self.words
+
+    @property
+    def bounds(self) -> Bounds:
+        sides = (self.low, self.high, self.good_low, self.good_high)
+        low, high, good_low, good_high = (side if math.isfinite(side) else None for side in sides)
+        return Bounds(low, high, good_low, good_high, self.equal)
 
     def judge(self, value: Value) -> Outcome:
         if self.equal is not None:

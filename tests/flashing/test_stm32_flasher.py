@@ -98,6 +98,18 @@ def test_the_port_has_its_console_settings_again(tmp_path: Path) -> None:
         port.close()
 
 
+def test_a_program_in_place_of_the_lines_is_told_where_to_start_from(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    program = ("/bin/sh", "-c", f'echo "$0" >> {told}')
+    with serving(tmp_path) as board:
+        assert board.pty  # which has no lines; its chip takes the first 0x7F for a button held
+        with flashing(board.pty, boot_command=program) as flasher:
+            assert flasher.identity.uid
+        assert told.read_text().split() == ["boot-loader", "application"]
+        with pytest.raises(BenchFault, match="cannot be reset: /bin/sh ended with 3: no such pin"):
+            write(board.pty, CONTENT, boot_command=("/bin/sh", "-c", "echo no such pin >&2; exit 3"))
+
+
 # -- refused, and nothing erased -------------------------------------------------------------------
 
 

@@ -43,14 +43,21 @@ def images(draw: st.DrawFn) -> list[FlashImage]:
 
 
 @settings(max_examples=150)
-@given(held=contents, wanted=images())
-def test_the_plan_leaves_the_images_and_everything_else_as_it_was(held: bytes, wanted: list[FlashImage]) -> None:
+@given(held=contents, wanted=images(), always=st.booleans(), piece=st.integers(1, 3000))
+def test_the_plan_leaves_the_images_and_everything_else_as_it_was(
+    held: bytes, wanted: list[FlashImage], always: bool, piece: int
+) -> None:
     sectors = small_sectors()
     flash = bytearray(held.ljust(sum(SIZES), b"\xff")[: sum(SIZES)])
     expected = bytearray(flash)
     for image in wanted:
         expected[image.offset - BASE : image.offset - BASE + len(image.data)] = image.data
-    plan = make_plan(wanted, sectors, lambda at, size: bytes(flash[at - BASE : at - BASE + size]))
+    plan = make_plan(
+        wanted, sectors, lambda at, size: bytes(flash[at - BASE : at - BASE + size]), always_erase=always, piece=piece
+    )
+    if always:
+        for at, _ in plan.write:
+            assert any(sector.address <= at < sector.end for sector in plan.erase)
     for sector in plan.erase:
         flash[sector.address - BASE : sector.end - BASE] = b"\xff" * sector.size
     for at, data in plan.write:
@@ -73,6 +80,17 @@ def test_a_sector_without_a_difference_is_not_erased(wanted: list[FlashImage]) -
             image.data[max(0, sector.address - image.offset) : max(0, sector.end - image.offset)] for image in wanted
         ]
         assert (sector in plan.erase) == any(part.strip(b"\x00") for part in inside)
+
+
+def test_no_more_is_read_of_a_sector_than_tells_that_it_must_be_erased() -> None:
+    read: list[tuple[int, int]] = []
+
+    def reader(at: int, size: int) -> bytes:
+        read.append((at - BASE, size))
+        return b"\x00" * size
+
+    make_plan([FlashImage(BASE, b"\x55" * 1024, "a")], small_sectors(), reader, piece=64)
+    assert read == [(0, 64), (512, 64)]
 
 
 @pytest.mark.parametrize(("second", "message"), [(BASE + 8, "would overwrite the end of a"), (BASE + 4090, "double")])

@@ -15,8 +15,8 @@ from harness.bench.run import RunRequest
 from harness.cli import main
 from harness.errors import BenchFault, UsageError
 from harness.history import command, runner
-from harness.history.command import sparkline
 from harness.history.series import Entry
+from harness.history.table import sparkline
 from harness.inventory.load import load_bench
 from harness.paths import shipped_bench
 from harness.results.store import Store
@@ -51,6 +51,51 @@ def test_history_as_json_names_the_run_and_the_firmware(path: Path, tmp_path: Pa
     assert figure["steps"][0]["first_run"] == 5
     assert figure["steps"][0]["sha256"] == f"{4:064x}"
     assert (figure["baseline"]["middle"], len(figure["runs"])) == (800, 7)
+
+
+def narrow(*arguments: object) -> str:
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_on_80_columns_no_name_is_broken_and_no_line_too_long(path: Path) -> None:
+    names = ["x", "largest_free_run.loss", "n" * 79]
+    store = Store(path)
+    for build, value in enumerate([784] * 4 + [800] * 3):
+        nightly(store, dict.fromkeys(names, ("heap", value)), build=build)
+    store.close()
+    output = narrow("history", "b", "--store", path)
+    assert max(map(len, output.splitlines())) <= 81  # a name of 79 characters is not broken for two of margin
+    assert [name in output for name in names] == [True] * 3
+    assert output.count("reload: leaks") == 1
+    assert output.count("784 → 800 since run 5") == 3
+
+
+def test_figures_that_never_changed_are_counted_and_shown_when_asked_for(path: Path) -> None:
+    store = Store(path)
+    for value in (784, 800):
+        nightly(store, {"moves": ("heap", value), "stays": ("heap", 48), "rests": ("count", 3)}, build=1)
+    store.close()
+    output = narrow("history", "b", "--store", path)
+    assert "moves" in output and "stays" not in output
+    assert "2 figures in 1 scenario never changed (--all shows them)" in output
+    for arguments in (("b", "--all"), ("b", "stays")):
+        output = narrow("history", *arguments, "--store", path)
+        assert "stays" in output and "never changed" not in output
+
+
+def test_firmware_lines_are_told_apart_when_there_are_several(path: Path) -> None:
+    store = Store(path)
+    for value in (784, 800):
+        for name in ("plain.bin", "other.bin"):
+            nightly(store, {"x": ("heap", value)}, build=1, name=name)
+    store.close()
+    output = narrow("history", "b", "--store", path)
+    assert [line for line in output.splitlines() if "firmware line" in line] == [
+        "firmware line other",
+        "firmware line plain",
+    ]
 
 
 def test_history_names_flaky_scenarios(path: Path) -> None:

@@ -31,6 +31,7 @@ from harness.qualify.plan import Plan, load_plan
 from harness.qualify.verify import verify
 from harness.results.record import BoardRecord, FirmwareRecord, RunRecord, ScenarioResult
 from harness.verdict.compare import Measurement
+from harness.verdict.limits import at_most
 from harness.verdict.outcome import Outcome
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -40,7 +41,10 @@ LIMITS = {"sleep.*": {"max": 2.0, "why": "a slow crystal"}}
 def run_record(
     number: int, *, outcome: Outcome = Outcome.PASS, problem: str = "", leave_out: bool = False
 ) -> RunRecord:
-    figure = Measurement("sleep.clock_scale", "time", "1", 1.01, 1.0, "at most 2", Outcome.PASS, samples=(1.0, 1.02))
+    bounds = at_most(2.0, margin=0.5).bounds
+    figure = Measurement(
+        "sleep.clock_scale", "time", "1", 1.01, 1.0, "at most 2", Outcome.PASS, samples=(1.0, 1.02), bounds=bounds
+    )
     scenarios = (
         ScenarioResult("deep_sleep", "clock", Outcome.PASS, measurements=(figure,), seconds=1.0, started=100.0),
         ScenarioResult("reload", "leak", outcome, "3 blocks lost" if outcome is not Outcome.PASS else ""),
@@ -164,6 +168,35 @@ def test_a_figure_beyond_a_declared_limit_cannot_be_called_good() -> None:
     scenario["sha256"] = digest({k: v for k, v in scenario.items() if k != "sha256"})
     (finding,) = verify(seal(c))
     assert "sleep.clock_scale is 2.5, beyond its declared limit (max 2.0)" in finding
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"measured": 1.75}, "is 1.75 and called pass; by its limit (at most 2) it is marginal"),
+        ({"verdict": "marginal"}, "is 1.01 and called marginal; by its limit (at most 2) it is pass"),
+        ({"measured": "none"}, "is none and called pass; by its limit (at most 2) it is fail"),
+        ({"bounds": {"high": 1.0}}, "lacks what every certificate has (ValueError"),
+    ],
+)
+def test_a_figure_is_judged_again_by_the_limit_that_stands_with_it(change: dict[str, Any], told: str) -> None:
+    c = content(declared=declaration() | {"limits": {}})
+    c["declared_sha256"] = digest(c["declared"])
+    scenario = c["rounds"][0]["scenarios"][0]
+    assert verify(seal(c)) == []
+    scenario["measurements"][0].update(change)
+    scenario["sha256"] = digest({k: v for k, v in scenario.items() if k != "sha256"})
+    assert any(told in finding for finding in verify(seal(c)))
+
+
+def test_a_certificate_of_the_time_before_bounds_still_holds() -> None:
+    c = content()
+    for one in c["rounds"]:
+        for scenario in one["scenarios"]:
+            for m in scenario["measurements"]:
+                del m["bounds"]
+            scenario["sha256"] = digest({k: v for k, v in scenario.items() if k != "sha256"})
+    assert verify(seal(c)) == []
 
 
 def test_a_limit_of_today_that_differs_is_told(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ boards:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "boards.yaml").write_text(BENCH)
     (tmp_path / "plan.yaml").write_text(
-        "rounds: 2\nsuites: [flash_execution]\nsoak_minutes: 0.001\nsoak_suites: [flash_execution]\n"
+        "rounds: 2\nsuites: [calibration]\nsoak_minutes: 0.001\nsoak_suites: [calibration]\n"
     )
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -47,8 +47,8 @@ def test_a_healthy_board_gets_a_certificate_that_verifies(here: Path) -> None:
 
 
 def test_a_board_with_defective_firmware_does_not_qualify(here: Path) -> None:
-    (here / "plan.yaml").write_text("rounds: 3\nsuites: [reload]\nsoak_minutes: 0\n")
-    arguments = ["qualify", "board", "--plan", "plan.yaml", "--variant", "leak64"]
+    (here / "plan.yaml").write_text("rounds: 3\nsuites: [flash_execution]\nsoak_minutes: 0\n")
+    arguments = ["qualify", "board", "--plan", "plan.yaml", "--variant", "import_leaks"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 1, done.output
     assert "not qualified" in done.output

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import FirmwareFailure
+from harness.errors import FirmwareFailure, UsageError
 from harness.flashstore.region import PowerCut, Region
 from harness.lfs.build import build_file
+from harness.lfs.container import unpack_image
 from harness.reference.chips import Reset
 from harness.reference.lua import LuaReference
 from harness.reference.nodemcu.lfs_region import LfsRegion
@@ -95,6 +96,13 @@ def test_an_error_in_a_callback_restarts_two_seconds_later(vm: LuaReference) -> 
         vm.run("_hxwait = true tmr.create():alarm(10, 0, function() error('lost') end)")
     source = "_hxwait = true node.setonerror(function(e) print('handled', (e:match('lost'))) _hxe() end)"
     assert "handled\tlost" in out(vm, source + " tmr.create():alarm(10, 0, function() error('lost') end)")
+
+
+def test_an_error_in_the_error_handler_is_a_panic(vm: LuaReference) -> None:
+    source = "_hxwait = true node.setonerror(function(e) error('again') end)"
+    with pytest.raises(FirmwareFailure, match=r"PANIC: unprotected error in call to Lua API \(.*again\)"):
+        vm.run(source + " tmr.create():alarm(10, 0, function() error('lost') end)")
+    assert out(vm, "print(node.bootreason())") == "4\t3"
 
 
 @pytest.mark.parametrize(
@@ -242,6 +250,22 @@ def test_no_damaged_image_is_written(data: st.DataObject) -> None:
     said = LfsRegion(Region(0x20000), 0, 0x20000).refuses(bytes(bad), 40_000)
     # The time of the header and bits behind the last block are not covered by the sum.
     assert said or zlib.decompress(bytes(bad), 31) == zlib.decompress(OLD, 31)
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None)
+def test_the_board_and_the_librarys_loader_refuse_the_same_images(data: st.DataObject) -> None:
+    """Two readers of the format that share nothing: the board's loader, and the check of ``harness lfs``."""
+    bad = bytearray(OLD[: data.draw(st.integers(150, len(OLD)))])
+    for _ in range(data.draw(st.integers(0, 2))):
+        bad[data.draw(st.integers(0, len(bad) - 1))] ^= data.draw(st.integers(1, 255))
+    region = LfsRegion(Region(0x20000), 0, 0x20000)
+    try:
+        unpack_image(bytes(bad), region_size=0x20000)
+        refused = False
+    except UsageError:
+        refused = True
+    assert bool(region.refuses(bytes(bad), 1 << 40)) == refused
 
 
 def test_a_reload_without_memory_is_refused() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_run import healthy, sample
+from sample_run import HOSTILE, healthy, sample
 
 from harness.errors import UsageError
+from harness.link.transcript import Transcript
 from harness.report.html import run_to_html, write_html
-from harness.results.record import BoardRecord, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.transcripts import place_since
 from harness.verdict.compare import Measurement
 from harness.verdict.outcome import Outcome
 
@@ -114,3 +117,46 @@ def test_written_as_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "run.html").read_text("utf-8") == run_to_html(sample())
     with pytest.raises(UsageError, match="cannot be written"):
         write_html(sample(), tmp_path)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    transcript = Transcript(tmp_path / "transcripts" / "run-7-ab" / "vesp32.jsonl")
+    for number in range(100):
+        transcript.add("sent", f"line {number:03} ".encode())
+        transcript.add("received", HOSTILE.encode("utf-8", "replace") * 100)
+    transcript.close()
+    return tmp_path
+
+
+def with_transcript(state: Path, outcome: Outcome) -> RunRecord:
+    path = "transcripts/run-7-ab/vesp32.jsonl"
+    reference = place_since(state, path, 0)
+    result = ScenarioResult("reload", "leaks", outcome, "it leaks", (), 1.0, 100.0, reference)
+    events = (Event("retry", f"again {HOSTILE}", 100.0, "reload: leaks"), Event("retry", "more", 101.0))
+    board = BoardRecord("b", "esp32", FirmwareRecord("", "", ""), (result,), events=events)
+    return RunRecord(7, 100.0, 101.0, "harness run", (board,))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.ERROR])
+def test_what_failed_has_the_end_of_its_transcript_beside_it(state: Path, outcome: Outcome) -> None:
+    text = run_to_html(with_transcript(state, outcome), state=state)
+    page = Page(text)
+    assert "line 099" in page.text and "line 080" in page.text and "line 079" not in page.text
+    assert "script" not in page.tags and len(text) < 100_000
+    assert "\x1b" not in text and "\x00" not in text and "\u202e" not in text
+
+
+def test_what_went_well_and_what_is_gone_have_no_transcript(state: Path, tmp_path: Path) -> None:
+    assert "line 099" not in Page(run_to_html(with_transcript(state, Outcome.MARGINAL), state=state)).text
+    failed = with_transcript(state, Outcome.FAIL)
+    assert "last" not in Page(run_to_html(failed)).text
+    assert "last" not in Page(run_to_html(failed, state=tmp_path / "elsewhere")).text
+
+
+def test_events_are_counted_and_told() -> None:
+    events = (Event("retry", "first", 100.0, "reload: leaks"), Event("recovery", HOSTILE, 3725.0))
+    board = replace(healthy().boards[0], events=events)
+    page = Page(run_to_html(replace(healthy(), boards=(board,))))
+    assert "events: 1 × retry, 1 × recovery" in page.text
+    assert "00:01:40 retry first (reload: leaks)" in page.text and "01:02:05 recovery" in page.text

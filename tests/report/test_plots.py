@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.history.change import EFFECTS
 from harness.report.plots import distribution_svg, trend_svg
 
 FIGURES = st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=60)
@@ -14,7 +15,11 @@ FIGURES = st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max
 
 @given(FIGURES)
 def test_whatever_the_figures_a_plot_stays_inside_its_box(values: list[float]) -> None:
-    for svg in (trend_svg(values), distribution_svg(values)):
+    for svg in (
+        *(trend_svg(values, effect) for effect in EFFECTS.values()),
+        trend_svg(values),
+        distribution_svg(values),
+    ):
         if not svg:
             continue
         ET.fromstring(svg)
@@ -30,6 +35,18 @@ def test_a_rising_figure_rises_from_left_to_right() -> None:
     points = re.search(r'points="([^"]+)"', trend_svg([1, 2, 4]))
     assert points is not None
     assert points.group(1) == "3.0,23.0 65.0,16.3 127.0,3.0"
+
+
+def test_noise_below_the_least_effect_does_not_look_like_a_cliff() -> None:
+    def height(values: list[float], kind: str) -> float:
+        points = re.search(r'points="([^"]+)"', trend_svg(values, EFFECTS[kind]))
+        assert points is not None
+        heights = [float(pair.split(",")[1]) for pair in points.group(1).split()]
+        return max(heights) - min(heights)
+
+    assert height([10411.0, 10411.0, 10410.0], "time") < 0.2
+    assert height([10411.0, 10411.0, 9000.0], "time") == 20
+    assert height([48.0, 48.0, 64.0], "heap") == 20
 
 
 def test_samples_are_counted_where_they_lie() -> None:

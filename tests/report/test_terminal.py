@@ -15,7 +15,7 @@ from sample_run import HEAP, HOSTILE, LEAK, healthy, sample
 
 from harness.inventory.model import Board
 from harness.report.terminal import LiveView, closing_line, plain, print_run
-from harness.results.record import RunRecord, ScenarioResult
+from harness.results.record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
 from harness.verdict.outcome import Outcome
 
 
@@ -156,3 +156,35 @@ def test_an_event_that_makes_no_sense_ends_nothing(kind: str, fields: dict[str, 
         view = LiveView([board("b", "esp32")], console)
         view({**fields, "event": kind, "board": "b"})
         assert len(live_lines(view)) == 2
+
+
+def test_a_large_run_is_told_suite_by_suite_and_what_went_wrong_in_full() -> None:
+    good = tuple(ScenarioResult("reload", f"good_{n}", Outcome.PASS, seconds=0.1) for n in range(120))
+    bad = ScenarioResult("reload", "bad_one", Outcome.FAIL, "3 blocks lost")
+    skipped = ScenarioResult("interrupt", "hard", Outcome.SKIPPED, "b1 has no hard_irq")
+    board = BoardRecord("b1", "esp32", FirmwareRecord("fw", "v1", ""), (*good, bad, skipped))
+    text = printed(RunRecord(1, 0.0, 60.0, "harness run", (board,)))
+    assert "pass     reload           120 scenarios     0 figures    12.0 s" in text
+    assert "fail     reload: bad one" in text and "3 blocks lost" in text
+    assert "skipped  interrupt" in text
+    assert "good 7" not in text
+
+
+def test_a_board_to_which_something_happened_has_one_line_of_events() -> None:
+    kinds = ["retry", "reset", "retry", HOSTILE, *(f"kind{n}" for n in range(20))]
+    board = replace(healthy().boards[0], events=tuple(Event(kind, HOSTILE, 100.0) for kind in kinds))
+    lines = [line for line in printed(replace(healthy(), boards=(board,)), width=400).splitlines() if "events" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("  events: 2 × retry, 1 × reset, ") and lines[0].endswith("…")
+    assert "\x1b" not in lines[0]
+    assert "events" not in printed(healthy())
+
+
+def test_what_failed_names_its_transcript() -> None:
+    place = "transcripts/run-7-ab/b.jsonl#0-99"
+    board = sample().boards[0]
+    told = [
+        printed(replace(sample(), boards=(replace(board, scenarios=(replace(s, transcript=place),)),)))
+        for s in board.scenarios
+    ]
+    assert [place in text for text in told] == [False, False, True, True, False]

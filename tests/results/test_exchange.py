@@ -17,6 +17,7 @@ from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioR
 from harness.results.store import Store
 from harness.verdict.calibration import Calibration, Point
 from harness.verdict.compare import Measurement
+from harness.verdict.limits import Bounds
 from harness.verdict.outcome import Outcome
 
 BOARD = BoardRecord("b", "esp32", FirmwareRecord("fw.bin", "v1.27.0", "ab" * 32), facts={"heap_total": 56000})
@@ -43,6 +44,7 @@ def content(store: Store) -> list[str]:
 
 _TEXT = st.text(max_size=12)  # surrogates, NUL and all
 _FIGURE = st.one_of(st.integers(-(2**80), 2**80), st.floats(), _TEXT)
+_NUMBER = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 _MEASUREMENT = st.builds(
     Measurement,
     name=_TEXT,
@@ -54,6 +56,7 @@ _MEASUREMENT = st.builds(
     verdict=st.sampled_from(Outcome),
     rule=_TEXT,
     samples=st.lists(st.integers(0, 2**40) | st.floats(allow_nan=False), max_size=3).map(tuple),
+    bounds=st.none() | st.builds(Bounds, *[st.none() | _NUMBER] * 4, equal=st.none() | _NUMBER | _TEXT),
 )
 _SCENARIO = st.builds(
     ScenarioResult,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from sqlalchemy import create_engine, inspect
 
 from harness.errors import UsageError
 from harness.results.record import FirmwareRecord
-from harness.results.schema import METADATA, VERSION
+from harness.results.schema import _STEP_3, METADATA, VERSION, key_of
 from harness.results.store import Store
+from harness.verdict.limits import Bounds
 from harness.verdict.outcome import Outcome
 
 #: The dump of a store that version 2 of the code has written.
@@ -79,6 +81,34 @@ def test_an_old_store_keeps_everything_that_was_in_it(path: Path, version: int) 
     store.record_scenario(run, "zeta", zeta.scenarios[0])
     assert store.latest().boards[0].scenarios == zeta.scenarios[:1]
     store.close()
+
+
+def test_a_store_of_version_3_gets_bounds_and_agrees_about_its_limits(path: Path) -> None:
+    db = sqlite3.connect(path)
+    statements = _STEP_3.format(serial="INTEGER NOT NULL PRIMARY KEY", clustered=" WITHOUT ROWID")
+    key, series = key_of("exactly 48 B", "to the byte"), key_of("b", "reload", "leaks", "x", "heap", "B")
+    db.executescript(
+        f"""{statements};
+        INSERT INTO run VALUES (1, 'u', 1.0, 2.0, 'old', '{{}}');
+        INSERT INTO board VALUES (1, 'b', 0, 'esp32', 'fw', 'v1', '', 'fw', '', '{{}}');
+        INSERT INTO scenario VALUES (1, 1, 'b', 0, 'reload', 'leaks', 'pass', '', 1.0, 1.0, '');
+        INSERT INTO series VALUES ({series}, 'b', 'reload', 'leaks', 'x', 'heap', 'B');
+        INSERT INTO limit_applied VALUES ({key}, 'exactly 48 B', 'to the byte');
+        INSERT INTO measurement SELECT id, 1, 0, '48', '48', {key}, 'pass', '[]' FROM series;
+        PRAGMA user_version=3"""
+    )
+    db.close()
+    store = Store(path)
+    old = store.latest().boards[0].scenarios[0]
+    assert (old.measurements[0].measured, old.measurements[0].bounds) == (48, None)
+    exact = Bounds(equal=48)
+    new = replace(old, measurements=(*old.measurements, replace(old.measurements[0], bounds=exact)))
+    store.record_scenario(1, "b", new)
+    assert store.latest().boards[0].scenarios == (old, new)
+    store.close()
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT bounds = 'null', count(*) FROM limit_applied GROUP BY 1").fetchall() == [(0, 1), (1, 1)]
+    db.close()
 
 
 def test_old_and_new_stores_come_to_the_same_tables(tmp_path: Path) -> None:

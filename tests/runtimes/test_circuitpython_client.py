@@ -36,11 +36,11 @@ class ScriptedCircuitPython(ScriptedBoard):
     def __init__(self, *, code: tuple[bytes, ...] = (), safe: str = "NONE", read_only: bool = False) -> None:
         self.code, self.safe, self.read_only = list(code), safe, read_only
         self.reset_wanted = False
-        self.opened = threading.Event()
+        self.powered = threading.Event()  # what is said before the port is open, nobody hears
         super().__init__()
 
     def _run(self) -> None:
-        self.opened.wait(10)  # opening a port forgets what came before
+        self.powered.wait(5)
         try:
             self.say(TITLE + (HARD_FAULT if self.safe != "NONE" else STATUS + b"code.py output:\r\nHello\r\n" + DONE))
             self._wait()
@@ -125,7 +125,7 @@ def talk() -> Iterator[Talk]:
     def make(**options: object) -> tuple[ScriptedCircuitPython, CircuitPythonBoard]:
         scripted = ScriptedCircuitPython(**options)  # type: ignore[arg-type]
         session = Session(open_port(scripted.path))  # type: ignore[arg-type]
-        scripted.opened.set()
+        scripted.powered.set()
         made.append((scripted, CircuitPythonBoard(session, boot_timeout=4.0)))
         return made[-1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from harness.errors import UsageError
 from harness.inventory.model import Limit as BoardLimit
 from harness.verdict.limits import (
+    Bounds,
+    Limit,
     at_least,
     at_most,
     at_most_ratio,
@@ -120,3 +123,25 @@ def test_marginal_percent_alone_keeps_the_built_in_limit() -> None:
 def test_a_relative_limit_without_a_figure_to_relate_to_passes_nothing(reference: str | None) -> None:
     with pytest.raises(UsageError, match="cannot be applied to 'x'"):
         of_board("x", BUILTIN, reference, "B", board(within_percent=10))
+
+
+_SIDE = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False)
+_VALUE = _SIDE | st.text(max_size=3)
+
+
+@given(st.builds(Limit, st.just(""), _SIDE, _SIDE, _SIDE, _SIDE, st.none() | _VALUE), _VALUE)
+def test_a_figure_is_judged_alike_by_a_limit_and_by_its_bounds_from_a_file(limit: Limit, value: float | str) -> None:
+    kept = Bounds.from_json(json.loads(json.dumps(limit.bounds.to_json())))
+    assert kept is not None
+    assert all(side is None or math.isfinite(side) for side in (kept.low, kept.high, kept.good_low, kept.good_high))
+    for one in (value, limit.low, limit.high, limit.good_low, limit.good_high):
+        if not (isinstance(one, float) and math.isinf(one)):
+            assert kept.judge(one) is limit.judge(one)
+
+
+@pytest.mark.parametrize(
+    "found", [{}, [], 1, "x", dict.fromkeys(vars(Bounds()), True), {**vars(Bounds()), "low": "1"}, {"low": 1}]
+)
+def test_what_are_no_bounds_is_told(found: object) -> None:
+    with pytest.raises(ValueError, match="bound"):
+        Bounds.from_json(found)

@@ -55,7 +55,8 @@ def test_a_virtual_board_is_watched_over_a_reset(tmp_path: Path, monkeypatch: py
         end = time.monotonic() + 20
         while time.monotonic() < end:
             board = running(tmp_path / ".harness/virtual").get("b")
-            if board is not None:
+            log = tmp_path / "log.txt"
+            if board is not None and log.exists() and log.stat().st_size:  # the watch has begun
                 board.power(on=False)
                 board.power(on=True)
                 return

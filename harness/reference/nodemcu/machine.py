@@ -41,7 +41,6 @@ _REASONS = {
     Reset.DEEP_SLEEP: (2, 5),
     Reset.BROWN_OUT: (1, 0),
 }
-EXCEPTION = (2, 2, 28, 0x40209004, 0, 0, 0, 0)
 _DSLEEP_CALIBRATION = 6 << 12
 
 
@@ -65,7 +64,7 @@ class Firmware:
 class NodeMcu:
     """One run of the firmware, from reset to reset. ``write`` takes what it prints; ``typed`` gives what came.
 
-    ``after_exception`` says that the last run crashed. Raises ValueError when the flash holds no partition table.
+    Raises ValueError when the flash holds no partition table.
     """
 
     #: Numbers by which Lua knows callbacks: timers, pins, tasks.
@@ -83,7 +82,6 @@ class NodeMcu:
         *,
         firmware: Firmware | None = None,
         chip_id: int = 1,
-        after_exception: bool = False,
     ) -> None:
         self.board = board
         self.firmware = firmware or Firmware()
@@ -97,7 +95,6 @@ class NodeMcu:
         self._random = random.Random(chip_id)
         self._chip_id = chip_id
         self._flash = flash
-        self._after_exception = after_exception
         self._started_ns = board.clock.now_ns
         self._fed_ns = board.clock.now_ns
         #: Why this run ended; None while it goes on.
@@ -177,11 +174,13 @@ class NodeMcu:
                     self._callback("event", reference, *self._gpio.take(reference))
                 return True
         if self._input:
-            self._type(self._input.popleft())
+            while self._input and not self._type(self._input.popleft()):
+                pass
             return True
         return False
 
-    def _type(self, byte: int) -> None:
+    def _type(self, byte: int) -> bool:
+        """Whether Lua has run: then others have their turn first."""
         edited = not self.receiver.takes_all
         piece = self.receiver.take(byte)
         if piece is not None:
@@ -189,9 +188,14 @@ class NodeMcu:
         line = self.editor.take(byte) if edited else None
         if line is not None:
             self._evaluate(line)
+        return piece is not None or line is not None
 
     def _callback(self, entry: str, *arguments: Any) -> None:
         result = self.state.call(entry, *arguments)
+        if len(result) > 2 and result[2]:  # what handles errors has failed itself
+            text = result[1].split(b"\n")[0] if isinstance(result[1], bytes) else b"error object is not a string"
+            self.write(b"PANIC: unprotected error in call to Lua API (" + text + b")\n")
+            self.spin()
         if not result[0]:
             self._report(result)
             # What still runs until then may be anything; the chip does as if nothing had happened.
@@ -306,7 +310,7 @@ class NodeMcu:
             "chipid": lambda: self._chip_id,
             "flashid": lambda: 0x1640EF,
             "flashsize": lambda: self._flash.size,
-            "bootreason": lambda: EXCEPTION if self._after_exception else _REASONS[self.board.cause],
+            "bootreason": lambda: _REASONS[self.board.cause],
             "random": self._random_number,
             "setcpufreq": lambda mhz: mhz,
             "getcpufreq": lambda: 80,

@@ -98,14 +98,22 @@ end
 function rom.gcinfo() return used() / 1024 end
 
 -- binary chunks only come from this firmware's own compiler, through the host's converter
-local undump = host.undump
+local undump, over = host.undump, host.over
 local function loaded(text, name)
   if sub(text, 1, 1) == "\27" then
     local ok, chunk = undump(text)
     if not ok then return nil, name:gsub("^[=@]", "") .. ": " .. chunk end
-    return loadstring(chunk, name)
+    text = chunk
   end
-  return loadstring(text, name)
+  local f, problem = loadstring(text, name)
+  -- a whole module comes in with few instructions, so the hook may be late to see what it takes
+  if over() then
+    text = nil
+    collect()
+    local why = full()
+    if why then return nil, why end
+  end
+  return f, problem
 end
 function rom.loadstring(text, name)
   if type(text) ~= "string" then error("bad argument #1 to 'loadstring' (string expected)", 2) end
@@ -419,7 +427,8 @@ local function callback(f, ...)
   local arguments, n = {...}, select("#", ...)
   local ok, problem = xpcall(function() f(unpack(arguments, 1, n)) end, trace)
   if ok or not on_error or problem == STOP then return ok, problem end
-  return xpcall(function() on_error(problem) end, trace)
+  ok, problem = xpcall(function() on_error(problem) end, trace)
+  return ok, problem, not ok
 end
 
 host.bind("timer", function(id) return callback(refs[id] or function() end, timers[id]) end)

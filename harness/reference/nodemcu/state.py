@@ -72,7 +72,7 @@ class LuaState:
             max_memory=_HOST_LIMIT,
         )
         table: dict[bytes, Any] = {name.encode(): self._guarded(function) for name, function in host.items()}
-        table |= {b"stop": STOP, b"step": self._step, b"full": self._full, b"bind": self._bind}
+        table |= {b"stop": STOP, b"step": self._step, b"full": self._full, b"over": self._over, b"bind": self._bind}
         table |= {b"used": lambda: self.heap.used()}
         text = files("harness.reference.nodemcu").joinpath("prelude.lua").read_bytes()
         prelude = self._runtime.eval(b"function(text, ...) return assert(loadstring(text, '=prelude'))(...) end")

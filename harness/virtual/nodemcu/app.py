@@ -18,7 +18,6 @@ from harness.virtual.application import AppContext, Application, Ended, Exit
 from harness.virtual.flash_files import FlashFiles
 
 MAGIC = b"NODEMCU\0"
-_CRASHED = "nodemcu crashed"
 _ENDS = {
     Reset.MACHINE: Ended.HARD_RESET,
     Reset.DEEP_SLEEP: Ended.DEEP_SLEEP,
@@ -54,7 +53,6 @@ class NodeMcuApplication:
     def __init__(self, context: AppContext, firmware: Firmware) -> None:
         self._context = context
         self._stopped = False
-        crashed = bool(context.noinit.pop(_CRASHED, b"")) and context.reset_cause == "software"
         self._machine = NodeMcu(
             context.board,
             context.flash,
@@ -63,7 +61,6 @@ class NodeMcuApplication:
             self._typed,
             firmware=firmware,
             chip_id=int.from_bytes(context.mac[3:], "big"),
-            after_exception=crashed,
         )
         self._machine.attend = context.board.attend
 

@@ -42,7 +42,8 @@ table { border-collapse: collapse; width: 100%; min-width: 40rem; table-layout: 
   font-variant-numeric: tabular-nums; }
 th:nth-child(1) { width: 27%; } th:nth-child(2), th:nth-child(3) { width: 16%; } th:nth-child(5) { width: 7rem; }
 details { border-top: 1px solid var(--line); margin-top: .8rem; padding-top: .6rem; }
-section > details:first-child { border-top: 0; margin-top: 0; padding-top: 0; } summary { cursor: pointer; } summary b { margin: 0 .5rem; }
+section > details:first-child { border-top: 0; margin-top: 0; padding-top: 0; }
+summary { cursor: pointer; } summary b { margin: 0 .5rem; }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 500; font-size: .85rem; }
 .figure { text-align: right; overflow-wrap: anywhere; } .figure + td:not(.figure), .figure + th:not(.figure) {

@@ -374,11 +374,12 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
                 attach(board, Options(state, purpose="harness virtual up"), lambda *_: None).close()
         for one in up:
             console.print(Text.assemble((one.id, "bold"), f"\n  {one.url}", f"\n  {one.pty}" if one.pty else ""))
-        first = up[0]
-        port = first.pty or first.url
+        tries = {
+            _client(board, one.pty or one.url): None for board, one in zip(chosen, up, strict=True)
+        }  # one line for each kind of board, in their order
         console.print(
             Text(
-                f"\nTry:\n  esptool --port {port} flash-id\n  mpremote connect {port} exec 'print(1 + 1)'\n"
+                "\nTry:\n  " + "\n  ".join(list(tries)[:6]) + "\n"
                 "The rfc2217 address carries DTR and RTS; the other one is quicker and has no reset line.\n"
                 "Ctrl-C stops the boards; their flash is kept."
             ),
@@ -393,6 +394,17 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
 
 
 # -- reference -----------------------------------------------------------------------------------
+
+
+def _client(board: Board, port: str) -> str:
+    """A command of somebody else's that speaks to such a board."""
+    if board.runtime == "nodemcu":
+        return f"nodemcu-uploader --port {port} file list"
+    if board.chip.startswith("stm32"):
+        return f"stm32flash -m 8n1 {port}"
+    if board.runtime == "circuitpython":
+        return f"mpremote connect {port} exec 'print(1 + 1)'"
+    return f"esptool --port {port} flash-id"
 
 
 @main.group(context_settings=_CONTEXT)

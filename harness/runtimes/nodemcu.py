@@ -30,6 +30,7 @@ from harness.runtimes.nodemcu_lines import (
     base64_blocks,
     text_blocks,
 )  # fmt: skip
+from harness.runtimes.wired import Wired
 
 _PROMPT = b"> "
 _ACK = b"\x06"
@@ -41,7 +42,7 @@ _NAME_LIMIT = 31
 _RELOAD = 30.0
 
 
-class NodeMcuBoard:
+class NodeMcuBoard(Wired):
     """Implements :class:`harness.runtimes.base.BoardRuntime`.
 
     ``reset``, ``hands`` and ``boot_timeout`` (seconds) as for :class:`harness.runtimes.micropython.MicroPythonBoard`;
@@ -58,25 +59,14 @@ class NodeMcuBoard:
         nonces: random.Random | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.session = session
-        self._reset = reset
-        self._hands = hands
+        super().__init__(session, reset, hands)
         self._boot_timeout = boot_timeout
         self._random = nonces or random.Random()
         self._clock = clock
         self._answered = False  # ever
-        self._in_hand = False  # it waits at its prompt
         self._helped = False  # the helpers are there
         self._facts: Facts | None = None
         self._base64 = False
-
-    @property
-    def can_reset(self) -> bool:
-        return self._reset is not None
-
-    @property
-    def has_hands(self) -> bool:
-        return self._hands is not None
 
     # -- getting hold of it ----------------------------------------------------------------------
 
@@ -367,26 +357,6 @@ class NodeMcuBoard:
         self._settle()
         said = _FRAME.search(read.data)
         return said.group(1).decode("ascii") if said else printable(error)
-
-    def hard_reset(self) -> None:
-        self.session.forget_input()
-        self._pulse_reset()
-        self.enter(after_reset=True)
-
-    def _lend(self, hand: Hand) -> None:
-        if hand.what == "reset":
-            self._pulse_reset()
-        elif self._hands is not None:
-            self._hands(hand)
-        else:
-            raise BenchFault(f"nothing here can do that to this board: {hand.what}")
-
-    def _pulse_reset(self) -> None:
-        if self._reset is None:
-            raise BenchFault("this board's wiring has no reset line", hint="see 'reset' in docs/boards-yaml.md")
-        self.session.transcript.note("hard reset")
-        self._in_hand = self._helped = False
-        self._reset()
 
     def _lost(self, what: str, read: Read) -> BenchFault | FirmwareFailure:
         self._in_hand = False

@@ -18,6 +18,7 @@ from harness.link.panics import crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.base import Facts, Hand, RunResult
 from harness.runtimes.probe import read_facts
+from harness.runtimes.wired import Wired
 
 _RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n"
 RAW_PROMPT = _RAW_BANNER + b">"
@@ -31,7 +32,7 @@ GRACE = 3.0
 _HEARD = 2000
 
 
-class RawRepl:
+class RawRepl(Wired):
     """What every board with a raw REPL has in common of :class:`harness.runtimes.base.BoardRuntime`.
 
     ``reset`` resets the chip into its application; None when the wiring has no way to. ``hands`` does what else can be
@@ -53,28 +54,14 @@ class RawRepl:
         buffer: int | None = None,
         nonces: random.Random | None = None,
     ) -> None:
-        self.session = session
-        self._reset = reset
-        self._hands = hands
+        super().__init__(session, reset, hands)
         self._boot_timeout = boot_timeout
         self._buffer = buffer
         self._random = nonces or random.Random()
         self._raw_paste = True
         self._echo = False
         self._answered = False  # ever
-        # Whether the board is known to wait for a program. Not so after a failure: the next program asks first.
-        self._in_hand = False
         self._facts: Facts | None = None
-
-    @property
-    def can_reset(self) -> bool:
-        """Whether the wiring has a way to reset the chip."""
-        return self._reset is not None
-
-    @property
-    def has_hands(self) -> bool:
-        """Whether something can cut its power and drive its pins."""
-        return self._hands is not None
 
     # -- getting hold of it ----------------------------------------------------------------------
 
@@ -198,26 +185,6 @@ class RawRepl:
             self._in_hand = True
         else:  # a boot.py that does not end
             self.enter()
-
-    def hard_reset(self) -> None:
-        self.session.forget_input()
-        self._pulse_reset()
-        self.enter(after_reset=True)
-
-    def _lend(self, hand: Hand) -> None:
-        if hand.what == "reset":
-            self._pulse_reset()
-        elif self._hands is not None:
-            self._hands(hand)
-        else:
-            raise BenchFault(f"nothing here can do that to this board: {hand.what}")
-
-    def _pulse_reset(self) -> None:
-        if self._reset is None:
-            raise BenchFault("this board's wiring has no reset line", hint="see 'reset' in docs/boards-yaml.md")
-        self.session.transcript.note("hard reset")
-        self._in_hand = False
-        self._reset()
 
     def close(self) -> None:
         """Leave the board at its friendly prompt and close the port."""

@@ -19,23 +19,22 @@ import serial
 
 from harness.bench.firmware import CheckedFirmware, Report, firmware_of
 from harness.bench.reopen import Reopen
+from harness.bench.romfs import romfs_region
 from harness.bench.virtual_boards import virtual_spec
 from harness.errors import BenchFault, FinalFault, FirmwareFailure, UsageError
-from harness.firmware.partitions import parse_table
 from harness.firmware.virtual_image import VirtualChip, layout
-from harness.flashing.base import ChipIdentity, Flasher, FlashImage, FlashReport
+from harness.flashing.base import ChipIdentity, FlashImage, FlashReport
 from harness.flashing.mark import WriteMark
 from harness.flashing.methods import WITHOUT_PORT, flasher_for
 from harness.flashstore.romfs import MAGIC
 from harness.flashstore.suite_image import suite_files, suite_romfs
 from harness.health.book import QUARANTINE_AFTER, HealthBook, Quarantined, State
 from harness.health.ladder import Rung, climb
-from harness.inventory.chips import CHIPS
 from harness.inventory.discover import find_port
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 from harness.link.deadline import Deadline
-from harness.link.ports import open_port
+from harness.link.ports import is_pty, open_port
 from harness.link.session import Port, Session
 from harness.link.transcript import Transcript
 from harness.power.base import cycle
@@ -55,7 +54,6 @@ _LOCK_PATIENCE = 10.0
 _PORT_PATIENCE = 5.0
 #: How long a board's own USB may take to come back after a reset, in seconds.
 _USB_PATIENCE = 10.0
-_ESP32_TABLE = (0x8000, 0xC00)
 #: Characters of an event's words: a board can have a say in them.
 _EVENT_LIMIT = 300
 
@@ -209,7 +207,7 @@ class AttachedBoard:
         self._report("waiting for the VM", 0, 0)
         if flashed and not before_port:
             self.runtime.enter(after_reset=True)
-        elif reset is not None and self._lines_work(port):
+        elif reset is not None and not is_pty(port):
             self.runtime.hard_reset()
         else:
             self.runtime.enter()
@@ -228,10 +226,6 @@ class AttachedBoard:
             pass
         finally:
             port.close()
-
-    @staticmethod
-    def _lines_work(port: Any) -> bool:
-        return str(port.port).startswith("rfc2217://") or "/pts/" not in str(Path(str(port.port)).resolve())
 
     def _open(self, patience: float) -> serial.SerialBase:
         """The board's port, wherever it is now."""
@@ -343,7 +337,7 @@ class AttachedBoard:
         with flasher_for(self.board, port, progress, enter_loader=self._enter_usb_loader) as flasher:
             self._check_identity(flasher.identity)
             images = list(firmware.images)
-            region = self._romfs_region(flasher, images) if romfs else None
+            region = romfs_region(self.board, flasher, images) if romfs else None
             if region is not None:
                 self.romfs = suite_romfs()
                 if len(self.romfs) > region[1]:
@@ -370,28 +364,6 @@ class AttachedBoard:
                     hint=f"boards were swapped, or identity.{key} is wrong; nothing was written",
                 )
 
-    def _romfs_region(self, flasher: Flasher, images: list[FlashImage]) -> tuple[int, int] | None:
-        """(offset, size) of the chip's ROMFS region; None when the board has none that is known."""
-        if "romfs" not in self.board.capabilities:
-            return None
-        if self.board.virtual is not None:
-            return layout(cast(VirtualChip, self.board.chip), self.board.virtual.flash_size)["romfs"]
-        if CHIPS[self.board.chip].family != "esp32":
-            return None
-        offset, size = _ESP32_TABLE
-        table = next(
-            (
-                image.data[offset - image.offset : offset - image.offset + size]
-                for image in images
-                if image.offset <= offset < image.offset + len(image.data)
-            ),
-            None,
-        )
-        for partition in parse_table(table if table is not None else flasher.read(offset, size)):
-            if partition.label == "romfs":
-                return partition.offset, partition.size
-        return None
-
     def write_romfs(self, image: bytes) -> FlashReport:
         """Write the chip's ROMFS region alone, as far as it differs, and start the board again.
 
@@ -404,7 +376,7 @@ class AttachedBoard:
             progress = self._mark.watched("a ROMFS image", self._report)
             with flasher_for(self.board, session.port, progress) as flasher:
                 self._check_identity(flasher.identity)
-                region = self._romfs_region(flasher, [])
+                region = romfs_region(self.board, flasher, [])
                 if region is None:
                     raise UsageError(
                         f"{self.board.id}: the flash has no ROMFS region that is known",

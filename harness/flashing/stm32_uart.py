@@ -10,7 +10,6 @@ import contextlib
 import io
 import time
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any, Self
 
 import serial
@@ -22,6 +21,7 @@ from harness.flashing.stm32_plan import CHUNK, Stm32Plan, check_places, make_pla
 from harness.flashing.stm32_table import Device, Sector, device_of, sectors_of
 from harness.inventory.chips import STM32_FLASH_BASE
 from harness.link.panics import printable
+from harness.link.ports import is_pty
 from harness.power.reset import CommandReset, CustomReset, stm32_sequence
 
 #: Seconds to wait for an answer; erasing has its own time.
@@ -134,11 +134,11 @@ class Stm32UartFlasher:
     @property
     def _has_parity(self) -> bool:
         """Even parity, as the boot loader has it, cannot be set on a pseudo-terminal; and nobody needs it there."""
-        return not _is_pty(self._port)
+        return not is_pty(self._port)
 
     @property
     def _resets(self) -> bool:
-        return self._before == "default-reset" and (bool(self._boot_command) or not _is_pty(self._port))
+        return self._before == "default-reset" and (bool(self._boot_command) or not is_pty(self._port))
 
     def _reset(self, *, boot0: bool) -> None:
         if self._boot_command:
@@ -371,11 +371,6 @@ _HINTS = {
     "write": "the line lost data, or the supply dips; the next run writes again what is missing",
     "verify": "is that part write-protected? Then lift it with the vendor's tool; or the flash is worn",
 }
-
-
-def _is_pty(port: Any) -> bool:
-    name = str(port.port)
-    return "://" not in name and "/pts/" in str(Path(name).resolve())
 
 
 def _quiet() -> contextlib.AbstractContextManager[object]:

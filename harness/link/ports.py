@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import serial
 
@@ -38,6 +39,12 @@ def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool 
         raise _explained(address, problem) from None
     set_lines(port, dtr=dtr, rts=rts)
     return port
+
+
+def is_pty(port: Any) -> bool:
+    """Whether the open ``port`` is a pseudo-terminal, which has neither modem lines nor parity."""
+    name = str(port.port)
+    return "://" not in name and "/pts/" in str(Path(name).resolve())
 
 
 def set_lines(port: serial.SerialBase, *, dtr: bool, rts: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.errors import UsageError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -34,3 +36,12 @@ def state_dir(bench_file: Path) -> Path:
     beside = bench_file.resolve().parent
     root = Path.cwd() if _PACKAGE in (beside, *beside.parents) else beside
     return root / ".harness"
+
+
+def made(folder: Path) -> Path:
+    """``folder``, which is there after this. Raises UsageError when it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UsageError(f"{folder} cannot be made: {problem.strerror}") from None
+    return folder

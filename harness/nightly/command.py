@@ -12,9 +12,8 @@ from rich.text import Text
 
 from harness.bench.firmware import check_images
 from harness.bench.run import RunRequest, run_bench
-from harness.errors import UsageError
 from harness.inventory.load import load_bench
-from harness.paths import state_dir
+from harness.paths import made, state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.report.html import write_html
 from harness.report.index import write_index
@@ -83,7 +82,7 @@ def nightly_command(
     if resume:
         words = f"going on with run {request.resume}" if request.resume else "nothing to go on with: a new run"
         console.print(Text(words))
-    _folder(out)
+    made(out)
     try:
         with LiveView(chosen, console) as view:
             number = run_bench(request, view)
@@ -113,13 +112,6 @@ def _unfinished(where: Path | str) -> int:
         return 0
     finally:
         results.close()
-
-
-def _folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise UsageError(f"{out} cannot be made: {problem.strerror}") from None
 
 
 def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path, state: Path) -> None:

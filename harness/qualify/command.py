@@ -17,7 +17,7 @@ from harness.bench.run import RunRequest, run_bench
 from harness.errors import UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
-from harness.paths import state_dir
+from harness.paths import made, state_dir
 from harness.plugin import bench_file, chosen_boards
 from harness.qualify.certificate import FORMAT, digest, private_key, public_key, read_certificate, round_of
 from harness.qualify.judge import NOT_QUALIFIED, QUALIFIED, judge
@@ -69,7 +69,7 @@ def qualify_command(
     check_images([board])
     console = terminal(to_stderr=False)
     declared = declare(board, plan, file, time.time())
-    target = _folder(out)
+    target = made(out)
     declaration = target / f"{board.id}.declared.json"
     write_json(str(declaration), declared.to_json())
     told = digest(declared.to_json())
@@ -104,14 +104,6 @@ def _one(bench: Any, board_id: str) -> list[Board]:
     if len(found) != 1:
         raise UsageError(f"{board_id!r} names {len(found)} boards", hint="a certificate is for one board")
     return found
-
-
-def _folder(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise UsageError(f"{out} cannot be made: {problem.strerror}") from None
-    return out
 
 
 def _certificate(

@@ -455,7 +455,7 @@ def reference_run(program: Path, heap: int, timeout: float, picture: bool, svg_f
         ]
     click.echo(plain(output.replace(b"\r\n", b"\n").decode("utf-8", "replace"), 1 << 20), nl=False)
     for o in observations:
-        click.echo(f"{o['kind']:6} {o['name']:28} {o['value']} {o['unit']}")
+        click.echo(f"{o['kind']:9} {o['name']:28} {o['value']} {o['unit']}")
     click.echo(plain(result.stderr.replace(b"\r\n", b"\n").decode("utf-8", "replace"), 1 << 16), nl=False, err=True)
     allocated, free = (int(part) for part in heap_now) if len(heap_now) == 2 else (0, 0)
     console.print(Text(f"metered cost {cost}; heap {allocated} B used, {free} B free", style="dim"))

@@ -30,6 +30,7 @@ from harness.results.database import location
 from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
 from harness.results.transcripts import forget_old, place_since, run_folder, size_of
+from harness.verdict.figures import Figure
 from harness.verdict.outcome import Outcome
 
 _SESSION = pytest.StashKey["_Session"]()
@@ -60,6 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what a scenario needs of a board (boards.yaml)")
     config.addinivalue_line("markers", "runtime(*names): the runtimes a scenario is for (default: micropython)")
+    config.addinivalue_line("markers", "figures(*figures): what a scenario takes, or skips with a reason, by its end")
 
 
 def bench_file(option: str) -> Path:
@@ -295,9 +297,20 @@ def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenari
             raise
     elif board_bench.unknown:
         board_bench.attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
-    made = Scenario(board_bench)
+    made = Scenario(board_bench, declared_by(request.node))
     request.node.stash[_SCENARIO] = made
     return made
+
+
+def declared_by(item: pytest.Item) -> list[Figure]:
+    """The figures of ``@pytest.mark.figures``. Raises UsageError when it holds something else."""
+    declared = [figure for marker in item.iter_markers("figures") for figure in marker.args]
+    if wrong := [one for one in declared if not isinstance(one, Figure)]:
+        raise UsageError(
+            f"{item.name} declares {str(wrong[0])[:60]!r}, which is no figure",
+            hint="make it with harness.verdict.figures.Figure",
+        )
+    return declared
 
 
 # -- outcomes ------------------------------------------------------------------------------------
@@ -310,12 +323,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
             yield
             if _SCENARIO in item.stash:
                 item.stash[_SCENARIO].settle()
+                _all_skipped(item)
         except (FirmwareFailure, AssertionError) as failure:
             if _SCENARIO not in item.stash:
                 raise
             judged_again(item.stash[_SCENARIO], failure, lambda fresh: _once_more(item, fresh))
     except Unsuitable as reason:
         pytest.skip(str(reason))
+
+
+def _all_skipped(item: pytest.Item) -> None:
+    """A scenario that could take none of its figures is skipped, with their reasons."""
+    if reason := item.stash[_SCENARIO].skipped:
+        pytest.skip(reason)
 
 
 def _once_more(item: pytest.Item, fresh: Scenario) -> None:

@@ -43,7 +43,7 @@ def judged_again(scenario: Scenario, failure: Exception, once_more: Callable[[Sc
     if attached.board.runtime in _PYTHONS:
         attached.runtime = cast(BoardRuntime, VerifiedRuntime(runtime))
     try:
-        once_more(Scenario(scenario.bench))
+        once_more(scenario.again())
     finally:
         attached.runtime = runtime
     raise Unrepeatable(

@@ -5,7 +5,7 @@ A scenario runs programs on both and records measurements; it fails when one of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,18 +13,20 @@ from typing import Any
 
 from harness.bench.attach import AttachedBoard
 from harness.bench.references import Reference
-from harness.errors import FirmwareFailure, Unsuitable
+from harness.errors import FirmwareFailure, Unsuitable, UsageError
 from harness.inventory.chips import GENERIC
 from harness.inventory.model import Wiring
 from harness.programs.pieces import SMALL_HEAP, needs_of
 from harness.programs.program import Program, agent_source
-from harness.programs.records import DamagedRecords, Decoded, Kind, Observation
+from harness.programs.records import DamagedRecords, Decoded
 from harness.reference.chips import Chip, chip_named
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
 from harness.runtimes.probe import missing
 from harness.verdict.calibration import Calibration, Point, fit
 from harness.verdict.compare import Judge, Measurement
+from harness.verdict.figures import Figure
+from harness.verdict.kinds import TIME, named, stored
 from harness.verdict.limits import Limit, Value
 from harness.verdict.outcome import Outcome, worst
 
@@ -44,6 +46,14 @@ class Pair:
 
     board: Decoded
     reference: Decoded
+
+    def value(self, name: str) -> tuple[float, float]:
+        """The number ``name`` of the board and of the reference. Raises BenchFault when one did not report it."""
+        return self.board.value(name), self.reference.value(name)
+
+    def text(self, name: str) -> tuple[str, str]:
+        """The text ``name`` of the board and of the reference."""
+        return self.board.text(name), self.reference.text(name)
 
 
 class BoardBench:
@@ -115,18 +125,28 @@ class BoardBench:
             [
                 Point(one.name, float(one.value), float(other.value))
                 for one, other in zip(pair.board.observations, pair.reference.observations, strict=True)
-                if one.kind == "time"
+                if one.kind == TIME.name
             ]
         )
 
 
 class Scenario:
-    """Handed to a scenario as the fixture ``scenario``."""
+    """Handed to a scenario as the fixture ``scenario``.
 
-    def __init__(self, bench: BoardBench) -> None:
+    ``declared`` are the figures that it has promised (``@pytest.mark.figures``): each is taken, or skipped with a
+    reason, by its end.
+    """
+
+    def __init__(self, bench: BoardBench, declared: Sequence[Figure] = ()) -> None:
         self._bench = bench
         self._judge = bench.judge
+        self.declared = tuple(declared)
         self.measurements: list[Measurement] = []
+        self._families: set[str] = set()
+
+    def again(self) -> Scenario:
+        """The same scenario from its beginning."""
+        return Scenario(self._bench, self.declared)
 
     # -- the two sides ---------------------------------------------------------------------------
 
@@ -244,47 +264,93 @@ class Scenario:
 
     # -- judging ---------------------------------------------------------------------------------
 
-    def compare(self, pair: Pair, *, prefix: str = "", loose_times: Mapping[str, str] | None = None) -> None:
-        """Judge every figure of ``pair`` by the rules of docs/comparison.md."""
-        timed = any(o.kind == "time" for o in pair.board.observations)
-        calibration = self.calibration if timed else None
+    def compare(
+        self,
+        pair: Pair,
+        *,
+        prefix: str = "",
+        only: Collection[str] = (),
+        loose_times: Mapping[str, str] | None = None,
+    ) -> None:
+        """Judge every figure of ``pair``, or those named in ``only``, by the rules of docs/comparison.md."""
+        timed = any(
+            named(one.kind).rule.calibrated for one in pair.board.observations if not only or one.name in only
+        )  # fmt: skip
         self.measurements += self._judge.pair(
-            pair.board, pair.reference, calibration, prefix=prefix, loose_times=loose_times
+            pair.board,
+            pair.reference,
+            self.calibration if timed else None,
+            prefix=prefix,
+            only=only,
+            loose_times=loose_times,
         )
 
-    def compare_time(self, name: str, measured_us: float, cost: float) -> None:
-        observation = Observation(name, "time", "us", (round(measured_us),))
-        self.measurements.append(self._judge.time(name, observation, cost, self.calibration))
-
-    def check(
+    def take(
         self,
-        name: str,
-        kind: Kind,
-        unit: str,
+        figure: Figure,
         measured: Value,
-        reference: Value | None,
-        limit: Limit,
+        reference: Value | None = None,
         *,
-        samples: list[float] | None = None,
+        limit: Limit | None = None,
+        samples: Sequence[float] = (),
     ) -> Outcome:
-        """Judge one figure against ``limit``; ``reference`` is shown beside it."""
-        measurement = self._judge.check(name, kind, unit, measured, reference, limit, samples=tuple(samples or ()))
-        self.measurements.append(measurement)
-        return measurement.verdict
+        """Judge one declared figure; ``reference`` is shown beside it.
+
+        ``limit`` is for a figure that was declared without one, because it follows from what this run found. Without
+        any limit the figure is held against ``reference`` by the rule of its kind (a time's reference is its cost).
+        Raises UsageError for a figure that cannot be judged so.
+        """
+        self._families.add(figure.family)
+        if figure.limit is None and limit is None and reference is not None:
+            line = self.calibration if figure.kind.rule.calibrated else None
+            found = self._judge.by_rule(figure, measured, reference, calibration=line, samples=samples)
+        else:
+            found = self._judge.take(figure, measured, reference, limit=limit, samples=samples)
+        self.measurements.append(found)
+        return found.verdict
+
+    def skip_figure(self, figure: Figure, reason: str) -> None:
+        """A figure that cannot be taken on this board because something is lacking, or not known; the rest is judged.
+
+        A scenario of which all figures were skipped is skipped.
+        """
+        self._families.add(figure.family)
+        self.measurements.append(self._judge.skip(figure, reason))
+
+    @property
+    def untaken(self) -> tuple[Figure, ...]:
+        """The figures that were declared and neither taken nor skipped until now."""
+        return tuple(figure for figure in self.declared if figure.family not in self._families)
+
+    @property
+    def skipped(self) -> str:
+        """Why nothing was judged: the reasons, when all figures were skipped; otherwise empty."""
+        if self.outcome is not Outcome.SKIPPED:
+            return ""
+        return "; ".join(dict.fromkeys(m.reason for m in self.measurements))
 
     @property
     def outcome(self) -> Outcome:
         return worst(m.verdict for m in self.measurements)
 
     def settle(self) -> None:
-        """Raise :class:`MeasurementFailed` when a figure is outside its limit."""
+        """Raise :class:`MeasurementFailed` when a figure is outside its limit.
+
+        Raises UsageError when a figure was declared and is not there: what was not asked has not passed.
+        """
         failed = [m for m in self.measurements if m.verdict is Outcome.FAIL]
         if failed:
             raise MeasurementFailed("; ".join(described(m) for m in failed[:5]))
+        if self.untaken:
+            names = ", ".join(repr(figure.name) for figure in self.untaken)
+            raise UsageError(
+                f"declared and neither taken nor skipped: {names}",
+                hint="take it with scenario.take, or say with scenario.skip_figure why it cannot be",
+            )
 
 
 def described(m: Measurement) -> str:
-    from harness.verdict.limits import number
-
-    unit = "" if m.unit in ("-", "1") else f" {m.unit}"
-    return f"{m.name} is {number(m.measured)}{unit}, expected {m.limit}"
+    """A judged figure in one sentence."""
+    if m.measured is None:
+        return f"{m.name} was skipped: {m.reason}"
+    return f"{m.name} is {stored(m.kind).written(m.measured, m.unit)}, expected {m.limit}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from harness.errors import BenchFault, UsageError
-from harness.history.change import Effect
+from harness.verdict.kinds import Effect
 from harness.verdict.limits import Value
 
 

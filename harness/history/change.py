@@ -13,7 +13,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Value = float | int | str
+from harness.verdict.kinds import Effect
+from harness.verdict.limits import Value
 
 
 @dataclass(frozen=True)
@@ -40,30 +41,6 @@ class Method:
     clip: float = 4.0
     confirm: int = 2
     most_blips: float = 0.3
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What is worth telling: a change of at least ``absolute`` (in the figure's unit) and of ``relative`` of it.
-
-    ``exact`` figures are the same in every run by their nature, and any change of them that lasts is worth telling.
-    """
-
-    absolute: float = 0.0
-    relative: float = 0.0
-    exact: bool = False
-
-    def of(self, baseline: float) -> float:
-        return max(self.absolute, self.relative * abs(baseline))
-
-
-#: By kind. Heap in bytes: one block of 16 (MicroPython ``py/gc.c``, ``MICROPY_BYTES_PER_GC_BLOCK``) on a 32-bit VM.
-EFFECTS = {
-    "heap": Effect(absolute=16.0, exact=True),
-    "count": Effect(absolute=1.0, exact=True),
-    "time": Effect(relative=0.02),
-    "state": Effect(exact=True),
-}
 
 
 @dataclass(frozen=True)

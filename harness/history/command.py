@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.errors import EXIT_FIRMWARE_FAILED, UsageError
 from harness.history.bisect import Found, Tried, bisect, most_runs
-from harness.history.change import EFFECTS, Verdict
+from harness.history.change import Verdict
 from harness.history.diff import Change, diff
 from harness.history.flaky import Flakiness, flakiness
 from harness.history.runner import ImageRuns
@@ -22,6 +22,7 @@ from harness.history.store_command import open_store, store_option
 from harness.history.table import day, figure, print_histories
 from harness.report.json_report import write_json
 from harness.report.terminal import plain
+from harness.verdict.kinds import Effect, stored
 from harness.verdict.outcome import Outcome
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -81,7 +82,7 @@ def _print_runs(console: Console, history: History, verdict: Verdict) -> None:
             mark = " ← first changed run" if index == step.first else ""
             mark += " ← told here" if index == step.told and step.confirmed else ""
             firmware = f"{plain(entry.version, 40)} {entry.sha256[:12]}"
-            words = f"run {entry.run:6} {day(entry.started)} {figure(entry.measured, history.unit):>16}  {firmware}"
+            words = f"run {entry.run:6} {day(entry.started)} {figure(entry.measured, history.unit, history.measured_as):>16}  {firmware}"
             console.print(Text(words + mark, style="yellow" if mark else ""), soft_wrap=True)
 
 
@@ -94,6 +95,7 @@ def history_to_json(history: History, verdict: Verdict) -> dict[str, Any]:
             "told_run": history.entries[s.told].run,
             "before": s.before,
             "after": s.after,
+            "worse": history.measured_as.worse(s.before, s.after),
             "confirmed": s.confirmed,
             "version": history.entries[s.first].version,
             "sha256": history.entries[s.first].sha256,
@@ -182,7 +184,9 @@ def bisect_command(
 
     if len(images) < 2:
         raise UsageError("a bisection needs two images at least", hint="give a good one first and a bad one last")
-    found = bisect(len(images), runs.measure, lambda: EFFECTS[runs.kind], repeats=repeats, watch=watch)
+    found = bisect(
+        len(images), runs.measure, lambda: stored(runs.kind).history or Effect(), repeats=repeats, watch=watch
+    )
     console.print(Text(_found_words(found, images), style="bold"), soft_wrap=True)
     if json_file:
         tried = [{**asdict(t), "state": t.state.value, "image": images[t.index]} for t in found.tried]

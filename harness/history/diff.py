@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from harness.history.change import EFFECTS, Method, baseline_of
+from harness.history.change import Method, baseline_of
 from harness.history.series import Entry, histories, point_of
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.compare import Measurement
+from harness.verdict.kinds import stored
 from harness.verdict.limits import Value
 
 #: A figure has moved when it differs by so many sigma; one in 15,000 of a normal scatter does so by chance.
@@ -88,6 +89,9 @@ def _figures(
         name = f"{after.suite}: {after.name}: {m.name}"
         if old is None:
             changes.append(Change("figure", board.id, name, None, m.measured, m.unit))
+        elif old.measured is None or m.measured is None:
+            if old.measured != m.measured:
+                changes.append(Change("figure", board.id, name, old.measured, m.measured, m.unit, _skipped(old, m)))
         elif old.measured != m.measured and (why := _moved(store, run, board, name, old, m)):
             changes.append(Change("figure", board.id, name, old.measured, m.measured, m.unit, why))
     gone = [m for m in known.values() if after.measurements]
@@ -96,11 +100,18 @@ def _figures(
     ]
 
 
+def _skipped(before: Measurement, after: Measurement) -> str:
+    return f"skipped: {after.reason}" if after.measured is None else f"was skipped: {before.reason}"
+
+
 def _moved(store: Store, run: RunRecord, board: BoardRecord, name: str, before: Measurement, after: Measurement) -> str:
     """Why the figure's change is more than noise; empty when it is not."""
+    assert before.measured is not None and after.measured is not None
     if isinstance(before.measured, str) or isinstance(after.measured, str):
         return "another state"
-    effect = EFFECTS[after.kind]
+    effect = stored(after.kind).history
+    if effect is None:
+        return ""
     moved = abs(float(after.measured) - float(before.measured))
     earlier = _earlier(store, run, board, name)
     baseline = baseline_of([point_of(e) for e in earlier[-Method.window :]], effect)
@@ -120,6 +131,7 @@ def _moved(store: Store, run: RunRecord, board: BoardRecord, name: str, before: 
 
 
 def _entry(m: Measurement) -> Entry:
+    assert m.measured is not None
     return Entry(0, 0.0, m.measured, m.samples, m.verdict, "", "")
 
 

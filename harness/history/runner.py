@@ -97,5 +97,8 @@ class ImageRuns:
             names = sorted({m.name for s in board.scenarios for m in s.measurements})
             why = board.problem or f"it measured {', '.join(names[:8]) or 'nothing'}"
             raise BenchFault(f"run {run.id} with {image} did not measure {self._measurement!r}: {why}")
-        self.kind = found[-1].kind
-        return found[-1].measured
+        last = found[-1]
+        if last.measured is None:
+            raise BenchFault(f"run {run.id} with {image} skipped {self._measurement!r}: {last.reason}")
+        self.kind = last.kind
+        return last.measured

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import Select, and_, select
 
 from harness.errors import UsageError
-from harness.history.change import EFFECTS, Point, Verdict, find_steps
+from harness.history.change import Point, Verdict, find_steps
 from harness.results.schema import BOARD, MEASUREMENT, RUN, SCENARIO, SERIES
 from harness.results.store import Store
+from harness.verdict.kinds import Kind, stored
 from harness.verdict.limits import Value
 from harness.verdict.outcome import Outcome
 
@@ -32,7 +33,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class History:
-    """All entries in the order of their time, at most one a run: the last, when a scenario was tried again."""
+    """All entries in the order of their time, at most one a run: the last, when a scenario was tried again.
+
+    Runs in which the figure was skipped have none. ``kind`` is the newest one, when the figure's kind was divided.
+    """
 
     board: str
     line: str
@@ -49,7 +53,15 @@ class History:
 
     def judge(self) -> Verdict:
         """Its steps, by the method of :mod:`harness.history.change`; a step's indexes are those of ``entries``."""
-        return find_steps([point_of(entry) for entry in self.entries], EFFECTS[self.kind])
+        effect = self.measured_as.history
+        if effect is None:
+            return Verdict((), None)
+        return find_steps([point_of(entry) for entry in self.entries], effect)
+
+    @property
+    def measured_as(self) -> Kind:
+        """The kind by which it is judged and shown."""
+        return stored(self.kind)
 
 
 def point_of(entry: Entry) -> Point:
@@ -81,18 +93,30 @@ def histories(store: Store, board: str, wanted: str = "*", *, line: str = "", la
             shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
             raise UsageError(f"{board} has no figure {wanted!r}", hint=f"patterns are possible; it has: {shown}")
         found: list[History] = []
-        for row in sorted(chosen, key=lambda r: (r.suite, r.scenario, r.name)):
+        for rows in _by_figure(chosen):
             lines: dict[str, dict[int, Entry]] = {}
-            for entry_line, entry in _entries(connection.execute(_query(row.id, board))):
+            for entry_line, entry in _entries(connection.execute(_query([row.id for row in rows], board))):
                 lines.setdefault(entry_line, {})[entry.run] = entry
+            row = rows[-1]
             for name, entries in lines.items():
                 if not line or name == line:
                     kept = tuple(entries.values())[-last:]
                     words = (board, name, row.suite, row.scenario, row.name, row.kind, row.unit)
                     found.append(History(*words, kept))
+    if not found and not line:
+        raise UsageError(f"the figure {wanted!r} of {board} was skipped in every run")
     if not found:
         raise UsageError(f"{board} has no run with firmware line {line!r}", hint="leave --line away to see its lines")
     return found
+
+
+def _by_figure(chosen: list[Any]) -> list[list[Any]]:
+    """The series of one figure together: its kind may have been divided since (:attr:`Kind.continues`); newest last."""
+    figures: dict[tuple[str, ...], list[Any]] = {}
+    for row in sorted(chosen, key=lambda r: (r.suite, r.scenario, r.name, bool(stored(r.kind).continues))):
+        family = stored(row.kind).continues or row.kind
+        figures.setdefault((row.suite, row.scenario, row.name, family, row.unit), []).append(row)
+    return list(figures.values())
 
 
 def _matches(row: Any, wanted: str) -> bool:
@@ -100,8 +124,8 @@ def _matches(row: Any, wanted: str) -> bool:
     return row.name == wanted or fnmatch.fnmatchcase(row.name, wanted) or fnmatch.fnmatchcase(label, wanted)
 
 
-def _query(series: int, board: str) -> Select[Any]:
-    """One range of the table of measurements, and a look at scenario, run and board for each."""
+def _query(series: list[int], board: str) -> Select[Any]:
+    """One range of the table of measurements for each series, and a look at scenario, run and board for each."""
     return (
         select(
             RUN.c.id, RUN.c.started, MEASUREMENT.c.measured, MEASUREMENT.c.samples, MEASUREMENT.c.verdict,
@@ -111,7 +135,7 @@ def _query(series: int, board: str) -> Select[Any]:
         .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
         .join(RUN, RUN.c.id == SCENARIO.c.run)
         .join(BOARD, and_(BOARD.c.run == SCENARIO.c.run, BOARD.c.id == board))
-        .where(MEASUREMENT.c.series == series)
+        .where(MEASUREMENT.c.series.in_(series), MEASUREMENT.c.verdict != Outcome.SKIPPED.value)
         .order_by(RUN.c.started, RUN.c.id, SCENARIO.c.position, MEASUREMENT.c.position)
     )  # fmt: skip
 

@@ -12,7 +12,8 @@ from rich.text import Text
 from harness.history.change import Step, Verdict
 from harness.history.series import Entry, History
 from harness.report.terminal import plain
-from harness.verdict.limits import Value, number
+from harness.verdict.kinds import Kind
+from harness.verdict.limits import Value, number, with_unit
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 24
@@ -42,12 +43,13 @@ def day(started: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(started))
 
 
-def figure(value: Value | None, unit: str = "") -> str:
-    """A value with its unit, in one line and bounded."""
+def figure(value: Value | None, unit: str = "", kind: Kind | None = None) -> str:
+    """A value with its unit, in one line and bounded; as its kind is written, where that is known."""
     if value is None:
         return "-"
-    words = plain(" ".join(value.split()), 40) if isinstance(value, str) else number(value)
-    return words if unit in ("", "-", "1") else f"{words} {'µs' if unit == 'us' else unit}"
+    if isinstance(value, str):
+        value = plain(" ".join(value.split()), 40)
+    return with_unit(value, unit) if kind is None else kind.written(value, unit)
 
 
 def never_changed(history: History) -> bool:
@@ -110,12 +112,12 @@ def _lines(history: History, verdict: Verdict, name_width: int, trend_width: int
     words = "-"
     if verdict.baseline is not None:
         scatter = "" if verdict.baseline.exact else f" ± {number(round(verdict.baseline.scatter, 2))}"
-        words = f"{figure(verdict.baseline.middle)}{scatter}"
+        words = f"{figure(verdict.baseline.middle, '', history.measured_as)}{scatter}"
     if len(name) > name_width:  # a line of its own, in one piece
         yield Text(f"  {name}")
         name = ""
     trend = sparkline(history.entries, trend_width)
-    now = figure(history.entries[-1].measured, history.unit)
+    now = figure(history.entries[-1].measured, history.unit, history.measured_as)
     if len(now) > _NOW:
         now = now[: _NOW - 1] + "…"
     yield Text(f"  {name:{name_width}}{len(history.entries):>{_RUNS}}  {trend:{trend_width}}{now:>{_NOW}}  {words}")
@@ -127,5 +129,7 @@ def step_words(history: History, step: Step) -> str:
     """From what to what, and the first run of it."""
     first = history.entries[step.first]
     since = f"since run {first.run}, {day(first.started)}, {plain(first.version, 40) or 'unknown firmware'}"
-    before, after = (plain(figure(value), _STATE_LIMIT) for value in (step.before, step.after))
-    return f"{before} → {after} {since}{'' if step.confirmed else ' (seen once)'}"
+    kind = history.measured_as
+    before, after = (plain(figure(value, "", kind), _STATE_LIMIT) for value in (step.before, step.after))
+    way = {True: " (worse)", False: " (better)", None: ""}[kind.worse(step.before, step.after)]
+    return f"{before} → {after}{way} {since}{'' if step.confirmed else ' (seen once)'}"

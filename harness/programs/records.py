@@ -1,7 +1,8 @@
 """The records that the board-side agent prints, and what becomes of them.
 
 One record a line: ``\\x02 SEQ|KIND|NAME|UNIT|VALUES|CRC \\x03``; CRC is CRC-32 over everything before its bar, or
-Adler-32 behind an ``a`` from a language that has no bit operations (Lua 5.1).
+Adler-32 behind an ``a`` from a language that has no bit operations (Lua 5.1). KIND is the name of a kind of measurement
+(:mod:`harness.verdict.kinds`); VALUES are whole numbers, or for a text its UTF-8 with ``%XX``.
 Other output may stand between records, but neither of the two mark bytes. A lost or damaged record is a
 BenchFault and never a figure.
 """
@@ -12,13 +13,10 @@ import re
 import statistics
 import zlib
 from dataclasses import dataclass
-from typing import Literal, cast
 from urllib.parse import unquote_to_bytes
 
-from harness.errors import BenchFault
-
-Kind = Literal["heap", "time", "count", "state"]
-KINDS = ("heap", "time", "count", "state")
+from harness.errors import BenchFault, UsageError
+from harness.verdict.kinds import Kind, named
 
 _MAX_RECORDS = 10_000
 _MAX_VALUES = 4_096
@@ -26,7 +24,7 @@ _MAX_RECORD_BYTES = 64 * 1024
 _MAX_TEXT = 4_096
 _START, _END = b"\x02", b"\x03"
 _BODY = re.compile(
-    rb"(\d{1,6})\|(heap|time|count|state|end)\|([A-Za-z0-9_.:-]{1,80})\|([A-Za-z0-9%/_-]{1,16})\|([!-{}~]*)\|(a?[0-9a-f]{8})"
+    rb"(\d{1,6})\|([a-z][a-z0-9_]{0,19})\|([A-Za-z0-9_.:-]{1,80})\|([A-Za-z0-9%/_-]{1,16})\|([!-{}~]*)\|(a?[0-9a-f]{8})"
 )
 
 
@@ -42,10 +40,10 @@ class DamagedRecords(BenchFault):
 
 @dataclass(frozen=True)
 class Observation:
-    """One figure: ``samples`` for heap, time and count (in ``unit``), ``text`` for a state."""
+    """One figure: ``samples`` (in ``unit``) of a kind that is a number, ``text`` of one that is not."""
 
     name: str
-    kind: Kind
+    kind: str
     unit: str
     samples: tuple[int, ...] = ()
     text: str = ""
@@ -53,7 +51,7 @@ class Observation:
     @property
     def value(self) -> float | int | str:
         """The median of the samples, or the text."""
-        if self.kind == "state":
+        if not self.samples:
             return self.text
         middle = statistics.median(self.samples)
         return int(middle) if float(middle).is_integer() else middle
@@ -75,7 +73,7 @@ class Decoded:
     def value(self, name: str) -> float:
         value = self[name].value
         if isinstance(value, str):
-            raise BenchFault(f"{name!r} is a state, expected a figure")
+            raise BenchFault(f"{name!r} is a {self[name].kind}, expected a figure")
         return value
 
     def text(self, name: str) -> str:
@@ -86,7 +84,8 @@ def decode(stdout: bytes) -> Decoded:
     """Take the records out of ``stdout``.
 
     Raises DamagedRecords for a record that is lost, doubled, out of order or damaged, for a missing end and
-    for a wrong count; BenchFault for a program that reports one name twice or no whole numbers.
+    for a wrong count; BenchFault for a program that reports one name twice or no whole numbers; UsageError for one
+    that reports a kind of measurement that there is not.
     """
     observations: list[Observation] = []
     names: set[str] = set()
@@ -132,19 +131,26 @@ def decode(stdout: bytes) -> Decoded:
     return Decoded(tuple(observations), bytes(other))
 
 
+def _kind(name: str, figure: str) -> Kind:
+    try:
+        return named(name)
+    except UsageError as problem:
+        raise UsageError(f"the program reports {figure!r} so: {problem.message}", hint=problem.hint) from None
+
+
 def _observation(name: str, kind: str, unit: str, values: bytes, index: int) -> Observation:
-    if kind == "state":
+    if not _kind(kind, name).numeric:
         text = unquote_to_bytes(values)
         if len(text) > _MAX_TEXT:  # not cut: two long texts with one beginning are not the same state
-            raise BenchFault(f"state {name!r} has {len(text)} bytes, expected at most {_MAX_TEXT}")
-        return Observation(name, "state", unit, text=text.decode("utf-8", "backslashreplace"))
+            raise BenchFault(f"{kind} {name!r} has {len(text)} bytes, expected at most {_MAX_TEXT}")
+        return Observation(name, kind, unit, text=text.decode("utf-8", "backslashreplace"))
     numbers = values.split(b",")
     if len(numbers) > _MAX_VALUES or not all(re.fullmatch(rb"-?\d{1,18}", n) for n in numbers):
         raise BenchFault(
             f"record {index} ({name}) holds {_plain(values)}, expected 1 to {_MAX_VALUES} whole numbers",
             hint="the agent sends whole numbers only",
         )
-    return Observation(name, cast(Kind, kind), unit, tuple(int(n) for n in numbers))
+    return Observation(name, kind, unit, tuple(int(n) for n in numbers))
 
 
 def _plain(data: bytes) -> str:

@@ -81,7 +81,7 @@ def _figures(content: dict[str, Any]) -> Iterator[str]:
             yield f'<tr class="scenario"><td colspan="5">{safe_text(title)}</td></tr>'
             before = title
         last = values[-1]
-        reference = "" if last["reference"] is None else figure(last["reference"], last["unit"])
+        reference = "" if last["reference"] is None else figure(last["reference"], last["unit"], last["kind"])
         verdict = max((m["verdict"] for m in values), key=_WORST.index)
         yield f'<tr><td><code>{safe_text(name)}</code></td><td class="figure">{_range(values)}</td>'
         yield f'<td class="figure">{reference}</td><td>{safe_text(last["limit"])}</td>'
@@ -90,12 +90,14 @@ def _figures(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _range(values: list[dict[str, Any]]) -> str:
-    unit = values[0]["unit"]
-    figures = [m["measured"] for m in values]
+    unit, kind = values[0]["unit"], values[0]["kind"]
+    figures = [m["measured"] for m in values if m["measured"] is not None]
+    if not figures:
+        return safe_text(values[-1]["reason"])
     if any(isinstance(value, str) for value in figures) or len(set(figures)) == 1:
-        return " / ".join(figure(value, unit) for value in dict.fromkeys(figures))
+        return " / ".join(figure(value, unit, kind) for value in dict.fromkeys(figures))
     spread = (min(figures), statistics.median(figures))
-    return " … ".join([*(figure(value, "") for value in spread), figure(max(figures), unit)])
+    return " … ".join([*(figure(value, "", kind) for value in spread), figure(max(figures), unit, kind)])
 
 
 def _conditions(content: dict[str, Any]) -> Iterator[str]:

@@ -84,15 +84,22 @@ def _round(title: str, one: dict[str, Any], declared: dict[str, Any]) -> Iterato
         if scenario["outcome"] == "pass" and verdicts & {"fail", "marginal"}:
             yield f"{name} is called a pass, but one of its figures is not"
         for m in scenario["measurements"]:
-            if (wrong := _against_limits(m, declared["limits"]) or _against_bounds(m)) is not None:
+            if (wrong := _skipped(m) or _against_limits(m, declared["limits"]) or _against_bounds(m)) is not None:
                 yield f"{name}: {wrong}"
+
+
+def _skipped(m: dict[str, Any]) -> str | None:
+    """A figure without a value that is called anything else than skipped, or the other way round."""
+    if (m["measured"] is None) == (m["verdict"] == "skipped"):
+        return None
+    return f"{m['name']} is called {m['verdict']} and has {'no' if m['measured'] is None else 'a'} value"
 
 
 def _against_limits(m: dict[str, Any], limits: dict[str, Any]) -> str | None:
     """A figure whose verdict does not follow from the declared limit that applies to it."""
     applies = next((limit for pattern, limit in limits.items() if fnmatch.fnmatchcase(m["name"], pattern)), None)
     value = m["measured"]
-    if applies is None or isinstance(value, str):
+    if applies is None or value is None or isinstance(value, str):
         return None
     beyond = (
         ("min" in applies and value < applies["min"])
@@ -107,7 +114,7 @@ def _against_limits(m: dict[str, Any], limits: dict[str, Any]) -> str | None:
 def _against_bounds(m: dict[str, Any]) -> str | None:
     """A figure whose verdict does not follow from the limit that stands with it."""
     bounds = Bounds.from_json(m.get("bounds"))
-    if bounds is None:  # a certificate of a version that kept limits in words alone
+    if bounds is None or m["measured"] is None:  # a certificate of a version that kept limits in words alone
         return None
     verdict = bounds.judge(m["measured"]).value
     if verdict == m["verdict"]:

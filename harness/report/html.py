@@ -12,13 +12,13 @@ from html import escape
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.history.change import EFFECTS
-from harness.report.plots import Trends, distribution_svg, trend_svg
+from harness.report.plots import NO_EFFECT, Trends, distribution_svg, trend_svg
 from harness.report.terminal import closing_line, events_words, plain
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.results.transcripts import excerpt
 from harness.verdict.compare import Measurement
-from harness.verdict.limits import Value, number
+from harness.verdict.kinds import stored
+from harness.verdict.limits import Value
 from harness.verdict.outcome import Outcome, worst
 
 _STYLE = """
@@ -220,7 +220,8 @@ def _suite(board: str, suite: str, scenarios: list[ScenarioResult], trends: Tren
         )
         for measurement in scenario.measurements:
             place = (board, suite, scenario.name, measurement.name)
-            yield _row(measurement, trend_svg(trends.get(place, ()), EFFECTS[measurement.kind]))
+            effect = stored(measurement.kind).history or NO_EFFECT
+            yield _row(measurement, trend_svg(trends.get(place, ()), effect))
     yield "</tbody>\n</table></div></details>"
 
 
@@ -244,20 +245,20 @@ def _rules(board: BoardRecord) -> Iterator[str]:
 
 
 def _row(m: Measurement, trend: str) -> str:
-    reference = "" if m.reference is None else figure(m.reference, m.unit)
+    reference = "" if m.reference is None else figure(m.reference, m.unit, m.kind)
+    measured = "" if m.measured is None else figure(m.measured, m.unit, m.kind)
+    limit = m.limit if m.measured is not None else m.reason
     verdict = m.verdict.value
     return (
         f"<tr><td><code>{safe_text(m.name)}</code>{trend}</td>"
-        f'<td class="figure">{figure(m.measured, m.unit)}{distribution_svg(m.samples)}</td>'
-        f'<td class="figure">{reference}</td><td>{safe_text(m.limit)}</td><td class="{verdict}">{verdict}</td></tr>'
+        f'<td class="figure">{measured}{distribution_svg(m.samples)}</td>'
+        f'<td class="figure">{reference}</td><td>{safe_text(limit)}</td><td class="{verdict}">{verdict}</td></tr>'
     )
 
 
-def figure(value: Value, unit: str) -> str:
-    """A value with its unit, safe for HTML."""
-    return safe_text(
-        number(value) if unit in ("", "-", "1") else f"{number(value)} {'µs' if unit == 'us' else unit}", 80
-    )
+def figure(value: Value, unit: str, kind: str) -> str:
+    """A value of a figure with its unit, safe for HTML."""
+    return safe_text(stored(kind).written(value, unit), 80)
 
 
 def _title(scenario: ScenarioResult) -> str:

@@ -77,4 +77,5 @@ def _measurement(m: Measurement) -> dict[str, Any]:
         "verdict": m.verdict.value,
         "rule": m.rule,
         "samples": list(m.samples),
+        "reason": m.reason,
     }

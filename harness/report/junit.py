@@ -13,6 +13,8 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
+from harness.verdict.compare import Measurement
+from harness.verdict.kinds import stored
 from harness.verdict.limits import number
 from harness.verdict.outcome import Outcome
 
@@ -89,10 +91,14 @@ def _case(suite: ET.Element, board: str, scenario: ScenarioResult) -> None:
         note = ET.SubElement(case, tag, message=_clean(scenario.reason[:500]))
         note.text = _clean(scenario.reason)
     if scenario.measurements:
-        lines = [
-            f"{m.verdict.value:8} {m.name}: {number(m.measured)} {m.unit} ({m.limit})" for m in scenario.measurements
-        ]
+        lines = [f"{m.verdict.value:8} {m.name}: {_figure(m)}" for m in scenario.measurements]
         ET.SubElement(case, "system-out").text = _clean("\n".join(lines))
+
+
+def _figure(m: Measurement) -> str:
+    if m.measured is None:
+        return m.reason
+    return f"{number(m.measured, stored(m.kind).digits)} {m.unit} ({m.limit})"
 
 
 def _clean(text: str) -> str:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from harness.errors import UsageError
-from harness.history.change import Effect
 from harness.history.series import histories
 from harness.results.record import RunRecord
 from harness.results.store import Store
+from harness.verdict.kinds import Effect
 from harness.verdict.limits import number
 
 _WIDTH, _HEIGHT, _PAD = 130, 26, 3

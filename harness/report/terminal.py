@@ -19,7 +19,8 @@ from rich.text import Text
 from harness.inventory.model import Board
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.verdict.compare import Measurement
-from harness.verdict.limits import number
+from harness.verdict.kinds import stored
+from harness.verdict.limits import Value
 from harness.verdict.outcome import Outcome
 
 STYLES = {
@@ -230,8 +231,9 @@ def _print_heading(board: BoardRecord, console: Console) -> None:
     firmware = f"{_one_line(board.firmware.name, 60)} {_one_line(board.firmware.version, 60)}"
     heading.append(f"  {board.chip}  {firmware}", style="dim")
     console.print(heading)
-    for rule in sorted({m.rule for s in board.scenarios for m in s.measurements if m.kind == "heap" and m.rule}):
-        console.print(Text(f"  heap: {plain(rule, 200)}", style="dim"))
+    rules = {(stored(m.kind), m.rule) for s in board.scenarios for m in s.measurements if m.rule}
+    for family, rule in sorted({(kind.family, rule) for kind, rule in rules if kind.rule.by_board}):
+        console.print(Text(f"  {family}: {plain(rule, 200)}", style="dim"))
 
 
 def _print_trouble(board: BoardRecord, console: Console) -> None:
@@ -258,11 +260,12 @@ def _print_scenario(scenario: ScenarioResult, console: Console, all_figures: boo
     title.append(f"  {scenario.seconds:.1f} s", style="dim")
     shown = list(scenario.measurements)
     # Figures that are all well say little singly: two of bytes or time stand for them.
-    if not all_figures and shown and all(m.verdict is Outcome.PASS for m in shown):
-        telling = [m for m in shown if m.kind in ("heap", "time")]
+    skipped = [m for m in shown if m.verdict is Outcome.SKIPPED]
+    if not all_figures and shown and all(m.verdict in (Outcome.PASS, Outcome.SKIPPED) for m in shown):
+        telling = [m for m in shown if stored(m.kind).telling and m not in skipped]
         if len(shown) > 2 or len(telling) < len(shown):
             title.append(f"  {len(shown)} figures" if len(shown) > 1 else "", style="dim")
-            shown = telling[:2]
+            shown = [*telling[:2], *skipped]
     console.print(title)
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
     table.add_column(width=9)
@@ -278,9 +281,9 @@ def _print_scenario(scenario: ScenarioResult, console: Console, all_figures: boo
             Text(f"{mark:>9}", style=style),
             Text(plain(m.name, 80), style=style),
             _figure(m.measured, m),
-            Text("") if m.reference is None else _figure(m.reference, m, dim=True),
+            _figure(m.reference, m, dim=True),
             "",
-            Text(plain(m.limit, 160), style="dim"),
+            Text(plain(m.limit if m.measured is not None else m.reason, 160), style="dim"),
         )
     if shown:
         console.print(table)
@@ -290,10 +293,12 @@ def _title(scenario: ScenarioResult) -> str:
     return _one_line(f"{scenario.suite}: {scenario.name.replace('_', ' ')}", 160)
 
 
-def _figure(value: float | int | str, m: Measurement, *, dim: bool = False) -> Text:
-    unit = "" if m.unit in ("-", "1") else f" {'µs' if m.unit == 'us' else m.unit}"
-    text = plain(number(value), 40)
-    return Text(f"{text}{unit}", style="dim" if dim else "")
+def _figure(value: Value | None, m: Measurement, *, dim: bool = False) -> Text:
+    if value is None:
+        return Text("")
+    if isinstance(value, str):
+        value = plain(value, 40)
+    return Text(plain(stored(m.kind).written(value, m.unit), 80), style="dim" if dim else "")
 
 
 def _print_reasons(run: RunRecord, console: Console) -> None:

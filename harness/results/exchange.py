@@ -15,13 +15,13 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from harness.errors import BenchFault, UsageError
-from harness.programs.records import KINDS
 from harness.results.database import insert_new, upsert
 from harness.results.record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
 from harness.results.schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARIO, SERIES
 from harness.results.store import Store, read_run, write_board, write_event, write_scenario
 from harness.verdict.calibration import Calibration
 from harness.verdict.compare import Measurement
+from harness.verdict.kinds import named
 from harness.verdict.limits import Bounds, Value
 from harness.verdict.outcome import Outcome
 
@@ -315,19 +315,27 @@ def _scenario(fields: Mapping[str, Any]) -> ScenarioResult:
 
 
 def _measurement(fields: Mapping[str, Any]) -> Measurement:
-    if fields["kind"] not in KINDS:
-        raise _Wrong(f"kind is {str(fields['kind'])[:40]!r}, expected one of {', '.join(KINDS)}")
+    try:
+        kind = named(_text(fields, "kind")).name
+    except UsageError as problem:
+        raise _Wrong(f"kind of {str(fields['name'])[:80]!r}: {problem}") from None
+    verdict = _outcome(fields, "verdict")
+    if (fields["measured"] is None) != (verdict is Outcome.SKIPPED):
+        raise _Wrong(
+            f"{str(fields['name'])[:80]!r} is {verdict.value} and has {'no' if fields['measured'] is None else 'a'} value"
+        )
     return Measurement(
         _text(fields, "name"),
-        fields["kind"],
+        kind,
         _text(fields, "unit"),
-        _figure(fields["measured"]),
+        None if fields["measured"] is None else _figure(fields["measured"]),
         None if fields["reference"] is None else _figure(fields["reference"]),
         _text(fields, "limit"),
-        _outcome(fields, "verdict"),
+        verdict,
         _text(fields, "rule"),
         tuple(_sample(sample) for sample in fields["samples"]),
         _bounds(fields.get("bounds")),
+        _text(fields, "reason") if "reason" in fields else "",  # versions before 5 skipped no single figures
     )
 
 

@@ -32,7 +32,7 @@ from sqlalchemy.engine import Dialect
 from harness.results.record import FirmwareRecord
 
 #: The version that this code reads and writes.
-VERSION = 4
+VERSION = 5
 
 _ESCAPE = "\x01json:"
 
@@ -155,6 +155,7 @@ MEASUREMENT = Table(
     Column("limit_applied", BigInteger, nullable=False),
     Column("verdict", Text, nullable=False),
     Column("samples", Json, nullable=False),
+    Column("reason", Words, nullable=False),
     PrimaryKeyConstraint("series", "scenario", "position"),
 )
 
@@ -238,6 +239,10 @@ _STEP_3 = """
 _STEP_4 = """
     ALTER TABLE limit_applied ADD COLUMN bounds TEXT NOT NULL DEFAULT 'null'
 """
+#: Figures that were skipped have no value (JSON null) and a reason; older harnesses would fail over them.
+_STEP_5 = """
+    ALTER TABLE measurement ADD COLUMN reason TEXT NOT NULL DEFAULT ''
+"""
 
 
 def upgrade(connection: Connection, version: int) -> None:
@@ -251,6 +256,8 @@ def upgrade(connection: Connection, version: int) -> None:
             _version_2_to_3(connection)
     if version < 4:
         _execute(connection, _STEP_4)
+    if version < 5:
+        _execute(connection, _STEP_5)
 
 
 def _step_3(connection: Connection) -> str:

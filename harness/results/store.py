@@ -186,6 +186,7 @@ def write_scenario(connection: Connection, run: int, board: str, position: int, 
                 "limit_applied": limit["id"],
                 "verdict": m.verdict.value,
                 "samples": list(m.samples),
+                "reason": m.reason,
             }
         )
     if rows:
@@ -254,6 +255,7 @@ def _scenarios(connection: Connection, run: int, board: str) -> Iterator[Scenari
                 rule=m.rule,
                 samples=tuple(m.samples),
                 bounds=Bounds.from_json(m.bounds),
+                reason=m.reason,
             )
         )
     for row in rows:

@@ -18,6 +18,8 @@ from harness.flashstore.romfs import build_romfs
 from harness.inventory.model import Board
 from harness.programs.program import Program
 from harness.soak.plan import Injection
+from harness.verdict.figures import Figure
+from harness.verdict.kinds import STATE
 from harness.verdict.limits import exactly
 
 _LOOK = "import binascii\nwith open('/rom/soak.bin','rb') as f: print('%08x' % (binascii.crc32(f.read()) & 0xffffffff))"
@@ -56,6 +58,9 @@ def soak_board(board: Board, state: Path, injections: list[Injection], told: Cal
                         break
         finally:
             attached.close()
+
+
+_FILE, _FLASH, _ROMFS = (Figure(name, STATE) for name in ("soak.file", "soak.flash", "soak.romfs"))
 
 
 class _Soak:
@@ -134,18 +139,14 @@ class _Soak:
             self._all_right = self._figures(self._measured(scenario)) == self._right
         elif injection.action == "upload":
             attached.runtime.put("/soak.bin", data)
-            scenario.check(
-                "soak.file", "state", "-", _crc(attached.runtime.get("/soak.bin")), None, exactly(_crc(data))
-            )
+            scenario.take(_FILE, _crc(attached.runtime.get("/soak.bin")), limit=exactly(_crc(data)))
             attached.runtime.remove("/soak.bin")
         elif injection.action == "flash" and "romfs" not in attached.board.capabilities:
-            scenario.check("soak.flash", "state", "-", _crc(attached.write_spare(data)), None, exactly(_crc(data)))
+            scenario.take(_FLASH, _crc(attached.write_spare(data)), limit=exactly(_crc(data)))
         elif injection.action == "flash":
             scenario.write_romfs(build_romfs({"soak.bin": data}))
             found = attached.runtime.run(_LOOK, timeout=10.0)
-            scenario.check(
-                "soak.romfs", "state", "-", found.stdout.decode("ascii", "replace").strip(), None, exactly(_crc(data))
-            )
+            scenario.take(_ROMFS, found.stdout.decode("ascii", "replace").strip(), limit=exactly(_crc(data)))
         else:
             attached.identify_again()
         scenario.settle()

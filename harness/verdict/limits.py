@@ -82,6 +82,17 @@ class Limit:
     def __str__(self) -> str:
         return self.words
 
+    def told_only(self) -> Limit:
+        """The same limit for a figure that does not decide: what fails by this one is marginal.
+
+        Raises ValueError for a text, which has nothing between equal and not.
+        """
+        if self.equal is None:
+            return Limit(self.words, good_low=max(self.low, self.good_low), good_high=min(self.high, self.good_high))
+        if isinstance(self.equal, str):
+            raise ValueError("a text is equal or it is not")
+        return Limit(self.words, good_low=self.equal, good_high=self.equal)
+
     @property
     def bounds(self) -> Bounds:
         sides = (self.low, self.high, self.good_low, self.good_high)
@@ -98,40 +109,41 @@ class Limit:
         return Outcome.PASS if self.good_low <= value <= self.good_high else Outcome.MARGINAL
 
 
-def number(value: Value) -> str:
-    """A figure as people write it."""
+def number(value: Value, digits: int = 4) -> str:
+    """A figure as people write it; ``digits`` are significant where it is no whole number."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) or float(value).is_integer():
         return f"{int(value)}"
-    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:.0f}"
 
 
-def _with_unit(value: Value, unit: str) -> str:
+def with_unit(value: Value, unit: str, digits: int = 4) -> str:
+    """The same with its unit, where it has one."""
     if unit in ("", "-", "1"):
-        return number(value)
-    return f"{number(value)} {'µs' if unit == 'us' else unit}"
+        return number(value, digits)
+    return f"{number(value, digits)} {'µs' if unit == 'us' else unit}"
 
 
 def exactly(value: Value, unit: str = "", *, words: str = "") -> Limit:
-    return Limit(words or f"exactly {_with_unit(value, unit)}", equal=value)
+    return Limit(words or f"exactly {with_unit(value, unit)}", equal=value)
 
 
 def at_most(value: float, unit: str = "", *, words: str = "", margin: float = 0.0) -> Limit:
     """A good value nearer than ``margin`` to ``value`` is marginal."""
-    return Limit(words or f"at most {_with_unit(value, unit)}", high=value, good_high=value - margin)
+    return Limit(words or f"at most {with_unit(value, unit)}", high=value, good_high=value - margin)
 
 
 def at_least(value: float, unit: str = "", *, words: str = "", margin: float = 0.0) -> Limit:
     """A good value nearer than ``margin`` to ``value`` is marginal."""
-    return Limit(words or f"at least {_with_unit(value, unit)}", low=value, good_low=value + margin)
+    return Limit(words or f"at least {with_unit(value, unit)}", low=value, good_low=value + margin)
 
 
 def within_percent(center: float, percent: float, unit: str = "", *, marginal_percent: float = 0.0) -> Limit:
     """``percent`` on either side passes; up to ``marginal_percent`` is marginal."""
     reach = abs(center) * percent / 100
     outer = max(reach, abs(center) * marginal_percent / 100)
-    words = f"within {number(percent)} % of {_with_unit(center, unit)}"
+    words = f"within {number(percent)} % of {with_unit(center, unit)}"
     if outer > reach:
         words += f", marginal to {number(marginal_percent)} %"
     return Limit(words, center - outer, center + outer, center - reach, center + reach)
@@ -147,7 +159,7 @@ def within_blocks(center: float, blocks: int, *, why: str, block: int = 16) -> L
 
 def at_most_ratio(center: float, ratio: float, unit: str, *, why: str) -> Limit:
     """For a prediction that leaves something out: only the upper side is held."""
-    return Limit(f"at most {number(ratio)} times {_with_unit(round(center, 1), unit)}: {why}", high=center * ratio)
+    return Limit(f"at most {number(ratio)} times {with_unit(round(center, 1), unit)}: {why}", high=center * ratio)
 
 
 def of_board(name: str, builtin: Limit, reference: Value | None, unit: str, limits: Mapping[str, BoardLimit]) -> Limit:
@@ -163,14 +175,14 @@ def of_board(name: str, builtin: Limit, reference: Value | None, unit: str, limi
 
 def _from_board(name: str, limit: BoardLimit, builtin: Limit, reference: Value | None, unit: str) -> Limit:
     if limit.equal is not None:
-        return exactly(limit.equal, words=_by_board(f"exactly {_with_unit(limit.equal, unit)}", limit))
+        return exactly(limit.equal, words=_by_board(f"exactly {with_unit(limit.equal, unit)}", limit))
     low, high, words = -math.inf, math.inf, []
     if limit.min is not None:
         low = limit.min
-        words.append(f"at least {_with_unit(limit.min, unit)}")
+        words.append(f"at least {with_unit(limit.min, unit)}")
     if limit.max is not None:
         high = limit.max
-        words.append(f"at most {_with_unit(limit.max, unit)}")
+        words.append(f"at most {with_unit(limit.max, unit)}")
     if limit.within_percent is not None:
         if reference is None or isinstance(reference, str):
             raise UsageError(
@@ -179,7 +191,7 @@ def _from_board(name: str, limit: BoardLimit, builtin: Limit, reference: Value |
             )
         reach = abs(reference) * limit.within_percent / 100
         low, high = max(low, reference - reach), min(high, reference + reach)
-        words.append(f"within {number(limit.within_percent)} % of {_with_unit(reference, unit)}")
+        words.append(f"within {number(limit.within_percent)} % of {with_unit(reference, unit)}")
     if not words:  # marginal_percent alone: the built-in limit stays, and gets a margin
         if builtin.equal is not None:
             return builtin

@@ -1,0 +1,196 @@
+"""The rules by which a board's figure is held against the reference's; a kind of measurement names its rule.
+
+docs/comparison.md explains them. A rule turns what the reference measured into a limit for the board.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from harness.errors import BenchFault, UsageError
+from harness.verdict.limits import Limit, Value, at_most_ratio, exactly, within_blocks, within_percent
+
+if TYPE_CHECKING:
+    from harness.runtimes.base import Facts
+    from harness.verdict.calibration import Calibration
+
+#: What a collection may leave behind because stale stack words point at it, in 16-byte blocks.
+STALE_BLOCKS = 7
+#: Interned names that one firmware has in ROM and another has not, in blocks.
+INTERNING_BLOCKS = 2
+#: For a time in which something plays a part that the prediction leaves out.
+LOOSE_RATIO = 5.0
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a rule goes by: the reference's figure (for a time its metered cost), and the two VMs.
+
+    ``loose`` says what plays a part that a prediction leaves out, empty when nothing does.
+    """
+
+    name: str
+    unit: str
+    reference: Value
+    board_facts: Facts
+    reference_facts: Facts
+    calibration: Calibration | None = None
+    loose: str = ""
+
+    @property
+    def number(self) -> float:
+        """The reference's figure. Raises UsageError when it is a text."""
+        if isinstance(self.reference, str):
+            raise UsageError(f"the reference of {self.name!r} is {self.reference[:40]!r}, expected a number")
+        return self.reference
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a rule asks of the board: ``limit``, the ``reference`` to show beside, and why (``rule``)."""
+
+    limit: Limit
+    reference: Value
+    rule: str = ""
+
+
+class Rule(Protocol):
+    """``calibrated``: it needs the board's calibration. ``by_board``: what it says differs from board to board, and
+    reports show it once above a board's figures."""
+
+    calibrated: ClassVar[bool]
+    by_board: ClassVar[bool]
+
+    def expect(self, compared: Compared) -> Expected:
+        """Raises BenchFault when something is missing that the rule needs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Equal to the reference's, always."""
+
+    calibrated: ClassVar[bool] = False
+    by_board: ClassVar[bool] = False
+
+    def expect(self, compared: Compared) -> Expected:
+        return Expected(exactly(compared.reference, compared.unit), compared.reference)
+
+
+@dataclass(frozen=True)
+class Within:
+    """Within ``percent`` of the reference's; marginal up to ``marginal_percent``. ``why`` is told in reports."""
+
+    percent: float
+    marginal_percent: float = 0.0
+    why: str = ""
+
+    calibrated: ClassVar[bool] = False
+    by_board: ClassVar[bool] = False
+
+    def expect(self, compared: Compared) -> Expected:
+        limit = within_percent(
+            compared.number, self.percent, compared.unit, marginal_percent=self.marginal_percent
+        )  # fmt: skip
+        return Expected(limit, compared.reference, self.why)
+
+
+@dataclass(frozen=True)
+class Allocated:
+    """As far as the two VMs allocate alike: see :func:`heap_rule`. ``stale_blocks`` may be more on another build."""
+
+    stale_blocks: int = 0
+
+    calibrated: ClassVar[bool] = False
+    by_board: ClassVar[bool] = True
+
+    def expect(self, compared: Compared) -> Expected:
+        rule = heap_rule(compared.board_facts, compared.reference_facts)
+        if rule.exact:
+            limit = exactly(compared.reference, compared.unit)
+        elif rule.percent:
+            limit = within_percent(compared.number, rule.percent, compared.unit)
+        else:
+            limit = within_blocks(compared.number, rule.blocks + self.stale_blocks, why=rule.words)
+        return Expected(limit, compared.reference, rule.words)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """As the board's calibration predicts it from the reference's metered cost."""
+
+    calibrated: ClassVar[bool] = True
+    by_board: ClassVar[bool] = False
+
+    def expect(self, compared: Compared) -> Expected:
+        line = compared.calibration
+        if line is None:
+            raise BenchFault(f"no calibration to predict {compared.name!r} with")
+        predicted = line.predict(compared.number)
+        if compared.loose:
+            limit = at_most_ratio(predicted, LOOSE_RATIO, compared.unit, why=compared.loose)
+        else:
+            percent = line.tolerance_percent
+            limit = within_percent(round(predicted, 1), round(percent, 1), compared.unit, marginal_percent=2 * percent)
+        rule = "predicted from the reference's metered cost by this board's calibration"
+        return Expected(limit, round(predicted, 1), rule)
+
+
+@dataclass(frozen=True)
+class OwnLimit:
+    """There is nothing to hold it against: each figure brings its limit. ``why`` says what the reference lacks."""
+
+    why: str
+
+    calibrated: ClassVar[bool] = False
+    by_board: ClassVar[bool] = False
+
+    def expect(self, compared: Compared) -> Expected:
+        raise UsageError(
+            f"{compared.name!r} cannot be held against the reference: {self.why}",
+            hint="declare the figure with a limit, and take it with scenario.take",
+        )
+
+
+# -- heap ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HeapRule:
+    """``exact``: to the byte. Otherwise ``blocks`` of 16 bytes, or ``percent`` for another word size."""
+
+    words: str
+    exact: bool = False
+    blocks: int = 0
+    percent: float = 0.0
+
+
+def heap_rule(board: Facts, reference: Facts) -> HeapRule:
+    """Which heap rule holds between two VMs.
+
+    Allocation sizes follow from word size, object representation and version (MicroPython ``py/gc.c``: blocks of
+    four words). What else differs between builds is which names stand in ROM already (``py/qstr.c``).
+    """
+    if board.word_size != reference.word_size:
+        return HeapRule(f"words of {board.word_size} and {reference.word_size} bytes: for orientation only", percent=60)
+    if board.name == "nodemcu" and board.machine != reference.machine:
+        return HeapRule("the SDK's allocator adds to each block what the model leaves out", percent=40)
+    reasons = []
+    if board.object_repr != reference.object_repr:
+        reasons.append(
+            f"object representation {board.object_repr} against {reference.object_repr} (floats cost differently)"
+        )
+    if _minor_version(board) != _minor_version(reference):
+        reasons.append(f"MicroPython {_minor_version(board)} against {_minor_version(reference)}")
+    if reasons:
+        return HeapRule(" and ".join(reasons), blocks=4 + INTERNING_BLOCKS)
+    if board.machine != reference.machine:
+        return HeapRule("another firmware may have other names in ROM", blocks=INTERNING_BLOCKS)
+    return HeapRule("same word size, representation, version and build: equal to the byte", exact=True)
+
+
+def _minor_version(facts: Facts) -> str:
+    found = re.search(r"v(\d+\.\d+)", facts.version)
+    return found.group(1) if found else facts.version[:20]

@@ -314,6 +314,8 @@ class Scenario:
 
         A scenario of which all figures were skipped is skipped.
         """
+        if not reason or figure.places:
+            raise UsageError(f"figure {figure.name!r} is skipped without {'its name' if reason else 'a reason'}")
         self._families.add(figure.family)
         self.measurements.append(self._judge.skip(figure, reason))
 

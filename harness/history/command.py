@@ -22,7 +22,6 @@ from harness.history.store_command import open_store, store_option
 from harness.history.table import day, figure, print_histories
 from harness.report.json_report import write_json
 from harness.report.terminal import plain
-from harness.verdict.kinds import Effect, stored
 from harness.verdict.outcome import Outcome
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -82,7 +81,8 @@ def _print_runs(console: Console, history: History, verdict: Verdict) -> None:
             mark = " ← first changed run" if index == step.first else ""
             mark += " ← told here" if index == step.told and step.confirmed else ""
             firmware = f"{plain(entry.version, 40)} {entry.sha256[:12]}"
-            words = f"run {entry.run:6} {day(entry.started)} {figure(entry.measured, history.unit, history.measured_as):>16}  {firmware}"
+            value = figure(entry.measured, history.unit, history.measured_as)
+            words = f"run {entry.run:6} {day(entry.started)} {value:>16}  {firmware}"
             console.print(Text(words + mark, style="yellow" if mark else ""), soft_wrap=True)
 
 
@@ -184,9 +184,7 @@ def bisect_command(
 
     if len(images) < 2:
         raise UsageError("a bisection needs two images at least", hint="give a good one first and a bad one last")
-    found = bisect(
-        len(images), runs.measure, lambda: stored(runs.kind).history or Effect(), repeats=repeats, watch=watch
-    )
+    found = bisect(len(images), runs.measure, runs.effect, repeats=repeats, watch=watch)
     console.print(Text(_found_words(found, images), style="bold"), soft_wrap=True)
     if json_file:
         tried = [{**asdict(t), "state": t.state.value, "image": images[t.index]} for t in found.tried]

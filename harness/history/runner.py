@@ -17,6 +17,7 @@ from harness.plugin import bench_file
 from harness.results.record import RunRecord
 from harness.results.store import Store
 from harness.verdict.compare import Measurement
+from harness.verdict.kinds import Effect, stored
 from harness.verdict.limits import Value
 from harness.virtual.firmware import require_variant
 
@@ -45,6 +46,10 @@ class ImageRuns:
                 raise UsageError(f"there is no firmware image {image!r}", hint="give the images in their order")
         #: The kind of the figure, once it has been measured.
         self.kind = "state"
+
+    def effect(self) -> Effect:
+        """How large a change of the figure is one, once it has been measured."""
+        return stored(self.kind).history or Effect()
 
     def measure(self, index: int) -> Value:
         """Flash the image, run the suites, give the figure. Raises BenchFault when the run did not measure it."""

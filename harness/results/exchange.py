@@ -320,15 +320,13 @@ def _measurement(fields: Mapping[str, Any]) -> Measurement:
     except UsageError as problem:
         raise _Wrong(f"kind of {str(fields['name'])[:80]!r}: {problem}") from None
     verdict = _outcome(fields, "verdict")
-    if (fields["measured"] is None) != (verdict is Outcome.SKIPPED):
-        raise _Wrong(
-            f"{str(fields['name'])[:80]!r} is {verdict.value} and has {'no' if fields['measured'] is None else 'a'} value"
-        )
+    if (missing := fields["measured"] is None) != (verdict is Outcome.SKIPPED):
+        raise _Wrong(f"{str(fields['name'])[:80]!r} is called {verdict.value} and has {'no' if missing else 'a'} value")
     return Measurement(
         _text(fields, "name"),
         kind,
         _text(fields, "unit"),
-        None if fields["measured"] is None else _figure(fields["measured"]),
+        None if missing else _figure(fields["measured"]),
         None if fields["reference"] is None else _figure(fields["reference"]),
         _text(fields, "limit"),
         verdict,

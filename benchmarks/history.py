@@ -18,12 +18,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.history.change import EFFECTS, Point, find_steps
+from harness.history.change import Point, find_steps
 from harness.history.series import histories
 from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.schema import limit_row, series_row
 from harness.results.store import Store
 from harness.verdict.compare import Measurement
+from harness.verdict.kinds import HEAP, TIME
 from harness.verdict.outcome import Outcome
 
 _NIGHTS = 365
@@ -77,14 +78,14 @@ def _rates(figures: dict[str, float], count: int = 1000) -> None:
         alarms = 0
         for _ in range(count):
             points = [Point(1000 * (1 + 0.01 * n)) for n in noise(chance, _NIGHTS)]
-            alarms += len(find_steps(points, EFFECTS["time"]).steps)
+            alarms += len(find_steps(points, TIME.history).steps)
         figures[f"false alarms, {name}: per 1000 figures and year"] = 1000 * alarms / count
     for share in (0.01, 0.03, 0.1):
         chance = random.Random(f"blips {share}")
         alarms = 0
         for _ in range(count):
             points = [Point(8112 - 96 * (chance.random() < share)) for _ in range(_NIGHTS)]
-            alarms += sum(step.confirmed for step in find_steps(points, EFFECTS["heap"]).steps)
+            alarms += sum(step.confirmed for step in find_steps(points, HEAP.history).steps)
         label = f"false alarms, heap that differs in {100 * share:g} % of the nights: per 1000 figures and year"
         figures[label] = 1000 * alarms / count
 
@@ -97,7 +98,7 @@ def _power(figures: dict[str, float], count: int = 300) -> None:
         for _ in range(count):
             noise = _normal(chance, 120)
             points = [Point(1000 * (1 + 0.01 * (n + size * (i >= 90)))) for i, n in enumerate(noise)]
-            steps = [s for s in find_steps(points, EFFECTS["time"]).steps if s.told >= 90]
+            steps = [s for s in find_steps(points, TIME.history).steps if s.told >= 90]
             if steps:
                 delays.append(steps[0].told - 89)
                 exact += steps[0].first == 90

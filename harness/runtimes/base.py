@@ -154,6 +154,17 @@ class CodeRuntime(ChipRuntime, Protocol):
 
 
 @runtime_checkable
+class LfsRuntime(ChipRuntime, Protocol):
+    """A language VM with a Lua Flash Store (NodeMCU)."""
+
+    def listdir(self, path: str = "/") -> list[str]: ...
+
+    def reload_lfs(self, path: str) -> str:
+        """``node.LFS.reload``: put the image in that file into LFS. What the firmware says against it, or nothing."""
+        ...
+
+
+@runtime_checkable
 class BoardRuntime(ChipRuntime, Protocol):
     """A language VM on a real or virtual board, at the other end of a serial session."""
 

@@ -139,6 +139,10 @@ def at_least(value: float, unit: str = "", *, words: str = "", margin: float = 0
     return Limit(words or f"at least {with_unit(value, unit)}", low=value, good_low=value + margin)
 
 
+def between(low: float, high: float, unit: str = "", *, words: str = "") -> Limit:
+    return Limit(words or f"{number(low)} to {with_unit(high, unit)}", low, high, low, high)
+
+
 def within_percent(center: float, percent: float, unit: str = "", *, marginal_percent: float = 0.0) -> Limit:
     """``percent`` on either side passes; up to ``marginal_percent`` is marginal."""
     reach = abs(center) * percent / 100

@@ -7,7 +7,9 @@ import pytest
 from harness.bench.scenario import Pair, Scenario
 from harness.programs.program import Program
 from harness.runtimes.base import Hand, Restart
-from harness.verdict.limits import Limit, at_least, exactly
+from harness.verdict.figures import Figure
+from harness.verdict.kinds import COUNT, RATIO, STATE, TIME
+from harness.verdict.limits import at_least, at_most, between, exactly
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
 SETTLE_MS = 30
@@ -15,6 +17,20 @@ SETTLE_MS = 30
 CLOCK_PERCENT = {"esp32": 5.0, "esp8266": 7.0, "stm32": 1.0}
 #: From the wake to the first byte on the line, at most, in seconds.
 WAKE_SECONDS = 0.5
+CYCLES = 10
+NO_TIME = "this virtual board's sleeps take no time (pace: fast)"
+
+FOUND = Figure("{after}.{what}", STATE)
+CLOCK = Figure("{after}.clock", TIME, "s")
+LEAST = Figure("sleep.{ms}_ms.least", TIME, "s")
+MOST = Figure("sleep.{ms}_ms.most", TIME, "s")
+CLOCK_SCALE = Figure("sleep.clock_scale", RATIO)
+COUNTED = Figure("cycles.counted", COUNT, limit=exactly(CYCLES))
+RIGHT_CAUSE = Figure("cycles.right_cause", COUNT, limit=exactly(CYCLES))
+PULSE_SILENT = Figure("pulse.silent", TIME, "s", between(0.4, 5.0, words="0.4 to 5 s of silence"))
+CLOCK_LOST = Figure("power_cut.clock", TIME, "s", exactly(-1, words="exactly -1: it is not in the year that was set"))
+LIGHT_RAM = Figure("light.ram", STATE, limit=exactly("kept"))
+LIGHT = Figure("light.{ms}_ms", TIME, "us")
 
 pytestmark = pytest.mark.needs("deep_sleep")
 
@@ -43,17 +59,21 @@ def _clock(scenario: Scenario, pair: Pair, name: str, seconds: float) -> None:
     """The real-time clock, set to 5 o'clock before the sleep, has gone on."""
     percent = CLOCK_PERCENT[scenario.chip.family]
     low, high = int(seconds * (1 - percent / 100)), int(seconds * (1 + percent / 100)) + 3
-    limit = Limit(f"{low} to {high} s after it was set", low=low, high=high, good_low=low, good_high=high)
-    since = [side.value("clock") - 5 * 3600 for side in (pair.board, pair.reference)]
-    scenario.check(f"{name}.clock", "time", "s", since[0], since[1], limit)
+    limit = between(low, high, words=f"{low} to {high} s after it was set")
+    since = [clock - 5 * 3600 for clock in pair.value("clock")]
+    scenario.take(CLOCK.of(name), since[0], since[1], limit=limit)
 
 
+@pytest.mark.figures(LEAST, MOST, FOUND, CLOCK)
 @pytest.mark.parametrize("ms", [50, 500, 2000])
 def test_sleeps_as_long_as_it_says_and_wakes_by_its_timer(scenario: Scenario, ms: int) -> None:
     """Duration by the host's clock, causes, RTC memory whole, RAM gone, the real-time clock goes on."""
     board, reference = _sleep(scenario, ms)
     if scenario.lives_in_host_time:
         _judge_duration(scenario, ms, board.silent, reference.silent)
+    else:
+        for figure in (LEAST, MOST):
+            scenario.skip_figure(figure.of(ms), NO_TIME)
     pair = _woke(scenario, "DEEPSLEEP_RESET", "TIMER_WAKE")
     _judge_state(scenario, pair, f"woken.{ms}_ms")
     _clock(scenario, pair, f"woken.{ms}_ms", ms / 1000)
@@ -62,15 +82,11 @@ def test_sleeps_as_long_as_it_says_and_wakes_by_its_timer(scenario: Scenario, ms
 def _judge_duration(scenario: Scenario, ms: int, board: float, reference: float) -> None:
     """Seconds of silence on the line, against the duration that was asked for."""
     least = (SETTLE_MS + ms * (1 - CLOCK_PERCENT[scenario.chip.family] / 100)) / 1000
-    scenario.check(
-        f"sleep.{ms}_ms.least", "time", "s", round(board, 4), round(reference, 4),
-        at_least(round(least, 4), "s", words=f"at least {least:.3f} s of silence"),
-    )  # fmt: skip
+    limit = at_least(round(least, 4), "s", words=f"at least {least:.3f} s of silence")
+    scenario.take(LEAST.of(ms), round(board, 4), round(reference, 4), limit=limit)
     most = (SETTLE_MS + ms * (1 + CLOCK_PERCENT[scenario.chip.family] / 100)) / 1000 + WAKE_SECONDS
-    scenario.check(
-        f"sleep.{ms}_ms.most", "time", "s", round(board, 4), round(reference, 4),
-        Limit(f"at most {most:.3f} s of silence", high=most, good_high=most),
-    )  # fmt: skip
+    limit = at_most(most, "s", words=f"at most {most:.3f} s of silence")
+    scenario.take(MOST.of(ms), round(board, 4), round(reference, 4), limit=limit)
 
 
 def _judge_state(scenario: Scenario, pair: Pair, prefix: str) -> None:
@@ -78,28 +94,24 @@ def _judge_state(scenario: Scenario, pair: Pair, prefix: str) -> None:
         if any(o.name == name for o in pair.reference.observations):
             mine = pair.board.text(name) if any(o.name == name for o in pair.board.observations) else "not told"
             expected = pair.reference.text(name)
-            scenario.check(f"{prefix}.{name}", "state", "-", mine, expected, exactly(expected))
+            scenario.take(FOUND.of(prefix, name), mine, expected)
 
 
 def test_the_sleep_clock_runs_at_its_speed(scenario: Scenario) -> None:
     """Two durations: what the start costs cancels out, and the scale of the sleep clock is left."""
     if not scenario.lives_in_host_time:
-        pytest.skip("this virtual board's sleeps take no time (pace: fast)")
+        pytest.skip(NO_TIME)
     short, long = 300, 2300
     silent = [[side.silent for side in _sleep(scenario, ms)] for ms in (short, long)]
     scale = [(silent[1][side] - silent[0][side]) * 1000 / (long - short) for side in (0, 1)]
     percent = CLOCK_PERCENT[scenario.chip.family]
-    limit = Limit(
-        f"within {percent:g} % of 1", low=1 - percent / 100, high=1 + percent / 100,
-        good_low=1 - percent / 100, good_high=1 + percent / 100,
-    )  # fmt: skip
-    scenario.check("sleep.clock_scale", "time", "1", round(scale[0], 4), round(scale[1], 4), limit)
+    limit = between(1 - percent / 100, 1 + percent / 100, words=f"within {percent:g} % of 1")
+    scenario.take(CLOCK_SCALE, round(scale[0], 4), round(scale[1], 4), limit=limit)
 
 
 @pytest.mark.needs("rtc_memory")
 def test_cycles_lose_nothing(scenario: Scenario) -> None:
     """Ten short sleeps in a row: a counter in what is kept counts each, and every wake has the right cause."""
-    cycles = 10
     piece = Program.piece(scenario.chip.kept_in)
     start = piece + "kept(bytes(4))\n"
     step = piece + "import machine, time\nfrom binascii import crc32\nkept(bytes([kept()[0] + 1, 0, 0, 0]))\n"
@@ -109,16 +121,16 @@ def test_cycles_lose_nothing(scenario: Scenario) -> None:
     counts, causes = [], []
     for runtime in scenario.both:
         good = 0
-        for index in range(cycles):
-            scenario.step(f"sleep {index + 1} of {cycles}")
+        for index in range(CYCLES):
+            scenario.step(f"sleep {index + 1} of {CYCLES}")
             program = Program("sleep_again", f"{step}agent.done()\ntime.sleep_ms({SETTLE_MS})\nmachine.deepsleep(60)\n")
             program.run_to_reset(runtime)
             out = runtime.run("import machine\nprint(machine.reset_cause() == machine.DEEPSLEEP_RESET)")
             good += out.stdout.strip() == b"True"
         causes.append(good)
         counts.append(int(runtime.run(piece + "print(kept()[0])").stdout))
-    scenario.check("cycles.counted", "count", "1", counts[0], counts[1], exactly(cycles))
-    scenario.check("cycles.right_cause", "count", "1", causes[0], causes[1], exactly(cycles))
+    scenario.take(COUNTED, counts[0], counts[1])
+    scenario.take(RIGHT_CAUSE, causes[0], causes[1])
 
 
 def test_machine_reset_is_told_from_a_wake(scenario: Scenario) -> None:
@@ -135,12 +147,9 @@ def test_a_reset_pulse_ends_a_sleep(scenario: Scenario) -> None:
     if not scenario.can_reset:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     if not scenario.lives_in_host_time:
-        pytest.skip("this virtual board's sleeps take no time (pace: fast)")
+        pytest.skip(NO_TIME)
     board, reference = _sleep(scenario, 60_000, hand=Hand(0.4))
-    scenario.check(
-        "pulse.silent", "time", "s", round(board.silent, 3), round(reference.silent, 3),
-        Limit("0.4 to 5 s of silence", low=0.4, high=5.0, good_low=0.4, good_high=5.0),
-    )  # fmt: skip
+    scenario.take(PULSE_SILENT, round(board.silent, 3), round(reference.silent, 3))
     names = {"esp32": "PWRON_RESET", "esp8266": "HARD_RESET"}
     pair = _woke(scenario, names.get(scenario.chip.family, "HARD_RESET"))
     _judge_state(scenario, pair, "pulse")
@@ -153,10 +162,7 @@ def test_a_power_cut_ends_a_sleep_and_loses_what_it_should(scenario: Scenario) -
     _sleep(scenario, 60_000, hand=Hand(0.4, "power"))
     pair = _woke(scenario, "PWRON_RESET")
     _judge_state(scenario, pair, "power_cut")
-    scenario.check(
-        "power_cut.clock", "time", "s", pair.board.value("clock"), pair.reference.value("clock"),
-        exactly(-1, words="exactly -1: it is not in the year that was set"),
-    )  # fmt: skip
+    scenario.take(CLOCK_LOST, *pair.value("clock"))
 
 
 def test_a_pin_ends_a_sleep(scenario: Scenario) -> None:
@@ -184,12 +190,10 @@ def test_rtc_memory_takes_every_size_and_refuses_what_does_not_fit(scenario: Sce
 def test_light_sleep_keeps_ram_and_wakes_on_time(scenario: Scenario) -> None:
     """machine.lightsleep of 20 and 200 ms."""
     pair = scenario.run(Program.load("sleep_light", ms=[20, 200], settle_ms=SETTLE_MS))
-    scenario.check("light.ram", "state", "-", pair.board.text("ram"), pair.reference.text("ram"), exactly("kept"))
+    scenario.take(LIGHT_RAM, *pair.text("ram"))
     percent = CLOCK_PERCENT[scenario.chip.family]
     for ms in (20, 200):
-        name = f"light.{ms}_ms"
+        figure = LIGHT.of(ms)
         low, high = ms * 1000 * (1 - percent / 100), ms * 1000 * (1 + percent / 100) + 15_000
-        scenario.check(
-            name, "time", "us", pair.board.value(name), pair.reference.value(name),
-            Limit(f"{low / 1000:g} to {high / 1000:g} ms", low=low, high=high, good_low=low, good_high=high),
-        )  # fmt: skip
+        limit = between(low, high, words=f"{low / 1000:g} to {high / 1000:g} ms")
+        scenario.take(figure, *pair.value(figure.name), limit=limit)

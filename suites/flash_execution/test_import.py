@@ -9,11 +9,28 @@ from harness.flashstore.romfs import build_romfs, compile_module
 from harness.flashstore.suite_image import LARGE, STATEMENTS, SUITE_MODULE, sized_module, sized_name, suite_romfs
 from harness.paths import fixtures_dir
 from harness.programs.program import Program
+from harness.verdict.figures import Figure
+from harness.verdict.kinds import HEAP, HEAP_KEPT, STATE
 from harness.verdict.limits import at_least, at_most, exactly
 
 SOURCE = (fixtures_dir() / "modules" / "payload.py").read_bytes()
 
 BLOCK = 16
+MORE_IN_FLASH = 4 * (LARGE - STATEMENTS[0])
+MORE_IN_RAM = 4 * (STATEMENTS[-1] - STATEMENTS[0])
+
+OF_RAM = Figure("import.kept.of_ram", HEAP_KEPT)
+FLASH_GROWTH = Figure(
+    "in_flash.growth", HEAP, limit=at_most(2 * BLOCK, "B", words=f"at most 2 blocks for {MORE_IN_FLASH} B more code")
+)
+RAM_GROWTH = Figure(
+    "in_ram.growth",
+    HEAP,
+    limit=at_least(MORE_IN_RAM, "B", words=f"at least the {MORE_IN_RAM} B of bytecode that are more"),
+)
+MODULE = Figure("module.{version}", STATE)
+IMAGE = Figure("image.{version}", STATE)
+MOUNTED = Figure("{damage}.rom", STATE, limit=exactly("False"))
 
 #: Reading a file takes the board time that the reference's metered cost does not contain.
 FILE_TIME = "file reading is not part of the prediction"
@@ -48,12 +65,9 @@ def test_in_place_from_romfs(scenario: Scenario) -> None:
     finally:
         for runtime in scenario.both:
             runtime.remove("/hx_mpy.mpy")
-    saved = [side.value("import.kept") for side in (in_ram.board, in_ram.reference)]
-    scenario.check(
-        "import.kept.of_ram", "heap", "B",
-        in_place.board.value("import.kept"), in_place.reference.value("import.kept"),
-        at_most(saved[0] - 1, "B", words=f"less than the {saved[0]} B that the same module keeps in RAM"),
-    )  # fmt: skip
+    saved = in_ram.board.value("import.kept")
+    limit = at_most(saved - 1, "B", words=f"less than the {saved} B that the same module keeps in RAM")
+    scenario.take(OF_RAM, *in_place.value("import.kept"), limit=limit)
 
 
 def _need_mpy(scenario: Scenario) -> None:
@@ -96,10 +110,7 @@ def test_code_in_flash_costs_no_heap_however_long_it_is(scenario: Scenario) -> N
     pair = scenario.run(Program.load("import_sizes", path="/rom", in_place=True, modules=names))
     scenario.compare(pair, prefix="in_flash.")
     growth = [side.value(f"kept.{names[-1]}") - side.value(f"kept.{names[0]}") for side in (pair.board, pair.reference)]
-    scenario.check(
-        "in_flash.growth", "heap", "B", growth[0], growth[1],
-        at_most(2 * BLOCK, "B", words=f"at most 2 blocks for {4 * (LARGE - STATEMENTS[0])} B more code"),
-    )  # fmt: skip
+    scenario.take(FLASH_GROWTH, growth[0], growth[1])
 
 
 def test_code_in_ram_costs_heap_by_its_length(scenario: Scenario) -> None:
@@ -117,11 +128,7 @@ def test_code_in_ram_costs_heap_by_its_length(scenario: Scenario) -> None:
                 runtime.remove(f"/{name}.mpy")
     scenario.compare(pair, prefix="in_ram.")
     growth = [side.value(f"kept.{names[-1]}") - side.value(f"kept.{names[0]}") for side in (pair.board, pair.reference)]
-    least = 4 * (STATEMENTS[-1] - STATEMENTS[0])
-    scenario.check(
-        "in_ram.growth", "heap", "B", growth[0], growth[1],
-        at_least(least, "B", words=f"at least the {least} B of bytecode that are more"),
-    )  # fmt: skip
+    scenario.take(RAM_GROWTH, growth[0], growth[1])
 
 
 @pytest.mark.runtime("micropython", "circuitpython")
@@ -173,14 +180,7 @@ def test_a_replaced_module_is_the_new_one_after_a_restart(scenario: Scenario, ki
         for runtime in scenario.both:
             runtime.remove(f"/hx_version.{suffix}")
     for version, pair in versions.items():
-        scenario.check(
-            f"module.{version}",
-            "state",
-            "-",
-            pair.board.text("version"),
-            pair.reference.text("version"),
-            exactly(version),
-        )
+        scenario.take(MODULE.of(version), *pair.text("version"), limit=exactly(version))
 
 
 @pytest.mark.needs("romfs")
@@ -200,10 +200,7 @@ def test_a_replaced_image_runs_after_the_reset_and_the_old_is_gone(scenario: Sce
     finally:
         scenario.write_romfs(suite_romfs())
     for version, pair in states.items():
-        scenario.check(
-            f"image.{version}", "state", "-",
-            pair.board.text("hx_both"), pair.reference.text("hx_both"), exactly(version),
-        )  # fmt: skip
+        scenario.take(IMAGE.of(version), *pair.text("hx_both"), limit=exactly(version))
         scenario.compare(pair, prefix=f"{version}.")
 
 
@@ -220,6 +217,4 @@ def test_a_damaged_image_leaves_the_board_bootable(scenario: Scenario, kind: str
     finally:
         scenario.write_romfs(image)
     scenario.compare(pair, prefix=f"{kind}.")
-    scenario.check(
-        f"{kind}.rom", "state", "-", pair.board.text("mounted"), pair.reference.text("mounted"), exactly("False")
-    )
+    scenario.take(MOUNTED.of(kind), *pair.text("mounted"))

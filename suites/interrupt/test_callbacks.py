@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from harness.bench.scenario import Scenario
 from harness.programs.program import Program
 from harness.runtimes.base import Runtime
+from harness.verdict.figures import Figure
+from harness.verdict.kinds import COUNT, STATE, TIME
 from harness.verdict.limits import at_least, at_most, exactly
 
+DEPTH = Figure("queue.depth", COUNT)
+EVENTS = Figure("poller.events", STATE, limit=exactly("pin,pin,pin,pin,pin"))
+CALLBACKS = Figure("poller.callbacks", COUNT, "-", exactly(20))
+NO_EVENT = Figure("poller.no_event", COUNT, "-", exactly(0))
+LATE = Figure("poller.late", TIME, "us", at_most(10_000, "us", words="each event within 10 ms of its moment"))
+TIMEOUT = Figure("poller.timeout", TIME, "us", at_least(59_000, "us", words="not before its 60 ms are over"))
 
-def io(scenario: Scenario) -> dict[str, object]:
+
+def io(scenario: Scenario) -> dict[str, Any]:
     """The pins that are wired together, and a timer of this chip."""
     if not scenario.wiring.loopback:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
@@ -22,10 +33,8 @@ def test_the_queue_holds_what_the_port_says(scenario: Scenario) -> None:
     """Callbacks run in order, one inside none, up to the queue's depth; past it there is a clear error."""
     pair = scenario.run(Program.load("interrupt_queue", calls=16))
     depth = scenario.chip.queue_depth
-    scenario.check(
-        "queue.depth", "count", "1", pair.board.value("accepted"), pair.reference.value("accepted"),
-        exactly(depth, words=f"exactly {depth}, the port's MICROPY_SCHEDULER_DEPTH"),
-    )  # fmt: skip
+    limit = exactly(depth, words=f"exactly {depth}, the port's MICROPY_SCHEDULER_DEPTH")
+    scenario.take(DEPTH, *pair.value("accepted"), limit=limit)
     scenario.compare(pair, prefix="queue.")
 
 
@@ -72,23 +81,13 @@ def test_the_poller_returns_for_its_events_and_for_nothing_else(scenario: Scenar
     finally:
         for runtime in scenario.both:
             runtime.remove("/uevent.py")
-    for name, limit in (
-        ("events", exactly("pin,pin,pin,pin,pin")),
-        ("callbacks", exactly(20)),
-        ("no_event", exactly(0)),
-    ):
-        kind = "state" if name == "events" else "count"
-        scenario.check(f"poller.{name}", kind, "-", pair.board[name].value, pair.reference[name].value, limit)  # type: ignore[arg-type]
+    scenario.take(EVENTS, *pair.text("events"))
+    scenario.take(CALLBACKS, *pair.value("callbacks"))
+    scenario.take(NO_EVENT, *pair.value("no_event"))
     at = pair.board["at"].samples
     off = max(abs(stamp - 4000 * period * n) for n, stamp in enumerate(at))
-    scenario.check(
-        "poller.late", "time", "us", off, None,
-        at_most(10_000, "us", words="each event within 10 ms of its moment"), samples=[float(s) for s in at],
-    )  # fmt: skip
-    scenario.check(
-        "poller.timeout", "time", "us", pair.board.value("timeout"), pair.reference.value("timeout"),
-        at_least(59_000, "us", words="not before its 60 ms are over"),
-    )  # fmt: skip
+    scenario.take(LATE, off, samples=at)
+    scenario.take(TIMEOUT, *pair.value("timeout"))
 
 
 @pytest.mark.needs("pin_loopback")

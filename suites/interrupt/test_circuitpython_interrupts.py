@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +20,8 @@ def test_a_counter_counts_each_edge_while_the_program_computes(scenario: Scenari
     if not scenario.wiring.loopback:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
-    pair = scenario.run(Program.load("cp_count", pulses=50, **{"out": out, "in": pin}))
+    inputs: dict[str, Any] = {"out": out, "in": pin}
+    pair = scenario.run(Program.load("cp_count", pulses=50, **inputs))
     scenario.compare(pair, prefix="counter.")
 
 

@@ -29,14 +29,17 @@ boards:
 SUITE = """
 from pathlib import Path
 from harness.programs.program import Program
+from harness.verdict.figures import Figure
+from harness.verdict.kinds import COUNT
 from harness.verdict.limits import exactly
 
+FIGURE = Figure("figure", COUNT)
 HERE = Path(__file__).parent
 
 
 def figure(scenario, value, wanted=1):
     scenario.board.run("print(6*7)", timeout=10.0)
-    scenario.check("figure", "count", "1", value, None, exactly(wanted))
+    scenario.take(FIGURE, value, limit=exactly(wanted))
 
 
 def test_a_well(scenario):

@@ -10,16 +10,18 @@ from hypothesis import strategies as st
 
 from harness.errors import BenchFault, UsageError
 from harness.history.bisect import State, Tried, bisect, most_runs
-from harness.history.change import EFFECTS, Effect
+from harness.verdict.kinds import HEAP, TIME, Effect
 from harness.verdict.limits import Value
 
 
 def heap() -> Effect:
-    return EFFECTS["heap"]
+    assert HEAP.history is not None
+    return HEAP.history
 
 
 def time() -> Effect:
-    return EFFECTS["time"]
+    assert TIME.history is not None
+    return TIME.history
 
 
 @given(st.integers(2, 200), st.data())

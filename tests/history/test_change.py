@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.history.change import EFFECTS, Point, Value, Verdict, baseline_of, find_steps
+from harness.history.change import Point, Verdict, baseline_of, find_steps
+from harness.verdict import kinds
+from harness.verdict.limits import Value
 
+EFFECTS = {name: kind.history for name, kind in kinds.BUILT_IN.items() if kind.history}
 HEAP, TIME, STATE = EFFECTS["heap"], EFFECTS["time"], EFFECTS["state"]
 
 

@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.history.change import EFFECTS
 from harness.report.plots import distribution_svg, trend_svg
+from harness.verdict.kinds import BUILT_IN, named
 
 FIGURES = st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=60)
 
@@ -16,7 +16,7 @@ FIGURES = st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max
 @given(FIGURES)
 def test_whatever_the_figures_a_plot_stays_inside_its_box(values: list[float]) -> None:
     for svg in (
-        *(trend_svg(values, effect) for effect in EFFECTS.values()),
+        *(trend_svg(values, kind.history) for kind in BUILT_IN.values() if kind.history),
         trend_svg(values),
         distribution_svg(values),
     ):
@@ -39,7 +39,9 @@ def test_a_rising_figure_rises_from_left_to_right() -> None:
 
 def test_noise_below_the_least_effect_does_not_look_like_a_cliff() -> None:
     def height(values: list[float], kind: str) -> float:
-        points = re.search(r'points="([^"]+)"', trend_svg(values, EFFECTS[kind]))
+        effect = named(kind).history
+        assert effect is not None
+        points = re.search(r'points="([^"]+)"', trend_svg(values, effect))
         assert points is not None
         heights = [float(pair.split(",")[1]) for pair in points.group(1).split()]
         return max(heights) - min(heights)

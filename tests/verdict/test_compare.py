@@ -11,8 +11,9 @@ from harness.inventory.model import Limit as BoardLimit
 from harness.programs.records import Decoded, Observation
 from harness.runtimes.base import Facts
 from harness.verdict.calibration import Calibration
-from harness.verdict.compare import Judge, heap_rule
+from harness.verdict.compare import Judge, Measurement
 from harness.verdict.outcome import Outcome
+from harness.verdict.rules import heap_rule
 
 PASS, MARGINAL, FAIL = Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL
 REFERENCE = Facts("micropython", "3.4.0; MicroPython v1.27.0 on 2026-01-01", "host", 4, "A", 56000, 774)
@@ -24,12 +25,17 @@ WIDE = replace(REFERENCE, word_size=8)
 LINE = Calibration(2.0, 0.01, ())
 
 
-def heap(value: int, name: str = "x.allocated") -> Observation:
-    return Observation(name, "heap", "B", (value,))
+def heap(value: int, name: str = "x.allocated", kind: str = "heap") -> Observation:
+    return Observation(name, kind, "B", (value,))
 
 
 def decoded(*observations: Observation) -> Decoded:
     return Decoded(observations, b"")
+
+
+def judged(judge: Judge, board: Observation, reference: Observation) -> Measurement:
+    (found,) = judge.pair(decoded(board), decoded(reference), LINE)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -45,9 +51,9 @@ def decoded(*observations: Observation) -> Decoded:
 def test_heap_rules(board: Facts, passes: list[int], fails: list[int], words: str) -> None:
     judge = Judge(board, REFERENCE, {})
     for value in passes:
-        assert judge.heap("x.allocated", heap(value), heap(1000)).verdict is PASS, value
+        assert judged(judge, heap(value), heap(1000)).verdict is PASS, value
     for value in fails:
-        found = judge.heap("x.allocated", heap(value), heap(1000))
+        found = judged(judge, heap(value), heap(1000))
         assert found.verdict is FAIL, value
         assert words in found.rule
         assert (found.measured, found.reference) == (value, 1000)
@@ -61,10 +67,15 @@ def test_reasons_add_up() -> None:
 
 
 def test_what_survives_a_collection_by_chance_is_allowed_for_except_between_twins() -> None:
-    stale = heap(1000 + 7 * 16 + 32, "x.kept")
-    assert Judge(OTHER_BUILD, REFERENCE, {}).heap("x.kept", stale, heap(1000)).verdict is PASS
-    assert Judge(OTHER_BUILD, REFERENCE, {}).heap("x.allocated", stale, heap(1000)).verdict is FAIL
-    assert Judge(TWIN, REFERENCE, {}).heap("x.kept", heap(1016), heap(1000)).verdict is FAIL
+    def verdict(board: Facts, value: int, kind: str, name: str = "x") -> Outcome:
+        return judged(Judge(board, REFERENCE, {}), heap(value, name, kind), heap(1000, name, kind)).verdict
+
+    stale = 1000 + 7 * 16 + 32
+    assert verdict(OTHER_BUILD, stale, "heap_kept") is PASS
+    assert verdict(OTHER_BUILD, stale + 16, "heap_kept") is FAIL
+    assert verdict(OTHER_BUILD, stale, "heap", "x.allocated") is FAIL
+    assert verdict(OTHER_BUILD, stale, "heap", "x.kept") is FAIL  # a name decides nothing
+    assert verdict(TWIN, 1016, "heap_kept") is FAIL
 
 
 def test_states_and_counts_are_equal_or_fail() -> None:
@@ -124,5 +135,5 @@ def test_what_one_side_alone_reported_is_an_error(
 
 def test_the_boards_own_limit_takes_the_place_of_the_rule() -> None:
     limits = {"*.allocated": BoardLimit.model_validate({"max": 2000, "why": "WiFi"})}
-    found = Judge(TWIN, REFERENCE, limits).heap("x.allocated", heap(1500), heap(1000))
+    found = judged(Judge(TWIN, REFERENCE, limits), heap(1500), heap(1000))
     assert (found.verdict, found.limit) == (PASS, "at most 2000 B, by boards.yaml (WiFi)")

@@ -180,6 +180,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             state.store.record_board(state.run, _unknown(board), position=position)
 
 
+def pytest_exception_interact(node: pytest.Collector, call: pytest.CallInfo[Any], report: object) -> None:
+    """A suite that cannot be collected because of what it declares: its message is what the run tells."""
+    error = call.excinfo.value if call.excinfo else None
+    if not isinstance(report, pytest.CollectReport) or not isinstance(error, UsageError):
+        return
+    report.longrepr = plain(str(error))
+    if node.config.getoption("--harness-events") >= 0:
+        session = _session(node.config)
+        for board in session.boards:
+            session.events(board.id).send("problem", text=f"{node.path.name}: {error}")
+
+
 def _unknown(board: Board) -> BoardRecord:
     return BoardRecord(board.id, board.chip, FirmwareRecord("", "", ""))
 

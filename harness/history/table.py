@@ -131,5 +131,5 @@ def step_words(history: History, step: Step) -> str:
     since = f"since run {first.run}, {day(first.started)}, {plain(first.version, 40) or 'unknown firmware'}"
     kind = history.measured_as
     before, after = (plain(figure(value, "", kind), _STATE_LIMIT) for value in (step.before, step.after))
-    way = {True: " (worse)", False: " (better)", None: ""}[kind.worse(step.before, step.after)]
-    return f"{before} → {after}{way} {since}{'' if step.confirmed else ' (seen once)'}"
+    way = {True: ": worse", False: ": better", None: ""}[kind.worse(step.before, step.after)]
+    return f"{before} → {after} {since}{way}{'' if step.confirmed else ' (seen once)'}"

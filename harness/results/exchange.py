@@ -318,7 +318,7 @@ def _measurement(fields: Mapping[str, Any]) -> Measurement:
     try:
         kind = named(_text(fields, "kind")).name
     except UsageError as problem:
-        raise _Wrong(f"kind of {str(fields['name'])[:80]!r}: {problem}") from None
+        raise _Wrong(f"{str(fields['name'])[:80]!r}: {problem.message} ({problem.hint})") from None
     verdict = _outcome(fields, "verdict")
     if (missing := fields["measured"] is None) != (verdict is Outcome.SKIPPED):
         raise _Wrong(f"{str(fields['name'])[:80]!r} is called {verdict.value} and has {'no' if missing else 'a'} value")

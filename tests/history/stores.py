@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.programs.records import Kind
 from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.compare import Measurement
+from harness.verdict.kinds import stored
 from harness.verdict.limits import Value
 from harness.verdict.outcome import Outcome
-
-UNITS = {"heap": "B", "time": "us", "count": "1", "state": "-"}
 
 
 def nightly(
     store: Store,
-    figures: dict[str, tuple[Kind, Value]],
+    figures: dict[str, tuple[str, Value]],
     *,
     build: int,
     board: str = "b",
@@ -29,7 +27,8 @@ def nightly(
     run = store.start_run("nightly", environment={"host": host})
     store.record_board(run, BoardRecord(board, "esp32", FirmwareRecord(name, f"v1.{build}", f"{build:064x}")))
     measurements = tuple(
-        Measurement(figure, kind, UNITS[kind], value, None, "any", outcome) for figure, (kind, value) in figures.items()
+        Measurement(figure, kind, stored(kind).units[0], value, None, "any", outcome)
+        for figure, (kind, value) in figures.items()
     )
     reason = "" if outcome is Outcome.PASS else "it is wrong"
     store.record_scenario(run, board, ScenarioResult("reload", "leaks", outcome, reason, measurements, 1.0, 1000.0))

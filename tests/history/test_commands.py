@@ -20,6 +20,7 @@ from harness.history.table import sparkline
 from harness.inventory.load import load_bench
 from harness.paths import shipped_bench
 from harness.results.store import Store
+from harness.verdict.kinds import Effect
 from harness.verdict.limits import Value
 from harness.verdict.outcome import Outcome
 
@@ -161,9 +162,10 @@ def test_an_import_of_something_else_is_told(path: Path, tmp_path: Path) -> None
 
 def test_bisect_names_the_first_bad_image(monkeypatch: pytest.MonkeyPatch) -> None:
     class Runs:
-        kind = "heap"
-
         def __init__(self, *_arguments: object) -> None: ...
+
+        def effect(self) -> Effect:
+            return Effect(absolute=16.0, exact=True)
 
         def measure(self, index: int) -> Value:
             if index == 2:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.errors import BenchFault
+from harness.errors import BenchFault, UsageError
 from harness.programs.program import Program, agent_source
 from harness.programs.records import DamagedRecords, Observation, decode
 from harness.reference.vm import ReferenceVm
+from harness.verdict.kinds import BUILT_IN
 
 OUTPUT = st.binary(max_size=30).map(lambda data: data.replace(b"\x02", b"").replace(b"\x03", b""))
 NAMES = st.text(string.ascii_letters + string.digits + "_.:-", min_size=1, max_size=12)
@@ -180,3 +181,27 @@ def test_the_agent_speaks_this_format() -> None:
     assert len(decoded["t"].samples) == 3
     assert decoded.value("c") == -4
     assert decoded.other.strip() == b"noise"
+
+
+def test_an_unknown_kind_is_refused_and_is_no_damage() -> None:
+    with pytest.raises(
+        UsageError, match="the program reports 'x' so: there is no kind of measurement 'haep'"
+    ) as caught:
+        decode(record(0, "haep", "x", "B", "1") + record(1, "end", "-", "-", "1"))
+    assert "did you mean 'heap'?" in caught.value.hint
+    damaged = record(0, "haep", "x", "B", "1").replace(b"haep", b"hexp")
+    with pytest.raises(DamagedRecords, match="its checksum is wrong"):
+        decode(damaged + record(1, "end", "-", "-", "1"))
+
+
+@pytest.mark.parametrize("kind", sorted(BUILT_IN))
+def test_every_kind_arrives(kind: str) -> None:
+    (found,) = decode(record(0, kind, "x", "-", "12") + record(1, "end", "-", "-", "1")).observations
+    assert (found.kind, found.value) == (kind, 12 if BUILT_IN[kind].numeric else "12")
+
+
+def test_the_agent_says_how_heap_was_taken() -> None:
+    source = "agent.kept('k', lambda: None, lambda: None)\nagent.bytes('f', 8, 'heap_free')\nagent.bytes('b', 8)\n"
+    with ReferenceVm() as vm:
+        found = Program("probe", source + "agent.done()\n").run(vm)
+    assert [o.kind for o in found.observations] == ["heap_kept", "heap_free", "heap"]

@@ -176,6 +176,8 @@ def test_a_figure_beyond_a_declared_limit_cannot_be_called_good() -> None:
         ({"measured": 1.75}, "is 1.75 and called pass; by its limit (at most 2) it is marginal"),
         ({"verdict": "marginal"}, "is 1.01 and called marginal; by its limit (at most 2) it is pass"),
         ({"measured": "none"}, "is none and called pass; by its limit (at most 2) it is fail"),
+        ({"measured": None}, "is called pass and has no value"),
+        ({"verdict": "skipped"}, "is called skipped and has a value"),
         ({"bounds": {"high": 1.0}}, "lacks what every certificate has (ValueError"),
     ],
 )
@@ -187,6 +189,19 @@ def test_a_figure_is_judged_again_by_the_limit_that_stands_with_it(change: dict[
     scenario["measurements"][0].update(change)
     scenario["sha256"] = digest({k: v for k, v in scenario.items() if k != "sha256"})
     assert any(told in finding for finding in verify(seal(c)))
+
+
+def test_a_skipped_figure_stands_in_the_certificate_with_its_reason(tmp_path: Path) -> None:
+    c = content()
+    for one in c["rounds"]:
+        scenario = one["scenarios"][0]
+        scenario["measurements"][0].update(
+            measured=None, verdict="skipped", reason="no <clock>", bounds=None, samples=[]
+        )
+        scenario["sha256"] = digest({k: v for k, v in scenario.items() if k != "sha256"})
+    page, sealed = page_and_seal(c)
+    assert verify(sealed, page.replace(data_block(sealed), "")) == []
+    assert "no &lt;clock&gt;" in page
 
 
 def test_a_certificate_of_the_time_before_bounds_still_holds() -> None:

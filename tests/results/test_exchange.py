@@ -17,6 +17,7 @@ from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioR
 from harness.results.store import Store
 from harness.verdict.calibration import Calibration, Point
 from harness.verdict.compare import Measurement
+from harness.verdict.kinds import BUILT_IN
 from harness.verdict.limits import Bounds
 from harness.verdict.outcome import Outcome
 
@@ -48,15 +49,18 @@ _NUMBER = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 _MEASUREMENT = st.builds(
     Measurement,
     name=_TEXT,
-    kind=st.sampled_from(["heap", "time", "count", "state"]),
+    kind=st.sampled_from(sorted(BUILT_IN)),
     unit=_TEXT,
     measured=_FIGURE,
     reference=st.none() | _FIGURE,
     limit=_TEXT,
-    verdict=st.sampled_from(Outcome),
+    verdict=st.sampled_from([one for one in Outcome if one is not Outcome.SKIPPED]),
     rule=_TEXT,
     samples=st.lists(st.integers(0, 2**40) | st.floats(allow_nan=False), max_size=3).map(tuple),
     bounds=st.none() | st.builds(Bounds, *[st.none() | _NUMBER] * 4, equal=st.none() | _NUMBER | _TEXT),
+)
+_SKIPPED = st.builds(
+    lambda m, reason: replace(m, measured=None, verdict=Outcome.SKIPPED, reason=reason), _MEASUREMENT, _TEXT
 )
 _SCENARIO = st.builds(
     ScenarioResult,
@@ -64,7 +68,7 @@ _SCENARIO = st.builds(
     name=_TEXT,
     outcome=st.sampled_from(Outcome),
     reason=_TEXT,
-    measurements=st.lists(_MEASUREMENT, max_size=3).map(tuple),
+    measurements=st.lists(_MEASUREMENT | _SKIPPED, max_size=3).map(tuple),
     seconds=st.floats(0, 1e6),
     started=st.floats(0, 1e10),
     transcript=_TEXT,

@@ -61,14 +61,15 @@ _FIGURES = st.one_of(st.integers(-(2**63), 2**63), st.floats(allow_nan=False), s
     st.builds(
         Measurement,
         name=st.text(st.characters(codec="utf-8"), max_size=20),
-        kind=st.sampled_from(["heap", "time", "count", "state"]),
+        kind=st.sampled_from(["heap", "time", "count", "state", "of_another_package"]),
         unit=st.sampled_from(["B", "us", "-"]),
-        measured=_FIGURES,
+        measured=st.none() | _FIGURES,
         reference=st.none() | _FIGURES,
         limit=st.text(st.characters(codec="utf-8"), max_size=20),
         verdict=st.sampled_from(Outcome),
         rule=st.text(st.characters(codec="utf-8"), max_size=20),
         samples=st.lists(st.integers(0, 2**40), max_size=4).map(tuple),
+        reason=st.text(st.characters(codec="utf-8"), max_size=20),
     )
 )
 def test_a_measurement_comes_back_as_it_was(path: Path, measurement: Measurement) -> None:

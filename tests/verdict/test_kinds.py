@@ -9,16 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from added_kind import ENERGY, install
+from added_kind import install
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.verdict import kinds
-from harness.verdict.kinds import BUILT_IN, COUNT, HEAP, HEAP_FREE, STATE, TIME, Effect, Kind, named, stored
+from harness.verdict.kinds import BUILT_IN, COUNT, HEAP, HEAP_FREE, STATE, TIME, named, stored
 from harness.verdict.limits import at_least, at_most, between, exactly, within_percent
 from harness.verdict.outcome import Outcome
-from harness.verdict.rules import Equal
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,8 +158,3 @@ def test_no_package_is_looked_for_while_ours_suffice(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True
     )
     assert (done.stdout.strip(), done.stderr) == ("False", "")
-
-
-def test_a_kind_stands_for_itself() -> None:
-    assert Kind("x", "x", ("1",), Equal()) == Kind("x", "x", ("1",), Equal(), history=Effect())
-    assert ENERGY

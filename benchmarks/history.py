@@ -20,11 +20,11 @@ from pathlib import Path
 
 from harness.history.change import Point, find_steps
 from harness.history.series import histories
+from harness.kinds import HEAP, TIME
 from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.schema import limit_row, series_row
 from harness.results.store import Store
 from harness.verdict.compare import Measurement
-from harness.verdict.kinds import HEAP, TIME
 from harness.verdict.outcome import Outcome
 
 _NIGHTS = 365

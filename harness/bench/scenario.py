@@ -16,6 +16,7 @@ from harness.bench.references import Reference
 from harness.errors import FirmwareFailure, Unsuitable, UsageError
 from harness.inventory.chips import GENERIC
 from harness.inventory.model import Wiring
+from harness.kinds import TIME, Value, named, stored
 from harness.programs.pieces import SMALL_HEAP, needs_of
 from harness.programs.program import Program, agent_source
 from harness.programs.records import DamagedRecords, Decoded
@@ -26,8 +27,7 @@ from harness.runtimes.probe import missing
 from harness.verdict.calibration import Calibration, Point, fit
 from harness.verdict.compare import Judge, Measurement
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import TIME, named, stored
-from harness.verdict.limits import Limit, Value
+from harness.verdict.limits import Limit
 from harness.verdict.outcome import Outcome, worst
 
 #: What a VM says that is too small for a program: no heap, no stack.
@@ -274,7 +274,7 @@ class Scenario:
     ) -> None:
         """Judge every figure of ``pair``, or those named in ``only``, by the rules of docs/comparison.md."""
         timed = any(
-            named(one.kind).rule.calibrated for one in pair.board.observations if not only or one.name in only
+            named(one.kind).calibrated for one in pair.board.observations if not only or one.name in only
         )  # fmt: skip
         self.measurements += self._judge.pair(
             pair.board,
@@ -302,7 +302,7 @@ class Scenario:
         """
         self._families.add(figure.family)
         if figure.limit is None and limit is None and reference is not None:
-            line = self.calibration if figure.kind.rule.calibrated else None
+            line = self.calibration if figure.kind.calibrated else None
             found = self._judge.by_rule(figure, measured, reference, calibration=line, samples=samples)
         else:
             found = self._judge.take(figure, measured, reference, limit=limit, samples=samples)

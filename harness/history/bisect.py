@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from harness.errors import BenchFault, UsageError
-from harness.verdict.kinds import Effect
-from harness.verdict.limits import Value
+from harness.kinds import Effect, Value
 
 
 class State(Enum):

@@ -13,8 +13,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.verdict.kinds import Effect
-from harness.verdict.limits import Value
+from harness.kinds import Effect, Value
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 from harness.history.change import Method, baseline_of
 from harness.history.series import Entry, histories, point_of
+from harness.kinds import Value, stored
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.compare import Measurement
-from harness.verdict.kinds import stored
-from harness.verdict.limits import Value
 
 #: A figure has moved when it differs by so many sigma; one in 15,000 of a normal scatter does so by chance.
 _SIGMA = 4.0

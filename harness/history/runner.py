@@ -12,13 +12,12 @@ from harness.bench.run import RunRequest, run_bench, suite_paths
 from harness.errors import BenchFault, UsageError
 from harness.history.store_command import where
 from harness.inventory.load import load_bench
+from harness.kinds import Effect, Value, stored
 from harness.paths import state_dir
 from harness.plugin import bench_file
 from harness.results.record import RunRecord
 from harness.results.store import Store
 from harness.verdict.compare import Measurement
-from harness.verdict.kinds import Effect, stored
-from harness.verdict.limits import Value
 from harness.virtual.firmware import require_variant
 
 #: The name of a virtual board's firmware without a defect.

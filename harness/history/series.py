@@ -11,10 +11,9 @@ from sqlalchemy import Select, and_, select
 
 from harness.errors import UsageError
 from harness.history.change import Point, Verdict, find_steps
+from harness.kinds import Kind, Value, stored
 from harness.results.schema import BOARD, MEASUREMENT, RUN, SCENARIO, SERIES
 from harness.results.store import Store
-from harness.verdict.kinds import Kind, stored
-from harness.verdict.limits import Value
 from harness.verdict.outcome import Outcome
 
 

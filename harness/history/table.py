@@ -11,9 +11,8 @@ from rich.text import Text
 
 from harness.history.change import Step, Verdict
 from harness.history.series import Entry, History
+from harness.kinds import Kind, Value, number, with_unit
 from harness.report.terminal import plain
-from harness.verdict.kinds import Kind
-from harness.verdict.limits import Value, number, with_unit
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 24

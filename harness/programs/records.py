@@ -2,7 +2,7 @@
 
 One record a line: ``\\x02 SEQ|KIND|NAME|UNIT|VALUES|CRC \\x03``; CRC is CRC-32 over everything before its bar, or
 Adler-32 behind an ``a`` from a language that has no bit operations (Lua 5.1). KIND is the name of a kind of measurement
-(:mod:`harness.verdict.kinds`); VALUES are whole numbers, or for a text its UTF-8 with ``%XX``.
+(:mod:`harness.kinds`); VALUES are whole numbers, or for a text its UTF-8 with ``%XX``.
 Other output may stand between records, but neither of the two mark bytes. A lost or damaged record is a
 BenchFault and never a figure.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from harness.errors import BenchFault, UsageError
-from harness.verdict.kinds import Kind, named
+from harness.kinds import Kind, named
 
 _MAX_RECORDS = 10_000
 _MAX_VALUES = 4_096

@@ -10,9 +10,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from harness.inventory.model import Board
+from harness.kinds import number
 from harness.qualify.certificate import Sealed, digest, signature_holds
 from harness.qualify.judge import judge
-from harness.verdict.limits import Bounds, number
+from harness.verdict.limits import Bounds
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 

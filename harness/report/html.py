@@ -12,13 +12,12 @@ from html import escape
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.kinds import Value, stored
 from harness.report.plots import NO_EFFECT, Trends, distribution_svg, trend_svg
 from harness.report.terminal import closing_line, events_words, plain
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.results.transcripts import excerpt
 from harness.verdict.compare import Measurement
-from harness.verdict.kinds import stored
-from harness.verdict.limits import Value
 from harness.verdict.outcome import Outcome, worst
 
 _STYLE = """

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.kinds import number, stored
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.verdict.compare import Measurement
-from harness.verdict.kinds import stored
-from harness.verdict.limits import number
 from harness.verdict.outcome import Outcome
 
 #: Characters that XML 1.0 cannot hold in any form (section 2.2, "Characters").

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from harness.errors import UsageError
 from harness.history.series import histories
+from harness.kinds import Effect, number
 from harness.results.record import RunRecord
 from harness.results.store import Store
-from harness.verdict.kinds import Effect
-from harness.verdict.limits import number
 
 _WIDTH, _HEIGHT, _PAD = 130, 26, 3
 #: Fewer than this are better read than looked at.

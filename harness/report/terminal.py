@@ -17,10 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.inventory.model import Board
+from harness.kinds import Value, stored
 from harness.results.record import BoardRecord, RunRecord, ScenarioResult
 from harness.verdict.compare import Measurement
-from harness.verdict.kinds import stored
-from harness.verdict.limits import Value
 from harness.verdict.outcome import Outcome
 
 STYLES = {
@@ -232,7 +231,7 @@ def _print_heading(board: BoardRecord, console: Console) -> None:
     heading.append(f"  {board.chip}  {firmware}", style="dim")
     console.print(heading)
     rules = {(stored(m.kind), m.rule) for s in board.scenarios for m in s.measurements if m.rule}
-    for family, rule in sorted({(kind.family, rule) for kind, rule in rules if kind.rule.by_board}):
+    for family, rule in sorted({(kind.family, rule) for kind, rule in rules if kind.by_board}):
         console.print(Text(f"  {family}: {plain(rule, 200)}", style="dim"))
 
 

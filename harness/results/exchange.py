@@ -15,14 +15,14 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from harness.errors import BenchFault, UsageError
+from harness.kinds import Value, named
 from harness.results.database import insert_new, upsert
 from harness.results.record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
 from harness.results.schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARIO, SERIES
 from harness.results.store import Store, read_run, write_board, write_event, write_scenario
 from harness.verdict.calibration import Calibration
 from harness.verdict.compare import Measurement
-from harness.verdict.kinds import named
-from harness.verdict.limits import Bounds, Value
+from harness.verdict.limits import Bounds
 from harness.verdict.outcome import Outcome
 
 FORMAT = "vm-harness results"

@@ -16,10 +16,10 @@ from harness.bench.scenario import BoardBench, Scenario
 from harness.errors import BenchFault, FirmwareFailure, HarnessError
 from harness.flashstore.romfs import build_romfs
 from harness.inventory.model import Board
+from harness.kinds import STATE
 from harness.programs.program import Program
 from harness.soak.plan import Injection
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import STATE
 from harness.verdict.limits import exactly
 
 _LOOK = "import binascii\nwith open('/rom/soak.bin','rb') as f: print('%08x' % (binascii.crc32(f.read()) & 0xffffffff))"

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import BenchFault, UsageError
+from harness.kinds import Value, named
 from harness.programs.records import Decoded
 from harness.runtimes.base import Facts
 from harness.verdict.calibration import Calibration
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import named
-from harness.verdict.limits import BoardLimit, Bounds, Limit, Value, of_board
+from harness.verdict.limits import BoardLimit, Bounds, Limit, of_board
 from harness.verdict.outcome import Outcome
-from harness.verdict.rules import Compared
+from harness.verdict.rules import Compared, expected
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,8 @@ class Judge:
         compared = Compared(
             figure.name, figure.unit, reference, self.board, self.reference, calibration=calibration, loose=loose
         )
-        expected = figure.kind.rule.expect(compared)
-        return self.take(
-            figure, measured, expected.reference, limit=expected.limit, rule=expected.rule, samples=samples
-        )
+        asked = expected(figure.kind.rule, compared)
+        return self.take(figure, measured, asked.reference, limit=asked.limit, rule=asked.rule, samples=samples)
 
     def skip(self, figure: Figure, reason: str) -> Measurement:
         """A figure that could not be taken, and why."""

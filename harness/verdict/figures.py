@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, replace
 
 from harness.errors import UsageError
-from harness.verdict.kinds import Kind, named
+from harness.kinds import Kind, named
 from harness.verdict.limits import Limit
 
 _PLACE = re.compile(r"\{[a-z_]*\}")
@@ -44,7 +44,7 @@ class Figure:
         if not isinstance(self.kind, Kind) or named(self.kind.name) != self.kind:
             raise UsageError(
                 f"figure {self.name!r} is declared with {str(self.kind)[:60]!r}, which is no kind of measurement",
-                hint="take one of harness.verdict.kinds, or harness.verdict.kinds.named('…')",
+                hint="take one of harness.kinds, or harness.kinds.named('…')",
             )
         if not self.unit:
             object.__setattr__(self, "unit", self.kind.units[0])

@@ -9,9 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 from harness.errors import UsageError
+from harness.kinds import Value, number, with_unit
 from harness.verdict.outcome import Outcome
-
-Value = float | int | str
 
 
 class BoardLimit(Protocol):
@@ -107,22 +106,6 @@ class Limit:
         if not self.low <= value <= self.high:
             return Outcome.FAIL
         return Outcome.PASS if self.good_low <= value <= self.good_high else Outcome.MARGINAL
-
-
-def number(value: Value, digits: int = 4) -> str:
-    """A figure as people write it; ``digits`` are significant where it is no whole number."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) or float(value).is_integer():
-        return f"{int(value)}"
-    return f"{value:.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:.0f}"
-
-
-def with_unit(value: Value, unit: str, digits: int = 4) -> str:
-    """The same with its unit, where it has one."""
-    if unit in ("", "-", "1"):
-        return number(value, digits)
-    return f"{number(value, digits)} {'µs' if unit == 'us' else unit}"
 
 
 def exactly(value: Value, unit: str = "", *, words: str = "") -> Limit:

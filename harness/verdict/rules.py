@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from harness.errors import BenchFault, UsageError
-from harness.verdict.limits import Limit, Value, at_most_ratio, exactly, within_blocks, within_percent
+from harness.kinds import Allocated, Equal, OwnLimit, Predicted, Rule, Value, Within
+from harness.runtimes.base import Facts
+from harness.verdict.calibration import Calibration
+from harness.verdict.limits import Limit, at_most_ratio, exactly, within_blocks, within_percent
 
-if TYPE_CHECKING:
-    from harness.runtimes.base import Facts
-    from harness.verdict.calibration import Calibration
-
-#: What a collection may leave behind because stale stack words point at it, in 16-byte blocks.
-STALE_BLOCKS = 7
 #: Interned names that one firmware has in ROM and another has not, in blocks.
 INTERNING_BLOCKS = 2
 #: For a time in which something plays a part that the prediction leaves out.
@@ -56,102 +52,41 @@ class Expected:
     rule: str = ""
 
 
-class Rule(Protocol):
-    """``calibrated``: it needs the board's calibration. ``by_board``: what it says differs from board to board, and
-    reports show it once above a board's figures."""
-
-    calibrated: ClassVar[bool]
-    by_board: ClassVar[bool]
-
-    def expect(self, compared: Compared) -> Expected:
-        """Raises BenchFault when something is missing that the rule needs."""
-        ...
-
-
-@dataclass(frozen=True)
-class Equal:
-    """Equal to the reference's, always."""
-
-    calibrated: ClassVar[bool] = False
-    by_board: ClassVar[bool] = False
-
-    def expect(self, compared: Compared) -> Expected:
-        return Expected(exactly(compared.reference, compared.unit), compared.reference)
-
-
-@dataclass(frozen=True)
-class Within:
-    """Within ``percent`` of the reference's; marginal up to ``marginal_percent``. ``why`` is told in reports."""
-
-    percent: float
-    marginal_percent: float = 0.0
-    why: str = ""
-
-    calibrated: ClassVar[bool] = False
-    by_board: ClassVar[bool] = False
-
-    def expect(self, compared: Compared) -> Expected:
-        limit = within_percent(
-            compared.number, self.percent, compared.unit, marginal_percent=self.marginal_percent
-        )  # fmt: skip
-        return Expected(limit, compared.reference, self.why)
+def expected(rule: Rule, compared: Compared) -> Expected:
+    """What ``rule`` asks of the board. Raises BenchFault when something is missing that it needs."""
+    match rule:
+        case Equal():
+            return Expected(exactly(compared.reference, compared.unit), compared.reference)
+        case Within(percent, marginal_percent, why):
+            limit = within_percent(compared.number, percent, compared.unit, marginal_percent=marginal_percent)
+            return Expected(limit, compared.reference, why)
+        case Allocated(stale_blocks):
+            return _allocated(compared, stale_blocks)
+        case Predicted():
+            return _predicted(compared)
+        case OwnLimit(why):
+            raise UsageError(
+                f"{compared.name!r} cannot be held against the reference: {why}",
+                hint="declare the figure with a limit, and take it with scenario.take",
+            )
+    found = rule.expect(compared)
+    if not isinstance(found, Expected):
+        raise UsageError(f"the rule for {compared.name!r} gave a {type(found).__name__}, expected an Expected")
+    return found
 
 
-@dataclass(frozen=True)
-class Allocated:
-    """As far as the two VMs allocate alike: see :func:`heap_rule`. ``stale_blocks`` may be more on another build."""
-
-    stale_blocks: int = 0
-
-    calibrated: ClassVar[bool] = False
-    by_board: ClassVar[bool] = True
-
-    def expect(self, compared: Compared) -> Expected:
-        rule = heap_rule(compared.board_facts, compared.reference_facts)
-        if rule.exact:
-            limit = exactly(compared.reference, compared.unit)
-        elif rule.percent:
-            limit = within_percent(compared.number, rule.percent, compared.unit)
-        else:
-            limit = within_blocks(compared.number, rule.blocks + self.stale_blocks, why=rule.words)
-        return Expected(limit, compared.reference, rule.words)
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """As the board's calibration predicts it from the reference's metered cost."""
-
-    calibrated: ClassVar[bool] = True
-    by_board: ClassVar[bool] = False
-
-    def expect(self, compared: Compared) -> Expected:
-        line = compared.calibration
-        if line is None:
-            raise BenchFault(f"no calibration to predict {compared.name!r} with")
-        predicted = line.predict(compared.number)
-        if compared.loose:
-            limit = at_most_ratio(predicted, LOOSE_RATIO, compared.unit, why=compared.loose)
-        else:
-            percent = line.tolerance_percent
-            limit = within_percent(round(predicted, 1), round(percent, 1), compared.unit, marginal_percent=2 * percent)
-        rule = "predicted from the reference's metered cost by this board's calibration"
-        return Expected(limit, round(predicted, 1), rule)
-
-
-@dataclass(frozen=True)
-class OwnLimit:
-    """There is nothing to hold it against: each figure brings its limit. ``why`` says what the reference lacks."""
-
-    why: str
-
-    calibrated: ClassVar[bool] = False
-    by_board: ClassVar[bool] = False
-
-    def expect(self, compared: Compared) -> Expected:
-        raise UsageError(
-            f"{compared.name!r} cannot be held against the reference: {self.why}",
-            hint="declare the figure with a limit, and take it with scenario.take",
-        )
+def _predicted(compared: Compared) -> Expected:
+    line = compared.calibration
+    if line is None:
+        raise BenchFault(f"no calibration to predict {compared.name!r} with")
+    predicted = line.predict(compared.number)
+    if compared.loose:
+        limit = at_most_ratio(predicted, LOOSE_RATIO, compared.unit, why=compared.loose)
+    else:
+        percent = line.tolerance_percent
+        limit = within_percent(round(predicted, 1), round(percent, 1), compared.unit, marginal_percent=2 * percent)
+    rule = "predicted from the reference's metered cost by this board's calibration"
+    return Expected(limit, round(predicted, 1), rule)
 
 
 # -- heap ----------------------------------------------------------------------------------------
@@ -165,6 +100,17 @@ class HeapRule:
     exact: bool = False
     blocks: int = 0
     percent: float = 0.0
+
+
+def _allocated(compared: Compared, stale_blocks: int) -> Expected:
+    rule = heap_rule(compared.board_facts, compared.reference_facts)
+    if rule.exact:
+        limit = exactly(compared.reference, compared.unit)
+    elif rule.percent:
+        limit = within_percent(compared.number, rule.percent, compared.unit)
+    else:
+        limit = within_blocks(compared.number, rule.blocks + stale_blocks, why=rule.words)
+    return Expected(limit, compared.reference, rule.words)
 
 
 def heap_rule(board: Facts, reference: Facts) -> HeapRule:

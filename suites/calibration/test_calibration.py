@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.bench.scenario import Scenario
+from harness.kinds import TIME
 from harness.programs.program import Program
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import TIME
 
 BENCHMARK = Figure("bench.{name}", TIME, "us")
 

@@ -7,11 +7,11 @@ from typing import cast
 import pytest
 
 from harness.bench.scenario import Pair, Scenario
+from harness.kinds import STATE, TIME
 from harness.programs.program import Program
 from harness.programs.records import decode
 from harness.runtimes.base import CodeRuntime, Hand, Restart
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import STATE, TIME
 from harness.verdict.limits import between, exactly
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from harness.bench.scenario import Pair, Scenario
+from harness.kinds import COUNT, RATIO, STATE, TIME
 from harness.programs.program import Program
 from harness.runtimes.base import Hand, Restart
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import COUNT, RATIO, STATE, TIME
 from harness.verdict.limits import at_least, at_most, between, exactly
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.

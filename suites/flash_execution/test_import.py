@@ -7,10 +7,10 @@ import pytest
 from harness.bench.scenario import Scenario
 from harness.flashstore.romfs import build_romfs, compile_module
 from harness.flashstore.suite_image import LARGE, STATEMENTS, SUITE_MODULE, sized_module, sized_name, suite_romfs
+from harness.kinds import HEAP, HEAP_KEPT, STATE
 from harness.paths import fixtures_dir
 from harness.programs.program import Program
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import HEAP, HEAP_KEPT, STATE
 from harness.verdict.limits import at_least, at_most, exactly
 
 SOURCE = (fixtures_dir() / "modules" / "payload.py").read_bytes()

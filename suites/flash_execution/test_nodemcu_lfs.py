@@ -11,6 +11,7 @@ import pytest
 
 from harness.bench.scenario import Pair, Scenario
 from harness.errors import Unsuitable
+from harness.kinds import COUNT, HEAP_FREE, HEAP_KEPT, RATIO, STATE
 from harness.lfs.build import build, build_file
 from harness.lfs.compile import compile_lua
 from harness.lfs.container import pack_image
@@ -19,7 +20,6 @@ from harness.paths import fixtures_dir
 from harness.programs.program import Program
 from harness.runtimes.base import Hand, LfsRuntime
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import COUNT, HEAP_FREE, HEAP_KEPT, RATIO, STATE
 from harness.verdict.limits import at_least, at_most, exactly, within_percent
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("lfs")]

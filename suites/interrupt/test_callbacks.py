@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from harness.bench.scenario import Scenario
+from harness.kinds import COUNT, STATE, TIME
 from harness.programs.program import Program
 from harness.runtimes.base import Runtime
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import COUNT, STATE, TIME
 from harness.verdict.limits import at_least, at_most, exactly
 
 DEPTH = Figure("queue.depth", COUNT)

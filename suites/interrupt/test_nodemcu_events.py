@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from harness.bench.scenario import Scenario
+from harness.kinds import COUNT, TIME
 from harness.programs.program import Program
 from harness.reference.nodemcu.hardware import GPIO_OF
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import COUNT, TIME
 from harness.verdict.limits import at_most, exactly, within_percent
 
 pytestmark = pytest.mark.runtime("nodemcu")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from harness.bench.scenario import Scenario
+from harness.kinds import COUNT, RATE, TIME
 from harness.programs.program import Program
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import COUNT, RATE, TIME
 from harness.verdict.limits import at_least, at_most, exactly
 
 COUNT_TICKS = 60

@@ -10,11 +10,11 @@ import pytest
 
 from harness.bench.scenario import Pair, Scenario
 from harness.errors import FirmwareFailure
+from harness.kinds import HEAP, STATE
 from harness.programs.program import Program
 from harness.programs.records import decode
 from harness.runtimes.base import CodeRuntime
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import HEAP, STATE
 from harness.verdict.limits import at_most, exactly
 
 RELOADS = 10

@@ -8,9 +8,9 @@ import statistics
 import pytest
 
 from harness.bench.scenario import Scenario
+from harness.kinds import COUNT, HEAP, STATE, TIME
 from harness.programs.program import Program
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import COUNT, HEAP, STATE, TIME
 from harness.verdict.limits import at_most, exactly, within_percent
 
 pytestmark = pytest.mark.runtime("nodemcu")

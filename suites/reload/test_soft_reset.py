@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from harness.bench.scenario import Pair, Scenario
+from harness.kinds import HEAP, STATE, TIME
 from harness.programs.program import Program
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import HEAP, STATE, TIME
 from harness.verdict.limits import at_most, exactly
 
 RELOADS = 10

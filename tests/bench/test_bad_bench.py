@@ -30,7 +30,7 @@ SUITE = """
 from pathlib import Path
 from harness.programs.program import Program
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import COUNT
+from harness.kinds import COUNT
 from harness.verdict.limits import exactly
 
 FIGURE = Figure("figure", COUNT)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import STATE
+from harness.kinds import STATE
 from harness.verdict.limits import exactly
 
 ANSWER = Figure("answer", STATE, limit=exactly("42"))

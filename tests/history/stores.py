@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.kinds import Value, stored
 from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.compare import Measurement
-from harness.verdict.kinds import stored
-from harness.verdict.limits import Value
 from harness.verdict.outcome import Outcome
 
 

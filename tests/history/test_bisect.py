@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from harness.errors import BenchFault, UsageError
 from harness.history.bisect import State, Tried, bisect, most_runs
-from harness.verdict.kinds import HEAP, TIME, Effect
-from harness.verdict.limits import Value
+from harness.kinds import HEAP, TIME, Effect, Value
 
 
 def heap() -> Effect:

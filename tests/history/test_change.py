@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import kinds
 from harness.history.change import Point, Verdict, baseline_of, find_steps
-from harness.verdict import kinds
-from harness.verdict.limits import Value
+from harness.kinds import Value
 
 EFFECTS = {name: kind.history for name, kind in kinds.BUILT_IN.items() if kind.history}
 HEAP, TIME, STATE = EFFECTS["heap"], EFFECTS["time"], EFFECTS["state"]

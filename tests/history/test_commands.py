@@ -18,10 +18,9 @@ from harness.history import command, runner
 from harness.history.series import Entry
 from harness.history.table import sparkline
 from harness.inventory.load import load_bench
+from harness.kinds import Effect, Value
 from harness.paths import shipped_bench
 from harness.results.store import Store
-from harness.verdict.kinds import Effect
-from harness.verdict.limits import Value
 from harness.verdict.outcome import Outcome
 
 

@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.errors import BenchFault, UsageError
+from harness.kinds import BUILT_IN
 from harness.programs.program import Program, agent_source
 from harness.programs.records import DamagedRecords, Observation, decode
 from harness.reference.vm import ReferenceVm
-from harness.verdict.kinds import BUILT_IN
 
 OUTPUT = st.binary(max_size=30).map(lambda data: data.replace(b"\x02", b"").replace(b"\x03", b""))
 NAMES = st.text(string.ascii_letters + string.digits + "_.:-", min_size=1, max_size=12)

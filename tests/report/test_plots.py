@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.kinds import BUILT_IN, named
 from harness.report.plots import distribution_svg, trend_svg
-from harness.verdict.kinds import BUILT_IN, named
 
 FIGURES = st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=60)
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
+from harness.kinds import BUILT_IN
 from harness.results.exchange import export_lines, import_lines, merge
 from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
 from harness.verdict.calibration import Calibration, Point
 from harness.verdict.compare import Measurement
-from harness.verdict.kinds import BUILT_IN
 from harness.verdict.limits import Bounds
 from harness.verdict.outcome import Outcome
 

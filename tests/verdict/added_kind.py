@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ENERGY = """
-from harness.verdict.kinds import Effect, Kind
-from harness.verdict.rules import Within
+from harness.kinds import Effect, Kind, Within
 
 ENERGY = Kind(
     "energy", "what a board takes from its supply", ("uJ", "mJ"), Within(20, 40, "an ammeter's"),

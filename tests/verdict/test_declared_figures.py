@@ -25,7 +25,7 @@ ABOUT = """
 import pytest
 from harness.programs.program import Program
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import COUNT, named
+from harness.kinds import COUNT, named
 from harness.verdict.limits import at_most, exactly
 
 ONE, TWO = Figure("one", COUNT, limit=exactly(1)), Figure("two", COUNT, limit=exactly(2))

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.inventory.model import Limit as BoardLimit
+from harness.kinds import BUILT_IN, COUNT, HEAP, RATIO, STATE, TIME, Equal, Kind
 from harness.runtimes.base import Facts
 from harness.verdict.calibration import Calibration
 from harness.verdict.compare import Judge
 from harness.verdict.figures import Figure
-from harness.verdict.kinds import BUILT_IN, COUNT, HEAP, RATIO, STATE, TIME, Kind
 from harness.verdict.limits import at_most, exactly
 from harness.verdict.outcome import Outcome
-from harness.verdict.rules import Equal
 
 VM = Facts("micropython", "3.4.0; MicroPython v1.27.0 on 2026-01-01", "host", 4, "A", 56000, 774)
 JUDGE = Judge(VM, VM, {})

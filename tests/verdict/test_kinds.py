@@ -13,9 +13,9 @@ from added_kind import install
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import kinds
 from harness.errors import UsageError
-from harness.verdict import kinds
-from harness.verdict.kinds import BUILT_IN, COUNT, HEAP, HEAP_FREE, STATE, TIME, named, stored
+from harness.kinds import BUILT_IN, COUNT, HEAP, HEAP_FREE, STATE, TIME, named, stored
 from harness.verdict.limits import at_least, at_most, between, exactly, within_percent
 from harness.verdict.outcome import Outcome
 
@@ -153,7 +153,7 @@ def test_two_packages_with_one_kind_are_both_named(packages: Path) -> None:
 
 def test_no_package_is_looked_for_while_ours_suffice(tmp_path: Path) -> None:
     install(tmp_path, "energy = bench_energy:ENERGY", source="raise SystemExit('imported')")
-    code = "import sys; from harness.verdict.kinds import named; named('heap'); print('bench_energy' in sys.modules)"
+    code = "import sys; from harness.kinds import named; named('heap'); print('bench_energy' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True
     )

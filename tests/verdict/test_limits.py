@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.inventory.model import Limit as BoardLimit
+from harness.kinds import number
 from harness.verdict.limits import (
     Bounds,
     Limit,
@@ -18,7 +19,6 @@ from harness.verdict.limits import (
     at_most,
     at_most_ratio,
     exactly,
-    number,
     of_board,
     within_blocks,
     within_percent,

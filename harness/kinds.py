@@ -16,15 +16,81 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol
 
 from harness.errors import UsageError
-from harness.verdict.limits import Value, with_unit
-from harness.verdict.rules import STALE_BLOCKS, Allocated, Equal, OwnLimit, Predicted, Rule
+
+Value = float | int | str
 
 GROUP = "harness.kinds"
 #: As it stands in an agent's record; ``end`` is the record at the end.
 NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
 _RESERVED = ("end",)
+
+
+def number(value: Value, digits: int = 4) -> str:
+    """A figure as people write it; ``digits`` are significant where it is no whole number."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) or float(value).is_integer():
+        return f"{int(value)}"
+    return f"{value:.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:.0f}"
+
+
+def with_unit(value: Value, unit: str, digits: int = 4) -> str:
+    """The same with its unit, where it has one."""
+    if unit in ("", "-", "1"):
+        return number(value, digits)
+    return f"{number(value, digits)} {'µs' if unit == 'us' else unit}"
+
+
+# -- rules: what a board's figure is held against; harness.verdict.rules applies them ---------------
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Equal to the reference's, always."""
+
+
+@dataclass(frozen=True)
+class Within:
+    """Within ``percent`` of the reference's; marginal up to ``marginal_percent``. ``why`` is told in reports."""
+
+    percent: float
+    marginal_percent: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Allocated:
+    """Heap, as far as the two VMs allocate alike; on another build ``stale_blocks`` of 16 bytes may be more or less."""
+
+    stale_blocks: int = 0
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A time, as the board's calibration predicts it from the reference's metered cost."""
+
+
+@dataclass(frozen=True)
+class OwnLimit:
+    """There is nothing to hold it against: each figure brings its limit. ``why`` says what the reference lacks."""
+
+    why: str
+
+
+class OwnRule(Protocol):
+    """A rule of another package. It is given a :class:`harness.verdict.rules.Compared`, and gives an
+    :class:`harness.verdict.rules.Expected`."""
+
+    def expect(self, compared: Any, /) -> Any: ...
+
+
+Rule = Equal | Within | Allocated | Predicted | OwnLimit | OwnRule
+
+
+# -- rows ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -81,6 +147,16 @@ class Kind:
             raise ValueError(f"kind {self.name!r} is a text: it is equal or it fails, and cannot be marginal")
 
     @property
+    def calibrated(self) -> bool:
+        """Whether its rule needs the board's calibration."""
+        return isinstance(self.rule, Predicted)
+
+    @property
+    def by_board(self) -> bool:
+        """Whether what its rule says differs from board to board: reports tell it once above a board's figures."""
+        return isinstance(self.rule, Allocated)
+
+    @property
     def family(self) -> str:
         """The name that it shares with the kind it continues."""
         return self.continues or self.name
@@ -99,6 +175,8 @@ class Kind:
         return (after > before) == self.higher_is_worse
 
 
+#: What a collection may leave behind because stale stack words point at it, in 16-byte blocks.
+STALE_BLOCKS = 7
 #: MicroPython's heap block on a 32-bit VM (``py/gc.c``, ``MICROPY_BYTES_PER_GC_BLOCK``) is the least change told.
 _BLOCK = Effect(absolute=16.0, exact=True)
 _ONE = Effect(absolute=1.0, exact=True)
@@ -203,7 +281,7 @@ def added(name: str) -> Kind | None:
     if not isinstance(kind, Kind):
         raise UsageError(
             f"{owner}: entry point {name!r} of {GROUP} is a {type(kind).__name__}, expected a Kind",
-            hint="let it name an instance of harness.verdict.kinds.Kind",
+            hint="let it name an instance of harness.kinds.Kind",
         )
     if kind.name != name:
         raise UsageError(f"{owner}: entry point {name!r} of {GROUP} is the kind {kind.name!r}", hint="name both alike")

@@ -44,7 +44,7 @@ def with_unit(value: Value, unit: str, digits: int = 4) -> str:
     return f"{number(value, digits)} {'µs' if unit == 'us' else unit}"
 
 
-# -- rules: what a board's figure is held against; harness.verdict.rules applies them ---------------
+# -- rules: what a board's figure is held against; harness.judging.rules applies them ---------------
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class OwnLimit:
 
 
 class OwnRule(Protocol):
-    """A rule of another package. It is given a :class:`harness.verdict.rules.Compared`, and gives an
-    :class:`harness.verdict.rules.Expected`."""
+    """A rule of another package. It is given a :class:`harness.judging.rules.Compared`, and gives an
+    :class:`harness.judging.rules.Expected`."""
 
     def expect(self, compared: Any, /) -> Any: ...
 

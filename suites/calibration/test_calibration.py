@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Scenario
+from harness.judging.figures import Figure
+from harness.judging.scenario import Scenario
 from harness.kinds import TIME
-from harness.programs.program import Program
-from harness.verdict.figures import Figure
+from harness.runtimes.program import Program
 
 BENCHMARK = Figure("bench.{name}", TIME, "us")
 

@@ -6,13 +6,13 @@ from typing import cast
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
+from harness.judging.figures import Figure
+from harness.judging.limits import between, exactly
+from harness.judging.scenario import Pair, Scenario
 from harness.kinds import STATE, TIME
-from harness.programs.program import Program
-from harness.programs.records import decode
 from harness.runtimes.base import CodeRuntime, Hand, Restart
-from harness.verdict.figures import Figure
-from harness.verdict.limits import between, exactly
+from harness.runtimes.program import Program
+from harness.runtimes.records import decode
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
 SETTLE_MS = 30

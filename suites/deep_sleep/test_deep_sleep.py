@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
+from harness.judging.figures import Figure
+from harness.judging.limits import at_least, at_most, between, exactly
+from harness.judging.scenario import Pair, Scenario
 from harness.kinds import COUNT, RATIO, STATE, TIME
-from harness.programs.program import Program
 from harness.runtimes.base import Hand, Restart
-from harness.verdict.figures import Figure
-from harness.verdict.limits import at_least, at_most, between, exactly
+from harness.runtimes.program import Program
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
 SETTLE_MS = 30

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
+from harness.judging.figures import Figure
+from harness.judging.limits import at_least, exactly, within_percent
+from harness.judging.scenario import Pair, Scenario
 from harness.kinds import COUNT, STATE, TIME
-from harness.programs.program import Program
 from harness.runtimes.base import Hand
-from harness.verdict.figures import Figure
-from harness.verdict.limits import at_least, exactly, within_percent
+from harness.runtimes.program import Program
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("deep_sleep", "rtc_memory")]
 

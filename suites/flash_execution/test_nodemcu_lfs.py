@@ -9,18 +9,18 @@ from typing import cast
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
 from harness.errors import Unsuitable
+from harness.formats.lfs.compile import compile_lua
+from harness.formats.lfs.container import pack_image
+from harness.judging.figures import Figure
+from harness.judging.limits import at_least, at_most, exactly, within_percent
+from harness.judging.scenario import Pair, Scenario
 from harness.kinds import COUNT, HEAP_FREE, HEAP_KEPT, RATIO, STATE
-from harness.lfs.build import build, build_file
-from harness.lfs.compile import compile_lua
-from harness.lfs.container import pack_image
-from harness.lfs.cost import costs
 from harness.paths import fixtures_dir
-from harness.programs.program import Program
+from harness.reference.nodemcu.lfs_build import build, build_file
+from harness.reference.nodemcu.lfs_cost import costs
 from harness.runtimes.base import Hand, LfsRuntime
-from harness.verdict.figures import Figure
-from harness.verdict.limits import at_least, at_most, exactly, within_percent
+from harness.runtimes.program import Program
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("lfs")]
 

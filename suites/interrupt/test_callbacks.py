@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from harness.bench.scenario import Scenario
+from harness.judging.figures import Figure
+from harness.judging.limits import at_least, at_most, exactly
+from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, STATE, TIME
-from harness.programs.program import Program
 from harness.runtimes.base import Runtime
-from harness.verdict.figures import Figure
-from harness.verdict.limits import at_least, at_most, exactly
+from harness.runtimes.program import Program
 
 DEPTH = Figure("queue.depth", COUNT)
 EVENTS = Figure("poller.events", STATE, limit=exactly("pin,pin,pin,pin,pin"))
@@ -115,8 +115,8 @@ def _without_asyncio(runtime: Runtime) -> bool:
 
 def _asyncio(scenario: Scenario) -> dict[str, bytes]:
     """What a VM without a Python part of asyncio is given, compiled."""
-    from harness.engine.asyncio_package import asyncio_files
-    from harness.flashstore.romfs import compile_module
+    from harness.formats.romfs import compile_module
+    from harness.reference.engine.asyncio_package import asyncio_files
 
     if scenario.board.facts.mpy & 0xFF != 6:
         pytest.skip("the VM has no asyncio and loads no .mpy of version 6")

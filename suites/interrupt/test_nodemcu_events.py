@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Scenario
+from harness.judging.figures import Figure
+from harness.judging.limits import at_most, exactly, within_percent
+from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, TIME
-from harness.programs.program import Program
 from harness.reference.nodemcu.hardware import GPIO_OF
-from harness.verdict.figures import Figure
-from harness.verdict.limits import at_most, exactly, within_percent
+from harness.runtimes.program import Program
 
 pytestmark = pytest.mark.runtime("nodemcu")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from harness.bench.scenario import Scenario
+from harness.judging.figures import Figure
+from harness.judging.limits import at_least, at_most, exactly
+from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, RATE, TIME
-from harness.programs.program import Program
-from harness.verdict.figures import Figure
-from harness.verdict.limits import at_least, at_most, exactly
+from harness.runtimes.program import Program
 
 COUNT_TICKS = 60
 PERIOD_MS = 10

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
 from harness.errors import FirmwareFailure
+from harness.judging.figures import Figure
+from harness.judging.limits import at_most, exactly
+from harness.judging.scenario import Pair, Scenario
 from harness.kinds import HEAP, STATE
-from harness.programs.program import Program
-from harness.programs.records import decode
 from harness.runtimes.base import CodeRuntime
-from harness.verdict.figures import Figure
-from harness.verdict.limits import at_most, exactly
+from harness.runtimes.program import Program
+from harness.runtimes.records import decode
 
 RELOADS = 10
 BLOCK = 16

@@ -7,11 +7,11 @@ import statistics
 
 import pytest
 
-from harness.bench.scenario import Scenario
+from harness.judging.figures import Figure
+from harness.judging.limits import at_most, exactly, within_percent
+from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, HEAP, STATE, TIME
-from harness.programs.program import Program
-from harness.verdict.figures import Figure
-from harness.verdict.limits import at_most, exactly, within_percent
+from harness.runtimes.program import Program
 
 pytestmark = pytest.mark.runtime("nodemcu")
 

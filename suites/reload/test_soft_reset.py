@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
+from harness.judging.figures import Figure
+from harness.judging.limits import at_most, exactly
+from harness.judging.scenario import Pair, Scenario
 from harness.kinds import HEAP, STATE, TIME
-from harness.programs.program import Program
-from harness.verdict.figures import Figure
-from harness.verdict.limits import at_most, exactly
+from harness.runtimes.program import Program
 
 RELOADS = 10
 _LARGEST = re.compile(rb"max free sz: (\d{1,9})")

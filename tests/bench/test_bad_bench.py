@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.health.book import QUARANTINE_AFTER, HealthBook, State
+from harness.bench.health import QUARANTINE_AFTER, HealthBook, State
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
 
@@ -28,10 +28,10 @@ boards:
 #: Scenarios of a suite: "well" passes; "dead" takes the port away; the rest are about failures.
 SUITE = """
 from pathlib import Path
-from harness.programs.program import Program
-from harness.verdict.figures import Figure
+from harness.runtimes.program import Program
+from harness.judging.figures import Figure
 from harness.kinds import COUNT
-from harness.verdict.limits import exactly
+from harness.judging.limits import exactly
 
 FIGURE = Figure("figure", COUNT)
 HERE = Path(__file__).parent

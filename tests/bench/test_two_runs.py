@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.verdict.figures import Figure
+from harness.judging.figures import Figure
 from harness.kinds import STATE
-from harness.verdict.limits import exactly
+from harness.judging.limits import exactly
 
 ANSWER = Figure("answer", STATE, limit=exactly("42"))
 pytestmark = pytest.mark.runtime("micropython", "circuitpython", "nodemcu")

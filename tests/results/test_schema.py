@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import create_engine, inspect
 
 from harness.errors import UsageError
-from harness.history.diff import diff
-from harness.history.series import histories
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.judging.compare import Measurement
+from harness.judging.limits import Bounds, within_blocks
+from harness.judging.outcome import Outcome
+from harness.results.run_diff import diff
+from harness.results.run_record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.schema import _STEP_3, METADATA, VERSION, key_of
+from harness.results.series import histories
 from harness.results.store import Store
-from harness.verdict.compare import Measurement
-from harness.verdict.limits import Bounds, within_blocks
-from harness.verdict.outcome import Outcome
 
 #: The dump of a store that version 2 of the code has written.
 _DUMP = (Path(__file__).parent / "version_2.sql").read_text("utf-8")

@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.history.change import EFFECTS, Point, find_steps
-from harness.history.series import histories
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.judging.compare import Measurement
+from harness.judging.outcome import Outcome
+from harness.results.change import EFFECTS, Point, find_steps
+from harness.results.run_record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.schema import limit_row, series_row
+from harness.results.series import histories
 from harness.results.store import Store
-from harness.verdict.compare import Measurement
-from harness.verdict.outcome import Outcome
 
 _NIGHTS = 365
 _BOARDS = 20

@@ -16,21 +16,21 @@ from typing import Any
 import pytest
 
 from harness.bench.attach import AttachedBoard, Options, attach
-from harness.bench.references import reference_for
-from harness.bench.repeat import judged_again
-from harness.bench.scenario import BoardBench, MeasurementFailed, Scenario
+from harness.bench.health import HealthBook, Quarantined
 from harness.errors import BenchFault, FirmwareFailure, HarnessError, Unsuitable, UsageError
-from harness.health.book import HealthBook, Quarantined
 from harness.inventory.load import load_bench
 from harness.inventory.model import Bench, Board
+from harness.judging.outcome import Outcome
+from harness.judging.references import reference_for
+from harness.judging.run_events import Events
+from harness.judging.scenario import BoardBench, MeasurementFailed, Scenario
+from harness.judging.second_look import judged_again
+from harness.link.transcript_files import forget_old, place_since, run_folder, size_of
 from harness.paths import shipped_bench, state_dir
-from harness.report.events import Events
-from harness.report.terminal import plain
 from harness.results.database import location
-from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
+from harness.results.report.terminal import plain
+from harness.results.run_record import BoardRecord, Event, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
-from harness.results.transcripts import forget_old, place_since, run_folder, size_of
-from harness.verdict.outcome import Outcome
 
 _SESSION = pytest.StashKey["_Session"]()
 _SCENARIO = pytest.StashKey[Scenario]()
@@ -274,7 +274,7 @@ def board_bench(request: pytest.FixtureRequest, board_id: str) -> Iterator[Board
 
 @pytest.fixture
 def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenario:
-    """One scenario on one board: see :class:`harness.bench.scenario.Scenario`."""
+    """One scenario on one board: see :class:`harness.judging.scenario.Scenario`."""
     board = board_bench.attached.board
     session = _session(request.config)
     for marker in request.node.iter_markers("needs"):
@@ -405,7 +405,7 @@ def _outcome(error: BaseException | None, made: Scenario | None) -> tuple[Outcom
 
 
 def _marginal_words(made: Scenario) -> str:
-    from harness.bench.scenario import described
+    from harness.judging.scenario import described
 
     return "; ".join(described(m) for m in made.measurements if m.verdict is Outcome.MARGINAL)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from harness.firmware.virtual_image import flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.firmware import build_firmware
 

@@ -18,18 +18,18 @@ from typing import Any, cast
 import serial
 
 from harness.bench.firmware import CheckedFirmware, Report, firmware_of
+from harness.bench.health import QUARANTINE_AFTER, HealthBook, Quarantined, State
+from harness.bench.recovery_ladder import Rung, climb
 from harness.bench.reopen import Reopen
 from harness.bench.romfs import romfs_region
 from harness.bench.virtual_boards import virtual_spec
 from harness.errors import BenchFault, FinalFault, FirmwareFailure, UsageError
-from harness.firmware.virtual_image import VirtualChip, layout
 from harness.flashing.base import ChipIdentity, FlashImage, FlashReport
 from harness.flashing.mark import WriteMark
 from harness.flashing.methods import WITHOUT_PORT, flasher_for
-from harness.flashstore.romfs import MAGIC
-from harness.flashstore.suite_image import suite_files, suite_romfs
-from harness.health.book import QUARANTINE_AFTER, HealthBook, Quarantined, State
-from harness.health.ladder import Rung, climb
+from harness.formats.romfs import MAGIC
+from harness.formats.suite_romfs import suite_files, suite_romfs
+from harness.formats.virtual_image import VirtualChip, layout
 from harness.inventory.discover import find_port
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
@@ -37,15 +37,15 @@ from harness.link.deadline import Deadline
 from harness.link.ports import is_pty, open_port
 from harness.link.session import Port, Session
 from harness.link.transcript import Transcript
+from harness.link.transcript_files import FOLDER
 from harness.power.base import cycle
 from harness.power.gpio_line import GpioSwitch
 from harness.power.reset import strategy_for
 from harness.power.switches import switch_for
-from harness.replay.recorded import RecordedRuntime
-from harness.results.record import FirmwareRecord
-from harness.results.transcripts import FOLDER
+from harness.results.run_record import FirmwareRecord
 from harness.runtimes.base import BoardRuntime, Facts, Hand
 from harness.runtimes.of_board import require_spoken, runtime_of
+from harness.runtimes.recorded import RecordedRuntime
 from harness.virtual.bench import RunningBoard, running, start
 
 #: A run that was killed lets go of its boards within this time, in seconds.
@@ -110,7 +110,7 @@ class AttachedBoard:
         self.transcript = Transcript(options.state / options.transcript_of(board.id), after=bool(options.run_folder))
 
     def happened(self, kind: str, text: str) -> None:
-        """An event beside the scenarios (:class:`harness.results.record.Event`); it stands in the transcript, too."""
+        """An event beside the scenarios (:class:`harness.results.run_record.Event`); it stands in the transcript, too."""
         text = " ".join(text.split())[:_EVENT_LIMIT]
         self.transcript.note(f"{kind}: {text}")
         self._tell(kind, text)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from harness.firmware.partitions import parse_table
-from harness.firmware.virtual_image import VirtualChip, layout
 from harness.flashing.base import Flasher, FlashImage
+from harness.formats.partitions import parse_table
+from harness.formats.virtual_image import VirtualChip, layout
 from harness.inventory.chips import CHIPS
 from harness.inventory.model import Board
 

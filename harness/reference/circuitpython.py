@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.engine.files import Mode
 from harness.errors import BenchFault, FirmwareFailure
 from harness.reference.board import ChipReset
 from harness.reference.chips import Reset
+from harness.reference.engine.guest_files import Mode
 from harness.reference.supervised import CodeRun, SupervisedVm
 from harness.reference.supervisor_state import Ended
+from harness.runtimes.ask_names import read_facts
 from harness.runtimes.base import Facts, Hand, Restart, RunResult
 from harness.runtimes.circuitpython import CODE_FILE
-from harness.runtimes.probe import read_facts
 
 
 class CircuitPythonReference:

@@ -12,10 +12,10 @@ from enum import IntEnum, auto
 from importlib import resources
 from importlib.metadata import version
 
-from harness.engine.cache import cache_dir
-from harness.engine.module import write_atomically
-from harness.flashstore.romfs import build_romfs, compile_module
+from harness.formats.romfs import build_romfs, compile_module
 from harness.reference.chips import Chip, chip_named
+from harness.reference.engine.vm_cache import cache_dir
+from harness.reference.engine.wasm_module import write_atomically
 
 #: Where things stand in the page of registers, in bytes from its start.
 TEXT, BACKUP, REGISTERS = 0x100, 0x400, 0x2000
@@ -94,7 +94,7 @@ def _sources(chip: Chip, built_in_depth: int) -> dict[str, bytes]:
         names.append("esp32")
     if chip.family == "stm32":
         names += ["stm", "pyb"]
-    folder = resources.files("harness.engine").joinpath("guest")
+    folder = resources.files("harness.reference.engine").joinpath("guest")
     preamble = _preamble(chip, built_in_depth)
     public = "".join(f"{name} = {value}; " for name, value in chip.constants.items())
     return {
@@ -133,7 +133,7 @@ def _image(sources: dict[str, bytes], change: tuple[str, str, str] | None) -> by
 
 def _circuitpython_sources(chip: Chip, built_in_depth: int) -> dict[str, bytes]:
     """CircuitPython's modules on the chip's own ``_board``, and what must not be found there."""
-    folder = resources.files("harness.engine").joinpath("guest")
+    folder = resources.files("harness.reference.engine").joinpath("guest")
     preamble = _preamble(chip, built_in_depth)
     # `time` is CircuitPython's here: what waits and reads the clock needs the built-in one.
     board = folder.joinpath("_board.py").read_text("utf-8")
@@ -160,7 +160,7 @@ def supervisor_rom(chip_name: str | None, built_in_depth: int, change: tuple[str
     ``change`` as for :func:`guest_rom`. Raises UsageError for an unknown chip.
     """
     if chip_name is None:
-        folder = resources.files("harness.engine").joinpath("guest")
+        folder = resources.files("harness.reference.engine").joinpath("guest")
         names = {"_board": "supervisor.py", "alarm": "alarm.py"}
         return _image({name: folder.joinpath(file).read_bytes() for name, file in names.items()}, None)
     return _image(_circuitpython_sources(chip_named(chip_name), built_in_depth), change)

@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from harness.engine.files import Files
-from harness.engine.machine import OutOfFuel, Stopped
-from harness.engine.vm import Vm, VmConfig, without_port_frames
 from harness.errors import FirmwareFailure
 from harness.reference.board import Board, ChipReset
 from harness.reference.chips import Reset
+from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
+from harness.reference.engine.guest_files import Files
+from harness.reference.engine.wasm_machine import OutOfFuel, Stopped
 from harness.reference.interrupts import Interrupts, Strike
 from harness.reference.machine_services import Services
 from harness.runtimes.base import RunResult

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from harness.engine.vm import Vm
 from harness.errors import UsageError
 from harness.reference.board import Board, ChipReset
 from harness.reference.chips import Chip, Reset
+from harness.reference.engine.engine_vm import Vm
 from harness.reference.guest_rom import BACKUP, NOTHING, REGISTERS, TEXT, TEXT_SIZE, Service
 from harness.reference.interrupts import Interrupts
 from harness.reference.pins import OPEN_DRAIN, OUT, Pin

@@ -10,11 +10,11 @@ import tempfile
 import time
 from pathlib import Path, PurePosixPath
 
-from harness.engine.native import NativeProcess
-from harness.engine.vm import without_port_frames
 from harness.errors import BenchFault, UsageError
+from harness.reference.engine.engine_vm import without_port_frames
+from harness.reference.engine.native import NativeProcess
+from harness.runtimes.ask_names import read_facts
 from harness.runtimes.base import Facts, RunResult
-from harness.runtimes.probe import read_facts
 
 
 class NativeVm:

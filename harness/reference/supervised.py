@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.engine.files import Files, MemoryFiles, Mode
-from harness.engine.layout import layout_of
-from harness.engine.prepare import vm_module
-from harness.engine.vm import VmConfig
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.reference.board import Board
 from harness.reference.chips import Reset, chip_named
+from harness.reference.engine.engine_vm import VmConfig
+from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
+from harness.reference.engine.memory_layout import layout_of
+from harness.reference.engine.prepare import vm_module
 from harness.reference.guest_rom import supervisor_rom
 from harness.reference.life import Life
 from harness.reference.supervisor import Region

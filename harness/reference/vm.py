@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.engine.files import Files, MemoryFiles, Mode
-from harness.engine.heap import HeapMap
-from harness.engine.layout import layout_of
-from harness.engine.prepare import vm_module
-from harness.engine.vm import VmConfig
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.reference.board import Board, ChipReset
 from harness.reference.chips import Reset, chip_named
+from harness.reference.engine.engine_vm import VmConfig
+from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
+from harness.reference.engine.heap_map import HeapMap
+from harness.reference.engine.memory_layout import layout_of
+from harness.reference.engine.prepare import vm_module
 from harness.reference.guest_rom import guest_rom
 from harness.reference.interrupts import Strike
 from harness.reference.life import Life
 from harness.reference.pins import PinName, Pins
 from harness.reference.trace import Trace
+from harness.runtimes.ask_names import read_facts
 from harness.runtimes.base import Facts, Hand, Restart, RunResult
-from harness.runtimes.probe import read_facts
 
 #: Default raw heap in bytes: what MicroPython's ESP32 port starts with.
 DEFAULT_HEAP = 57344

@@ -15,15 +15,15 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from harness.errors import BenchFault, UsageError
-from harness.programs.records import KINDS
+from harness.judging.calibration import Calibration
+from harness.judging.compare import Measurement
+from harness.judging.limits import Bounds, Value
+from harness.judging.outcome import Outcome
 from harness.results.database import insert_new, upsert
-from harness.results.record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
 from harness.results.schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARIO, SERIES
 from harness.results.store import Store, read_run, write_board, write_event, write_scenario
-from harness.verdict.calibration import Calibration
-from harness.verdict.compare import Measurement
-from harness.verdict.limits import Bounds, Value
-from harness.verdict.outcome import Outcome
+from harness.runtimes.records import KINDS
 
 FORMAT = "vm-harness results"
 FORMAT_VERSION = 1

@@ -14,9 +14,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from harness.errors import UsageError
+from harness.judging.calibration import Calibration
+from harness.judging.compare import Measurement
+from harness.judging.limits import Bounds
+from harness.judging.outcome import Outcome
 from harness.results.database import Database, Location, insert_new, upsert
 from harness.results.environment import this_environment
-from harness.results.record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
 from harness.results.schema import (
     BOARD,
     CALIBRATION,
@@ -29,10 +33,6 @@ from harness.results.schema import (
     limit_row,
     series_row,
 )
-from harness.verdict.calibration import Calibration
-from harness.verdict.compare import Measurement
-from harness.verdict.limits import Bounds
-from harness.verdict.outcome import Outcome
 
 
 class Store:

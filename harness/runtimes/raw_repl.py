@@ -16,8 +16,8 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
+from harness.runtimes.ask_names import read_facts
 from harness.runtimes.base import Facts, Hand, RunResult
-from harness.runtimes.probe import read_facts
 from harness.runtimes.wired import Wired
 
 _RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n"

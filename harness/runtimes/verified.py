@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.errors import BenchFault
 from harness.link.panics import printable
+from harness.runtimes.ask_names import read_facts
 from harness.runtimes.base import BoardRuntime, Facts, Hand, Restart, RunResult
-from harness.runtimes.probe import read_facts
 
 _WRAPPED = """import binascii as _hb
 _hx=[{source!r}]

@@ -12,13 +12,13 @@ from __future__ import annotations
 import errno
 import json
 
-from harness.engine.files import File, Files, Mode, fault
-from harness.engine.layout import layout_of
-from harness.engine.machine import Crashed, Stopped
-from harness.engine.module import custom_sections
-from harness.engine.vm import VmConfig
 from harness.reference.board import ChipReset
 from harness.reference.chips import Reset
+from harness.reference.engine.engine_vm import VmConfig
+from harness.reference.engine.guest_files import File, Files, Mode, fault
+from harness.reference.engine.memory_layout import layout_of
+from harness.reference.engine.wasm_machine import Crashed, Stopped
+from harness.reference.engine.wasm_module import custom_sections
 from harness.reference.guest_rom import supervisor_rom
 from harness.reference.supervised import code_program
 from harness.reference.supervisor_state import NVM_SIZE, Ended, RunReason, SafeMode, SupervisorState

@@ -15,13 +15,13 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from harness.engine.files import Files
-from harness.engine.layout import layout_of
-from harness.engine.machine import Crashed, Stopped
-from harness.engine.module import custom_sections
-from harness.engine.vm import Vm, VmConfig, without_port_frames
 from harness.reference.board import ChipReset
 from harness.reference.chips import Reset, chip_named
+from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
+from harness.reference.engine.guest_files import Files
+from harness.reference.engine.memory_layout import layout_of
+from harness.reference.engine.wasm_machine import Crashed, Stopped
+from harness.reference.engine.wasm_module import custom_sections
 from harness.reference.guest_rom import Service, guest_rom
 from harness.reference.interrupts import Interrupts
 from harness.reference.machine_services import Services

@@ -10,12 +10,12 @@ import functools
 import re
 from collections.abc import Callable
 
-from harness.engine.layout import layout_of
-from harness.engine.module import custom_section
-from harness.engine.prepare import vm_module
-from harness.engine.vm import PORT_SECTION, default_port_script
 from harness.errors import UsageError
-from harness.firmware.virtual_image import build
+from harness.formats.virtual_image import build
+from harness.reference.engine.engine_vm import PORT_SECTION, default_port_script
+from harness.reference.engine.memory_layout import layout_of
+from harness.reference.engine.prepare import vm_module
+from harness.reference.engine.wasm_module import custom_section
 from harness.reference.guest_rom import guest_rom, supervisor_rom
 from harness.virtual.application import CIRCUITPYTHON_SECTION
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest

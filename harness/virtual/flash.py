@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from harness.flashstore.region import SECTOR, UNIT, Region
+from harness.reference.flash.flash_region import SECTOR, UNIT, Region
 
 __all__ = ["SECTOR", "Flash"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from littlefs import LittleFS, LittleFSError
 from littlefs.context import UserContext
 
-from harness.engine.files import File, Mode, Stat, fault
+from harness.reference.engine.guest_files import File, Mode, Stat, fault
 
 if TYPE_CHECKING:
     from harness.virtual.flash import Flash

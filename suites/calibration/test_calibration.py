@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Scenario
-from harness.programs.program import Program
+from harness.judging.scenario import Scenario
+from harness.runtimes.program import Program
 
 pytestmark = pytest.mark.runtime("micropython", "circuitpython")
 

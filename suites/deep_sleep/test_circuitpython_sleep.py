@@ -6,11 +6,11 @@ from typing import cast
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
-from harness.programs.program import Program
-from harness.programs.records import decode
+from harness.judging.limits import Limit, exactly
+from harness.judging.scenario import Pair, Scenario
 from harness.runtimes.base import CodeRuntime, Hand, Restart
-from harness.verdict.limits import Limit, exactly
+from harness.runtimes.program import Program
+from harness.runtimes.records import decode
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
 SETTLE_MS = 30

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
-from harness.programs.program import Program
+from harness.judging.limits import Limit, at_least, exactly
+from harness.judging.scenario import Pair, Scenario
 from harness.runtimes.base import Hand, Restart
-from harness.verdict.limits import Limit, at_least, exactly
+from harness.runtimes.program import Program
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
 SETTLE_MS = 30

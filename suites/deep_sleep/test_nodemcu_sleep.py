@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Scenario
-from harness.programs.program import Program
+from harness.judging.limits import at_least, exactly, within_percent
+from harness.judging.scenario import Scenario
 from harness.runtimes.base import Hand
-from harness.verdict.limits import at_least, exactly, within_percent
+from harness.runtimes.program import Program
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("deep_sleep", "rtc_memory")]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Scenario
-from harness.flashstore.romfs import build_romfs, compile_module
-from harness.flashstore.suite_image import LARGE, STATEMENTS, SUITE_MODULE, sized_module, sized_name, suite_romfs
+from harness.formats.romfs import build_romfs, compile_module
+from harness.formats.suite_romfs import LARGE, STATEMENTS, SUITE_MODULE, sized_module, sized_name, suite_romfs
+from harness.judging.limits import at_least, at_most, exactly
+from harness.judging.scenario import Scenario
 from harness.paths import fixtures_dir
-from harness.programs.program import Program
-from harness.verdict.limits import at_least, at_most, exactly
+from harness.runtimes.program import Program
 
 SOURCE = (fixtures_dir() / "modules" / "payload.py").read_bytes()
 

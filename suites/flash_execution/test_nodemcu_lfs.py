@@ -8,16 +8,16 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
 from harness.errors import Unsuitable
-from harness.lfs.build import build, build_file
-from harness.lfs.compile import compile_lua
-from harness.lfs.container import pack_image
-from harness.lfs.cost import costs
+from harness.formats.lfs.compile import compile_lua
+from harness.formats.lfs.container import pack_image
+from harness.judging.limits import Limit, at_least, at_most, exactly, within_percent
+from harness.judging.scenario import Pair, Scenario
 from harness.paths import fixtures_dir
-from harness.programs.program import Program
+from harness.reference.nodemcu.lfs_build import build, build_file
+from harness.reference.nodemcu.lfs_cost import costs
 from harness.runtimes.base import Hand
-from harness.verdict.limits import Limit, at_least, at_most, exactly, within_percent
+from harness.runtimes.program import Program
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("lfs")]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Scenario
-from harness.programs.program import Program
+from harness.judging.limits import at_least, at_most, exactly
+from harness.judging.scenario import Scenario
 from harness.runtimes.base import Runtime
-from harness.verdict.limits import at_least, at_most, exactly
+from harness.runtimes.program import Program
 
 
 def io(scenario: Scenario) -> dict[str, object]:
@@ -116,8 +116,8 @@ def _without_asyncio(runtime: Runtime) -> bool:
 
 def _asyncio(scenario: Scenario) -> dict[str, bytes]:
     """What a VM without a Python part of asyncio is given, compiled."""
-    from harness.engine.asyncio_package import asyncio_files
-    from harness.flashstore.romfs import compile_module
+    from harness.formats.romfs import compile_module
+    from harness.reference.engine.asyncio_package import asyncio_files
 
     if scenario.board.facts.mpy & 0xFF != 6:
         pytest.skip("the VM has no asyncio and loads no .mpy of version 6")

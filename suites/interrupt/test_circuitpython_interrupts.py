@@ -6,10 +6,10 @@ from typing import cast
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
-from harness.programs.program import Program
-from harness.programs.records import decode
+from harness.judging.scenario import Pair, Scenario
 from harness.runtimes.base import CodeRuntime
+from harness.runtimes.program import Program
+from harness.runtimes.records import decode
 
 pytestmark = pytest.mark.runtime("circuitpython")
 

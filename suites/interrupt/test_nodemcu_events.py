@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
-from harness.programs.program import Program
+from harness.judging.limits import at_most, exactly, within_percent
+from harness.judging.scenario import Pair, Scenario
 from harness.reference.nodemcu.hardware import GPIO_OF
-from harness.verdict.limits import at_most, exactly, within_percent
+from harness.runtimes.program import Program
 
 pytestmark = pytest.mark.runtime("nodemcu")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from harness.bench.scenario import Scenario
-from harness.programs.program import Program
-from harness.verdict.limits import at_least, at_most, exactly
+from harness.judging.limits import at_least, at_most, exactly
+from harness.judging.scenario import Scenario
+from harness.runtimes.program import Program
 
 COUNT = 60
 PERIOD_MS = 10

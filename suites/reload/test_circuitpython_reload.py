@@ -8,12 +8,12 @@ from typing import cast
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
 from harness.errors import FirmwareFailure
-from harness.programs.program import Program
-from harness.programs.records import decode
+from harness.judging.limits import at_most, exactly
+from harness.judging.scenario import Pair, Scenario
 from harness.runtimes.base import CodeRuntime
-from harness.verdict.limits import at_most, exactly
+from harness.runtimes.program import Program
+from harness.runtimes.records import decode
 
 RELOADS = 10
 BLOCK = 16

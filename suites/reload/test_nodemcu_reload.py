@@ -7,9 +7,9 @@ import statistics
 
 import pytest
 
-from harness.bench.scenario import Scenario
-from harness.programs.program import Program
-from harness.verdict.limits import at_most, exactly, within_percent
+from harness.judging.limits import at_most, exactly, within_percent
+from harness.judging.scenario import Scenario
+from harness.runtimes.program import Program
 
 pytestmark = pytest.mark.runtime("nodemcu")
 

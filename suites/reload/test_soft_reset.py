@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
-from harness.programs.program import Program
-from harness.verdict.limits import at_most, exactly
+from harness.judging.limits import at_most, exactly
+from harness.judging.scenario import Pair, Scenario
+from harness.runtimes.program import Program
 
 RELOADS = 10
 _LARGEST = re.compile(rb"max free sz: (\d{1,9})")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.health.book import QUARANTINE_AFTER, HealthBook, State
+from harness.bench.health import QUARANTINE_AFTER, HealthBook, State
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
 
@@ -28,8 +28,8 @@ boards:
 #: Scenarios of a suite: "well" passes; "dead" takes the port away; the rest are about failures.
 SUITE = """
 from pathlib import Path
-from harness.programs.program import Program
-from harness.verdict.limits import exactly
+from harness.runtimes.program import Program
+from harness.judging.limits import exactly
 
 HERE = Path(__file__).parent
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.verdict.limits import exactly
+from harness.judging.limits import exactly
 
 pytestmark = pytest.mark.runtime("micropython", "circuitpython", "nodemcu")
 

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import write_flash_file
 from harness.errors import BenchFault, UsageError
-from harness.firmware.virtual_image import flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.link import ports
 from harness.link.ports import open_port
 from harness.link.session import Session

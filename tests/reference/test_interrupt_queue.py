@@ -5,7 +5,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engine.layout import Layout
+from harness.reference.engine.memory_layout import Layout
 
 IDLE, PENDING = 1, 0
 

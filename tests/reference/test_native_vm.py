@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine.native import find_native, is_native
 from harness.errors import BenchFault, FirmwareFailure, UsageError
+from harness.judging.compare import heap_rule
+from harness.reference.engine.native import find_native, is_native
 from harness.reference.native import NativeVm
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import Runtime
-from harness.verdict.compare import heap_rule
 
 BUILD = find_native()
 needs_build = pytest.mark.skipif(BUILD is None, reason="no native build: none in HARNESS_NATIVE_VM, none on PATH")

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import FirmwareFailure, UsageError
-from harness.flashstore.region import PowerCut, Region
-from harness.lfs.build import build_file
-from harness.lfs.container import unpack_image
+from harness.formats.lfs.container import unpack_image
 from harness.reference.chips import Reset
-from harness.reference.lua import LuaReference
+from harness.reference.flash.flash_region import PowerCut, Region
+from harness.reference.nodemcu.lfs_build import build_file
 from harness.reference.nodemcu.lfs_region import LfsRegion
+from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.nodemcu.repl import LINE_LIMIT, LineEditor
 from harness.runtimes.base import Hand
 

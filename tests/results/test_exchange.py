@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
+from harness.judging.calibration import Calibration, Point
+from harness.judging.compare import Measurement
+from harness.judging.limits import Bounds
+from harness.judging.outcome import Outcome
 from harness.results.exchange import export_lines, import_lines, merge
-from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, Event, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
-from harness.verdict.calibration import Calibration, Point
-from harness.verdict.compare import Measurement
-from harness.verdict.limits import Bounds
-from harness.verdict.outcome import Outcome
 
 BOARD = BoardRecord("b", "esp32", FirmwareRecord("fw.bin", "v1.27.0", "ab" * 32), facts={"heap_total": 56000})
 HEAP = Measurement("x", "heap", "B", 48, 48, "exactly 48 B", Outcome.PASS, "to the byte", (48, 64))

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import create_engine, inspect
 
 from harness.errors import UsageError
-from harness.results.record import FirmwareRecord
+from harness.judging.limits import Bounds
+from harness.judging.outcome import Outcome
+from harness.results.run_record import FirmwareRecord
 from harness.results.schema import _STEP_3, METADATA, VERSION, key_of
 from harness.results.store import Store
-from harness.verdict.limits import Bounds
-from harness.verdict.outcome import Outcome
 
 #: The dump of a store that version 2 of the code has written.
 _DUMP = (Path(__file__).parent / "version_2.sql").read_text("utf-8")

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 import harness.results.database as database_module
 from harness.errors import BenchFault, UsageError
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.judging.calibration import Calibration, Point
+from harness.judging.compare import Measurement
+from harness.judging.outcome import Outcome
+from harness.results.run_record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
-from harness.verdict.calibration import Calibration, Point
-from harness.verdict.compare import Measurement
-from harness.verdict.outcome import Outcome
 
 FIRMWARE = FirmwareRecord("micropython", "v1.27.0", "ab" * 32)
 BOARD = BoardRecord("vesp32", "esp32", FIRMWARE, facts={"heap_total": 56000, "machine": "x'y"})
@@ -124,10 +124,10 @@ def test_calibrations_are_kept_for_board_and_firmware(path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
-from harness.verdict.compare import Measurement
-from harness.verdict.outcome import Outcome
+from harness.judging.compare import Measurement
+from harness.judging.outcome import Outcome
 path, run, board, count = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 store = Store(path)
 run = run or store.start_run("child")

@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import BenchFault, FirmwareFailure
 from harness.link.session import Session
-from harness.reference.lua import LuaReference
+from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.runtimes.nodemcu import NodeMcuBoard
 from harness.runtimes.nodemcu_lines import END, HELPERS, LINE_LIMIT
 

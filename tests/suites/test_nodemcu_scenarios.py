@@ -11,15 +11,15 @@ from typing import Any, cast
 import pytest
 
 from harness.bench.attach import AttachedBoard
-from harness.bench.scenario import BoardBench, Scenario
 from harness.errors import FirmwareFailure
 from harness.inventory.model import Wiring
-from harness.reference.lua import LuaReference
-from harness.reference.lua_heap import LuaHeap
+from harness.judging.outcome import Outcome
+from harness.judging.scenario import BoardBench, Scenario
 from harness.reference.nodemcu.hardware import Gpio, Timers
 from harness.reference.nodemcu.lfs_region import LfsRegion
+from harness.reference.nodemcu.lua_heap import LuaHeap
+from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.nodemcu.machine import NodeMcu
-from harness.verdict.outcome import Outcome
 
 SUITES = Path(__file__).parents[2] / "suites"
 RELOAD = "reload/test_nodemcu_reload.py"

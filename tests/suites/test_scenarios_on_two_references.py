@@ -11,12 +11,12 @@ from typing import Any, cast
 import pytest
 
 from harness.bench.attach import AttachedBoard
-from harness.bench.scenario import BoardBench, Scenario
-from harness.flashstore.suite_image import suite_romfs
+from harness.formats.suite_romfs import suite_romfs
 from harness.inventory.model import Wiring
+from harness.judging.outcome import Outcome
+from harness.judging.scenario import BoardBench, Scenario
 from harness.reference.chips import chip_named
 from harness.reference.vm import ReferenceVm
-from harness.verdict.outcome import Outcome
 
 SUITES = Path(__file__).parents[2] / "suites"
 FILES = ["reload/test_soft_reset.py", "deep_sleep/test_deep_sleep.py", "flash_execution/test_import.py"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.firmware.virtual_image import flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.virtual.boot import boot
 from harness.virtual.firmware import build_firmware
 from harness.virtual.flash import Flash

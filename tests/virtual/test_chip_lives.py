@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_chip_states import MAC, Listener, reset_pulse
 
-from harness.firmware.virtual_image import flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.virtual import chip as chip_module
 from harness.virtual.board import Surroundings
 from harness.virtual.chip import Chip

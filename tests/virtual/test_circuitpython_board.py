@@ -8,7 +8,7 @@ import pytest
 
 from conftest import tool, write_flash_file
 from harness.errors import BenchFault, FirmwareFailure, UsageError
-from harness.firmware.virtual_image import flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.power.reset import HardReset

@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from harness.engine.module import custom_section
-from harness.engine.prepare import vm_module
-from harness.flashstore.romfs import build_romfs
+from harness.formats.romfs import build_romfs
 from harness.reference.chips import Reset
+from harness.reference.engine.prepare import vm_module
+from harness.reference.engine.wasm_module import custom_section
 from harness.virtual import cpu
 from harness.virtual.application import AppContext, Ended, Exit
 from harness.virtual.board import LiveBoard, Surroundings

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.firmware.inspect import require_for
-from harness.lfs.build import build_file
+from harness.formats.inspect_image import require_for
 from harness.link.session import Session
+from harness.reference.nodemcu.lfs_build import build_file
 from harness.reference.nodemcu.storage import RCR
 from harness.runtimes.base import Hand
 from harness.runtimes.nodemcu import NodeMcuBoard

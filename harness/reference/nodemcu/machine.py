@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.engine.files import Files
-from harness.flashstore.region import Region
 from harness.reference.board import Board
 from harness.reference.chips import Reset
+from harness.reference.engine.guest_files import Files
+from harness.reference.flash.flash_region import Region
 from harness.reference.nodemcu.hardware import GPIO_OF, Gpio, Receiver, Timers, rtc_functions, uart_functions
 from harness.reference.nodemcu.lfs_region import LfsRegion, to_host_chunk, to_target_chunk
 from harness.reference.nodemcu.repl import CONTINUED, PROMPT, LineEditor

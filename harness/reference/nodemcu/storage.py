@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.engine.files import File, Files, Mode
-from harness.flashstore.region import SECTOR, Region
+from harness.reference.engine.guest_files import File, Files, Mode
+from harness.reference.flash.flash_region import SECTOR, Region
 from harness.reference.nodemcu.state import LuaFault
 
 #: Longest file name in bytes (SPIFFS object name, its end not counted).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.errors import UsageError
-from harness.firmware.virtual_image import build
+from harness.formats.virtual_image import build
 from harness.reference.nodemcu.machine import Firmware
 from harness.reference.nodemcu.storage import RCR, Layout
 from harness.virtual.nodemcu.app import payload

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from test_chip_states import MAC, Listener, Recorder
 
-from harness.firmware.virtual_image import build
+from harness.formats.virtual_image import build
 from harness.virtual.board import Surroundings
 from harness.virtual.stm32.chip import Stm32Chip, flash_of
 from harness.virtual.stm32.chips import CHIPS

@@ -1,0 +1,87 @@
+"""Which reference VM stands beside a board, made to its measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, Self
+
+from harness.bench.attach import AttachedBoard
+from harness.reference.chips import CHIPS
+from harness.reference.circuitpython import CircuitPythonReference
+from harness.reference.nodemcu.lua_reference import LuaReference
+from harness.reference.vm import ReferenceVm
+from harness.runtimes.base import ChipRuntime
+from harness.virtual.firmware import CIRCUITPYTHON_REGION
+
+#: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
+_TABLE_BITS = 524
+_LARGEST_REFERENCE_HEAP = 4 * 1024 * 1024
+#: The reference's own port stands on its heap, and programs are compiled there in one piece.
+_SMALLEST_REFERENCE_HEAP = 32 * 1024
+
+
+class Reference(ChipRuntime, Protocol):
+    """A runtime on the host that lives as long as the board's session."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> Reference:
+    """The reference VM for a board that answers: one entry for each ``runtime`` of boards.yaml."""
+    makers: dict[str, Callable[[AttachedBoard, Callable[[str], None]], Reference]] = {
+        "micropython": _micropython,
+        "circuitpython": _circuitpython,
+        "nodemcu": _nodemcu,
+    }
+    return makers[attached.board.runtime](attached, progress)
+
+
+def _micropython(attached: AttachedBoard, progress: Callable[[str], None]) -> ReferenceVm:
+    """A reference VM with the board's chip, as far as it is known, a heap of its size and the same ROMFS image.
+
+    A virtual board's ``boot.py`` runs on it, too: what a start file interns shifts later heap figures. A real
+    board's does not: it may use hardware.
+    """
+    romfs = attached.romfs
+    boot = attached.runtime.get("/boot.py") if attached.board.virtual else None
+    raw = _raw_heap(attached.facts.heap_total)
+    chip = attached.board.chip if attached.board.chip in CHIPS else None
+    vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
+    if chip is not None:
+        for a, b in attached.board.wiring.loopback:
+            vm.wire(a, b)
+        if chip == "esp8266" and not attached.board.wiring.gpio16_rst:
+            vm.unwire(16, "RST")
+    return vm
+
+
+def _nodemcu(attached: AttachedBoard, _progress: Callable[[str], None]) -> LuaReference:
+    """NodeMCU's Lua side with an LFS region of the board's size and its wires."""
+    lfs = int(attached.facts.extra.get("lfs", "0"))
+    reference = LuaReference(lfs_size=lfs if lfs % 0x2000 == 0 else 0)
+    for a, b in attached.board.wiring.loopback:
+        reference.wire(a, b)
+    if not attached.board.wiring.gpio16_rst:
+        reference.unwire(16, "RST")
+    return reference
+
+
+def _raw_heap(total: int) -> int:
+    """The raw heap in bytes, tables included, in which a program finds ``total``."""
+    table = min(max(total, _SMALLEST_REFERENCE_HEAP), _LARGEST_REFERENCE_HEAP) // 64
+    return -(-table * _TABLE_BITS // 8) + 1
+
+
+def _circuitpython(attached: AttachedBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
+    """A supervised reference VM with the board's chip, as far as it is known (an ESP32 otherwise), and its memory."""
+    chip = attached.board.chip if attached.board.chip in CHIPS else "esp32"
+    region = CIRCUITPYTHON_REGION[chip] if attached.board.virtual else (_raw_heap(attached.facts.heap_total) + 3) & ~3
+    said = attached.runtime.run("import alarm\nprint(len(alarm.sleep_memory))").stdout.strip()
+    size = int(said) if said.isdigit() and len(said) < 6 else 0
+    reference = CircuitPythonReference(region_size=region, sleep_memory=min(size, 65536), chip=chip, progress=progress)
+    assert reference.vm.board.pins is not None
+    for a, b in attached.board.wiring.loopback:
+        reference.vm.board.pins.wire(a, b)
+    return reference

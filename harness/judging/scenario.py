@@ -1,0 +1,290 @@
+"""What a scenario holds in its hands: the board, the reference, and a judge.
+
+A scenario runs programs on both and records measurements; it fails when one of them does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from harness.bench.attach import AttachedBoard
+from harness.errors import FirmwareFailure, Unsuitable
+from harness.inventory.chips import GENERIC
+from harness.inventory.model import Wiring
+from harness.judging.calibration import Calibration, Point, fit
+from harness.judging.compare import Judge, Measurement
+from harness.judging.limits import Limit, Value
+from harness.judging.outcome import Outcome, worst
+from harness.judging.references import Reference
+from harness.reference.chips import Chip, chip_named
+from harness.reference.vm import ReferenceVm
+from harness.runtimes.ask_names import missing
+from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
+from harness.runtimes.pieces import SMALL_HEAP, needs_of
+from harness.runtimes.program import Program, agent_source
+from harness.runtimes.records import DamagedRecords, Decoded, Kind, Observation
+
+#: What a VM says that is too small for a program: no heap, no stack.
+_TOO_SMALL = ("MemoryError", "maximum recursion depth exceeded")
+#: Calibration for a small VM: short loops, and without the two benchmarks that need more stack than it has.
+_SMALL_CALIBRATION: dict[str, Any] = {"n": 100, "without": ["sorting", "compiling"]}
+
+
+class MeasurementFailed(AssertionError):
+    """At least one measurement is outside its limit."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What one program reported on the two sides."""
+
+    board: Decoded
+    reference: Decoded
+
+
+class BoardBench:
+    """One board with its reference: what the scenarios of a board share."""
+
+    def __init__(self, attached: AttachedBoard, reference: Reference, step: Callable[[str], None]) -> None:
+        self.attached = attached
+        self.reference = reference
+        self.step = step
+        self._asked: dict[str, bool] = {}
+        self.judge = Judge(attached.facts, reference.facts, attached.board.limits)
+
+    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
+        """Run ``program`` on both sides, in a fresh VM or in the one that there is.
+
+        Records that arrive damaged are asked for once more in a fresh VM; a second time is a bench fault.
+        """
+        self.require(program.source, f"program {program.name}")
+        try:
+            return self._run(program, timeout, fresh, interrupt_at)
+        except FirmwareFailure as problem:
+            heap = self.attached.facts.heap_total
+            if self.unknown and heap < SMALL_HEAP and any(sign in str(problem) for sign in _TOO_SMALL):
+                raise Unsuitable(f"program {program.name} is too large for a VM with {heap} bytes of heap") from None
+            raise
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nothing is known of the board's chip: then it is asked what it can do."""
+        return self.attached.board.chip == GENERIC
+
+    def require(self, source: str, what: str = "the scenario") -> None:
+        """Raise :class:`Unsuitable` when a board of unknown chip lacks a module that ``source`` uses, or a name of one.
+
+        A known chip is not asked: there a lack is a failure.
+        """
+        if not self.unknown:
+            return
+        wanted = set(needs_of(source)) | (set(needs_of(agent_source())) if "agent." in source else set())
+        wanted -= {"binascii.crc32", "binascii"} if self.attached.facts.extra.get("crc32") == "no" else set()
+        if unasked := sorted(wanted - self._asked.keys()):
+            lacking = missing(self.attached.runtime.run, unasked)
+            self._asked.update((name, name in lacking) for name in unasked)
+        if lacks := sorted(name for name in wanted if self._asked[name]):
+            raise Unsuitable(f"the VM has no {', '.join(lacks)} ({what} uses it)")
+
+    def _run(self, program: Program, timeout: float, fresh: bool, interrupt_at: bytes) -> Pair:
+        if not fresh:
+            return Pair(*(program.run(one, timeout=timeout) for one in (self.attached.runtime, self.reference)))
+
+        def once(runtime: Runtime) -> Decoded:
+            runtime.soft_reset()
+            return program.run(runtime, timeout=timeout, interrupt_at=interrupt_at)
+
+        try:
+            board = once(self.attached.runtime)
+        except DamagedRecords as problem:
+            self.attached.happened("retry", f"{program.name} is run again: {problem.message}")
+            board = once(self.attached.runtime)
+        return Pair(board, once(self.reference))
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """This board's speed, measured when first asked for. Raises what the calibration program raises."""
+        self.step("calibrating")
+        inputs = _SMALL_CALIBRATION if self.attached.facts.heap_total < SMALL_HEAP else {}
+        pair = self.run(Program.load("calibration", **inputs), timeout=180.0)
+        return fit(
+            [
+                Point(one.name, float(one.value), float(other.value))
+                for one, other in zip(pair.board.observations, pair.reference.observations, strict=True)
+                if one.kind == "time"
+            ]
+        )
+
+
+class Scenario:
+    """Handed to a scenario as the fixture ``scenario``."""
+
+    def __init__(self, bench: BoardBench) -> None:
+        self._bench = bench
+        self._judge = bench.judge
+        self.measurements: list[Measurement] = []
+
+    # -- the two sides ---------------------------------------------------------------------------
+
+    @property
+    def bench(self) -> BoardBench:
+        return self._bench
+
+    @property
+    def board(self) -> ChipRuntime:
+        return self._bench.attached.runtime
+
+    @property
+    def reference(self) -> ChipRuntime:
+        return self._bench.reference
+
+    @property
+    def both(self) -> tuple[ChipRuntime, ChipRuntime]:
+        return self.board, self.reference
+
+    @property
+    def calibration(self) -> Calibration:
+        return self._bench.calibration
+
+    @property
+    def romfs_in_place(self) -> bool:
+        """Whether chip and reference hold the suite's ROMFS image."""
+        return bool(self._bench.attached.romfs)
+
+    @property
+    def lives_in_host_time(self) -> bool:
+        """Whether the board's waits take as long on the host: not so for a virtual board with ``pace: fast``."""
+        virtual = self._bench.attached.board.virtual
+        return virtual is None or virtual.pace == "chip"
+
+    @property
+    def has_hands(self) -> bool:
+        """Whether something here can cut the board's power and drive its pins."""
+        return self._bench.attached.has_hands
+
+    @property
+    def can_reset(self) -> bool:
+        """Whether the harness can reset the chip by its wiring."""
+        return self._bench.attached.can_reset
+
+    def write_romfs(self, image: bytes) -> None:
+        """Put ``image`` into the ROMFS region of both sides, alone, and start them again."""
+        reference = self._bench.reference
+        if not isinstance(reference, ReferenceVm):
+            raise Unsuitable("the reference of this board's runtime has no ROMFS")
+        self._bench.attached.write_romfs(image)
+        reference.map_romfs(image)
+
+    def step(self, text: str) -> None:
+        """Say what is being done now."""
+        self._bench.step(text)
+
+    @property
+    def chip(self) -> Chip:
+        """What the board's port offers, by the reference's table. Raises Unsuitable for a generic chip."""
+        if self._bench.unknown:
+            raise Unsuitable("the scenario asks for what a chip's port has (timers, queue depth); the chip is generic")
+        return chip_named(self._bench.attached.board.chip)
+
+    @property
+    def chip_is_generic(self) -> bool:
+        """Whether :attr:`chip` has nothing to tell."""
+        return self._bench.unknown
+
+    @property
+    def wiring(self) -> Wiring:
+        return self._bench.attached.board.wiring
+
+    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
+        """Run ``program`` on the board and on the reference; ``timeout`` in seconds for each.
+
+        Each VM is started anew before, unless ``fresh`` is false. The program gets a Ctrl-C as soon as its output
+        contains ``interrupt_at``.
+        """
+        self._bench.attached.transcript.note(f"program {program.name}")
+        return self._bench.run(program, timeout=timeout, fresh=fresh, interrupt_at=interrupt_at)
+
+    def run_to_reset(
+        self, program: Program, *, within: float = 30.0, hand: Hand | None = None
+    ) -> tuple[Restart, Restart]:
+        """Run a program that resets the chip or lets it sleep, on both sides; see :class:`Runtime`."""
+        self._bench.attached.transcript.note(f"program {program.name}, to a reset")
+        board, reference = (program.run_to_reset(runtime, within=within, hand=hand)[1] for runtime in self.both)
+        return board, reference
+
+    @contextmanager
+    def code_py(self, source: bytes) -> Iterator[None]:
+        """For a while ``source`` is what both sides run by themselves (CircuitPython); then it is as before."""
+        before = []
+        for runtime in self.both:
+            missing_there = runtime.run("import os\nos.stat('code.py')").stderr
+            before.append(None if missing_there else runtime.get("code.py"))
+        try:
+            for runtime in self.both:
+                runtime.put("code.py", source)
+            yield
+        finally:
+            for runtime, data in zip(self.both, before, strict=True):
+                if data is None:
+                    runtime.remove("code.py")
+                else:
+                    runtime.put("code.py", data)
+
+    def require(self, source: str) -> None:
+        """Skip the scenario when the VM lacks what ``source`` uses; see :meth:`BoardBench.require`."""
+        self._bench.require(source)
+
+    def soft_reset(self) -> None:
+        for runtime in self.both:
+            runtime.soft_reset()
+
+    # -- judging ---------------------------------------------------------------------------------
+
+    def compare(self, pair: Pair, *, prefix: str = "", loose_times: Mapping[str, str] | None = None) -> None:
+        """Judge every figure of ``pair`` by the rules of docs/comparison.md."""
+        timed = any(o.kind == "time" for o in pair.board.observations)
+        calibration = self.calibration if timed else None
+        self.measurements += self._judge.pair(
+            pair.board, pair.reference, calibration, prefix=prefix, loose_times=loose_times
+        )
+
+    def compare_time(self, name: str, measured_us: float, cost: float) -> None:
+        observation = Observation(name, "time", "us", (round(measured_us),))
+        self.measurements.append(self._judge.time(name, observation, cost, self.calibration))
+
+    def check(
+        self,
+        name: str,
+        kind: Kind,
+        unit: str,
+        measured: Value,
+        reference: Value | None,
+        limit: Limit,
+        *,
+        samples: list[float] | None = None,
+    ) -> Outcome:
+        """Judge one figure against ``limit``; ``reference`` is shown beside it."""
+        measurement = self._judge.check(name, kind, unit, measured, reference, limit, samples=tuple(samples or ()))
+        self.measurements.append(measurement)
+        return measurement.verdict
+
+    @property
+    def outcome(self) -> Outcome:
+        return worst(m.verdict for m in self.measurements)
+
+    def settle(self) -> None:
+        """Raise :class:`MeasurementFailed` when a figure is outside its limit."""
+        failed = [m for m in self.measurements if m.verdict is Outcome.FAIL]
+        if failed:
+            raise MeasurementFailed("; ".join(described(m) for m in failed[:5]))
+
+
+def described(m: Measurement) -> str:
+    from harness.judging.limits import number
+
+    unit = "" if m.unit in ("-", "1") else f" {m.unit}"
+    return f"{m.name} is {number(m.measured)}{unit}, expected {m.limit}"

@@ -29,7 +29,7 @@ from harness.flashing.mark import WriteMark
 from harness.flashing.methods import WITHOUT_PORT, flasher_for
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
-from harness.formats.virtual_image import VirtualChip, layout
+from harness.formats.virtual_image import layout
 from harness.inventory.discover import find_port
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
@@ -401,7 +401,7 @@ class AttachedBoard:
         """
         virtual = self.board.virtual
         assert virtual is not None and "romfs" not in self.board.capabilities
-        place = layout(cast(VirtualChip, self.board.chip), virtual.flash_size)["romfs"][0]
+        place = layout(self.board.chip, virtual.flash_size)["romfs"][0]
         session = self.runtime.session
         session.forget_input()
         with flasher_for(self.board, session.port, self._mark.watched("spare flash", self._report)) as flasher:

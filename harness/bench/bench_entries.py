@@ -16,8 +16,8 @@ import yaml
 
 from harness.bench.plugged import Plugged
 from harness.bench.probe_port import Answer
+from harness.chips import GENERIC
 from harness.errors import UsageError
-from harness.inventory.chips import GENERIC
 from harness.inventory.discover import Port, candidates
 from harness.inventory.load import load_bench, short_name
 from harness.inventory.model import Board

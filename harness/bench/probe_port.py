@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
+from harness.chips import CHIPS
 from harness.errors import BenchFault, HarnessError
 from harness.flashing.esp import identify
-from harness.inventory.chips import CHIPS
 from harness.link.ports import open_port
 from harness.link.session import Port, Session
 from harness.link.transcript import Transcript

@@ -33,7 +33,7 @@ def selfcheck_command(
     A defect is caught when a scenario fails that names the right thing; the healthy firmware must not be blamed.
     Exit code 0: all caught and no false alarm; 1: something was missed; 3: the healthy firmware was blamed.
     """
-    from harness.inventory.chips import CHIPS
+    from harness.chips import CHIPS
     from harness.inventory.load import load_bench
     from harness.paths import shipped_bench
     from harness.virtual.defects import DEFECTS

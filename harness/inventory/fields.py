@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
-from harness.inventory.chips import CHIPS, KB, MB
+from harness.chips import CHIPS, KB, MB
 
 CAPABILITIES: dict[str, str] = {
     "deep_sleep": "The board enters deep sleep and wakes from it by itself (ESP8266: GPIO16 wired to RST).",
@@ -78,9 +78,19 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-ChipName = Annotated[
-    str, AfterValidator(one_of(CHIPS, "chip")), WithJsonSchema({"type": "string", "enum": list(CHIPS)})
-]
+def _known_chip(name: str) -> str:
+    """The chips are looked up when a file is read, not when this module is: a package may bring some."""
+    return one_of(CHIPS, "chip")(name)
+
+
+class _ChipNames:
+    """In the schema: the names of all chips that there are when it is made."""
+
+    def __get_pydantic_json_schema__(self, _schema: object, _handler: object) -> dict[str, object]:
+        return {"type": "string", "enum": sorted(CHIPS)}
+
+
+ChipName = Annotated[str, AfterValidator(_known_chip), _ChipNames()]
 Capability = Annotated[
     str,
     AfterValidator(one_of(CAPABILITIES, "capability")),

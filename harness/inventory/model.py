@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.inventory.chips import CHIPS, GENERIC, MB
+from harness.chips import CHIPS, GENERIC, MB, virtual_chips
 from harness.inventory.fields import (
     Argument,
     Baud,
@@ -26,9 +26,6 @@ from harness.inventory.fields import (
     Uid,
     VidPid,
 )
-
-#: Chips that a virtual board can have.
-VIRTUAL_CHIPS = ("esp32", "esp8266", "stm32f405", "stm32l476")
 
 
 class Entry(BaseModel):
@@ -452,8 +449,8 @@ class Board(Entry):
         if (self.identity is None) == (self.virtual is None):
             came = "neither" if self.identity is None else "both"
             raise ValueError(f"expected either 'identity' (a real board) or 'virtual'; came {came}")
-        if self.virtual and self.chip not in VIRTUAL_CHIPS:
-            raise ValueError(f"virtual boards are {', '.join(VIRTUAL_CHIPS)}; came {self.chip}")
+        if self.virtual and CHIPS[self.chip].virtual is None:
+            raise ValueError(f"virtual boards are {', '.join(virtual_chips())}; came {self.chip}")
         if self.firmware and self.firmware.build and not self.virtual:
             raise ValueError("'build: virtual' makes firmware for virtual boards only; give 'path' instead")
         family = CHIPS[self.chip].family

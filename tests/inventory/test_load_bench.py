@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.chips import CHIPS
 from harness.errors import UsageError
 from harness.inventory import load
-from harness.inventory.chips import CHIPS
 from harness.inventory.fields import CAPABILITIES
 from harness.inventory.load import load_bench
 from harness.inventory.model import (

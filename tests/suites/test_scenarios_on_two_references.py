@@ -11,11 +11,11 @@ from typing import Any, cast
 import pytest
 
 from harness.bench.attach import AttachedBoard
+from harness.chips import chip_named
 from harness.formats.suite_romfs import suite_romfs
 from harness.inventory.model import Wiring
 from harness.judging.outcome import Outcome
 from harness.judging.scenario import BoardBench, Scenario
-from harness.reference.chips import chip_named
 from harness.reference.vm import ReferenceVm
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -73,8 +73,8 @@ def _bench(chip: str) -> BoardBench:
 @pytest.mark.parametrize("chip", ["esp32", "esp8266", "stm32f405"])
 @pytest.mark.parametrize(("function", "needs", "arguments"), list(_scenarios()))
 def test_it_passes(chip: str, function: Any, needs: set[str], arguments: dict[str, Any]) -> None:
-    has = {"pin_loopback", "romfs"} | ({"rtc_memory"} if chip_named(chip).kept_bytes else set())
-    has |= {"hard_irq"} if chip_named(chip).hard_pin_irq else set()
+    has = {"pin_loopback", "romfs"} | ({"rtc_memory"} if chip_named(chip).promised().kept_bytes else set())
+    has |= {"hard_irq"} if chip_named(chip).promised().hard_pin_irq else set()
     if needs - has:
         pytest.skip(f"{chip} has no {', '.join(sorted(needs - has))}")
     scenario = Scenario(_bench(chip))

@@ -18,6 +18,7 @@ from typing import Any, cast
 import serial
 
 from harness.bench.firmware import CheckedFirmware, Report, firmware_of
+from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import QUARANTINE_AFTER, HealthBook, Quarantined, State
 from harness.bench.recovery_ladder import Rung, climb
 from harness.bench.reopen import Reopen
@@ -42,7 +43,6 @@ from harness.power.base import cycle
 from harness.power.gpio_line import GpioSwitch
 from harness.power.reset import strategy_for
 from harness.power.switches import switch_for
-from harness.results.run_record import FirmwareRecord
 from harness.runtimes.base import BoardRuntime, Facts, Hand
 from harness.runtimes.of_board import require_spoken, runtime_of
 from harness.runtimes.recorded import RecordedRuntime
@@ -110,7 +110,7 @@ class AttachedBoard:
         self.transcript = Transcript(options.state / options.transcript_of(board.id), after=bool(options.run_folder))
 
     def happened(self, kind: str, text: str) -> None:
-        """An event beside the scenarios (:class:`harness.results.run_record.Event`); it stands in the transcript, too."""
+        """An event beside the scenarios; it stands in the transcript, too."""
         text = " ".join(text.split())[:_EVENT_LIMIT]
         self.transcript.note(f"{kind}: {text}")
         self._tell(kind, text)

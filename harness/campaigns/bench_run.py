@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
 from harness.inventory.model import Board
 from harness.judging.run_events import parse
 from harness.paths import suites_dir
 from harness.results.database import Location
-from harness.results.run_record import BoardRecord, FirmwareRecord
+from harness.results.run_record import BoardRecord
 from harness.results.store import Store
 
 #: A board of which nothing is heard for this long is given up, in seconds.

@@ -1,7 +1,7 @@
 """What stands round the reference VM and outlives it: clock, pins, wires, RTC domain, reset causes, trace.
 
 A life of the VM ends with a reset of some kind; :meth:`Board.restart` does to the board what that kind of
-reset does, as the chip's entry in :mod:`harness.reference.chips` says.
+reset does, as the chip's port (:mod:`harness.chips`) says.
 """
 
 from __future__ import annotations

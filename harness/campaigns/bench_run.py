@@ -144,7 +144,8 @@ def _start(request: RunRequest, board: Board, run: int, paths: list[str]) -> _Ch
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{board.id}.log"
     arguments = [
-        *(*paths, "-p", "no:cacheprovider", "--color=no", "-ra"),
+        # hypothesis's own plugin imports all of hypothesis at the end of every session, whether it was used or not
+        *(*paths, "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--color=no", "-ra"),
         *("--bench", str(request.bench_file), "--boards", board.id, "--store", str(request.store)),
         *("--wait", f"{request.wait:g}", "--harness-run", str(run)),
         *(["--no-flash"] if not request.flash else []),

@@ -11,19 +11,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 #: What every board's process needs, imported once. No thread may run in the server, so nothing here starts one.
-PRELOADED = (
-    "harness.campaigns.board_session",
-    "harness.judging.references",
-    "harness.flashing.esp",
-    "_pytest.assertion.rewrite",
-    "_pytest.junitxml",
-    "_pytest.terminal",
-)
+PRELOADED = ("harness.campaigns.preloaded",)
 
 
 def context() -> ForkServerContext:
@@ -47,10 +41,11 @@ class BoardProcess:
     The process leads a session of its own: Ctrl-C at a terminal reaches its parent alone, which ends it in order.
     """
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, *, measure: bool = False) -> None:
+        """With ``measure`` the log ends with the CPU seconds that the process took."""
         self._reader, writer = multiprocessing.Pipe(duplex=False)
         self._process: ForkServerProcess = context().Process(
-            target=_run_pytest, args=(arguments, writer, str(log), dict(os.environ), str(Path.cwd()))
+            target=_run_pytest, args=(arguments, writer, str(log), dict(os.environ), str(Path.cwd()), measure)
         )
         self._process.start()
         writer.close()
@@ -75,7 +70,9 @@ class BoardProcess:
         self._reader.close()
 
 
-def _run_pytest(arguments: list[str], events: Connection, log: str, environment: dict[str, str], folder: str) -> None:
+def _run_pytest(
+    arguments: list[str], events: Connection, log: str, environment: dict[str, str], folder: str, measure: bool
+) -> None:
     """In the board's process: stands where ``python -m pytest`` would have stood."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -89,7 +86,11 @@ def _run_pytest(arguments: list[str], events: Connection, log: str, environment:
     os.dup2(output, 2)
     import pytest
 
-    code = int(pytest.main([*arguments, "--harness-events", str(events.fileno())]))
+    # What the server has imported is not rewritten, and need not be: nothing there asserts on behalf of a test.
+    quiet = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
+    code = int(pytest.main([*arguments, *quiet, "--harness-events", str(events.fileno())]))
+    if measure:
+        print(f"{time.process_time():.3f}")
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(code)

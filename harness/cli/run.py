@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load, variant_option
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.inventory.model import Board
 
 
 @click.command(context_settings=CONTEXT)
@@ -43,28 +47,21 @@ def run(
     json_file: str,
 ) -> None:
     """Flash the boards, run the SUITES (default: all), judge every figure, and keep the results."""
+    from harness.campaigns.board_process import warm_up
+
+    warm_up()
     from harness.bench.firmware import check_images
     from harness.campaigns.bench_run import RunRequest, run_bench
     from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
     from harness.results.database import location
-    from harness.results.report.html import write_html
-    from harness.results.report.json_report import run_to_json, write_json
-    from harness.results.report.junit import write_junit
-    from harness.results.report.plots import trends_of
     from harness.results.report.terminal import LiveView, print_run, terminal
     from harness.results.store import Store
-    from harness.virtual.defects import DEFECTS
-    from harness.virtual.firmware import require_variant
 
     file, loaded = load(bench)
-    require_variant(variant)
     chosen = chosen_boards(loaded, boards)
     if variant:
-        runtime = DEFECTS[variant].runtime
-        chosen = [board for board in chosen if board.runtime == runtime]
-        if not chosen:
-            raise UsageError(f"{variant} is a variant of {runtime}, which none of the chosen boards has")
+        chosen = _with_variant(chosen, variant)
     if not no_flash:
         check_images(chosen)
     state = state_dir(file)
@@ -87,13 +84,32 @@ def run(
         number = run_bench(request, view)
     results = Store(path)
     record = results.load_run(number)
-    trends = trends_of(record, results) if html else {}
-    results.close()
     print_run(record, console, all_figures=figures)
     if json_file:
+        from harness.results.report.json_report import run_to_json, write_json
+
         write_json(json_file, run_to_json(record))
     if junit:
+        from harness.results.report.junit import write_junit
+
         write_junit(record, Path(junit))
     if html:
-        write_html(record, Path(html), trends, state)
+        from harness.results.report.html import write_html
+        from harness.results.report.plots import trends_of
+
+        write_html(record, Path(html), trends_of(record, results), state)
+    results.close()
     sys.exit(record.exit_code)
+
+
+def _with_variant(boards: list[Board], variant: str) -> list[Board]:
+    """Those of ``boards`` whose runtime has that firmware variant. Raises UsageError when none has."""
+    from harness.virtual.defects import DEFECTS
+    from harness.virtual.firmware import require_variant
+
+    require_variant(variant)
+    runtime = DEFECTS[variant].runtime
+    chosen = [board for board in boards if board.runtime == runtime]
+    if not chosen:
+        raise UsageError(f"{variant} is a variant of {runtime}, which none of the chosen boards has")
+    return chosen

@@ -79,9 +79,11 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
 
 def _client(board: Board, port: str) -> str:
     """A command of somebody else's that speaks to such a board."""
+    from harness.chips import CHIPS
+
     if board.runtime == "nodemcu":
         return f"nodemcu-uploader --port {port} file list"
-    if board.chip.startswith("stm32"):
+    if CHIPS[board.chip].family == "stm32":
         return f"stm32flash -m 8n1 {port}"
     if board.runtime == "circuitpython":
         return f"mpremote connect {port} exec 'print(1 + 1)'"

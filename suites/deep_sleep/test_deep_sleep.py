@@ -200,9 +200,9 @@ def test_rtc_memory_takes_every_size_and_refuses_what_does_not_fit(scenario: Sce
 
 def test_light_sleep_keeps_ram_and_wakes_on_time(scenario: Scenario) -> None:
     """machine.lightsleep of 20 and 200 ms."""
+    percent = CLOCK_PERCENT[scenario.port.family]
     pair = scenario.run(Program.load("sleep_light", ms=[20, 200], settle_ms=SETTLE_MS))
     scenario.check("light.ram", "state", "-", pair.board.text("ram"), pair.reference.text("ram"), exactly("kept"))
-    percent = CLOCK_PERCENT[scenario.port.family]
     for ms in (20, 200):
         name = f"light.{ms}_ms"
         low, high = ms * 1000 * (1 - percent / 100), ms * 1000 * (1 + percent / 100) + 15_000

@@ -106,7 +106,8 @@ from harness.paths import suites_dir
 
 if __name__ == "__main__":
     log = Path(tempfile.mkdtemp()) / "log"
-    arguments = [str(suites_dir()), "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--bench", sys.argv[1], "--boards", "vesp32"]
+    arguments = [str(suites_dir()), "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    arguments += ["--bench", sys.argv[1], "--boards", "vesp32"]
     arguments += ["--collect-only", "-q", "--harness-run", "-1"]
     for _ in range(2):
         process = board_process.BoardProcess(arguments, log, measure=True)

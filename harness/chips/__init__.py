@@ -17,6 +17,7 @@ from harness.chips.port import NEWEST, Port, Reset, Since
 from harness.chips.record import GENERIC, KB, MB, STM32_FLASH_BASE, Chip, Family
 from harness.chips.virtual import EsptoolView, Stm32LoaderView, VirtualParts
 from harness.errors import UsageError
+from harness.extensions import resolve
 
 __all__ = [
     "CHIPS",
@@ -100,9 +101,9 @@ def _resolved(point: EntryPoint) -> list[Chip]:
     where = f"{_from(point)} (entry point {point.name!r} = {point.value!r} of {GROUP!r})"
     hint = "mend or uninstall that package"
     try:
-        value = point.load()
-    except Exception as problem:
-        raise UsageError(f"{where} does not load: {type(problem).__name__}: {problem}", hint=hint) from problem
+        value = resolve(point.value)
+    except UsageError as problem:
+        raise UsageError(f"{where}: {problem.message}", hint=hint) from problem
     items = list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) else [value]
     for item in items:
         if not isinstance(item, Chip):

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from harness.chips import STM32_FLASH_BASE
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import ChipIdentity
-from harness.flashing.stm32_access import AccessFailed
+from harness.flashing.base import ChipIdentity, FlashingMethod, FlashJob
+from harness.flashing.stm32_access import AccessFailed, AccessFlasher
 from harness.flashing.stm32_sectors import Sector, geometry_of, sectors_of
 from harness.link.panics import printable
 
@@ -205,3 +205,15 @@ class DfuUtil:
             said = (done.stderr[-2000:].decode("utf-8", "replace").strip() or text.strip()).splitlines()
             raise AccessFailed(f"dfu-util ended with {done.returncode}: {' / '.join(said[-3:])}")
         return text
+
+
+def _make(job: FlashJob) -> AccessFlasher:
+    board, identity = job.board, job.board.identity
+    serial = board.flash.probe or (identity.usb_serial if identity else None)
+    path = identity.usb_location if identity and not serial else None
+    by_hand = board.flash.before in ("manual", "no-reset") or board.runtime != "micropython"
+    enter = None if by_hand else job.enter_loader
+    return AccessFlasher(DfuUtil(board.chip, serial=serial, path=path, enter=enter), progress=job.progress)
+
+
+METHOD = FlashingMethod("dfu", _make, needs_port=False)

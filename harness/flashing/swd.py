@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BenchFault, HarnessError, UsageError
-from harness.flashing.base import ChipIdentity
-from harness.flashing.stm32_access import AccessFailed
+from harness.flashing.base import ChipIdentity, FlashingMethod, FlashJob
+from harness.flashing.stm32_access import AccessFailed, AccessFlasher
 from harness.flashing.stm32_sectors import Sector, device_of, geometry_of, sectors_of
 
 _PATIENCE = 120.0
@@ -181,3 +181,13 @@ def swd_access(
 ) -> PyOcd | OpenOcd:
     """OpenOCD when its files are named, else pyocd. Neither is looked for before it is used."""
     return OpenOcd(chip, openocd, probe=probe) if openocd else PyOcd(chip, probe=probe, target=target)
+
+
+def _make(job: FlashJob) -> AccessFlasher:
+    board, identity = job.board, job.board.identity
+    probe = board.flash.probe or (identity.usb_serial if identity else None)
+    access = swd_access(board.chip, probe=probe, target=board.flash.target, openocd=board.flash.openocd)
+    return AccessFlasher(access, progress=job.progress)
+
+
+METHOD = FlashingMethod("swd", _make, needs_port=False)

@@ -101,7 +101,7 @@ def test_a_typo_is_answered_with_its_name(install: Install, tmp_path: Path) -> N
     [
         ("TAKEN", "the package made-up 1.2 brings a chip 'esp32', which the harness itself has already"),
         ("NO_CHIP", "the package made-up 1.2 .*expected a harness.chips.Chip or a list of them; came str"),
-        ("MODULE_IS_GONE", "the package made-up 1.2 .*does not load: AttributeError"),
+        ("MODULE_IS_GONE", "the package made-up 1.2 .*cannot be loaded: AttributeError"),
     ],
 )
 def test_a_package_that_is_wrong_is_named(install: Install, target: str, told: str) -> None:

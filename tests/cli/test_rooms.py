@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+_LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
 def _lint(tree: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
-        + ["--config", "pyproject.toml", "--no-cache"],
+        [sys.executable, "-c", _LINT, "--config", "pyproject.toml", "--no-cache"],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree)},
         capture_output=True,

@@ -15,9 +15,9 @@ import difflib
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
+from harness import extensions
 from harness.errors import UsageError
 
 Value = float | int | str
@@ -218,13 +218,27 @@ BUILT_IN = {kind.name: kind for kind in (HEAP, HEAP_KEPT, HEAP_FREE, TIME, RATIO
 
 
 def named(name: str) -> Kind:
-    """The kind of that name. Raises UsageError, with the nearest name, when there is none; see also :func:`added`."""
-    kind = BUILT_IN.get(name) or added(name)
-    if kind is None:
-        known = [*BUILT_IN, *sorted(_points())]
+    """The kind of that name: ours, or one of another package.
+
+    Raises UsageError with the nearest name when there is none, and with the package's name for one that cannot be
+    used.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    known = extensions.names(GROUP)
+    if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(f"there is no kind of measurement {name[:40]!r}", hint=f"{hint}Kinds: {', '.join(known)}")
+    return _added(name)
+
+
+@cache
+def _added(name: str) -> Kind:
+    kind = extensions.load(GROUP, name, Kind)
+    if kind.name != name:
+        package = extensions.package_of(GROUP, name)
+        raise UsageError(f"{GROUP}: {name!r} of {package} is the kind {kind.name!r}", hint="give both the same name")
     return kind
 
 
@@ -240,59 +254,5 @@ def stored(name: str) -> Kind:
 
 
 def every() -> dict[str, Kind]:
-    """All kinds by name: ours, then those of other packages. Raises UsageError for one that is not to be had."""
-    return {**BUILT_IN, **{name: kind for name in sorted(_points()) if (kind := added(name))}}
-
-
-@cache
-def _points() -> dict[str, list[EntryPoint]]:
-    found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
-        if point.name in BUILT_IN:
-            raise UsageError(
-                f"{_distribution(point)} brings a kind of measurement {point.name!r}, which the harness has itself",
-                hint=f"uninstall {_distribution(point)}, or give its kind another name",
-            )
-        found.setdefault(point.name, []).append(point)
-    return found
-
-
-@cache
-def added(name: str) -> Kind | None:
-    """The kind ``name`` of another package; None when no package has one.
-
-    Raises UsageError, with the distributions' names, when two have it, or when what its entry point names is no
-    :class:`Kind` of that name.
-    """
-    points = _points().get(name, [])
-    if not points:
-        return None
-    owners = sorted(_distribution(point) for point in points)
-    if len(points) > 1:
-        raise UsageError(f"{' and '.join(owners)} both bring a kind of measurement {name!r}", hint="uninstall one")
-    point, owner = points[0], owners[0]
-    try:
-        kind = point.load()
-    except Exception as problem:  # whatever another package's import raises
-        raise UsageError(
-            f"{owner}: the kind of measurement {name!r} cannot be loaded from {point.value!r}: {problem}",
-            hint=f"repair or uninstall {owner}",
-        ) from problem
-    if not isinstance(kind, Kind):
-        raise UsageError(
-            f"{owner}: entry point {name!r} of {GROUP} is a {type(kind).__name__}, expected a Kind",
-            hint="let it name an instance of harness.kinds.Kind",
-        )
-    if kind.name != name:
-        raise UsageError(f"{owner}: entry point {name!r} of {GROUP} is the kind {kind.name!r}", hint="name both alike")
-    return kind
-
-
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "an unknown distribution"
-
-
-def forget() -> None:
-    """Look for packages anew: for one that was installed meanwhile."""
-    _points.cache_clear()
-    added.cache_clear()
+    """All kinds by name: ours, then those of other packages. Raises UsageError for one that cannot be used."""
+    return {name: named(name) for name in extensions.names(GROUP)}

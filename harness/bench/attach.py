@@ -6,6 +6,7 @@ the identity of the firmware after the reset.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -18,18 +19,19 @@ from typing import Any, cast
 import serial
 
 from harness.bench.firmware import CheckedFirmware, Report, firmware_of
+from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import QUARANTINE_AFTER, HealthBook, Quarantined, State
 from harness.bench.recovery_ladder import Rung, climb
 from harness.bench.reopen import Reopen
 from harness.bench.romfs import romfs_region
 from harness.bench.virtual_boards import virtual_spec
 from harness.errors import BenchFault, FinalFault, FirmwareFailure, UsageError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashReport
+from harness.flashing.base import ChipIdentity, FlashImage, FlashJob, FlashReport
 from harness.flashing.mark import WriteMark
-from harness.flashing.methods import WITHOUT_PORT, flasher_for
+from harness.flashing.methods import flasher_for, needs_port
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
-from harness.formats.virtual_image import VirtualChip, layout
+from harness.formats.virtual_image import layout
 from harness.inventory.discover import find_port
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
@@ -42,7 +44,6 @@ from harness.power.base import cycle
 from harness.power.gpio_line import GpioSwitch
 from harness.power.reset import strategy_for
 from harness.power.switches import switch_for
-from harness.results.run_record import FirmwareRecord
 from harness.runtimes.base import BoardRuntime, Facts, Hand
 from harness.runtimes.of_board import require_spoken, runtime_of
 from harness.runtimes.recorded import RecordedRuntime
@@ -110,7 +111,7 @@ class AttachedBoard:
         self.transcript = Transcript(options.state / options.transcript_of(board.id), after=bool(options.run_folder))
 
     def happened(self, kind: str, text: str) -> None:
-        """An event beside the scenarios (:class:`harness.results.run_record.Event`); it stands in the transcript, too."""
+        """An event beside the scenarios; it stands in the transcript, too."""
         text = " ".join(text.split())[:_EVENT_LIMIT]
         self.transcript.note(f"{kind}: {text}")
         self._tell(kind, text)
@@ -177,7 +178,7 @@ class AttachedBoard:
         """Port, flash, VM, identity. ``patience`` in seconds: how long the port may take to appear."""
         firmware = self._firmware
         flashed = firmware is not None and self.board.flash_method != "none"
-        before_port = self.board.flash_method in WITHOUT_PORT
+        before_port = not needs_port(self.board)
         if firmware is not None and before_port:
             self.flashed = self._flash(None, firmware)
         port = self._open(max(patience, _USB_PATIENCE) if flashed and before_port else patience)
@@ -334,7 +335,7 @@ class AttachedBoard:
         if cut_off:
             self._report(f"{cut_off}; comparing and writing again", 0, 0)
         progress = self._mark.watched(firmware.record.name, self._report)
-        with flasher_for(self.board, port, progress, enter_loader=self._enter_usb_loader) as flasher:
+        with flasher_for(self._job(port, progress)) as flasher:
             self._check_identity(flasher.identity)
             images = list(firmware.images)
             region = romfs_region(self.board, flasher, images) if romfs else None
@@ -349,6 +350,13 @@ class AttachedBoard:
             report.warnings.append(f"{cut_off}; it was written again")
         self.firmware = firmware.record
         return report
+
+    def _job(self, port: Any, progress: Report) -> FlashJob:
+        address = self.address
+        if port is None:
+            with contextlib.suppress(BenchFault):  # a board that only shows up while it is written has none yet
+                address = self._find()
+        return FlashJob(self.board, port, progress, address, self._enter_usb_loader)
 
     def _check_identity(self, found: ChipIdentity) -> None:
         identity = self.board.identity
@@ -374,7 +382,7 @@ class AttachedBoard:
         session.forget_input()
         try:
             progress = self._mark.watched("a ROMFS image", self._report)
-            with flasher_for(self.board, session.port, progress) as flasher:
+            with flasher_for(self._job(session.port, progress)) as flasher:
                 self._check_identity(flasher.identity)
                 region = romfs_region(self.board, flasher, [])
                 if region is None:
@@ -401,10 +409,10 @@ class AttachedBoard:
         """
         virtual = self.board.virtual
         assert virtual is not None and "romfs" not in self.board.capabilities
-        place = layout(cast(VirtualChip, self.board.chip), virtual.flash_size)["romfs"][0]
+        place = layout(self.board.chip, virtual.flash_size)["romfs"][0]
         session = self.runtime.session
         session.forget_input()
-        with flasher_for(self.board, session.port, self._mark.watched("spare flash", self._report)) as flasher:
+        with flasher_for(self._job(session.port, self._mark.watched("spare flash", self._report))) as flasher:
             self._check_identity(flasher.identity)
             flasher.write([FlashImage(place, data.ljust(-len(data) % 4 + len(data), b"\xff"), "spare flash")])
             found = flasher.read(place, len(data))

@@ -6,14 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
 from harness.flashing.base import FlashImage
 from harness.formats.inspect_image import require_for
-from harness.formats.virtual_image import VirtualChip, flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.inventory.model import Board
-from harness.results.run_record import FirmwareRecord
 from harness.virtual.firmware import build_firmware
 
 #: Told what is being done now: a step's name and (done, total) in bytes, (0, 0) where that is not known.
@@ -48,7 +47,7 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
         )
         sources = [
             (
-                flash_offset(cast(VirtualChip, board.chip)),
+                flash_offset(board.chip),
                 data,
                 f"virtual firmware{f' ({name})' if name else ''}",
                 "firmware",

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
+from harness.chips import CHIPS
 from harness.errors import BenchFault, HarnessError
 from harness.flashing.esp import identify
-from harness.inventory.chips import CHIPS
 from harness.link.ports import open_port
 from harness.link.session import Port, Session
 from harness.link.transcript import Transcript
@@ -67,7 +67,7 @@ def probe(address: str, *, baud: int = 115200) -> Answer:
         finally:
             session.forget_input()
         chip = chip_named_in(facts.machine) if facts is not None else ""
-        if not chip.startswith("stm32"):
+        if not chip or CHIPS[chip].family != "stm32":
             try:
                 found = identify(port, connect_attempts=2, console_baud=baud)
                 chip, mac, uid = found.chip, found.mac, ""

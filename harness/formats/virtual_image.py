@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Literal
 
+from harness.chips import CHIPS, STM32_FLASH_BASE
 from harness.errors import UsageError
 from harness.formats import app_desc, esp_image, partitions
 from harness.formats.inspect_image import ESP8266_IROM, ESP8266_LENGTH_WORD
 from harness.formats.partitions import Partition
-from harness.inventory.chips import CHIPS, STM32_FLASH_BASE
-
-VirtualChip = Literal["esp32", "esp8266", "stm32f405", "stm32l476"]
 
 PAYLOAD_MAGIC = b"VMWASM\0\1"
 _MB = 1024 * 1024
@@ -42,7 +39,7 @@ _STM32_CODE = 0x200
 _DISPLAY_NAMES = {"micropython": "MicroPython", "circuitpython": "CircuitPython", "nodemcu": "NodeMCU"}
 
 
-def layout(chip: VirtualChip, flash_size: int = 4 * _MB) -> dict[str, tuple[int, int]]:
+def layout(chip: str, flash_size: int = 4 * _MB) -> dict[str, tuple[int, int]]:
     """Where the data areas lie: label -> (flash offset, size) in bytes; on STM32 an address in place of the offset.
 
     The size of an STM32's flash is its own, whatever ``flash_size`` says. Raises :class:`UsageError` for a flash
@@ -60,13 +57,13 @@ def layout(chip: VirtualChip, flash_size: int = 4 * _MB) -> dict[str, tuple[int,
     return {"romfs": _ESP8266_ROMFS, "vfs": (_ESP8266_VFS, vfs_size)}
 
 
-def flash_offset(chip: VirtualChip) -> int:
+def flash_offset(chip: str) -> int:
     """Where the image is written, in bytes from the start of the flash; on STM32 the address."""
     return CHIPS[chip].boot_offset
 
 
 def build(
-    chip: VirtualChip,
+    chip: str,
     payload: bytes,
     *,
     version: str,
@@ -189,7 +186,7 @@ def _build_esp8266(payload: bytes, version: str, project: str, flash_size: int) 
     return image + hashlib.md5(image[4:], usedforsecurity=False).digest()
 
 
-def _build_stm32(chip: VirtualChip, payload: bytes, version: str, project: str) -> bytes:
+def _build_stm32(chip: str, payload: bytes, version: str, project: str) -> bytes:
     start, size = CHIPS[chip].ram[0]
     entry = STM32_FLASH_BASE + _STM32_CODE + 1
     # Every exception leads to the same place, as in a start-up file whose handlers are all weak.

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Protocol, Self
 
 from harness.bench.attach import AttachedBoard
-from harness.reference.chips import CHIPS
+from harness.chips import CHIPS
 from harness.reference.circuitpython import CircuitPythonReference
 from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import ChipRuntime
-from harness.virtual.firmware import CIRCUITPYTHON_REGION
 
 #: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
 _TABLE_BITS = 524
@@ -47,9 +46,10 @@ def _micropython(attached: AttachedBoard, progress: Callable[[str], None]) -> Re
     romfs = attached.romfs
     boot = attached.runtime.get("/boot.py") if attached.board.virtual else None
     raw = _raw_heap(attached.facts.heap_total)
-    chip = attached.board.chip if attached.board.chip in CHIPS else None
-    vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
-    if chip is not None:
+    chip = attached.board.chip
+    version = "" if attached.board.virtual else attached.facts.version  # a virtual board has the newest port
+    vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, version=version, progress=progress)
+    if CHIPS[chip].port is not None:
         for a, b in attached.board.wiring.loopback:
             vm.wire(a, b)
         if chip == "esp8266" and not attached.board.wiring.gpio16_rst:
@@ -76,11 +76,15 @@ def _raw_heap(total: int) -> int:
 
 def _circuitpython(attached: AttachedBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
     """A supervised reference VM with the board's chip, as far as it is known (an ESP32 otherwise), and its memory."""
-    chip = attached.board.chip if attached.board.chip in CHIPS else "esp32"
-    region = CIRCUITPYTHON_REGION[chip] if attached.board.virtual else (_raw_heap(attached.facts.heap_total) + 3) & ~3
+    chip = CHIPS[attached.board.chip if CHIPS[attached.board.chip].port is not None else "esp32"]
+    region = (_raw_heap(attached.facts.heap_total) + 3) & ~3
+    if attached.board.virtual and chip.virtual is not None:
+        region = chip.virtual.circuitpython_region
     said = attached.runtime.run("import alarm\nprint(len(alarm.sleep_memory))").stdout.strip()
     size = int(said) if said.isdigit() and len(said) < 6 else 0
-    reference = CircuitPythonReference(region_size=region, sleep_memory=min(size, 65536), chip=chip, progress=progress)
+    reference = CircuitPythonReference(
+        region_size=region, sleep_memory=min(size, 65536), chip=chip.name, progress=progress
+    )
     assert reference.vm.board.pins is not None
     for a, b in attached.board.wiring.loopback:
         reference.vm.board.pins.wire(a, b)

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from harness.bench.attach import AttachedBoard
+from harness.chips import CHIPS, Chip, Port
 from harness.errors import FirmwareFailure, Unsuitable, UsageError
-from harness.inventory.chips import GENERIC
 from harness.inventory.model import Wiring
 from harness.judging.calibration import Calibration, Point, fit
 from harness.judging.compare import Judge, Measurement
@@ -22,7 +22,6 @@ from harness.judging.limits import Limit
 from harness.judging.outcome import Outcome, worst
 from harness.judging.references import Reference
 from harness.kinds import TIME, Value, named, stored
-from harness.reference.chips import Chip, chip_named
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.ask_names import missing
 from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
@@ -82,8 +81,17 @@ class BoardBench:
 
     @property
     def unknown(self) -> bool:
-        """Whether nothing is known of the board's chip: then it is asked what it can do."""
-        return self.attached.board.chip == GENERIC
+        """Whether nothing is known of the port for the board's chip: then it is asked what it can do."""
+        return CHIPS[self.attached.board.chip].port is None
+
+    @property
+    def port_version(self) -> str:
+        """The version of MicroPython by which to ask what the port promises; empty: the newest.
+
+        A virtual board has the newest port, whatever its VM's version is.
+        """
+        facts = self.attached.facts
+        return "" if facts.name != "micropython" or self.attached.board.virtual else facts.version
 
     def require(self, source: str, what: str = "the scenario") -> None:
         """Raise :class:`Unsuitable` when a board of unknown chip lacks a module that ``source`` uses, or a name of one.
@@ -205,14 +213,20 @@ class Scenario:
 
     @property
     def chip(self) -> Chip:
-        """What the board's port offers, by the reference's table. Raises Unsuitable for a generic chip."""
-        if self._bench.unknown:
-            raise Unsuitable("the scenario asks for what a chip's port has (timers, queue depth); the chip is generic")
-        return chip_named(self._bench.attached.board.chip)
+        """The record of the board's chip."""
+        return CHIPS[self._bench.attached.board.chip]
 
     @property
-    def chip_is_generic(self) -> bool:
-        """Whether :attr:`chip` has nothing to tell."""
+    def port(self) -> Port:
+        """What the board's port promises (timers, queue depth), in its firmware's version.
+
+        Raises :class:`Unsuitable` for a chip of whose port nobody knows.
+        """
+        return self.chip.promised(self._bench.port_version)
+
+    @property
+    def port_is_unknown(self) -> bool:
+        """Whether :attr:`port` has nothing to tell."""
         return self._bench.unknown
 
     @property

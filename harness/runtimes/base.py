@@ -1,7 +1,7 @@
 """The one interface that boards and the reference VM share: something that runs a program.
 
 A scenario never asks which of the two it has. What differs between them is in :class:`Facts`,
-and the comparison rules in ``harness.verdict`` follow from those facts alone.
+and the comparison rules in ``harness.judging`` follow from those facts alone.
 """
 
 from __future__ import annotations

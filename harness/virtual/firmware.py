@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Callable
 
+from harness.chips import chip_named
 from harness.errors import UsageError
 from harness.formats.virtual_image import build
 from harness.reference.engine.engine_vm import PORT_SECTION, default_port_script
@@ -18,24 +19,10 @@ from harness.reference.engine.prepare import vm_module
 from harness.reference.engine.wasm_module import custom_section
 from harness.reference.guest_rom import guest_rom, supervisor_rom
 from harness.virtual.application import CIRCUITPYTHON_SECTION
+from harness.virtual.board import virtual_parts
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
 from harness.virtual.defects import DEFECTS, HEALTHY
 from harness.virtual.nodemcu.firmware import nodemcu_image
-
-#: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area, the ESP8266
-#: port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``), and what the STM32 port's linker scripts
-#: leave after the static data on PYBV11 and NUCLEO_L476RG (``ports/stm32/boards/stm32f405.ld``, ``stm32l476xg.ld``).
-HEAP = {"esp32": 57344, "esp8266": 38912, "stm32f405": 103168, "stm32l476": 86016}
-#: Board and chip in the banner.
-_NAMES = {
-    "esp32": ("ESP32", "ESP32"),
-    "esp8266": ("ESP8266", "ESP8266"),
-    "stm32f405": ("STM32F405", "STM32F405RG"),
-    "stm32l476": ("STM32L476", "STM32L476RG"),
-}
-#: What CircuitPython's heap and its supervisor's allocations share, in bytes: a round number. The real board has 2 MB
-#: of PSRAM beside the chip's RAM, which nothing here needs.
-CIRCUITPYTHON_REGION = {"esp32": 327680}
 
 
 def require_variant(name: str | None, runtime: str = "") -> None:
@@ -67,7 +54,10 @@ def build_firmware(
         if variant:
             raise UsageError(f"there is no NodeMCU variant {variant!r}", hint="the variants are MicroPython's")
         return nodemcu_image(flash_size=flash_size)
-    if runtime not in ("micropython", "circuitpython") or (runtime == "circuitpython" and chip != "esp32"):
+    parts, port = virtual_parts(chip), chip_named(chip).promised()
+    if runtime not in ("micropython", "circuitpython") or (
+        runtime == "circuitpython" and not parts.circuitpython_region
+    ):
         raise UsageError(f"there is no virtual firmware with {runtime} for the {chip}")
     require_variant(variant, runtime)
     defect = DEFECTS[variant] if variant else HEALTHY
@@ -76,11 +66,11 @@ def build_firmware(
     full = f"{version}-{variant}" if variant else version
     depth = layout_of(module).depth
     if runtime == "circuitpython":
-        banner = f"Adafruit CircuitPython on MicroPython {full}; virtual Feather ESP32 with {_NAMES[chip][0]}"
-        rom, heap = supervisor_rom(chip, depth, defect.guest), CIRCUITPYTHON_REGION[chip]
+        banner = f"Adafruit CircuitPython on MicroPython {full}; virtual Feather ESP32 with {parts.board}"
+        rom, heap = supervisor_rom(port, depth, defect.guest), parts.circuitpython_region
     else:
-        banner = f"MicroPython {full}; virtual {_NAMES[chip][0]} board with {_NAMES[chip][1]}"
-        rom, heap = guest_rom(chip, depth, defect.guest), HEAP[chip]
+        banner = f"MicroPython {full}; virtual {parts.board} board with {parts.part}"
+        rom, heap = guest_rom(port, depth, defect.guest), parts.heap
     payload = (
         module
         + custom_section(PORT_SECTION, defect.script(default_port_script()).encode())
@@ -89,7 +79,7 @@ def build_firmware(
     )
     if runtime == "circuitpython":
         payload += custom_section(CIRCUITPYTHON_SECTION, b"")
-    return build(chip, payload, version=version, project=runtime, flash_size=flash_size)  # type: ignore[arg-type]
+    return build(chip, payload, version=version, project=runtime, flash_size=flash_size)
 
 
 @functools.lru_cache(maxsize=2)

@@ -13,7 +13,7 @@ from added_kind import install
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import kinds
+from harness import extensions, kinds
 from harness.errors import UsageError
 from harness.judging.limits import at_least, at_most, between, exactly, within_percent
 from harness.judging.outcome import Outcome
@@ -25,9 +25,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
-    kinds.forget()
+    for cache in (extensions._in, kinds._added):
+        cache.cache_clear()
     yield tmp_path
-    kinds.forget()
+    for cache in (extensions._in, kinds._added):
+        cache.cache_clear()
     for module in ("bench_energy", "other_energy"):
         sys.modules.pop(module, None)
 
@@ -124,13 +126,13 @@ def test_a_package_adds_a_kind(packages: Path) -> None:
 @pytest.mark.parametrize(
     ("points", "said"),
     [
-        ("energy = bench_energy:NOTHING", "bench-energy: entry point 'energy' of harness.kinds is a int, expected a"),
-        ("power = bench_energy:ENERGY", "bench-energy: entry point 'power' of harness.kinds is the kind 'energy'"),
-        ("energy = bench_energy:LACKING", "bench-energy: the kind of measurement 'energy' cannot be loaded"),
-        ("energy = not_there_at_all:X", "bench-energy: the kind of measurement 'energy' cannot be loaded"),
+        ("energy = bench_energy:NOTHING", "harness.kinds: 'energy' of bench-energy is no Kind"),
+        ("power = bench_energy:ENERGY", "harness.kinds: 'power' of bench-energy is the kind 'energy'"),
+        ("energy = bench_energy:LACKING", "harness.kinds: 'energy' of bench-energy cannot be used"),
+        ("energy = not_there_at_all:X", "harness.kinds: 'energy' of bench-energy cannot be used"),
         (
             "heap = bench_energy:ENERGY",
-            "bench-energy brings a kind of measurement 'heap', which the harness has itself",
+            "harness.kinds: 'heap' is given by vm-harness and bench-energy",
         ),
     ],
 )
@@ -147,7 +149,7 @@ def test_what_is_no_kind_is_refused_with_the_package_that_brings_it(packages: Pa
 def test_two_packages_with_one_kind_are_both_named(packages: Path) -> None:
     install(packages, "energy = bench_energy:ENERGY")
     install(packages, "energy = other_energy:ENERGY", name="other-energy")
-    with pytest.raises(UsageError, match="bench-energy and other-energy both bring a kind of measurement 'energy'"):
+    with pytest.raises(UsageError, match="'energy' is given by (bench|other)-energy and (bench|other)-energy"):
         named("energy")
 
 

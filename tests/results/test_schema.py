@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
 from harness.judging.compare import Measurement
 from harness.judging.limits import Bounds, within_blocks
 from harness.judging.outcome import Outcome
 from harness.results.run_diff import diff
-from harness.results.run_record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, ScenarioResult
 from harness.results.schema import _STEP_3, METADATA, VERSION, key_of
 from harness.results.series import histories
 from harness.results.store import Store

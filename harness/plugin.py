@@ -31,6 +31,7 @@ from harness.results.database import location
 from harness.results.report.terminal import plain
 from harness.results.run_record import BoardRecord, Event, FirmwareRecord, ScenarioResult
 from harness.results.store import Store
+from harness.runtimes.traits import DEFAULT_RUNTIME
 
 _SESSION = pytest.StashKey["_Session"]()
 _SCENARIO = pytest.StashKey[Scenario]()
@@ -59,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what a scenario needs of a board (boards.yaml)")
-    config.addinivalue_line("markers", "runtime(*names): the runtimes a scenario is for (default: micropython)")
+    config.addinivalue_line("markers", f"runtime(*names): the runtimes a scenario is for (default: {DEFAULT_RUNTIME})")
 
 
 def bench_file(option: str) -> Path:
@@ -201,7 +202,7 @@ def _speaks(item: pytest.Item) -> bool:
     if not name:
         return True
     board = item.config.stash[_SESSION].bench.board(name)
-    wanted = [runtime for marker in item.iter_markers("runtime") for runtime in marker.args] or ["micropython"]
+    wanted = [runtime for marker in item.iter_markers("runtime") for runtime in marker.args] or [DEFAULT_RUNTIME]
     return board is not None and board.runtime in wanted
 
 

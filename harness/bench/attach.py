@@ -29,12 +29,12 @@ from harness.flashing.mark import WriteMark
 from harness.flashing.methods import WITHOUT_PORT, flasher_for
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
-from harness.formats.virtual_image import VirtualChip, layout
+from harness.formats.virtual_image import layout
 from harness.inventory.discover import find_port
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 from harness.link.deadline import Deadline
-from harness.link.ports import is_pty, open_port
+from harness.link.ports import OpenPort, is_pty, open_port
 from harness.link.session import Port, Session
 from harness.link.transcript import Transcript
 from harness.link.transcript_files import FOLDER
@@ -43,9 +43,8 @@ from harness.power.gpio_line import GpioSwitch
 from harness.power.reset import strategy_for
 from harness.power.switches import switch_for
 from harness.results.run_record import FirmwareRecord
-from harness.runtimes.base import BoardRuntime, Facts, Hand
-from harness.runtimes.of_board import require_spoken, runtime_of
-from harness.runtimes.recorded import RecordedRuntime
+from harness.runtimes.base import BoardRuntime, Facts, Intervention
+from harness.runtimes.traits import Means, traits_of
 from harness.virtual.bench import RunningBoard, running, start
 
 #: A run that was killed lets go of its boards within this time, in seconds.
@@ -95,8 +94,9 @@ class AttachedBoard:
         self._firmware: CheckedFirmware | None = None
         self._patience = _PORT_PATIENCE
         self.health = HealthBook(options.state)
+        self.traits = traits_of(board.runtime)
         self.address = ""
-        #: What hands can do to the board when it is a virtual one.
+        #: What can be done to the board when it is a virtual one.
         self.virtual: RunningBoard | None = None
         self.firmware = FirmwareRecord("", "", "")
         self.flashed: FlashReport | None = None
@@ -110,24 +110,24 @@ class AttachedBoard:
         self.transcript = Transcript(options.state / options.transcript_of(board.id), after=bool(options.run_folder))
 
     def happened(self, kind: str, text: str) -> None:
-        """An event beside the scenarios (:class:`harness.results.run_record.Event`); it stands in the transcript, too."""
+        """An event beside the scenarios (:class:`harness.results.run_record.Event`), told and in the transcript."""
         text = " ".join(text.split())[:_EVENT_LIMIT]
         self.transcript.note(f"{kind}: {text}")
         self._tell(kind, text)
 
     @property
-    def has_hands(self) -> bool:
-        return self.runtime.has_hands
+    def can_intervene(self) -> bool:
+        return self.runtime.can_intervene
 
-    def _hands(self, hand: Hand) -> None:
-        """What hands do to a virtual board."""
+    def _intervene(self, intervention: Intervention) -> None:
+        """What a person would do to the board, done to a virtual one."""
         assert self.virtual is not None
-        if hand.what == "power":
+        if intervention.what == "power":
             self.virtual.power(on=False)
             self.virtual.power(on=True)
         else:
-            self.virtual.lead(hand.pin, hand.level)
-            self.virtual.lead(hand.pin, None)
+            self.virtual.lead(intervention.pin, intervention.level)
+            self.virtual.lead(intervention.pin, None)
 
     @property
     def can_reset(self) -> bool:
@@ -138,7 +138,6 @@ class AttachedBoard:
 
         What fails is tried once more, after a power cycle where something here can do that.
         """
-        require_spoken(self.board)
         if not self._options.check:
             self.health.require(self.board.id)
         if self._options.flash:
@@ -185,25 +184,24 @@ class AttachedBoard:
         if firmware is not None and flashed and not before_port:
             self.flashed = self._flash(port, firmware)
         reset = strategy_for(self.board)
-        session = Session(cast(Port, port), self.transcript, reopen=self._reopen)
+        session = Session(port, self.transcript, reopen=self._reopen)
         self._link.callback(session.hang_up)
         seed = random.randrange(1 << 32)
-        spoken = runtime_of(
-            self.board,
-            session,
+        means = Means(
             reset=(lambda: reset(cast(Any, session.port))) if reset else None,
-            hands=self._hands if self.virtual else None,
+            intervene=self._intervene if self.virtual else None,
+            buffer=self.board.console.buffer,
             nonces=random.Random(seed),
         )
+        self.runtime = self.traits.make_client(session, means)
         begin = {
             "runtime": self.board.runtime,
             "seed": seed,
             "buffer": self.board.console.buffer,
-            "can_reset": spoken.can_reset,
-            "has_hands": spoken.has_hands,
+            "can_reset": self.runtime.can_reset,
+            "can_intervene": self.runtime.can_intervene,
         }
         self.transcript.add("session", json.dumps(begin).encode())
-        self.runtime = cast(BoardRuntime, RecordedRuntime(spoken, self.transcript))
         self._report("waiting for the VM", 0, 0)
         if flashed and not before_port:
             self.runtime.enter(after_reset=True)
@@ -213,21 +211,21 @@ class AttachedBoard:
             self.runtime.enter()
             self.runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
         self._identify(firmware)
-        if self.board.runtime == "micropython":
+        if self.traits.mounts_romfs:
             self._check_romfs()
 
     def _enter_usb_loader(self) -> None:
-        """By the running MicroPython: ``machine.bootloader()`` (MicroPython docs, "machine"). Its port then goes."""
+        """By the VM that runs. Its port then goes."""
         port = self._open(0.0)
         try:
-            port.write(b"\r\x03\x03\x01import machine; machine.bootloader()\x04")
+            port.write(self.traits.enters_usb_loader)
             port.flush()
         except (OSError, serial.SerialException):
             pass
         finally:
             port.close()
 
-    def _open(self, patience: float) -> serial.SerialBase:
+    def _open(self, patience: float) -> OpenPort:
         """The board's port, wherever it is now."""
         end = Deadline(patience)
         console = self.board.console
@@ -282,7 +280,7 @@ class AttachedBoard:
                 self._power_cycle()
             runtime.enter(after_reset=True)
 
-        first = "its prompt" if self.board.runtime == "nodemcu" else "Ctrl-C"
+        first = "Ctrl-C" if self.traits.ctrl_c else "its prompt"
         rungs = [Rung(first, 8.0, runtime.enter), Rung("soft reset", 10.0, runtime.soft_reset)] if gentle else []
         if self.can_reset:
             rungs.append(Rung("line reset", 15.0, runtime.hard_reset))
@@ -334,7 +332,8 @@ class AttachedBoard:
         if cut_off:
             self._report(f"{cut_off}; comparing and writing again", 0, 0)
         progress = self._mark.watched(firmware.record.name, self._report)
-        with flasher_for(self.board, port, progress, enter_loader=self._enter_usb_loader) as flasher:
+        enter = self._enter_usb_loader if self.traits.enters_usb_loader else None
+        with flasher_for(self.board, port, progress, enter_loader=enter) as flasher:
             self._check_identity(flasher.identity)
             images = list(firmware.images)
             region = romfs_region(self.board, flasher, images) if romfs else None
@@ -401,7 +400,7 @@ class AttachedBoard:
         """
         virtual = self.board.virtual
         assert virtual is not None and "romfs" not in self.board.capabilities
-        place = layout(cast(VirtualChip, self.board.chip), virtual.flash_size)["romfs"][0]
+        place = layout(self.board.chip, virtual.flash_size)["romfs"][0]
         session = self.runtime.session
         session.forget_input()
         with flasher_for(self.board, session.port, self._mark.watched("spare flash", self._report)) as flasher:
@@ -432,8 +431,8 @@ class AttachedBoard:
 
     def _check_version(self, version: str) -> None:
         expected = self._firmware.record.version if self._firmware is not None else ""
-        if self.board.runtime == "circuitpython" and self.board.virtual is None:
-            return  # whether a release's application description holds CircuitPython's version is untried
+        if not self.traits.image_names_version and self.board.virtual is None:
+            return
         if expected and expected not in version:
             raise BenchFault(
                 f"{self.board.id}: {expected!r} was written, but {version[:200]!r} answers",

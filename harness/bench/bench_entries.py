@@ -21,6 +21,7 @@ from harness.inventory.chips import GENERIC
 from harness.inventory.discover import Port, candidates
 from harness.inventory.load import load_bench, short_name
 from harness.inventory.model import Board
+from harness.runtimes.traits import DEFAULT_RUNTIME
 
 _HEAD = """\
 # The boards of this bench: docs/boards-yaml.md describes each key.
@@ -123,7 +124,7 @@ def _entry(name: str, one: Plugged, answer: Answer) -> str:
         lines[0] += f"; to learn more: harness discover --probe {one.port} --write FILE"
     elif answer.version:
         lines.append(f"# {answer.version[:100]}")
-    lines += [f"- id: {name}", f"  chip: {answer.chip or GENERIC}", f"  runtime: {answer.runtime or 'micropython'}"]
+    lines += [f"- id: {name}", f"  chip: {answer.chip or GENERIC}", f"  runtime: {answer.runtime or DEFAULT_RUNTIME}"]
     identity = dict(one.identity)
     if answer.mac and (answer.chip or GENERIC).startswith("esp"):
         identity["mac"] = answer.mac

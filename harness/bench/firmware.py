@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from harness.errors import UsageError
 from harness.flashing.base import FlashImage
 from harness.formats.inspect_image import require_for
-from harness.formats.virtual_image import VirtualChip, flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.inventory.model import Board
 from harness.results.run_record import FirmwareRecord
+from harness.virtual.defects import DEFECTS
 from harness.virtual.firmware import build_firmware
 
 #: Told what is being done now: a step's name and (done, total) in bytes, (0, 0) where that is not known.
@@ -37,8 +37,9 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
         return None
     if board.firmware.build:
         assert board.virtual is not None
-        # The variants are MicroPython's: with one chosen for a run, a board of another runtime keeps its own firmware.
-        name = (variant if board.runtime == "micropython" else None) or board.firmware.variant
+        # With a variant chosen for a run, a board of another runtime keeps its own firmware.
+        other = variant in DEFECTS and DEFECTS[variant].runtime != board.runtime
+        name = (None if other else variant) or board.firmware.variant
         data = build_firmware(
             board.chip,
             runtime=board.runtime,
@@ -48,7 +49,7 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
         )
         sources = [
             (
-                flash_offset(cast(VirtualChip, board.chip)),
+                flash_offset(board.chip),
                 data,
                 f"virtual firmware{f' ({name})' if name else ''}",
                 "firmware",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import serial
-
 from harness.errors import BenchFault
 from harness.inventory.discover import find_port
 from harness.inventory.model import Board
-from harness.link.ports import open_port
+from harness.link.ports import OpenPort, open_port
 
 #: Seconds between two looks at what is plugged in; not every system tells when that changes.
 _INTERVAL = 0.1
@@ -27,7 +25,7 @@ class Reopen:
         self,
         board: Board,
         *,
-        opener: Callable[[str], serial.SerialBase] | None = None,
+        opener: Callable[[str], OpenPort] | None = None,
         find: Callable[[Board], str] = find_port,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -40,7 +38,7 @@ class Reopen:
         #: The name that the port had when it was last opened.
         self.address = ""
 
-    def __call__(self) -> serial.SerialBase:
+    def __call__(self) -> OpenPort:
         """Raises BenchFault when the board is not there, or its name went to another one while it was opened."""
         address = self._find(self._board)
         port = self._opener(address)
@@ -54,7 +52,7 @@ class Reopen:
         self.address = address
         return port
 
-    def wait(self, within: float) -> serial.SerialBase:
+    def wait(self, within: float) -> OpenPort:
         """Try until it succeeds. Raises BenchFault with the last reason after ``within`` seconds."""
         end = self._clock() + within
         while True:
@@ -68,6 +66,6 @@ class Reopen:
                     ) from None
             self._sleep(_INTERVAL)
 
-    def _open(self, address: str) -> serial.SerialBase:
+    def _open(self, address: str) -> OpenPort:
         console = self._board.console
         return open_port(address, baud=console.baud, dtr=console.dtr, rts=console.rts)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from harness.flashing.base import Flasher, FlashImage
 from harness.formats.partitions import parse_table
-from harness.formats.virtual_image import VirtualChip, layout
+from harness.formats.virtual_image import layout
 from harness.inventory.chips import CHIPS
 from harness.inventory.model import Board
 
@@ -22,7 +21,7 @@ def romfs_region(board: Board, flasher: Flasher, images: Sequence[FlashImage]) -
     if "romfs" not in board.capabilities:
         return None
     if board.virtual is not None:
-        return layout(cast(VirtualChip, board.chip), board.virtual.flash_size)["romfs"]
+        return layout(board.chip, board.virtual.flash_size)["romfs"]
     if CHIPS[board.chip].family != "esp32":
         return None
     offset, size = _ESP32_TABLE

@@ -398,12 +398,12 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
 
 def _client(board: Board, port: str) -> str:
     """A command of somebody else's that speaks to such a board."""
-    if board.runtime == "nodemcu":
-        return f"nodemcu-uploader --port {port} file list"
+    from harness.runtimes.traits import traits_of
+
+    if command := traits_of(board.runtime).client_command:
+        return command.format(port=port)
     if board.chip.startswith("stm32"):
         return f"stm32flash -m 8n1 {port}"
-    if board.runtime == "circuitpython":
-        return f"mpremote connect {port} exec 'print(1 + 1)'"
     return f"esptool --port {port} flash-id"
 
 

@@ -189,10 +189,12 @@ def wiring(board: str, bench: str, flash: bool, press: bool, json_file: str) -> 
     """
     from harness.bench.attach import Options, attach
     from harness.bench.wiring_check import check_wiring
+    from harness.runtimes.traits import all_traits, traits_of
 
     chosen, state = _board_named(board, bench)
-    if chosen.runtime != "micropython":
-        raise UsageError(f"board {board!r}: its wiring can be checked with MicroPython alone, it has {chosen.runtime}")
+    if not traits_of(chosen.runtime).checks_wiring:
+        able = " or ".join(traits.title for traits in all_traits() if traits.checks_wiring)
+        raise UsageError(f"board {board!r}: its wiring can be checked with {able} alone, it has {chosen.runtime}")
     console = Console(stderr=json_file == "-")
     attached = attach(chosen, Options(state, flash=flash or chosen.virtual is not None), lambda *_: None)
     virtual = attached.virtual

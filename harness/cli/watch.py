@@ -20,6 +20,7 @@ from harness.errors import BenchFault, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
+from harness.link.ports import OpenPort
 from harness.paths import state_dir
 from harness.plugin import bench_file
 from harness.results.report.terminal import terminal
@@ -136,7 +137,7 @@ def _listen(port: Any, lines: Lines, began: float, show: Callable[[Line], None],
     return True
 
 
-def _back(reopen: Reopen, began: float, seconds: float | None) -> serial.SerialBase | None:
+def _back(reopen: Reopen, began: float, seconds: float | None) -> OpenPort | None:
     while seconds is None or time.monotonic() - began < seconds:
         try:
             return reopen.wait(1.0)

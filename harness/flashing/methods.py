@@ -54,7 +54,7 @@ def flasher_for(
     probe = board.flash.probe or (identity.usb_serial if identity else None)
     if board.flash_method == "dfu":
         path = identity.usb_location if identity and not probe else None
-        by_hand = board.flash.before in ("manual", "no-reset") or board.runtime != "micropython"
+        by_hand = board.flash.before in ("manual", "no-reset")
         enter = None if by_hand else enter_loader
         return AccessFlasher(DfuUtil(board.chip, serial=probe, path=path, enter=enter), progress=progress)
     if board.flash_method == "swd":

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
+from harness.extensions import names
 from harness.inventory.chips import CHIPS, KB, MB
 
 CAPABILITIES: dict[str, str] = {
@@ -78,6 +79,20 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _check_runtime(value: str) -> str:
+    return one_of(names("harness.runtimes"), "runtime")(value)
+
+
+class _RuntimeSchema:
+    """Editors are told of the runtimes that are there when the schema is made."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core: object, _handler: object) -> dict[str, object]:
+        return {"type": "string", "enum": list(names("harness.runtimes"))}
+
+
+#: A language VM, the harness's own or another package's.
+RuntimeName = Annotated[str, AfterValidator(_check_runtime), _RuntimeSchema()]
 ChipName = Annotated[
     str, AfterValidator(one_of(CHIPS, "chip")), WithJsonSchema({"type": "string", "enum": list(CHIPS)})
 ]

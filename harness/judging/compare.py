@@ -22,6 +22,7 @@ from harness.judging.limits import (
 from harness.judging.outcome import Outcome
 from harness.runtimes.base import Facts
 from harness.runtimes.records import Decoded, Kind, Observation
+from harness.runtimes.traits import traits_of_vm
 
 #: What a collection may leave behind because stale stack words point at it, in 16-byte blocks.
 STALE_BLOCKS = 7
@@ -68,8 +69,9 @@ def heap_rule(board: Facts, reference: Facts) -> HeapRule:
     """
     if board.word_size != reference.word_size:
         return HeapRule(f"words of {board.word_size} and {reference.word_size} bytes: for orientation only", percent=60)
-    if board.name == "nodemcu" and board.machine != reference.machine:
-        return HeapRule("the SDK's allocator adds to each block what the model leaves out", percent=40)
+    traits = traits_of_vm(board.name)
+    if traits is not None and traits.heap_tolerance is not None and board.machine != reference.machine:
+        return HeapRule(traits.heap_tolerance.why, percent=traits.heap_tolerance.percent)
     reasons = []
     if board.object_repr != reference.object_repr:
         reasons.append(

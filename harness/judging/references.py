@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Protocol, Self
 
 from harness.bench.attach import AttachedBoard
+from harness.extensions import resolve
 from harness.reference.chips import CHIPS
 from harness.reference.circuitpython import CircuitPythonReference
 from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import ChipRuntime
+from harness.runtimes.traits import traits_of
 from harness.virtual.firmware import CIRCUITPYTHON_REGION
 
 #: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
@@ -28,17 +30,17 @@ class Reference(ChipRuntime, Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+#: Makes the reference for a board that answers; ``progress`` hears of what takes time.
+ReferenceMaker = Callable[[AttachedBoard, Callable[[str], None]], Reference]
+
+
 def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> Reference:
-    """The reference VM for a board that answers: one entry for each ``runtime`` of boards.yaml."""
-    makers: dict[str, Callable[[AttachedBoard, Callable[[str], None]], Reference]] = {
-        "micropython": _micropython,
-        "circuitpython": _circuitpython,
-        "nodemcu": _nodemcu,
-    }
-    return makers[attached.board.runtime](attached, progress)
+    """The reference VM for a board that answers, as its runtime's traits have it."""
+    maker: ReferenceMaker = resolve(traits_of(attached.board.runtime).reference)
+    return maker(attached, progress)
 
 
-def _micropython(attached: AttachedBoard, progress: Callable[[str], None]) -> ReferenceVm:
+def micropython_reference(attached: AttachedBoard, progress: Callable[[str], None]) -> ReferenceVm:
     """A reference VM with the board's chip, as far as it is known, a heap of its size and the same ROMFS image.
 
     A virtual board's ``boot.py`` runs on it, too: what a start file interns shifts later heap figures. A real
@@ -57,7 +59,7 @@ def _micropython(attached: AttachedBoard, progress: Callable[[str], None]) -> Re
     return vm
 
 
-def _nodemcu(attached: AttachedBoard, _progress: Callable[[str], None]) -> LuaReference:
+def nodemcu_reference(attached: AttachedBoard, _progress: Callable[[str], None]) -> LuaReference:
     """NodeMCU's Lua side with an LFS region of the board's size and its wires."""
     lfs = int(attached.facts.extra.get("lfs", "0"))
     reference = LuaReference(lfs_size=lfs if lfs % 0x2000 == 0 else 0)
@@ -74,7 +76,7 @@ def _raw_heap(total: int) -> int:
     return -(-table * _TABLE_BITS // 8) + 1
 
 
-def _circuitpython(attached: AttachedBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
+def circuitpython_reference(attached: AttachedBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
     """A supervised reference VM with the board's chip, as far as it is known (an ESP32 otherwise), and its memory."""
     chip = attached.board.chip if attached.board.chip in CHIPS else "esp32"
     region = CIRCUITPYTHON_REGION[chip] if attached.board.virtual else (_raw_heap(attached.facts.heap_total) + 3) & ~3

@@ -23,7 +23,7 @@ from harness.judging.references import Reference
 from harness.reference.chips import Chip, chip_named
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.ask_names import missing
-from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
+from harness.runtimes.base import ChipRuntime, Intervention, Restart, Runtime
 from harness.runtimes.pieces import SMALL_HEAP, needs_of
 from harness.runtimes.program import Program, agent_source
 from harness.runtimes.records import DamagedRecords, Decoded, Kind, Observation
@@ -162,9 +162,9 @@ class Scenario:
         return virtual is None or virtual.pace == "chip"
 
     @property
-    def has_hands(self) -> bool:
+    def can_intervene(self) -> bool:
         """Whether something here can cut the board's power and drive its pins."""
-        return self._bench.attached.has_hands
+        return self._bench.attached.can_intervene
 
     @property
     def can_reset(self) -> bool:
@@ -209,11 +209,13 @@ class Scenario:
         return self._bench.run(program, timeout=timeout, fresh=fresh, interrupt_at=interrupt_at)
 
     def run_to_reset(
-        self, program: Program, *, within: float = 30.0, hand: Hand | None = None
+        self, program: Program, *, within: float = 30.0, intervention: Intervention | None = None
     ) -> tuple[Restart, Restart]:
         """Run a program that resets the chip or lets it sleep, on both sides; see :class:`Runtime`."""
         self._bench.attached.transcript.note(f"program {program.name}, to a reset")
-        board, reference = (program.run_to_reset(runtime, within=within, hand=hand)[1] for runtime in self.both)
+        board, reference = (
+            program.run_to_reset(runtime, within=within, intervention=intervention)[1] for runtime in self.both
+        )
         return board, reference
 
     @contextmanager

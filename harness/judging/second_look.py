@@ -8,14 +8,9 @@ fails again is the firmware's. What does not is neither a pass nor a failure: an
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 from harness.errors import BenchFault, HarnessError, VmCrashed
 from harness.judging.scenario import Scenario
-from harness.runtimes.base import BoardRuntime
-from harness.runtimes.verified import VerifiedRuntime
-
-_PYTHONS = ("micropython", "circuitpython")
 
 
 class Unrepeatable(BenchFault):
@@ -39,13 +34,11 @@ def judged_again(scenario: Scenario, failure: Exception, once_more: Callable[[Sc
             ) from None
         raise failure
     attached.recover(first, gentle=False)
-    runtime = attached.runtime
-    if attached.board.runtime in _PYTHONS:
-        attached.runtime = cast(BoardRuntime, VerifiedRuntime(runtime))
+    attached.runtime.verify_programs(True)
     try:
         once_more(Scenario(scenario.bench))
     finally:
-        attached.runtime = runtime
+        attached.runtime.verify_programs(False)
     raise Unrepeatable(
         f"failed once, and passed when it was run again with programs that are known to have arrived. First: {first}",
         hint="if it comes again: check cable and supply; a failure that comes and goes can also be the firmware's",

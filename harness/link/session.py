@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, cast
+from typing import Protocol
 
 import serial
 
 from harness.errors import BenchFault
 from harness.link.deadline import Deadline
 from harness.link.panics import BANNER, BANNER_SIZE, Panic, find_panic, printable
-from harness.link.ports import set_lines
 from harness.link.transcript import Transcript
 
 #: A read that collects more than this without finding what it waits for is a flood, in bytes.
@@ -242,11 +241,6 @@ class Session:
                     hint="is the board still connected?",
                 ) from None
             self.transcript.add("sent", chunk)
-
-    def set_lines(self, *, dtr: bool, rts: bool) -> None:
-        """Set both modem lines; see :func:`harness.link.ports.set_lines`. Raises BenchFault when they cannot be."""
-        self.transcript.note(f"DTR {int(dtr)}, RTS {int(rts)}")
-        set_lines(cast(serial.SerialBase, self.port), dtr=dtr, rts=rts)
 
     # -- life ------------------------------------------------------------------------------------
 

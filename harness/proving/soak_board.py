@@ -19,6 +19,7 @@ from harness.judging.scenario import BoardBench, Scenario
 from harness.judging.second_look import judged_again
 from harness.proving.soak_plan import Injection
 from harness.runtimes.program import Program
+from harness.runtimes.traits import Language, traits_of
 
 _LOOK = "import binascii\nwith open('/rom/soak.bin','rb') as f: print('%08x' % (binascii.crc32(f.read()) & 0xffffffff))"
 
@@ -62,8 +63,11 @@ class _Soak:
     def __init__(self, bench: BoardBench) -> None:
         self._bench = bench
         self._attached: AttachedBoard = bench.attached
-        spoken = bench.attached.board.runtime
-        self._program = Program.load_lua("soak_figures") if spoken == "nodemcu" else Program.load("allocations")
+        programs: dict[Language, Callable[[], Program]] = {
+            "python": lambda: Program.load("allocations"),
+            "lua": lambda: Program.load_lua("soak_figures"),
+        }
+        self._program = programs[traits_of(bench.attached.board.runtime).language]()
         self._right = self._figures(self._measured())
 
     def episode(self, injection: Injection) -> Episode:

@@ -6,7 +6,7 @@ import pytest
 
 from harness.judging.limits import Limit, at_least, exactly
 from harness.judging.scenario import Pair, Scenario
-from harness.runtimes.base import Hand, Restart
+from harness.runtimes.base import Intervention, Restart
 from harness.runtimes.program import Program
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.needs("deep_sleep")
 
 
 def _sleep(
-    scenario: Scenario, ms: int | None, *, hand: Hand | None = None, wake_pin: int | str | None = None
+    scenario: Scenario, ms: int | None, *, intervention: Intervention | None = None, wake_pin: int | str | None = None
 ) -> tuple[Restart, Restart]:
     """Let both sides sleep ``ms`` milliseconds (None: ``machine.reset()`` instead)."""
     scenario.soft_reset()
@@ -30,7 +30,7 @@ def _sleep(
         wake_pin=wake_pin,
     )  # fmt: skip
     scenario.step("asleep" if ms is not None else "resetting")
-    return scenario.run_to_reset(program, within=(ms or 0) / 1000 + 15.0, hand=hand)
+    return scenario.run_to_reset(program, within=(ms or 0) / 1000 + 15.0, intervention=intervention)
 
 
 def _woke(scenario: Scenario, cause: str, wake: str = "") -> Pair:
@@ -136,7 +136,7 @@ def test_a_reset_pulse_ends_a_sleep(scenario: Scenario) -> None:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     if not scenario.lives_in_host_time:
         pytest.skip("this virtual board's sleeps take no time (pace: fast)")
-    board, reference = _sleep(scenario, 60_000, hand=Hand(0.4))
+    board, reference = _sleep(scenario, 60_000, intervention=Intervention(0.4))
     scenario.check(
         "pulse.silent", "time", "s", round(board.silent, 3), round(reference.silent, 3),
         Limit("0.4 to 5 s of silence", low=0.4, high=5.0, good_low=0.4, good_high=5.0),
@@ -148,9 +148,9 @@ def test_a_reset_pulse_ends_a_sleep(scenario: Scenario) -> None:
 
 def test_a_power_cut_ends_a_sleep_and_loses_what_it_should(scenario: Scenario) -> None:
     """Power off and on in the middle of a long sleep: a power-on's cause, RTC memory and clock gone."""
-    if not scenario.has_hands or not scenario.lives_in_host_time:
+    if not scenario.can_intervene or not scenario.lives_in_host_time:
         pytest.skip("nothing here can cut this board's power while it sleeps")
-    _sleep(scenario, 60_000, hand=Hand(0.4, "power"))
+    _sleep(scenario, 60_000, intervention=Intervention(0.4, "power"))
     pair = _woke(scenario, "PWRON_RESET")
     _judge_state(scenario, pair, "power_cut")
     scenario.check(
@@ -163,10 +163,10 @@ def test_a_pin_ends_a_sleep(scenario: Scenario) -> None:
     """EXT0 (ESP32): a level on a pin in the middle of a long sleep; wake reason, RTC memory and clock."""
     if scenario.chip.family != "esp32":
         pytest.skip(f"{scenario.chip.name} has no wake by a pin's level")
-    if not scenario.has_hands or not scenario.lives_in_host_time:
+    if not scenario.can_intervene or not scenario.lives_in_host_time:
         pytest.skip("nothing here can drive a pin of this board while it sleeps")
     pin = 33  # one of the RTC domain's
-    _sleep(scenario, 60_000, hand=Hand(0.4, "pin", pin, 1), wake_pin=pin)
+    _sleep(scenario, 60_000, intervention=Intervention(0.4, "pin", pin, 1), wake_pin=pin)
     pair = _woke(scenario, "DEEPSLEEP_RESET", "PIN_WAKE")
     _judge_state(scenario, pair, "pin")
     _clock(scenario, pair, "pin", 0.4)

@@ -60,7 +60,7 @@ def _scenario() -> Scenario:
         virtual=None, runtime="nodemcu",
     )  # fmt: skip
     attached = SimpleNamespace(
-        runtime=board, board=entry, facts=board.facts, romfs=b"", can_reset=True, has_hands=False,
+        runtime=board, board=entry, facts=board.facts, romfs=b"", can_reset=True, can_intervene=False,
         transcript=SimpleNamespace(note=lambda _text: None),
     )  # fmt: skip
     return Scenario(BoardBench(cast(AttachedBoard, attached), reference, lambda _text: None))

@@ -64,7 +64,7 @@ def _bench(chip: str) -> BoardBench:
         romfs=b"in place",
         transcript=transcript,
         can_reset=True,
-        has_hands=True,
+        can_intervene=True,
         write_romfs=board.map_romfs,
     )
     return BoardBench(cast(AttachedBoard, attached), reference, lambda _text: None)

@@ -278,6 +278,7 @@ def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenari
     """One scenario on one board: see :class:`harness.judging.scenario.Scenario`."""
     board = board_bench.attached.board
     session = _session(request.config)
+    attached = session.attached[board.id]
     for marker in request.node.iter_markers("needs"):
         missing = [name for name in marker.args if name not in board.capabilities]
         if missing:
@@ -290,12 +291,12 @@ def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenari
     if troubles:
         last = session.trouble[board.id]
         try:
-            board_bench.attached.recover(str(last), gentle=isinstance(last, BenchFault))
+            attached.recover(str(last), gentle=isinstance(last, BenchFault))
         except BenchFault as problem:
             session.given_up[board.id] = f"as it could not be recovered: {problem.message}"
             raise
     elif board_bench.unknown:
-        board_bench.attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
+        attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
     made = Scenario(board_bench)
     request.node.stash[_SCENARIO] = made
     return made
@@ -314,7 +315,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
         except (FirmwareFailure, AssertionError) as failure:
             if _SCENARIO not in item.stash:
                 raise
-            judged_again(item.stash[_SCENARIO], failure, lambda fresh: _once_more(item, fresh))
+            attached = item.config.stash[_SESSION].attached[_board_of(item)]
+            judged_again(attached, item.stash[_SCENARIO], failure, lambda fresh: _once_more(item, fresh))
     except Unsuitable as reason:
         pytest.skip(str(reason))
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
 from harness.flashing.base import FlashImage
 from harness.formats.inspect_image import require_for
 from harness.formats.virtual_image import flash_offset
 from harness.inventory.model import Board
-from harness.results.run_record import FirmwareRecord
 from harness.virtual.defects import DEFECTS
 from harness.virtual.firmware import build_firmware
 
@@ -36,7 +36,7 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
     if board.firmware is None:
         return None
     if board.firmware.build:
-        assert board.virtual is not None
+        assert board.flash_size is not None  # it is the harness's own build for a virtual board
         # With a variant chosen for a run, a board of another runtime keeps its own firmware.
         other = variant in DEFECTS and DEFECTS[variant].runtime != board.runtime
         name = (None if other else variant) or board.firmware.variant
@@ -44,7 +44,7 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
             board.chip,
             runtime=board.runtime,
             variant=name,
-            flash_size=board.virtual.flash_size,
+            flash_size=board.flash_size,
             progress=lambda text: report(text, 0, 0),
         )
         sources = [

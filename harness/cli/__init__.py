@@ -306,18 +306,10 @@ _PORT_FIELDS = ("device", "vid_pid", "usb_serial", "usb_location", "description"
 
 
 def _board_row(board: Board, state: Path) -> dict[str, str]:
+    from harness.bench.device_of import device_of
     from harness.cli.board_health import health_words, held
-    from harness.inventory.discover import find_port
-    from harness.virtual.bench import running
 
-    if board.virtual is not None:
-        up = running(state / "virtual").get(board.id)
-        where, status = (up.url, "up") if up else ("virtual", "starts when needed")
-    else:
-        try:
-            where, status = find_port(board), "connected"
-        except HarnessError as problem:
-            where, status = "-", problem.message
+    where, status = device_of(board, state).whereabouts()
     return {
         "id": board.id,
         "chip": board.chip,
@@ -354,7 +346,7 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
     import signal
 
     from harness.bench.attach import Options, attach
-    from harness.bench.virtual_boards import virtual_spec
+    from harness.bench.virtual_device import virtual_spec
     from harness.virtual.bench import start
 
     file, loaded = _load(bench)

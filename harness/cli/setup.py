@@ -118,9 +118,9 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     """
     import getpass
 
+    from harness.bench.device_of import device_of
     from harness.bench.doctor import Patient, examine
     from harness.bench.host_machine import Machine
-    from harness.bench.power import power_of
     from harness.bench.power_check import check_power
     from harness.inventory.locks import board_lock
 
@@ -134,7 +134,7 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     if power:
         board, state = _board_named(power, bench)
         with board_lock(board, state, purpose="harness doctor --power"):
-            findings.append(check_power(board, power_of(board, state), patient.ports_now))
+            findings.append(check_power(board, device_of(board, state).switch_now(), patient.ports_now))
     _print_findings(console, findings)
     if json_file:
         write_json(json_file, {"findings": [asdict(finding) for finding in findings]})
@@ -150,7 +150,7 @@ def power(board: str, action: str, bench: str) -> None:
 
     A GPIO line is let go when its holder ends: 'on' and 'off' then hold it until Ctrl-C.
     """
-    from harness.bench.power import power_of
+    from harness.bench.device_of import device_of
     from harness.inventory.locks import board_lock
     from harness.power.base import cycle
     from harness.power.gpio_line import GpioSwitch
@@ -158,7 +158,7 @@ def power(board: str, action: str, bench: str) -> None:
     chosen, state = _board_named(board, bench)
     console = Console()
     with board_lock(chosen, state, purpose=f"harness power {action}"):
-        switch = power_of(chosen, state)
+        switch = device_of(chosen, state).switch_now()
         if action == "cycle":
             cycle(switch, chosen.power.off_seconds)
         elif action == "on":
@@ -196,17 +196,14 @@ def wiring(board: str, bench: str, flash: bool, press: bool, json_file: str) -> 
         able = " or ".join(traits.title for traits in all_traits() if traits.checks_wiring)
         raise UsageError(f"board {board!r}: its wiring can be checked with {able} alone, it has {chosen.runtime}")
     console = Console(stderr=json_file == "-")
-    attached = attach(chosen, Options(state, flash=flash or chosen.virtual is not None), lambda *_: None)
-    virtual = attached.virtual
+    attached = attach(chosen, Options(state, flash=True if flash else None), lambda *_: None)
 
-    def press_button(down: bool) -> None:
-        if virtual is not None:
-            virtual.press(down=down)
-        elif down:
+    def ask_to_press(down: bool) -> None:
+        if down:
             _print(console, (f"press and hold the button at pin {chosen.wiring.button} now", "bold"))
 
     try:
-        findings = check_wiring(chosen, attached.runtime, press_button if press or virtual is not None else None)
+        findings = check_wiring(chosen, attached.runtime, attached.device.press or (ask_to_press if press else None))
     finally:
         attached.close()
     _print_findings(console, findings)

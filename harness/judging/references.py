@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, Self
 
-from harness.bench.attach import AttachedBoard
 from harness.extensions import resolve
+from harness.judging.ready_board import ReadyBoard
 from harness.reference.chips import CHIPS
 from harness.reference.circuitpython import CircuitPythonReference
 from harness.reference.nodemcu.lua_reference import LuaReference
@@ -31,23 +31,23 @@ class Reference(ChipRuntime, Protocol):
 
 
 #: Makes the reference for a board that answers; ``progress`` hears of what takes time.
-ReferenceMaker = Callable[[AttachedBoard, Callable[[str], None]], Reference]
+ReferenceMaker = Callable[[ReadyBoard, Callable[[str], None]], Reference]
 
 
-def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> Reference:
+def reference_for(attached: ReadyBoard, progress: Callable[[str], None]) -> Reference:
     """The reference VM for a board that answers, as its runtime's traits have it."""
     maker: ReferenceMaker = resolve(traits_of(attached.board.runtime).reference)
     return maker(attached, progress)
 
 
-def micropython_reference(attached: AttachedBoard, progress: Callable[[str], None]) -> ReferenceVm:
+def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None]) -> ReferenceVm:
     """A reference VM with the board's chip, as far as it is known, a heap of its size and the same ROMFS image.
 
-    A virtual board's ``boot.py`` runs on it, too: what a start file interns shifts later heap figures. A real
-    board's does not: it may use hardware.
+    The ``boot.py`` of a VM that the harness built runs on it, too: what a start file interns shifts later heap figures.
+    That of another one does not: it may use hardware.
     """
     romfs = attached.romfs
-    boot = attached.runtime.get("/boot.py") if attached.board.virtual else None
+    boot = attached.runtime.get("/boot.py") if attached.our_build else None
     raw = _raw_heap(attached.facts.heap_total)
     chip = attached.board.chip if attached.board.chip in CHIPS else None
     vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
@@ -59,7 +59,7 @@ def micropython_reference(attached: AttachedBoard, progress: Callable[[str], Non
     return vm
 
 
-def nodemcu_reference(attached: AttachedBoard, _progress: Callable[[str], None]) -> LuaReference:
+def nodemcu_reference(attached: ReadyBoard, _progress: Callable[[str], None]) -> LuaReference:
     """NodeMCU's Lua side with an LFS region of the board's size and its wires."""
     lfs = int(attached.facts.extra.get("lfs", "0"))
     reference = LuaReference(lfs_size=lfs if lfs % 0x2000 == 0 else 0)
@@ -76,10 +76,10 @@ def _raw_heap(total: int) -> int:
     return -(-table * _TABLE_BITS // 8) + 1
 
 
-def circuitpython_reference(attached: AttachedBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
+def circuitpython_reference(attached: ReadyBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
     """A supervised reference VM with the board's chip, as far as it is known (an ESP32 otherwise), and its memory."""
     chip = attached.board.chip if attached.board.chip in CHIPS else "esp32"
-    region = CIRCUITPYTHON_REGION[chip] if attached.board.virtual else (_raw_heap(attached.facts.heap_total) + 3) & ~3
+    region = CIRCUITPYTHON_REGION[chip] if attached.our_build else (_raw_heap(attached.facts.heap_total) + 3) & ~3
     said = attached.runtime.run("import alarm\nprint(len(alarm.sleep_memory))").stdout.strip()
     size = int(said) if said.isdigit() and len(said) < 6 else 0
     reference = CircuitPythonReference(region_size=region, sleep_memory=min(size, 65536), chip=chip, progress=progress)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.bench.attach import AttachedBoard
 from harness.errors import FirmwareFailure, Unsuitable
 from harness.inventory.chips import GENERIC
 from harness.inventory.model import Wiring
@@ -19,6 +18,7 @@ from harness.judging.calibration import Calibration, Point, fit
 from harness.judging.compare import Judge, Measurement
 from harness.judging.limits import Limit, Value
 from harness.judging.outcome import Outcome, worst
+from harness.judging.ready_board import ReadyBoard
 from harness.judging.references import Reference
 from harness.reference.chips import Chip, chip_named
 from harness.reference.vm import ReferenceVm
@@ -49,7 +49,7 @@ class Pair:
 class BoardBench:
     """One board with its reference: what the scenarios of a board share."""
 
-    def __init__(self, attached: AttachedBoard, reference: Reference, step: Callable[[str], None]) -> None:
+    def __init__(self, attached: ReadyBoard, reference: Reference, step: Callable[[str], None]) -> None:
         self.attached = attached
         self.reference = reference
         self.step = step
@@ -92,7 +92,7 @@ class BoardBench:
 
     def _run(self, program: Program, timeout: float, fresh: bool, interrupt_at: bytes) -> Pair:
         if not fresh:
-            return Pair(*(program.run(one, timeout=timeout) for one in (self.attached.runtime, self.reference)))
+            return Pair(*(program.run(runtime, timeout=timeout) for runtime in (self.attached.runtime, self.reference)))
 
         def once(runtime: Runtime) -> Decoded:
             runtime.soft_reset()
@@ -158,8 +158,7 @@ class Scenario:
     @property
     def lives_in_host_time(self) -> bool:
         """Whether the board's waits take as long on the host: not so for a virtual board with ``pace: fast``."""
-        virtual = self._bench.attached.board.virtual
-        return virtual is None or virtual.pace == "chip"
+        return self._bench.attached.keeps_host_time
 
     @property
     def can_intervene(self) -> bool:
@@ -205,14 +204,14 @@ class Scenario:
         Each VM is started anew before, unless ``fresh`` is false. The program gets a Ctrl-C as soon as its output
         contains ``interrupt_at``.
         """
-        self._bench.attached.transcript.note(f"program {program.name}")
+        self._bench.attached.note(f"program {program.name}")
         return self._bench.run(program, timeout=timeout, fresh=fresh, interrupt_at=interrupt_at)
 
     def run_to_reset(
         self, program: Program, *, within: float = 30.0, intervention: Intervention | None = None
     ) -> tuple[Restart, Restart]:
         """Run a program that resets the chip or lets it sleep, on both sides; see :class:`Runtime`."""
-        self._bench.attached.transcript.note(f"program {program.name}, to a reset")
+        self._bench.attached.note(f"program {program.name}, to a reset")
         board, reference = (
             program.run_to_reset(runtime, within=within, intervention=intervention)[1] for runtime in self.both
         )

@@ -54,8 +54,8 @@ del _s
 
 def safe_mode_text(text: bytes) -> str:
     """Why CircuitPython says that it is in safe mode, as one line; empty when it does not say so."""
-    found = _SAFE_MODE.search(text)
-    return printable(b" ".join(found[1].split())) if found else ""
+    reason = _SAFE_MODE.search(text)
+    return printable(b" ".join(reason[1].split())) if reason else ""
 
 
 class CircuitPythonBoard(MicroPythonBoard):
@@ -139,7 +139,7 @@ class CircuitPythonBoard(MicroPythonBoard):
                 "the program was stopped by auto-reload: something has written to the board's drive",
                 hint="keep the host from writing to CIRCUITPY (editors, indexers) while boards are tested",
             )
-        return tuple(found[1] for found in _RUN.finditer(data))
+        return tuple(run[1] for run in _RUN.finditer(data))
 
     def _to_friendly_prompt(self) -> None:
         self._take_in_hand()

@@ -190,8 +190,8 @@ class NodeMcuBoard(Wired):
     def read_facts(self) -> Facts:
         """Ask the VM who it is. Raises BenchFault when the answer makes no sense."""
         result = self.run(FACTS)
-        found = _FRAME.search(result.stdout)
-        fields = found.group(1).decode("ascii").split("|") if found else []
+        frame = _FRAME.search(result.stdout)
+        fields = frame.group(1).decode("ascii").split("|") if frame else []
         try:
             version, language, numbers, heap, lfs, encoder, modules, branch = fields
             self._base64 = encoder == "1"

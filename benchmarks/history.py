@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
 from harness.results.change import EFFECTS, Point, find_steps
-from harness.results.run_record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, ScenarioResult
 from harness.results.schema import limit_row, series_row
 from harness.results.series import histories
 from harness.results.store import Store

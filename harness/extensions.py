@@ -25,6 +25,19 @@ OURS: dict[str, dict[str, str]] = {
         "circuitpython": "harness.runtimes.circuitpython:TRAITS",
         "nodemcu": "harness.runtimes.nodemcu:TRAITS",
     },
+    "harness.flashing": {
+        "esptool": "harness.flashing.esp:METHOD",
+        "stm32-uart": "harness.flashing.stm32_uart:METHOD",
+        "dfu": "harness.flashing.dfu:METHOD",
+        "swd": "harness.flashing.swd:METHOD",
+        "command": "harness.flashing.command:METHOD",
+    },
+    "harness.power": {
+        "uhubctl": "harness.power.uhubctl:METHOD",
+        "command": "harness.power.command:METHOD",
+        "http": "harness.power.http_relay:METHOD",
+        "gpio": "harness.power.gpio_line:METHOD",
+    },
 }
 
 

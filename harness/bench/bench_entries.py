@@ -16,8 +16,8 @@ import yaml
 
 from harness.bench.plugged import Plugged
 from harness.bench.probe_port import Answer
+from harness.chips import CHIPS, GENERIC
 from harness.errors import UsageError
-from harness.inventory.chips import GENERIC
 from harness.inventory.discover import Port, candidates
 from harness.inventory.load import load_bench, short_name
 from harness.inventory.model import Board
@@ -104,7 +104,7 @@ def _stands_for(board: Board, plug: Plugged, answer: Answer) -> bool:
 
 def _esp_or_uid(board: Board, key: str) -> bool:
     """A MAC belongs to an ESP chip, a UID to any other."""
-    return (key == "mac") == board.chip.startswith("esp")
+    return (key == "mac") == CHIPS[board.chip].family.startswith("esp")
 
 
 def _new_id(plug: Plugged, answer: Answer, taken: set[str]) -> str:

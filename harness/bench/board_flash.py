@@ -6,16 +6,17 @@ that a write goes on, so that the next run can tell of one that was cut off.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 from harness.bench.device import Device
 from harness.bench.firmware import CheckedFirmware, Report
 from harness.bench.firmware_record import FirmwareRecord
-from harness.errors import FinalFault, UsageError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashReport
+from harness.errors import BenchFault, FinalFault, UsageError
+from harness.flashing.base import ChipIdentity, FlashImage, FlashJob, FlashReport, Progress
 from harness.flashing.mark import WriteMark
-from harness.flashing.methods import WITHOUT_PORT, flasher_for
+from harness.flashing.methods import flasher_for, needs_port
 from harness.formats.suite_romfs import suite_romfs
 from harness.inventory.model import Board
 from harness.link.ports import OpenPort
@@ -49,7 +50,7 @@ class BoardFlash:
     @property
     def needs_port(self) -> bool:
         """Whether it is written over the console's port. Otherwise the port may come and go with it."""
-        return self._board.flash_method not in WITHOUT_PORT
+        return needs_port(self._board)
 
     def write(
         self, port: OpenPort | None, *, romfs: bool = True, enter_loader: Callable[[], None] | None = None
@@ -63,7 +64,7 @@ class BoardFlash:
         if cut_off:
             self._report(f"{cut_off}; comparing and writing again", 0, 0)
         progress = self._mark.watched(self.firmware.record.name, self._report)
-        with flasher_for(self._board, port, progress, enter_loader=enter_loader) as flasher:
+        with flasher_for(self._job(port, progress, enter_loader)) as flasher:
             self._check_identity(flasher.identity)
             images = list(self.firmware.images)
             region = self._device.romfs_region(flasher, images) if romfs else None
@@ -85,7 +86,7 @@ class BoardFlash:
 
         Raises UsageError for a board without such a region, or an image that does not fit.
         """
-        with flasher_for(self._board, port, self._mark.watched("a ROMFS image", self._report)) as flasher:
+        with flasher_for(self._job(port, self._mark.watched("a ROMFS image", self._report))) as flasher:
             self._check_identity(flasher.identity)
             region = self._device.romfs_region(flasher, [])
             if region is None:
@@ -108,13 +109,22 @@ class BoardFlash:
         place = self._device.spare_flash
         if place is None:
             raise UsageError(f"{self._board.id}: no place in its flash is known to be free")
-        with flasher_for(self._board, port, self._mark.watched("spare flash", self._report)) as flasher:
+        with flasher_for(self._job(port, self._mark.watched("spare flash", self._report))) as flasher:
             self._check_identity(flasher.identity)
             padded = data.ljust(-len(data) % 4 + len(data), b"\xff")
             flasher.write([FlashImage(place, padded, "spare flash")])
             came = flasher.read(place, len(data))
         self._mark.clear()
         return came
+
+    def _job(
+        self, port: OpenPort | None, progress: Progress, enter_loader: Callable[[], None] | None = None
+    ) -> FlashJob:
+        address = self._address()
+        if port is None:
+            with contextlib.suppress(BenchFault):  # a board that only shows up while it is written has none yet
+                address = self._device.find()
+        return FlashJob(self._board, port, progress, address, enter_loader)
 
     def _check_identity(self, chip: ChipIdentity) -> None:
         identity = self._board.identity

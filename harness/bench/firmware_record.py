@@ -1,4 +1,4 @@
-"""Which firmware a board was tested with, as it is kept with the results."""
+"""Which firmware a board was tested with, as records keep it."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from harness.chips import CHIPS
 from harness.errors import BenchFault, HarnessError
 from harness.extensions import resolve
 from harness.flashing.esp import identify
-from harness.inventory.chips import CHIPS
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.link.transcript import Transcript
@@ -49,7 +49,7 @@ def probe(address: str, *, baud: int = 115200) -> Answer:
         vm = _vm_at(session, problems) or ProbeAnswer("")
         session.forget_input()
         chip, uid = chip_named_in(vm.machine), vm.uid
-        if not chip.startswith("stm32"):
+        if not chip or CHIPS[chip].family != "stm32":
             try:
                 identity = identify(port, connect_attempts=2, console_baud=baud)
                 chip, mac, uid = identity.chip, identity.mac, ""

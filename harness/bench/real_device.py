@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.bench.firmware import Report
+from harness.chips import CHIPS
 from harness.errors import HarnessError, UsageError
 from harness.flashing.base import Flasher, FlashImage
 from harness.formats.partitions import parse_table
-from harness.inventory.chips import CHIPS
 from harness.inventory.discover import find_port
 from harness.inventory.model import Board
 from harness.power.base import PowerSwitch

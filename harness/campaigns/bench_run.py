@@ -1,8 +1,7 @@
-"""One run over the boards of a bench: a pytest process for each board, all watched from here.
+"""One run over the boards of a bench: a process for each board, all watched from here.
 
-A process for each board, because esptool has one logger a process and because a board that hangs must not
-hold up the others. The processes write their results to the store themselves; what arrives here is only to
-be shown.
+Each board's process (:mod:`harness.campaigns.board_process`) writes its results to the store itself; what arrives here
+is only to be shown.
 """
 
 from __future__ import annotations
@@ -10,21 +9,20 @@ from __future__ import annotations
 import math
 import os
 import selectors
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.bench.firmware_record import FirmwareRecord
+from harness.campaigns.board_process import BoardProcess
 from harness.errors import UsageError
 from harness.inventory.model import Board
 from harness.judging.run_events import parse
 from harness.paths import suites_dir
 from harness.results.database import Location
-from harness.results.run_record import BoardRecord, FirmwareRecord
+from harness.results.run_record import BoardRecord
 from harness.results.store import Store
 
 #: A board of which nothing is heard for this long is given up, in seconds.
@@ -62,14 +60,17 @@ class RunRequest:
 @dataclass
 class _Child:
     board: Board
-    process: subprocess.Popen[bytes]
-    events: int
+    process: BoardProcess
     log: Path
     heard: float
     started: float
     rest: bytes = b""
     problem: str = ""
-    stopped_by: str = field(default="")
+    stopped_by: str = ""
+
+    @property
+    def events(self) -> int:
+        return self.process.events
 
 
 def suite_paths(names: tuple[str, ...]) -> list[str]:
@@ -139,32 +140,21 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
 
 
 def _start(request: RunRequest, board: Board, run: int, paths: list[str]) -> _Child:
-    read, write = os.pipe()
     logs = request.state / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{board.id}.log"
     arguments = [
-        *(sys.executable, "-m", "pytest", *paths, "-p", "no:cacheprovider", "--color=no", "-ra"),
+        # hypothesis's own plugin imports all of hypothesis at the end of every session, whether it was used or not
+        *(*paths, "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--color=no", "-ra"),
         *("--bench", str(request.bench_file), "--boards", board.id, "--store", str(request.store)),
-        *("--wait", f"{request.wait:g}", "--harness-run", str(run), "--harness-events", str(write)),
+        *("--wait", f"{request.wait:g}", "--harness-run", str(run)),
         *(["--no-flash"] if not request.flash else []),
         *(["--variant", request.variant] if request.variant and board.virtual else []),
         *(["-k", request.keyword] if request.keyword else []),
         *(["--harness-resume"] if request.resume else []),
     ]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=[write],
-            start_new_session=True,  # Ctrl-C reaches this process, which ends the others in order
-        )
-    os.close(write)
-    os.set_blocking(read, False)
     now = time.monotonic()
-    return _Child(board, process, read, log, heard=now, started=now)
+    return _Child(board, BoardProcess(arguments, log), log, heard=now, started=now)
 
 
 def _read(child: _Child, watch: Watcher) -> bool:
@@ -205,16 +195,17 @@ def _stop(child: _Child, why: str) -> None:
     if child.stopped_by:
         return
     child.stopped_by = why
-    child.process.send_signal(signal.SIGINT)  # pytest ends its session: ports and locks are given back
-    try:
-        child.process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
+    child.process.interrupt()
+    if child.process.wait(_GRACE) is None:
         child.process.kill()
 
 
 def _finish(child: _Child, store: Store, run: int, watch: Watcher, request: RunRequest) -> None:
     code = child.process.wait(_GRACE)
-    os.close(child.events)
+    if code is None:
+        child.process.kill()
+        code = child.process.wait(_GRACE)
+    child.process.close()
     problem = child.problem
     if child.stopped_by:
         problem = child.stopped_by

@@ -9,13 +9,13 @@ from pathlib import Path
 import yaml
 
 from harness.campaigns.bench_run import RunRequest, run_bench, suite_paths
-from harness.cli.store import where
 from harness.errors import BenchFault, UsageError
 from harness.inventory.load import load_bench
+from harness.inventory.selection import bench_file
 from harness.judging.compare import Measurement
 from harness.judging.limits import Value
 from harness.paths import state_dir
-from harness.plugin import bench_file
+from harness.results.opening import where
 from harness.results.run_record import RunRecord
 from harness.results.store import Store
 from harness.virtual.firmware import require_variant

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.options import CONTEXT, bench_option
 from harness.errors import UsageError
-from harness.inventory.load import load_bench
-from harness.inventory.model import Board
-from harness.paths import state_dir
-from harness.plugin import bench_file
-from harness.results.report.json_report import write_json
+
+if TYPE_CHECKING:
+    from harness.inventory.model import Board
 
 if TYPE_CHECKING:  # the other commands need none of this to start
     from rich.console import Console
@@ -25,12 +24,12 @@ if TYPE_CHECKING:  # the other commands need none of this to start
     from harness.campaigns.conformance.conformance_run import Result
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=CONTEXT)
 @click.argument("programs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--on", "target", default="reference", show_default=True, metavar="VM", help="reference, native, a path, a board."
 )
-@click.option("--bench", default="", metavar="FILE", help="Bench file (default: boards.yaml).")
+@bench_option
 @click.option("--flash", is_flag=True, help="Flash the board first (default: test the firmware it holds).")
 @click.option("--heap", type=int, metavar="BYTES", help="Raw heap of a VM on this machine, tables included.")
 @click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="What each program may take.")
@@ -56,6 +55,7 @@ def conformance(
     from harness.campaigns.conformance.conformance_report import exit_code, one_line, print_report, to_json
     from harness.campaigns.conformance.conformance_run import Outcome, run_programs
     from harness.campaigns.conformance.conformance_target import Request, opened
+    from harness.results.report.json_report import write_json
     from harness.results.report.terminal import plain, terminal
 
     if heap is not None and not 4096 <= heap <= 64 * 1024 * 1024:
@@ -89,6 +89,10 @@ def conformance(
 
 def _board(name: str, bench: str) -> tuple[Board, Path]:
     """The board of that id, and the state folder of its bench."""
+    from harness.inventory.load import load_bench
+    from harness.inventory.selection import bench_file
+    from harness.paths import state_dir
+
     file = bench_file(bench)
     if not file.exists():
         raise UsageError(f"there is no bench file {str(file)!r}", hint="name one with --bench")

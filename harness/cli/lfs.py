@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from harness.cli.options import CONTEXT
 from harness.errors import UsageError
-from harness.formats.lfs.container import pack_image
-from harness.formats.lfs.lfs_image import DEFAULT_MAX_SIZE, module_name
-from harness.formats.lfs.read import LfsImage, read_image
-from harness.reference.nodemcu.lfs_build import build, read_sources
-from harness.reference.nodemcu.lfs_cost import costs
-from harness.results.report.json_report import write_json
+
+if TYPE_CHECKING:
+    from harness.formats.lfs.read import LfsImage
 
 
 def _number(value: str) -> int:
@@ -26,16 +22,16 @@ def _number(value: str) -> int:
         raise UsageError(f"{value!r} is no number", hint="write 65536 or 0x10000") from None
 
 
-@click.group("lfs")
-def lfs_command() -> None:
+@click.group("lfs", context_settings=CONTEXT)
+def lfs() -> None:
     """Images of NodeMCU's Lua Flash Store (Lua 5.1)."""
 
 
-@lfs_command.command("build")
+@lfs.command("build", context_settings=CONTEXT)
 @click.argument("sources", nargs=-1, required=True, metavar="FILE...")
 @click.option("-o", "--output", default="lfs.img", metavar="FILE", show_default=True)
 @click.option(
-    "-m", "--max-size", type=_number, default=str(DEFAULT_MAX_SIZE), metavar="BYTES",
+    "-m", "--max-size", type=_number, default="0x40000", metavar="BYTES",
     help="Size of the board's LFS region, a multiple of 4096 (default: 256 KB).",
 )  # fmt: skip
 @click.option("-i", "--include-strings", default="", metavar="FILE", help="More strings for the image, one a line.")
@@ -60,6 +56,12 @@ def build_command(
     The build time is --time, or the environment's SOURCE_DATE_EPOCH, or now: with the first two the image is
     the same each time.
     """
+    from rich.console import Console
+
+    from harness.formats.lfs.container import pack_image
+    from harness.formats.lfs.lfs_image import module_name
+    from harness.reference.nodemcu.lfs_build import build, read_sources
+
     if max_size % 4096 or max_size <= 0:
         raise UsageError(f"--max-size {max_size} is not a multiple of 4096", hint="give the size of the LFS region")
     if build_time is None and os.environ.get("SOURCE_DATE_EPOCH", "").isdigit():
@@ -89,12 +91,20 @@ def _repeated(names: list[str]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
 
 
-@lfs_command.command("inspect")
+@lfs.command("inspect", context_settings=CONTEXT)
 @click.argument("image_file", metavar="IMAGE")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--strings", "show_strings", is_flag=True, help="List the strings, too.")
 def inspect_command(image_file: str, as_json: bool, show_strings: bool) -> None:
     """Modules and strings of an image, and the RAM that it saves."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.formats.lfs.read import read_image
+    from harness.reference.nodemcu.lfs_build import read_sources
+    from harness.reference.nodemcu.lfs_cost import costs
+    from harness.results.report.json_report import write_json
+
     data = read_sources([Path(image_file)])[str(Path(image_file))]
     image = read_image(data)
     if as_json:
@@ -122,6 +132,8 @@ def inspect_command(image_file: str, as_json: bool, show_strings: bool) -> None:
 
 
 def _as_json(image: LfsImage, file_size: int) -> dict[str, Any]:
+    from harness.reference.nodemcu.lfs_cost import costs
+
     return {
         "flash_bytes": image.size,
         "file_bytes": file_size,

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.text import Text
 
-from harness.results.report.terminal import plain
-from harness.runtimes.replay import Diverged, replay
+from harness.cli.options import CONTEXT
 
 
-@click.command("replay", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("replay", context_settings=CONTEXT)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-q", "--quiet", is_flag=True, help="Only what differs, and the sum.")
-def replay_command(file: Path, quiet: bool) -> None:
+def replay(**options: Any) -> None:
     """Have the conversation of a transcript (FILE, .jsonl) once more, with this version of the harness and no board.
 
     Each run keeps one for each board: .harness/transcripts/run-<N>-<uid>/<board>.jsonl, named beside what failed. What
     other commands did with a board last is in .harness/transcripts/<board>.jsonl. Exit code 0: the harness does the
     same and comes to the same; 1: it does not, and where.
     """
-    console = Console(highlight=False)
-    same = total = 0
-    try:
-        for call in replay(file):
-            total += 1
-            same += call.same
-            if not quiet or not call.same:
-                now = call.now.get("message") or " ".join(f"{key} {value}" for key, value in call.now.items())
-                console.print(Text(plain(f"{call.name}{call.arguments}: {now}", 300)), soft_wrap=True)
-            if not call.same:
-                console.print(Text(plain(f"  then it was {call.then}", 600), style="bold red"), soft_wrap=True)
-    except Diverged as problem:
-        console.print(Text(plain(f"after {total} calls: {problem}"), style="bold red"), soft_wrap=True)
-        sys.exit(1)
-    console.print(Text(plain(f"{file}: {total} calls, {same} ended as they did then")), soft_wrap=True)
-    sys.exit(0 if total and same == total else 1)
+    from harness.campaigns.replay_transcript import replay_transcript as body
+
+    body(**options)

@@ -6,49 +6,34 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.text import Text
 
+from harness.cli.options import CONTEXT, json_option, store_option
 from harness.errors import UsageError
-from harness.paths import state_dir
-from harness.plugin import bench_file
-from harness.results.database import Location, location
-from harness.results.exchange import LONGEST_LINE, Imported, counts, export_lines, import_lines, merge
-from harness.results.report.json_report import write_json
-from harness.results.store import Store
 
-_CONTEXT = {"help_option_names": ["-h", "--help"]}
-store_option = click.option(
-    "--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite of the bench)."
-)
+if TYPE_CHECKING:
+    from harness.results.exchange import Imported
 
 
-def where(option: str) -> Location:
-    return location(option, state_dir(bench_file("")) / "results.sqlite")
-
-
-def open_store(option: str) -> Store:
-    """The store that ``--store`` names. Raises UsageError for a file that is not there: reading makes none."""
-    place = where(option)
-    if isinstance(place, Path) and not place.exists():
-        raise UsageError(
-            f"there is no results store {str(place)!r}", hint="name one with --store, or run 'harness run'"
-        )
-    return Store(place)
-
-
-@click.group("store", context_settings=_CONTEXT)
-def store_group() -> None:
+@click.group("store", context_settings=CONTEXT)
+def store() -> None:
     """What is in a results store; export, import and merge it."""
 
 
-@store_group.command("info", context_settings=_CONTEXT)
+@store.command("info", context_settings=CONTEXT)
 @store_option
-@click.option("--json", "json_file", default="", metavar="FILE", help="Also write it as JSON ('-': standard output).")
+@json_option
 def info_command(store: str, json_file: str) -> None:
     """How many runs, boards and figures, and from when to when."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from harness.results.exchange import counts
+    from harness.results.opening import open_store
+    from harness.results.report.json_report import write_json
+
     opened = open_store(store)
     found = counts(opened)
     opened.close()
@@ -65,12 +50,15 @@ def info_command(store: str, json_file: str) -> None:
         write_json(json_file, {"store": opened.name, **found})
 
 
-@store_group.command("export", context_settings=_CONTEXT)
+@store.command("export", context_settings=CONTEXT)
 @click.argument("file", default="-")
 @click.option("--run", "runs", type=int, multiple=True, metavar="ID", help="Only this run; may be given several times.")
 @store_option
 def export_command(file: str, runs: tuple[int, ...], store: str) -> None:
     """Write the store to FILE as JSON Lines ('-': standard output)."""
+    from harness.results.exchange import export_lines
+    from harness.results.opening import open_store
+
     opened = open_store(store)
     for run in runs:
         opened.load_run(run)
@@ -83,22 +71,33 @@ def export_command(file: str, runs: tuple[int, ...], store: str) -> None:
     opened.close()
 
 
-@store_group.command("import", context_settings=_CONTEXT)
+@store.command("import", context_settings=CONTEXT)
 @click.argument("file")
 @store_option
 def import_command(file: str, store: str) -> None:
     """Add the runs of FILE, an export ('-': standard input), that the store has not."""
+    from harness.results.exchange import import_lines
+    from harness.results.opening import where
+    from harness.results.store import Store
+
     target = Store(where(store))
     report = import_lines(target, _lines(file), source=file)
     target.close()
     _tell(report)
 
 
-@store_group.command("merge", context_settings=_CONTEXT)
+@store.command("merge", context_settings=CONTEXT)
 @click.argument("sources", nargs=-1, required=True)
 @store_option
 def merge_command(sources: tuple[str, ...], store: str) -> None:
     """Add the runs of the stores SOURCES (files or URLs) that the store has not; again changes nothing."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from harness.results.exchange import merge
+    from harness.results.opening import open_store, where
+    from harness.results.store import Store
+
     target = Store(where(store))
     for source in sources:
         other = open_store(source)
@@ -110,6 +109,8 @@ def merge_command(sources: tuple[str, ...], store: str) -> None:
 
 
 def _lines(file: str) -> Iterator[str]:
+    from harness.results.exchange import LONGEST_LINE
+
     try:
         with sys.stdin if file == "-" else Path(file).open(encoding="utf-8", errors="surrogateescape") as source:
             while line := source.readline(LONGEST_LINE + 1):
@@ -119,6 +120,9 @@ def _lines(file: str) -> Iterator[str]:
 
 
 def _tell(report: Imported) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console()
     added = ("runs", "scenarios", "events", "calibrations")
     console.print("new: " + ", ".join(f"{getattr(report, name)} {name}" for name in added))

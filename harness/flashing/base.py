@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+if TYPE_CHECKING:
+    from harness.inventory.model import Board
 
 #: Told what is being done: a step's name, and (done, total) in bytes where that is known, else (0, 0).
 Progress = Callable[[str, int, int], None]
@@ -70,3 +73,32 @@ class Flasher(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+
+@dataclass(frozen=True)
+class FlashJob:
+    """What a way of writing is given: the board's entry, its serial port, and whom to tell.
+
+    ``port`` is open, or None for a method that needs none; ``address`` is where the board's port is, empty when it has
+    none now. ``enter_loader`` brings a board that runs into its USB boot loader.
+    """
+
+    board: Board
+    port: Any
+    progress: Progress
+    address: str = ""
+    enter_loader: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class FlashingMethod:
+    """One ``flash.method`` of boards.yaml: a file of this room, or an entry point of the group ``harness.flashing``.
+
+    ``make`` gives a :class:`Flasher` that has not been entered; it raises UsageError for settings that cannot be. With
+    ``needs_port`` it writes through the board's serial port; without, the port is closed while it writes, and may come
+    and go.
+    """
+
+    name: str
+    make: Callable[[FlashJob], Flasher]
+    needs_port: bool = True

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.chips import STM32_FLASH_BASE
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import ChipIdentity
-from harness.flashing.stm32_access import AccessFailed
-from harness.flashing.stm32_table import DEVICES, Sector, sectors_of
-from harness.inventory.chips import STM32_FLASH_BASE
+from harness.flashing.base import ChipIdentity, FlashingMethod, FlashJob
+from harness.flashing.stm32_access import AccessFailed, AccessFlasher
+from harness.flashing.stm32_sectors import Sector, geometry_of, sectors_of
 from harness.link.panics import printable
 
 #: The boot loader of all STM32 (AN2606).
@@ -147,7 +147,7 @@ class DfuUtil:
     def _require_chip(self, sectors: Sequence[Sector]) -> None:
         """DfuSe tells no device id; the way the flash is cut is what can be compared."""
         size = sum(sector.size for sector in sectors)
-        for device in DEVICES[self._chip].values():
+        for device in geometry_of(self._chip).devices.values():
             if [s.size for s in sectors] == [s.size for s in sectors_of(self._chip, device, size)]:
                 return
         assert self._device is not None
@@ -205,3 +205,15 @@ class DfuUtil:
             said = (done.stderr[-2000:].decode("utf-8", "replace").strip() or text.strip()).splitlines()
             raise AccessFailed(f"dfu-util ended with {done.returncode}: {' / '.join(said[-3:])}")
         return text
+
+
+def _make(job: FlashJob) -> AccessFlasher:
+    board, identity = job.board, job.board.identity
+    serial = board.flash.probe or (identity.usb_serial if identity else None)
+    path = identity.usb_location if identity and not serial else None
+    by_hand = board.flash.before in ("manual", "no-reset")
+    enter = None if by_hand else job.enter_loader
+    return AccessFlasher(DfuUtil(board.chip, serial=serial, path=path, enter=enter), progress=job.progress)
+
+
+METHOD = FlashingMethod("dfu", _make, needs_port=False)

@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from harness.errors import BenchFault, HarnessError
 from harness.flashing.base import ChipIdentity, FlashImage, FlashReport, Progress, silent
 from harness.flashing.stm32_plan import Stm32Plan, check_places, make_plan
-from harness.flashing.stm32_table import Sector
+from harness.flashing.stm32_sectors import Sector
 from harness.link.panics import printable
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.flashing.base import FlashImage
-from harness.flashing.stm32_table import Sector
+from harness.flashing.stm32_sectors import Sector
 
 #: Reads ``size`` bytes at an address.
 Read = Callable[[int, int], bytes]

@@ -15,11 +15,11 @@ from typing import Any, Self
 import serial
 from stm32loader.bootloader import CommandError, Stm32Bootloader, Stm32LoaderError
 
+from harness.chips import STM32_FLASH_BASE, Device
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashReport, Progress, silent
+from harness.flashing.base import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
 from harness.flashing.stm32_plan import CHUNK, Stm32Plan, check_places, make_plan
-from harness.flashing.stm32_table import Device, Sector, device_of, sectors_of
-from harness.inventory.chips import STM32_FLASH_BASE
+from harness.flashing.stm32_sectors import Sector, device_of, sectors_of
 from harness.link.panics import printable
 from harness.link.ports import is_pty
 from harness.power.reset import CommandReset, CustomReset, stm32_sequence
@@ -384,3 +384,22 @@ def _no_bar(_message: str, maximum: int = 0) -> Iterator[Any]:
         def next(self) -> None: ...
 
     yield Bar()
+
+
+def _make(job: FlashJob) -> Stm32UartFlasher:
+    settings = job.board.flash
+    return Stm32UartFlasher(
+        job.board.chip,
+        job.port,
+        baud=settings.baud,
+        progress=job.progress,
+        connect_attempts=settings.connect_attempts,
+        before=settings.before,
+        lines=settings.lines,
+        boot_command=settings.boot_command,
+        unprotect=settings.unprotect,
+        console_baud=job.board.console.baud,
+    )
+
+
+METHOD = FlashingMethod("stm32-uart", _make)

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.chips import chip_of_image
 from harness.errors import UsageError
-from harness.inventory.chips import BY_IMAGE_ID
 
 MAGIC = 0xE9
 MAGIC_ESP8266_V2 = 0xEA
@@ -82,7 +82,7 @@ class EspImage:
         """Name of the chip, or None for a chip id that is not known."""
         if self.chip_id is None:
             return "esp8266"
-        known = BY_IMAGE_ID.get(self.chip_id)
+        known = chip_of_image(self.chip_id)
         return known.name if known else None
 
     @property

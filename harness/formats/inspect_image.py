@@ -13,12 +13,12 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from harness.chips import CHIPS, STM32_FLASH_BASE, Chip, chip_of_image
 from harness.formats import app_desc, esp_image, partitions, stm32_image
 from harness.formats.app_desc import AppDesc
 from harness.formats.banner import find_banner
 from harness.formats.esp_image import EspImage, ImageError
 from harness.formats.partitions import Partition
-from harness.inventory.chips import BY_IMAGE_ID, CHIPS, STM32_FLASH_BASE, Chip
 
 Kind = Literal[
     "esp8266-v1",
@@ -143,7 +143,7 @@ def _chip_of_header(body: bytes) -> str | None:
         return "esp8266"
     if len(body) < 14:
         return None
-    known = BY_IMAGE_ID.get(struct.unpack_from("<H", body, 12)[0])
+    known = chip_of_image(struct.unpack_from("<H", body, 12)[0])
     return known.name if known else None
 
 

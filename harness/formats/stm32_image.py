@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from harness.chips import CHIPS, STM32_FLASH_BASE, Chip
 from harness.formats.esp_image import ImageError
-from harness.inventory.chips import CHIPS, STM32_FLASH_BASE, Chip
 
 _LARGEST_FLASH = 2 * 1024 * 1024
 _RAM_WINDOWS = (

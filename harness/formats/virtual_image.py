@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import struct
 
+from harness.chips import CHIPS, STM32_FLASH_BASE
 from harness.errors import UsageError
 from harness.formats import app_desc, esp_image, partitions
 from harness.formats.inspect_image import ESP8266_IROM, ESP8266_LENGTH_WORD
 from harness.formats.partitions import Partition
-from harness.inventory.chips import CHIPS, STM32_FLASH_BASE
 from harness.runtimes.traits import DEFAULT_RUNTIME, traits_of_vm
 
 PAYLOAD_MAGIC = b"VMWASM\0\1"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, Self
 
+from harness.chips import CHIPS
 from harness.extensions import resolve
 from harness.judging.ready_board import ReadyBoard
-from harness.reference.chips import CHIPS
 from harness.reference.circuitpython import CircuitPythonReference
 from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import ChipRuntime
 from harness.runtimes.traits import traits_of
-from harness.virtual.firmware import CIRCUITPYTHON_REGION
 
 #: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
 _TABLE_BITS = 524
@@ -49,9 +48,10 @@ def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None])
     romfs = attached.romfs
     boot = attached.runtime.get("/boot.py") if attached.our_build else None
     raw = _raw_heap(attached.facts.heap_total)
-    chip = attached.board.chip if attached.board.chip in CHIPS else None
-    vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, progress=progress)
-    if chip is not None:
+    chip = attached.board.chip
+    version = "" if attached.our_build else attached.facts.version  # what the harness built has the newest port
+    vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, version=version, progress=progress)
+    if CHIPS[chip].port is not None:
         for a, b in attached.board.wiring.loopback:
             vm.wire(a, b)
         if chip == "esp8266" and not attached.board.wiring.gpio16_rst:
@@ -78,11 +78,15 @@ def _raw_heap(total: int) -> int:
 
 def circuitpython_reference(attached: ReadyBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
     """A supervised reference VM with the board's chip, as far as it is known (an ESP32 otherwise), and its memory."""
-    chip = attached.board.chip if attached.board.chip in CHIPS else "esp32"
-    region = CIRCUITPYTHON_REGION[chip] if attached.our_build else (_raw_heap(attached.facts.heap_total) + 3) & ~3
+    chip = CHIPS[attached.board.chip if CHIPS[attached.board.chip].port is not None else "esp32"]
+    region = (_raw_heap(attached.facts.heap_total) + 3) & ~3
+    if attached.our_build and chip.virtual is not None:
+        region = chip.virtual.circuitpython_region
     said = attached.runtime.run("import alarm\nprint(len(alarm.sleep_memory))").stdout.strip()
     size = int(said) if said.isdigit() and len(said) < 6 else 0
-    reference = CircuitPythonReference(region_size=region, sleep_memory=min(size, 65536), chip=chip, progress=progress)
+    reference = CircuitPythonReference(
+        region_size=region, sleep_memory=min(size, 65536), chip=chip.name, progress=progress
+    )
     assert reference.vm.board.pins is not None
     for a, b in attached.board.wiring.loopback:
         reference.vm.board.pins.wire(a, b)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from harness.chips import CHIPS, Chip, Port
 from harness.errors import FirmwareFailure, Unsuitable
-from harness.inventory.chips import GENERIC
 from harness.inventory.model import Wiring
 from harness.judging.calibration import Calibration, Point, fit
 from harness.judging.compare import Judge, Measurement
@@ -20,13 +20,13 @@ from harness.judging.limits import Limit, Value
 from harness.judging.outcome import Outcome, worst
 from harness.judging.ready_board import ReadyBoard
 from harness.judging.references import Reference
-from harness.reference.chips import Chip, chip_named
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.ask_names import missing
 from harness.runtimes.base import ChipRuntime, Intervention, Restart, Runtime
 from harness.runtimes.pieces import SMALL_HEAP, needs_of
 from harness.runtimes.program import Program, agent_source
 from harness.runtimes.records import DamagedRecords, Decoded, Kind, Observation
+from harness.runtimes.traits import traits_of_vm
 
 #: What a VM says that is too small for a program: no heap, no stack.
 _TOO_SMALL = ("MemoryError", "maximum recursion depth exceeded")
@@ -72,8 +72,19 @@ class BoardBench:
 
     @property
     def unknown(self) -> bool:
-        """Whether nothing is known of the board's chip: then it is asked what it can do."""
-        return self.attached.board.chip == GENERIC
+        """Whether nothing is known of the port for the board's chip: then it is asked what it can do."""
+        return CHIPS[self.attached.board.chip].port is None
+
+    @property
+    def port_version(self) -> str:
+        """The version by which to ask what the port promises; empty: the newest.
+
+        What the harness built has the newest port, whatever its VM's version is.
+        """
+        facts = self.attached.facts
+        traits = traits_of_vm(facts.name)
+        told = traits is not None and traits.version_tells_port and not self.attached.our_build
+        return facts.version if told else ""
 
     def require(self, source: str, what: str = "the scenario") -> None:
         """Raise :class:`Unsuitable` when a board of unknown chip lacks a module that ``source`` uses, or a name of one.
@@ -184,14 +195,20 @@ class Scenario:
 
     @property
     def chip(self) -> Chip:
-        """What the board's port offers, by the reference's table. Raises Unsuitable for a generic chip."""
-        if self._bench.unknown:
-            raise Unsuitable("the scenario asks for what a chip's port has (timers, queue depth); the chip is generic")
-        return chip_named(self._bench.attached.board.chip)
+        """The record of the board's chip."""
+        return CHIPS[self._bench.attached.board.chip]
 
     @property
-    def chip_is_generic(self) -> bool:
-        """Whether :attr:`chip` has nothing to tell."""
+    def port(self) -> Port:
+        """What the board's port promises (timers, queue depth), in its firmware's version.
+
+        Raises :class:`Unsuitable` for a chip of whose port nobody knows.
+        """
+        return self.chip.promised(self._bench.port_version)
+
+    @property
+    def port_is_unknown(self) -> bool:
+        """Whether :attr:`port` has nothing to tell."""
         return self._bench.unknown
 
     @property
@@ -272,6 +289,12 @@ class Scenario:
         measurement = self._judge.check(name, kind, unit, measured, reference, limit, samples=tuple(samples or ()))
         self.measurements.append(measurement)
         return measurement.verdict
+
+    def left_out(self, name: str, reason: str) -> None:
+        """Record that a figure is not judged: nobody knows what it should be."""
+        self.measurements.append(
+            Measurement(name, "state", "-", "not judged", None, reason, Outcome.SKIPPED, "what the port promises")
+        )
 
     @property
     def outcome(self) -> Outcome:

@@ -1,10 +1,15 @@
-"""What can cut a board's power and give it back. A new way is one file here, an entry in ``switches.py``, one test."""
+"""What can cut a board's power and give it back. A new way is one file here and one line in
+``harness.extensions``, or a package."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from harness.inventory.model import Power
 
 
 class PowerSwitch(Protocol):
@@ -29,3 +34,15 @@ def cycle(switch: PowerSwitch, off_seconds: float, sleep: Callable[[float], None
         sleep(off_seconds)
     finally:
         switch.on()
+
+
+@dataclass(frozen=True)
+class SwitchMethod:
+    """One ``power.method`` of boards.yaml: a file of this room, or an entry point of the group ``harness.power``.
+
+    ``make`` gives the switch that the entry describes, and switches nothing yet. A package's method finds its settings
+    in ``Power.options`` and raises UsageError for what is wrong with them.
+    """
+
+    name: str
+    make: Callable[[Power], PowerSwitch]

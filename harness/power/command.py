@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.power.base import SwitchMethod
 from harness.power.run_command import run_command
 
 
@@ -25,3 +26,6 @@ class CommandSwitch:
 
     def off(self) -> None:
         run_command(self.off_command, what="power off", timeout=self.timeout)
+
+
+METHOD = SwitchMethod("command", lambda power: CommandSwitch(power.on_command or (), power.off_command or ()))

@@ -1,7 +1,7 @@
 """What stands round the reference VM and outlives it: clock, pins, wires, RTC domain, reset causes, trace.
 
 A life of the VM ends with a reset of some kind; :meth:`Board.restart` does to the board what that kind of
-reset does, as the chip's entry in :mod:`harness.reference.chips` says.
+reset does, as the chip's port (:mod:`harness.chips`) says.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from harness.chips import Port, Reset
 from harness.errors import FirmwareFailure
-from harness.reference.chips import Chip, Reset
 from harness.reference.pins import RESET_PIN, Pin, PinName, Pins
 from harness.reference.timeline import Clock, Timeline
 from harness.reference.trace import Trace
@@ -39,7 +39,7 @@ class WakeSources:
 class Board:
     """The board of one VM. ``chip`` None: only clock and trace."""
 
-    def __init__(self, chip: Chip | None, clock: Clock | None = None) -> None:
+    def __init__(self, chip: Port | None, clock: Clock | None = None) -> None:
         self.chip = chip
         self.clock = clock or Clock()
         self.timeline = Timeline()
@@ -75,6 +75,8 @@ class Board:
         self.clock.stop()
         if self.chip and cause in self.chip.lost_at:
             self._lose_rtc()
+        elif self.chip and cause in self.chip.memory_lost_at:
+            self._lose_memory()
         if cause not in (Reset.DEEP_SLEEP, Reset.SOFT):
             self.wake_reason, self.wake_pins = WAKE_NONE, []
         self.asleep = False
@@ -87,11 +89,14 @@ class Board:
         if self.pins is not None:
             self.pins.reset(soft=cause is Reset.SOFT)
 
-    def _lose_rtc(self) -> None:
+    def _lose_memory(self) -> None:
         if self.chip:
             self.backup = bytes(max(self.chip.rtc_memory, self.chip.backup_memory))
             self.registers = bytes(4 * self.chip.backup_registers)
         self.rtc_length = 0
+
+    def _lose_rtc(self) -> None:
+        self._lose_memory()
         self._rtc_zero_ns = self.clock.now_ns
 
     # -- real-time clock -------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.chips import Reset
 from harness.errors import BenchFault, FirmwareFailure
 from harness.reference.board import ChipReset
-from harness.reference.chips import Reset
 from harness.reference.engine.guest_files import Mode
 from harness.reference.supervised import CodeRun, SupervisedVm
 from harness.reference.supervisor_state import Ended

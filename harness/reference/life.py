@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from harness.chips import Reset
 from harness.errors import FirmwareFailure
 from harness.reference.board import Board, ChipReset
-from harness.reference.chips import Reset
 from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
 from harness.reference.engine.guest_files import Files
 from harness.reference.engine.wasm_machine import OutOfFuel, Stopped

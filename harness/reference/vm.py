@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from harness.chips import Reset, chip_named
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.reference.board import Board, ChipReset
-from harness.reference.chips import Reset, chip_named
 from harness.reference.engine.engine_vm import VmConfig
 from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
 from harness.reference.engine.heap_map import HeapMap
@@ -34,9 +34,9 @@ class ReferenceVm:
 
     ``heap_size`` is the raw heap in bytes, tables included; ``romfs`` an image that is mapped at ``/rom``;
     ``boot`` the content of a ``boot.py`` that runs at each start. With ``chip`` (a name of
-    :mod:`harness.reference.chips`) it has that chip's ``machine`` module: pins, timers, sleep, reset causes,
-    RTC; without one it is the bare language VM. ``module`` is a WASI build to use instead of
-    the prepared one. Raises UsageError for a chip that is not in the table.
+    :mod:`harness.chips`) it has that chip's ``machine`` module as MicroPython's ``version`` has it: pins, timers,
+    sleep, reset causes, RTC; without one, or with one whose port nobody knows, it is the bare language VM. ``module``
+    is a WASI build to use instead of the prepared one. Raises UsageError for a chip that there is not.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class ReferenceVm:
         romfs: bytes = b"",
         boot: bytes | None = None,
         chip: str | None = None,
+        version: str = "",
         module: bytes | None = None,
         progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
@@ -55,10 +56,11 @@ class ReferenceVm:
         if boot is not None:
             self.put("/boot.py", boot)
             start_files = ("boot.py",)
-        system = guest_rom(chip, layout_of(self._module).depth) if chip else b""
+        port = chip_named(chip).port_at(version) if chip else None
+        system = guest_rom(port, layout_of(self._module).depth) if port else b""
         self._config = VmConfig(heap_size=heap_size, romfs=romfs, system_rom=system, start_files=start_files)
         self._facts: Facts | None = None
-        self._board = Board(chip_named(chip) if chip else None)
+        self._board = Board(port)
         self._strikes: list[Strike] = []
         self._hook: Callable[[int], None] | None = None
         self._board.restart(Reset.POWER_ON)

@@ -14,13 +14,14 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import BenchFault, UsageError
 from harness.judging.calibration import Calibration
 from harness.judging.compare import Measurement
 from harness.judging.limits import Bounds, Value
 from harness.judging.outcome import Outcome
 from harness.results.database import insert_new, upsert
-from harness.results.run_record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
 from harness.results.schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARIO, SERIES
 from harness.results.store import Store, read_run, write_board, write_event, write_scenario
 from harness.runtimes.records import KINDS

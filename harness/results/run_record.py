@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from harness.bench.firmware_record import FirmwareRecord as FirmwareRecord
+from harness.bench.firmware_record import FirmwareRecord
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome, exit_code, worst
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-from harness.results.run_record import FirmwareRecord
+from harness.bench.firmware_record import FirmwareRecord
 
 #: The version that this code reads and writes.
 VERSION = 4

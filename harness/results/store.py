@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
 from harness.judging.calibration import Calibration
 from harness.judging.compare import Measurement
@@ -20,7 +21,7 @@ from harness.judging.limits import Bounds
 from harness.judging.outcome import Outcome
 from harness.results.database import Database, Location, insert_new, upsert
 from harness.results.environment import this_environment
-from harness.results.run_record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
 from harness.results.schema import (
     BOARD,
     CALIBRATION,

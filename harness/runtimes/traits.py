@@ -96,6 +96,8 @@ class RuntimeTraits:
     version_texts: tuple[bytes, ...] = ()
     #: Whether the version that a real board's image names is the one that its VM tells.
     image_names_version: bool = True
+    #: Whether its version tells what its port for a chip promises (:meth:`harness.chips.Chip.port`).
+    version_tells_port: bool = False
     #: Whether Ctrl-C ends a program. Without it a board that hangs can only be reset.
     ctrl_c: bool = True
     #: Whether a program that resets the chip is a file that starts in a VM of its own, with nothing there before it.

@@ -14,17 +14,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
 
+from harness.chips import Reset, VirtualParts, chip_named, virtual_chips
 from harness.errors import UsageError
 from harness.reference.board import Board, ChipReset
-from harness.reference.chips import Reset, chip_named
 from harness.reference.pins import RESET_PIN, PinName
 from harness.reference.timeline import Clock, Metered
 
-#: Nanoseconds per executed instruction. Round numbers in the proportion of the chips' clocks
-#: (240, 80, 168 and 80 MHz); no claim about silicon.
-PACE_NS = {"esp32": 10, "esp8266": 30, "stm32f405": 14, "stm32l476": 30}
 #: What the chip's clock may be behind the host's, in nanoseconds; what is more is given up.
 _LATEST_NS = 200_000_000
+
+
+def virtual_parts(chip: str) -> VirtualParts:
+    """What a virtual board with ``chip`` is made of. Raises UsageError when there is none."""
+    parts = chip_named(chip).virtual
+    if parts is None:
+        raise UsageError(f"there is no virtual {chip}; there are {', '.join(virtual_chips())}")
+    return parts
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class LiveBoard(Board):
     """
 
     def __init__(self, chip: str, surroundings: Surroundings | None = None) -> None:
-        super().__init__(chip_named(chip), Clock(PACE_NS[chip]))
+        super().__init__(chip_named(chip).promised(), Clock(virtual_parts(chip).pace_ns))
         around = surroundings or Surroundings()
         self._fast = around.fast
         self._bell = Event()

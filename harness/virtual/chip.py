@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import threading
 
+from harness.chips import Reset
 from harness.reference.board import ChipReset
-from harness.reference.chips import Reset
 from harness.virtual.application import ApplicationFactory, Ended, Exit
-from harness.virtual.board import Surroundings
+from harness.virtual.board import Surroundings, virtual_parts
 from harness.virtual.boot import boot, download_text
-from harness.virtual.chips import CHIPS
 from harness.virtual.faults import Fault
 from harness.virtual.flash import Flash
 from harness.virtual.rom import Loader
@@ -44,7 +43,9 @@ class Chip(SerialChip):
         faults: tuple[Fault, ...] = (),
     ) -> None:
         super().__init__(chip, flash, mac, factory, surroundings, faults)
-        self.spec = CHIPS[chip]
+        view = virtual_parts(chip).esptool
+        assert view is not None
+        self.spec = view
         self._dtr = self._rts = False
         self._timer: threading.Timer | None = None
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import errno
 import json
 
+from harness.chips import Reset, chip_named
 from harness.reference.board import ChipReset
-from harness.reference.chips import Reset
 from harness.reference.engine.engine_vm import VmConfig
 from harness.reference.engine.guest_files import File, Files, Mode, fault
 from harness.reference.engine.memory_layout import layout_of
@@ -124,7 +124,9 @@ class CircuitPythonApplication(WasmApplication):
             self.state.safe_mode = SafeMode.BROWNOUT
         self.state.autoreload = self.state.safe_mode is SafeMode.NONE
         if SYSTEM_ROM_SECTION not in custom_sections(self._context.payload):
-            self._system_rom = supervisor_rom(self._context.chip, layout_of(self._context.payload).depth)
+            self._system_rom = supervisor_rom(
+                chip_named(self._context.chip).port_at(), layout_of(self._context.payload).depth
+            )
         self._code: bytes | None = None
         self._alive = False
 

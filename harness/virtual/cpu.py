@@ -15,8 +15,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
+from harness.chips import Reset, chip_named
 from harness.reference.board import ChipReset
-from harness.reference.chips import Reset, chip_named
 from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
 from harness.reference.engine.guest_files import Files
 from harness.reference.engine.memory_layout import layout_of
@@ -87,12 +87,12 @@ class WasmApplication:
         self._context = context
         self._console = context.console
         self.board = context.board
-        chip = chip_named(context.chip)
+        chip = chip_named(context.chip).promised()
         self._chip = replace(chip, unique_id=context.uid) if context.uid else chip
         self._manifest = Manifest.of(context.payload)
         self._defect = DEFECTS.get(self._manifest.defect, HEALTHY)
         rom = custom_sections(context.payload).get(SYSTEM_ROM_SECTION)
-        self._system_rom = rom or guest_rom(context.chip, layout_of(context.payload).depth)
+        self._system_rom = rom or guest_rom(chip, layout_of(context.payload).depth)
         #: Of a seeded defect: what outlives the chip's resets, what this boot knows, what a soft reset does instead.
         self.noinit = context.noinit
         self.marks: set[str] = set()

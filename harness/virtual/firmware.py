@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
+from harness.chips import chip_named
 from harness.errors import UsageError
 from harness.extensions import resolve
 from harness.formats.virtual_image import build
@@ -21,24 +22,10 @@ from harness.reference.engine.wasm_module import custom_section
 from harness.reference.guest_rom import guest_rom, supervisor_rom
 from harness.runtimes.traits import DEFAULT_RUNTIME, traits_of
 from harness.virtual.application import CIRCUITPYTHON_SECTION
+from harness.virtual.board import virtual_parts
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
 from harness.virtual.defects import DEFECTS, HEALTHY, Defect
 from harness.virtual.nodemcu.firmware import nodemcu_image
-
-#: Raw MicroPython heap of each chip's port in bytes, tables included: the ESP32 port's first area, the ESP8266
-#: port's static array (MicroPython ``ports/esp32`` and ``ports/esp8266``), and what the STM32 port's linker scripts
-#: leave after the static data on PYBV11 and NUCLEO_L476RG (``ports/stm32/boards/stm32f405.ld``, ``stm32l476xg.ld``).
-HEAP = {"esp32": 57344, "esp8266": 38912, "stm32f405": 103168, "stm32l476": 86016}
-#: Board and chip in the banner.
-_NAMES = {
-    "esp32": ("ESP32", "ESP32"),
-    "esp8266": ("ESP8266", "ESP8266"),
-    "stm32f405": ("STM32F405", "STM32F405RG"),
-    "stm32l476": ("STM32L476", "STM32L476RG"),
-}
-#: What CircuitPython's heap and its supervisor's allocations share, in bytes: a round number. The real board has 2 MB
-#: of PSRAM beside the chip's RAM, which nothing here needs.
-CIRCUITPYTHON_REGION = {"esp32": 327680}
 
 
 def require_variant(name: str | None, runtime: str = "") -> None:
@@ -88,26 +75,28 @@ def _none_for(runtime: str, chip: str) -> UsageError:
 
 def micropython_firmware(chip: str, variant: str | None, flash_size: int, progress: Callable[[str], None]) -> bytes:
     """See :class:`FirmwareMaker`."""
+    parts, port = virtual_parts(chip), chip_named(chip).promised()
     require_variant(variant, "micropython")
     defect = DEFECTS[variant] if variant else HEALTHY
     module = vm_module(progress)
-    banner = f"MicroPython {_full_version(module, variant)}; virtual {_NAMES[chip][0]} board with {_NAMES[chip][1]}"
-    rom = guest_rom(chip, layout_of(module).depth, defect.guest)
-    payload = _payload(module, defect, rom, Manifest(banner, HEAP[chip], variant or ""))
+    banner = f"MicroPython {_full_version(module, variant)}; virtual {parts.board} board with {parts.part}"
+    rom = guest_rom(port, layout_of(module).depth, defect.guest)
+    payload = _payload(module, defect, rom, Manifest(banner, parts.heap, variant or ""))
     return _image(chip, payload, module, "micropython", flash_size)
 
 
 def circuitpython_firmware(chip: str, variant: str | None, flash_size: int, progress: Callable[[str], None]) -> bytes:
     """See :class:`FirmwareMaker`."""
-    if chip not in CIRCUITPYTHON_REGION:
+    parts, port = virtual_parts(chip), chip_named(chip).promised()
+    if not parts.circuitpython_region:
         raise _none_for("circuitpython", chip)
     require_variant(variant, "circuitpython")
     defect = DEFECTS[variant] if variant else HEALTHY
     module = vm_module(progress)
     version = _full_version(module, variant)
-    banner = f"Adafruit CircuitPython on MicroPython {version}; virtual Feather ESP32 with {_NAMES[chip][0]}"
-    rom = supervisor_rom(chip, layout_of(module).depth, defect.guest)
-    payload = _payload(module, defect, rom, Manifest(banner, CIRCUITPYTHON_REGION[chip], variant or ""))
+    banner = f"Adafruit CircuitPython on MicroPython {version}; virtual Feather ESP32 with {parts.board}"
+    rom = supervisor_rom(port, layout_of(module).depth, defect.guest)
+    payload = _payload(module, defect, rom, Manifest(banner, parts.circuitpython_region, variant or ""))
     return _image(chip, payload + custom_section(CIRCUITPYTHON_SECTION, b""), module, "circuitpython", flash_size)
 
 

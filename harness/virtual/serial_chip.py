@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from harness.chips import Reset
 from harness.errors import UsageError
 from harness.reference.board import ChipReset
-from harness.reference.chips import Reset
 from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
 from harness.virtual.board import LiveBoard, Surroundings
 from harness.virtual.fault_effects import at_boot, decay

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import IO
 
-from harness.reference.chips import chip_named
+from harness.chips import chip_named
 from harness.virtual.application import (
     AppContext,
     Application,

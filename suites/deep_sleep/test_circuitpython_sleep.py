@@ -79,8 +79,8 @@ def test_sleeps_until_its_time_alarm_and_tells_what_woke_it(scenario: Scenario, 
 
 def test_a_pin_alarm_ends_a_sleep(scenario: Scenario) -> None:
     """A level on a pin in the middle of a long sleep: the wake alarm is that pin's."""
-    if scenario.chip.family != "esp32":
-        pytest.skip(f"which pins of the {scenario.chip.name} wake it is not known here")
+    if scenario.port.family != "esp32":
+        pytest.skip(f"which pins of the {scenario.port.name} wake it is not known here")
     if not scenario.can_intervene or not scenario.lives_in_host_time:
         pytest.skip("nothing here can drive a pin of this board while it sleeps")
     pin = 33  # one of the RTC domain's

@@ -15,13 +15,13 @@ def io(scenario: Scenario) -> dict[str, object]:
     if not scenario.wiring.loopback:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
-    return {"out": out, "in": pin, "timer": scenario.chip.timer}
+    return {"out": out, "in": pin, "timer": scenario.port.timer}
 
 
 def test_the_queue_holds_what_the_port_says(scenario: Scenario) -> None:
     """Callbacks run in order, one inside none, up to the queue's depth; past it there is a clear error."""
     pair = scenario.run(Program.load("interrupt_queue", calls=16))
-    depth = scenario.chip.queue_depth
+    depth = scenario.port.queue_depth
     scenario.check(
         "queue.depth", "count", "1", pair.board.value("accepted"), pair.reference.value("accepted"),
         exactly(depth, words=f"exactly {depth}, the port's MICROPY_SCHEDULER_DEPTH"),
@@ -33,7 +33,7 @@ def test_the_queue_holds_what_the_port_says(scenario: Scenario) -> None:
 def test_each_edge_is_handled_once_in_order(scenario: Scenario) -> None:
     """Edges on a wired pin: none lost, none doubled, none reordered; a burst fills the queue and no more."""
     inputs = io(scenario)
-    pair = scenario.run(Program.load("interrupt_pin", burst=2 * scenario.chip.queue_depth + 4, **inputs))
+    pair = scenario.run(Program.load("interrupt_pin", burst=2 * scenario.port.queue_depth + 4, **inputs))
     scenario.compare(pair, prefix="pin.")
 
 
@@ -45,7 +45,7 @@ def test_a_hard_handler_may_set_flags_and_schedule_and_not_allocate(scenario: Sc
 
 def test_single_operations_are_atomic(scenario: Scenario) -> None:
     """x = x + 1, d[k] = v and list.append shared with a timer's callback; an update with a gap is lost."""
-    pair = scenario.run(Program.load("interrupt_atomic", period_ms=3, window_ms=150, timer=scenario.chip.timer))
+    pair = scenario.run(Program.load("interrupt_atomic", period_ms=3, window_ms=150, timer=scenario.port.timer))
     scenario.compare(pair, prefix="atomic.")
 
 
@@ -55,7 +55,7 @@ def test_ctrl_c(scenario: Scenario, where: str) -> None:
     if where == "sleep" and not scenario.lives_in_host_time:
         pytest.skip("this virtual board's sleeps take no time (pace: fast)")
     program = "interrupt_ctrl_c_callback" if where == "callback" else "interrupt_ctrl_c"
-    timer = -1 if scenario.chip_is_generic else scenario.chip.timer
+    timer = -1 if scenario.port_is_unknown else scenario.port.timer
     pair = scenario.run(Program.load(program, where=where, timer=timer), interrupt_at=b"READY\r\n")
     scenario.compare(pair, prefix="ctrl_c.")
 

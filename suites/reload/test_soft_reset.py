@@ -100,7 +100,7 @@ def test_what_was_running_has_ended(scenario: Scenario) -> None:
     if not scenario.wiring.loopback:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
-    inputs = {"out": out, "in": pin, "timer": scenario.chip.timer}
+    inputs = {"out": out, "in": pin, "timer": scenario.port.timer}
     scenario.compare(scenario.run(Program.load("reload_leave", **inputs)), prefix="before.")
     scenario.compare(scenario.run(Program.load("reload_look", **inputs)), prefix="after.")
 
@@ -108,8 +108,9 @@ def test_what_was_running_has_ended(scenario: Scenario) -> None:
 @pytest.mark.needs("rtc_memory")
 def test_rtc_memory_and_clock_are_kept(scenario: Scenario) -> None:
     """RTC memory or backup registers filled to their end, and the real-time clock, are there after a soft reset."""
+    scenario.port.known("kept_bytes")
     for prefix, first in (("before.", True), ("after.", False)):
-        program = Program.load("reload_keep", using=scenario.chip.kept_in, set=first, kept=scenario.chip.kept_bytes)
+        program = Program.load("reload_keep", using=scenario.port.kept_in, set=first, kept=scenario.port.kept_bytes)
         scenario.compare(scenario.run(program), prefix=prefix)
 
 
@@ -121,7 +122,7 @@ WAYS = {"ctrl_d": "", "soft_reset": "import machine\nmachine.soft_reset()", "exi
 def test_the_vm_restarts_however_it_is_asked_to(scenario: Scenario, way: str) -> None:
     """Ctrl-D, machine.soft_reset() and sys.exit(): globals are gone, files are not, and the VM answers in time."""
     scenario.require(WAYS[way])
-    if way == "exit" and scenario.chip_is_generic:
+    if way == "exit" and scenario.port_is_unknown:
         pytest.skip("whether sys.exit() restarts the VM is the port's choice, and this board's port is not known")
     board = scenario.board
     board.soft_reset()

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.campaigns.qualify.certificate import (
     FORMAT,
     canonical,
@@ -32,7 +33,7 @@ from harness.inventory.load import load_bench
 from harness.judging.compare import Measurement
 from harness.judging.limits import at_most
 from harness.judging.outcome import Outcome
-from harness.results.run_record import BoardRecord, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 LIMITS = {"sleep.*": {"max": 2.0, "why": "a slow crystal"}}

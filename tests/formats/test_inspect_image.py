@@ -11,12 +11,12 @@ from esptool import cmds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.chips import CHIPS
 from harness.formats import app_desc, esp_image, stm32_image, virtual_image
 from harness.formats.app_desc import AppDesc
 from harness.formats.esp_image import ImageError
 from harness.formats.inspect_image import inspect, require_for
 from harness.formats.partitions import Partition, build_table
-from harness.inventory.chips import CHIPS
 
 MB = 1 << 20
 FLASH = 0x0800_0000

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import HealthBook
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
@@ -16,7 +17,7 @@ from harness.results.report.html import run_to_html
 from harness.results.report.json_report import run_to_json
 from harness.results.report.junit import write_junit
 from harness.results.report.terminal import plain, print_run
-from harness.results.run_record import BoardRecord, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 from harness.results.store import Store
 from tests.hostile.lines import TEXTS
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.chips import CHIPS
 from harness.errors import UsageError
 from harness.inventory import load
-from harness.inventory.chips import CHIPS
 from harness.inventory.fields import CAPABILITIES
 from harness.inventory.load import load_bench
 from harness.inventory.model import (
@@ -128,7 +128,7 @@ def test_a_mac_of_decimal_digits_stays_text(write) -> None:
             "reset: {method: custom}\n    flash: {baud",
             "7: boards[0].reset: expected 'sequence'",
         ),
-        ("{baud: 921600}", "{method: dfu}", "flash.method of esp32: expected esptool, none; came dfu"),
+        ("{baud: 921600}", "{method: dfu}", "flash.method of esp32: expected esptool, command, none; came dfu"),
         (
             "0001",
             "!!python/name:os.system x",
@@ -377,3 +377,47 @@ def test_the_page_on_boards_yaml_names_everything(write) -> None:
         assert set(model.model_fields) <= words, model.__name__
     example = page.split("```yaml\n")[1].split("```")[0]
     assert load_bench(write(example), check_files=False).boards[0].id == "devkit32"
+
+
+def test_keys_that_were_never_read_may_stand_with_what_is_done_anyway(write) -> None:
+    bench = load_bench(write(changed("{baud: 921600}", "{baud: 921600, after: hard-reset, verify: true}")))
+    assert bench.boards[0].flash.baud == 921600
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("after: no-reset", "'after' was never carried out and is no key any more: the board is always started"),
+        ("verify: false", "'verify' was never carried out and is no key any more: what was written is always verified"),
+    ],
+)
+def test_keys_that_were_never_read_are_refused_when_they_ask_for_something_else(write, key, sentence) -> None:
+    (found,) = problems(write(changed("{baud: 921600}", f"{{{key}}}")))
+    assert found.startswith("7: boards[0].flash: ")
+    assert sentence in found
+
+
+@pytest.mark.parametrize(
+    ("flash", "sentence"),
+    [
+        ("{method: command}", "expected 'command' with 'method: command'"),
+        ("{command: [picotool]}", "'command' and 'verify_command' go with 'method: command'"),
+        ("{method: comand, command: [a]}", "nearest valid flash.method is 'command'"),
+        ("{method: command, command: [a], timeout: 0}", "greater than 0"),
+    ],
+)
+def test_flashing_by_a_program_is_checked_when_the_file_is_read(write, flash, sentence) -> None:
+    assert any(sentence in problem for problem in problems(write(changed("{baud: 921600}", flash))))
+
+
+def test_a_generic_board_is_written_by_a_program_alone(write) -> None:
+    firmware = "chip: generic\n    firmware: {path: one.bin}\n"
+    text = changed("chip: esp32\n", firmware)
+    by_program = text.replace("{baud: 921600}", "{method: command, command: [picotool, load, '{image}']}")
+    path = write(by_program)
+    (path.parent / "one.bin").write_bytes(b"x")
+    board = load_bench(path).boards[0]
+    assert board.flash.command == ("picotool", "load", "{image}")
+    assert [image.offset for image in board.images] == [0]
+    (found,) = problems(write(text.replace("{baud: 921600}", "{}")))
+    assert "only flash.method command writes to a generic chip" in found

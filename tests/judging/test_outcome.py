@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.judging.outcome import Outcome, exit_code, worst
-from harness.results.run_record import BoardRecord, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
 PASS, MARGINAL, FAIL, ERROR, SKIPPED = Outcome
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import main
-from harness.cli import soak as command
+from harness.proving import soak as command
 from harness.proving.soak_board import Episode
 from harness.proving.soak_plan import ACTIONS, plan
 from harness.virtual.faults import KINDS

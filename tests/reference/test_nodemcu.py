@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.chips import Reset
 from harness.errors import FirmwareFailure, UsageError
 from harness.formats.lfs.container import unpack_image
-from harness.reference.chips import Reset
 from harness.reference.flash.flash_region import PowerCut, Region
 from harness.reference.nodemcu.lfs_build import build_file
 from harness.reference.nodemcu.lfs_region import LfsRegion

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
-from harness.results.run_record import BoardRecord, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
 #: What a malicious or broken board could have printed: a terminal escape, markup of rich and HTML, NUL, a C1
 #: control, a right-to-left override, a lone surrogate, XML's end of CDATA.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.judging.compare import Measurement
 from harness.judging.limits import Value
 from harness.judging.outcome import Outcome
-from harness.results.run_record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, ScenarioResult
 from harness.results.store import Store
 from harness.runtimes.records import Kind
 

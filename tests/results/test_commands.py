@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from stores import heaps, nightly
 
+from harness.campaigns import bisect as command
 from harness.campaigns import image_runs as runner
 from harness.campaigns.bench_run import RunRequest
-from harness.cli import history as command
 from harness.cli import main
 from harness.errors import BenchFault, UsageError
 from harness.inventory.load import load_bench

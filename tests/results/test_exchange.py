@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
 from harness.judging.calibration import Calibration, Point
 from harness.judging.compare import Measurement
 from harness.judging.limits import Bounds
 from harness.judging.outcome import Outcome
 from harness.results.exchange import export_lines, import_lines, merge
-from harness.results.run_record import BoardRecord, Event, FirmwareRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.store import Store
 
 BOARD = BoardRecord("b", "esp32", FirmwareRecord("fw.bin", "v1.27.0", "ab" * 32), facts={"heap_total": 56000})

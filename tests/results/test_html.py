@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_run import HOSTILE, healthy, sample
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
 from harness.link.transcript import Transcript
 from harness.link.transcript_files import place_since
 from harness.results.report.html import run_to_html, write_html
-from harness.results.run_record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
 
 _VOID = {"meta", "br"}
 

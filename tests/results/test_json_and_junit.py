@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_run import HOSTILE, healthy, sample
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
 from harness.judging.outcome import Outcome
 from harness.results.report.json_report import run_to_json
 from harness.results.report.junit import write_junit
-from harness.results.run_record import BoardRecord, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
 
 def test_json_has_the_published_names() -> None:

@@ -1,9 +1,10 @@
 """The summary for a CI page: what is wrong comes first, and nothing a board printed is markup."""
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.judging.outcome import Outcome
 from harness.results.report.markdown import run_to_markdown
 from harness.results.report.nightly_index import index_to_html
-from harness.results.run_record import BoardRecord, FirmwareRecord, RunRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
 
 def run(number: int, *outcomes: Outcome, reason: str = "3 blocks lost", problem: str = "") -> RunRecord:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import BenchFault, UsageError
 from harness.judging.calibration import Calibration, Point
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
 from harness.results.exchange import export_lines, merge
-from harness.results.run_record import BoardRecord, Event, FirmwareRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.schema import VERSION
 from harness.results.store import Store
 
@@ -155,7 +156,8 @@ def test_writing_to_a_run_that_is_not_there_is_told(url: str) -> None:
 
 _WRITER = """
 import sys
-from harness.results.run_record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.bench.firmware_record import FirmwareRecord
+from harness.results.run_record import BoardRecord, ScenarioResult
 from harness.results.store import Store
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
 from harness.judging.limits import Bounds
 from harness.judging.outcome import Outcome
-from harness.results.run_record import FirmwareRecord
 from harness.results.schema import _STEP_3, METADATA, VERSION, key_of
 from harness.results.store import Store
 

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import harness.results.database as database_module
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import BenchFault, UsageError
 from harness.judging.calibration import Calibration, Point
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
-from harness.results.run_record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, ScenarioResult
 from harness.results.store import Store
 
 FIRMWARE = FirmwareRecord("micropython", "v1.27.0", "ab" * 32)
@@ -124,7 +125,8 @@ def test_calibrations_are_kept_for_board_and_firmware(path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from harness.results.run_record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.bench.firmware_record import FirmwareRecord
+from harness.results.run_record import BoardRecord, ScenarioResult
 from harness.results.store import Store
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from harness.chips import Reset
 from harness.formats.romfs import build_romfs
-from harness.reference.chips import Reset
 from harness.reference.engine.prepare import vm_module
 from harness.reference.engine.wasm_module import custom_section
 from harness.virtual import cpu

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from harness.bench.firmware import firmware_of
+from harness.chips import CHIPS as ALL_CHIPS
 from harness.inventory.load import load_bench
 from harness.paths import shipped_bench
 from harness.virtual.boot import boot
@@ -13,7 +14,8 @@ from harness.virtual.faults import Fault, Faults
 from harness.virtual.flash import Flash
 from harness.virtual.serial_chip import Boot
 from harness.virtual.stm32.boot import boot as boot_stm32
-from harness.virtual.stm32.chips import CHIPS
+
+CHIPS = {chip.name: chip.virtual.stm32 for chip in ALL_CHIPS.values() if chip.virtual and chip.virtual.stm32}
 
 BOARDS = {board.id: board for board in load_bench(shipped_bench()).boards}
 

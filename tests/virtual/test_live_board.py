@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cpu import Rig
 
+from harness.chips import Reset
 from harness.errors import UsageError
-from harness.reference.chips import Reset
 from harness.virtual.application import Ended, Exit
 from harness.virtual.board import LiveBoard, Surroundings
 

@@ -1,4 +1,7 @@
-"""``python -m harness.campaigns.qualify.planned_scenarios BENCH BOARD PATH...``: the scenarios pytest would run, as a JSON list."""
+"""The scenarios pytest would run, as a JSON list.
+
+``python -m harness.campaigns.qualify.planned_scenarios BENCH BOARD PATH...``
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import sys
 
 import pytest
 
-from harness.plugin import name_of
+from harness.judging.scenario_names import name_of
 
 
 class _Collector:

@@ -1,7 +1,7 @@
 """One MicroPython program, run again and again from one and the same state of guest memory.
 
-The guest's driver (``harness/reference/engine/guest/explore.py``) calls ``main()`` in a loop, and looks at the clock once
-at the top of it. There the host has kept the whole linear memory, and there it puts it back: the same function,
+The guest's driver (``harness/reference/engine/guest/explore.py``) calls ``main()`` in a loop, and looks at the clock
+once at the top of it. There the host has kept the whole linear memory, and there it puts it back: the same function,
 the same call depth, the same bytecode, so what WebAssembly keeps outside the memory is the same too. Each run
 therefore starts from equal bytes, at the cost of one copy. A run that does not come back there (a crash, a
 callback that never ends) costs a new VM, which is brought to the same place.

@@ -255,7 +255,7 @@ class _Proto:
 
 
 def packed_lines(lines: Sequence[int]) -> int:
-    """Bytes, with the NUL at the end, of the packed form of ``lines``: what :func:`harness.formats.lfs.lineinfo.pack` makes."""
+    """Bytes, with the NUL at the end, of ``lines`` as :func:`harness.formats.lfs.lineinfo.pack` packs them."""
     size, line, at = 1 if lines else 0, 0, 0
     while at < len(lines):
         end = at

@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from typing import Self
 
+from harness.chips import Reset, chip_named
 from harness.link.session import Session
 from harness.reference.board import Board, ChipReset
-from harness.reference.chips import Reset, chip_named
 from harness.reference.engine.guest_files import MemoryFiles
 from harness.reference.flash.flash_region import SECTOR, Region
 from harness.reference.nodemcu.machine import Firmware, NodeMcu
@@ -67,7 +67,7 @@ class _World:
     """Board, flash and files of one reference, and the port at its other end (:class:`harness.link.session.Port`)."""
 
     def __init__(self, lfs_size: int, firmware: Firmware) -> None:
-        self.board = Board(chip_named("esp8266"), Clock(PACE_NS))
+        self.board = Board(chip_named("esp8266").promised(), Clock(PACE_NS))
         assert self.board.pins is not None
         self.pins = self.board.pins
         self.timeout: float | None = None

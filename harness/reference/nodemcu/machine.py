@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from harness.chips import Reset
 from harness.reference.board import Board
-from harness.reference.chips import Reset
 from harness.reference.engine.guest_files import Files
 from harness.reference.flash.flash_region import Region
 from harness.reference.nodemcu.hardware import GPIO_OF, Gpio, Receiver, Timers, rtc_functions, uart_functions

@@ -12,6 +12,7 @@ TRAITS = RuntimeTraits(
     virtual_firmware="harness.virtual.firmware:micropython_firmware",
     banners=(rb"MicroPython (v\d+\.[\w.+-]{1,60}) on \d{4}-",),
     version_texts=(rb"MicroPython (v\d+\.\d[\w.+-]{0,60})",),
+    version_tells_port=True,
     mounts_romfs=True,
     checks_wiring=True,
     # MicroPython docs, "machine": machine.bootloader(), at the raw REPL.

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from harness.chips import Reset
 from harness.reference.board import ChipReset
-from harness.reference.chips import Reset
 from harness.reference.engine.guest_files import Files
 from harness.reference.nodemcu.machine import Firmware, NodeMcu
 from harness.reference.nodemcu.state import Halt

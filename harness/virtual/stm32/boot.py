@@ -12,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import struct
 
+from harness.chips import KB, STM32_FLASH_BASE, Stm32LoaderView
 from harness.virtual.flash import Flash
 from harness.virtual.serial_chip import Boot
-from harness.virtual.stm32.chips import FLASH_BASE, KB, Stm32Spec
 
 _PAYLOAD_MAGIC = b"VMWASM\0\1"
 #: Where the code begins, after the vector table.
@@ -23,11 +23,11 @@ _CODE = 0x200
 _ROMFS_SIZE, _VFS_SIZE = 128 * KB, 128 * KB
 
 
-def boot(spec: Stm32Spec, flash: Flash) -> Boot:
+def boot(spec: Stm32LoaderView, flash: Flash) -> Boot:
     """What the chip executes after its reset; no payload and no next try when it hangs."""
     stack, reset = struct.unpack("<II", flash.read(0, 8))
     in_ram = any(start < stack <= start + size for start, size in spec.ram)
-    if stack % 4 or not in_ram or not reset & 1 or not FLASH_BASE <= reset < FLASH_BASE + spec.flash_size:
+    if stack % 4 or not in_ram or not reset & 1 or not STM32_FLASH_BASE <= reset < STM32_FLASH_BASE + spec.flash_size:
         return Boot(again_because="")
     vfs = spec.flash_size - _VFS_SIZE
     romfs = vfs - _ROMFS_SIZE

@@ -11,15 +11,15 @@ import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from harness.chips import STM32_FLASH_BASE, Stm32LoaderView
 from harness.errors import UsageError
 from harness.virtual.application import ApplicationFactory, Ended, Exit
-from harness.virtual.board import Surroundings
+from harness.virtual.board import Surroundings, virtual_parts
 from harness.virtual.faults import Fault
 from harness.virtual.flash import Flash
 from harness.virtual.serial_chip import Boot, SerialChip
 from harness.virtual.stm32.boot import boot
 from harness.virtual.stm32.bootloader import SYNC, Bootloader
-from harness.virtual.stm32.chips import CHIPS, FLASH_BASE
 from harness.virtual.stm32.options import Options
 
 #: How a board's lines may differ from the wiring that stm32loader expects.
@@ -50,7 +50,7 @@ class Stm32Chip(SerialChip):
         if unknown:
             raise UsageError(f"no such wiring of NRST and BOOT0: {', '.join(unknown)}; known: {', '.join(LINES)}")
         super().__init__(chip, flash, mac, factory, surroundings, faults)
-        self.spec = CHIPS[chip]
+        self.spec = loader_view(chip)
         self.uid = unique_id(mac)
         self.options = Options(self.spec, options)
         self._wired = frozenset(lines)
@@ -179,7 +179,7 @@ class Stm32Chip(SerialChip):
 
     def go(self, address: int) -> None:
         """Code in RAM is not executed: what hosts put there resets the chip, so that is what it does."""
-        offset = address - FLASH_BASE
+        offset = address - STM32_FLASH_BASE
         if offset == 0:
             self._run_flash("external")  # a jump: the reset flags are still those of the reset before
         elif 0 < offset < self.flash.size:
@@ -191,7 +191,13 @@ class Stm32Chip(SerialChip):
         self._out_of_reset("software")
 
 
+def loader_view(chip: str) -> Stm32LoaderView:
+    view = virtual_parts(chip).stm32
+    assert view is not None
+    return view
+
+
 def flash_of(chip: str, path: Path | None = None) -> Flash:
     """An erased flash with the chip's geometry, or the one kept in the file ``path``."""
-    spec = CHIPS[chip]
+    spec = loader_view(chip)
     return Flash(spec.flash_size, path, sector=spec.granule, once=spec.unit if spec.once else 0)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
+from harness.chips import Stm32LoaderView
 from harness.virtual.flash import SECTOR, Flash
-from harness.virtual.stm32.chips import Stm32Spec
 
 _LEVEL_0, _LEVEL_2 = 0xAA, 0xCC
 _LEVEL_1 = 0x00
@@ -30,7 +30,7 @@ class Options:
     real chip, which its boot loader causes at once; here it counts at once.
     """
 
-    def __init__(self, spec: Stm32Spec, store: Flash | None = None) -> None:
+    def __init__(self, spec: Stm32LoaderView, store: Flash | None = None) -> None:
         self._spec = spec
         self._store = store or Flash(SECTOR)
         if self._store.blank(0, SECTOR):

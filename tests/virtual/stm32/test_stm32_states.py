@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from test_chip_states import MAC, Listener, Recorder
 
+from harness.chips import CHIPS as ALL_CHIPS
 from harness.formats.virtual_image import build
 from harness.virtual.board import Surroundings
 from harness.virtual.stm32.chip import Stm32Chip, flash_of
-from harness.virtual.stm32.chips import CHIPS
+
+CHIPS = {chip.name: chip.virtual.stm32 for chip in ALL_CHIPS.values() if chip.virtual and chip.virtual.stm32}
 
 ACK = b"\x79"
 Made = tuple[Stm32Chip, Listener, Recorder]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from harness.bench.firmware import Report
-from harness.flashing.base import Flasher, FlashImage
+from harness.flashing.base import FlashImage
 from harness.power.base import PowerSwitch
 from harness.runtimes.base import Intervention
 
@@ -30,6 +30,12 @@ class FaultInjector(Protocol):
     def mend(self) -> None:
         """End all faults, and give the port back."""
         ...
+
+
+class FlashReader(Protocol):
+    """Reads the flash of a chip; a :class:`harness.flashing.base.Flasher` does."""
+
+    def read(self, offset: int, size: int) -> bytes: ...
 
 
 class Device(Protocol):
@@ -100,7 +106,7 @@ class Device(Protocol):
         """Whether its flash may hold nothing before a run writes it, so that it has to be written."""
         ...
 
-    def romfs_region(self, flasher: Flasher, images: Sequence[FlashImage]) -> tuple[int, int] | None:
+    def romfs_region(self, flash: FlashReader, images: Sequence[FlashImage]) -> tuple[int, int] | None:
         """(offset, size) of its ROMFS region; None when it has none that is known.
 
         A partition table is looked for in ``images``, which are about to be written, and else on the chip.

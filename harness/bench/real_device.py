@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.bench.device import FlashReader
 from harness.bench.firmware import Report
 from harness.chips import CHIPS
 from harness.errors import HarnessError, UsageError
-from harness.flashing.base import Flasher, FlashImage
+from harness.flashing.base import FlashImage
 from harness.formats.partitions import parse_table
 from harness.inventory.discover import find_port
 from harness.inventory.model import Board
@@ -54,7 +55,7 @@ class RealDevice:
             )
         return self.switch
 
-    def romfs_region(self, flasher: Flasher, images: Sequence[FlashImage]) -> tuple[int, int] | None:
+    def romfs_region(self, flash: FlashReader, images: Sequence[FlashImage]) -> tuple[int, int] | None:
         if "romfs" not in self._board.capabilities or CHIPS[self._board.chip].family != "esp32":
             return None
         offset, size = _ESP32_TABLE
@@ -66,7 +67,7 @@ class RealDevice:
             ),
             None,
         )
-        for partition in parse_table(table if table is not None else flasher.read(offset, size)):
+        for partition in parse_table(table if table is not None else flash.read(offset, size)):
             if partition.label == "romfs":
                 return partition.offset, partition.size
         return None

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.bench.device import FlashReader
 from harness.bench.firmware import Report
 from harness.errors import BenchFault
-from harness.flashing.base import Flasher, FlashImage
+from harness.flashing.base import FlashImage
 from harness.formats.virtual_image import layout
 from harness.inventory.model import Board, VirtualFault
 from harness.power.base import PowerSwitch
@@ -137,7 +138,7 @@ class VirtualDevice:
     def keeps_host_time(self) -> bool:
         return self._virtual.pace == "chip"
 
-    def romfs_region(self, _flasher: Flasher, _images: Sequence[FlashImage]) -> tuple[int, int] | None:
+    def romfs_region(self, _flash: FlashReader, _images: Sequence[FlashImage]) -> tuple[int, int] | None:
         return self._layout["romfs"] if "romfs" in self._board.capabilities else None
 
     @property

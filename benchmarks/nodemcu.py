@@ -11,7 +11,7 @@ from harness.link.session import Session
 from harness.paths import fixtures_dir
 from harness.reference.nodemcu.lfs_build import build, build_file
 from harness.reference.nodemcu.lua_reference import LuaReference
-from harness.runtimes.nodemcu import NodeMcuBoard
+from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
 from harness.runtimes.program import Program
 from harness.virtual.bench import VirtualSpec, start
 from harness.virtual.nodemcu.firmware import nodemcu_image

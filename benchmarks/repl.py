@@ -9,7 +9,7 @@ import sys
 from benchmarks._boards import seconds, virtual_esp32
 from harness.link.ports import open_port
 from harness.link.session import Session
-from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 
 
 def main() -> dict[str, float]:

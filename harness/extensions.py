@@ -104,6 +104,11 @@ def resolve(target: str) -> Any:
         raise UsageError(f"{target} cannot be loaded: {type(problem).__name__}: {str(problem)[:200]}") from problem
 
 
+def forget() -> None:
+    """Look anew at what is installed, at the next question."""
+    _in.cache_clear()
+
+
 @functools.cache  # what is installed does not change while a process runs
 def _in(group: str) -> dict[str, Extension]:
     ours = [Extension(name, target, "vm-harness") for name, target in OURS.get(group, {}).items()]

@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what a scenario needs of a board (boards.yaml)")
-    config.addinivalue_line("markers", "runtime(*names): the runtimes a scenario is for (default: micropython)")
+    config.addinivalue_line("markers", "runtime(*names): the runtimes a scenario is for; without it, the usual one")
     config.addinivalue_line("markers", "figures(*figures): what a scenario takes, or skips with a reason, by its end")
 
 

@@ -45,7 +45,7 @@ def wait_for_vm(board: RunningBoard) -> None:
     """A chip that boots hears nothing yet, like a real one: wait until its VM has answered once."""
     from harness.link.ports import open_port
     from harness.link.session import Session
-    from harness.runtimes.micropython import MicroPythonBoard
+    from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 
     runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)  # type: ignore[arg-type]
     runtime.enter()

@@ -21,6 +21,7 @@ from harness.errors import UsageError
 from harness.inventory.discover import Port, candidates
 from harness.inventory.load import load_bench, short_name
 from harness.inventory.model import Board
+from harness.runtimes.traits import DEFAULT_RUNTIME
 
 _HEAD = """\
 # The boards of this bench: docs/boards-yaml.md describes each key.
@@ -57,14 +58,14 @@ def update_bench(file: Path, seen: list[Plugged], answers: Mapping[str, Answer])
     changes: list[Change] = []
     taken = {board.id for board in boards}
     entries: list[str] = []
-    for one in (one for one in seen if one.port):
-        answer = answers.get(one.port, Answer(one.port))
-        index = next((i for i, board in enumerate(boards) if _stands_for(board, one, answer)), None)
+    for plug in (plug for plug in seen if plug.port):
+        answer = answers.get(plug.port, Answer(plug.port))
+        index = next((i for i, board in enumerate(boards) if _stands_for(board, plug, answer)), None)
         if index is None:
-            name = _new_id(one, answer, taken)
+            name = _new_id(plug, answer, taken)
             taken.add(name)
-            entries.append(_entry(name, one, answer))
-            changes.append(Change("added", name, one.port, one.what))
+            entries.append(_entry(name, plug, answer))
+            changes.append(Change("added", name, plug.port, plug.what))
             continue
         board = boards[index]
         told = {
@@ -75,13 +76,13 @@ def update_bench(file: Path, seen: list[Plugged], answers: Mapping[str, Answer])
         if wrong:
             expected = getattr(board.identity, wrong[0])
             changes.append(
-                Change("differs", board.id, one.port, f"{wrong[0]} {expected} expected, {told[wrong[0]]} came")
+                Change("differs", board.id, plug.port, f"{wrong[0]} {expected} expected, {told[wrong[0]]} came")
             )
         elif new:
             text = _with_identity(text, index, new, file)
-            changes.append(Change("updated", board.id, one.port, ", ".join(f"{k} {v}" for k, v in new.items())))
+            changes.append(Change("updated", board.id, plug.port, ", ".join(f"{k} {v}" for k, v in new.items())))
         else:
-            changes.append(Change("known", board.id, one.port))
+            changes.append(Change("known", board.id, plug.port))
     if entries:
         text = _with_entries(text, entries, file)
     if any(change.what in ("added", "updated") for change in changes):
@@ -89,14 +90,14 @@ def update_bench(file: Path, seen: list[Plugged], answers: Mapping[str, Answer])
     return changes
 
 
-def _stands_for(board: Board, one: Plugged, answer: Answer) -> bool:
+def _stands_for(board: Board, plug: Plugged, answer: Answer) -> bool:
     identity = board.identity
     if identity is None:
         return False
     if identity.port:
-        return identity.port == one.port
+        return identity.port == plug.port
     if identity.usb_serial or identity.usb_location or identity.vid_pid:
-        port = Port(one.port, one.usb_serial or None, one.usb_location, one.vid_pid, one.product)
+        port = Port(plug.port, plug.usb_serial or None, plug.usb_location, plug.vid_pid, plug.product)
         return bool(candidates(board, [port]))
     return bool(answer.mac and answer.mac == identity.mac) or bool(answer.uid and answer.uid == identity.uid)
 
@@ -106,9 +107,9 @@ def _esp_or_uid(board: Board, key: str) -> bool:
     return (key == "mac") == CHIPS[board.chip].family.startswith("esp")
 
 
-def _new_id(one: Plugged, answer: Answer, taken: set[str]) -> str:
+def _new_id(plug: Plugged, answer: Answer, taken: set[str]) -> str:
     base = answer.chip or "board"
-    mark = (answer.mac.replace(":", "") or answer.uid)[-6:] or re.sub(r"[^0-9]+", "-", one.usb_location).strip("-")
+    mark = (answer.mac.replace(":", "") or answer.uid)[-6:] or re.sub(r"[^0-9]+", "-", plug.usb_location).strip("-")
     name, number = f"{base}-{mark}"[:36], 1
     while name in taken:
         number += 1
@@ -116,15 +117,15 @@ def _new_id(one: Plugged, answer: Answer, taken: set[str]) -> str:
     return name
 
 
-def _entry(name: str, one: Plugged, answer: Answer) -> str:
+def _entry(name: str, plug: Plugged, answer: Answer) -> str:
     """One item of ``boards`` at column 0. A chip that is not known is ``generic``: it is never written to."""
-    lines = [f"# {one.what}, found at {one.usb_location or one.port}"]
+    lines = [f"# {plug.what}, found at {plug.usb_location or plug.port}"]
     if not answer.runtime:
-        lines[0] += f"; to learn more: harness discover --probe {one.port} --write FILE"
+        lines[0] += f"; to learn more: harness discover --probe {plug.port} --write FILE"
     elif answer.version:
         lines.append(f"# {answer.version[:100]}")
-    lines += [f"- id: {name}", f"  chip: {answer.chip or GENERIC}", f"  runtime: {answer.runtime or 'micropython'}"]
-    identity = dict(one.identity)
+    lines += [f"- id: {name}", f"  chip: {answer.chip or GENERIC}", f"  runtime: {answer.runtime or DEFAULT_RUNTIME}"]
+    identity = dict(plug.identity)
     if answer.mac and (answer.chip or GENERIC).startswith("esp"):
         identity["mac"] = answer.mac
     elif answer.uid:

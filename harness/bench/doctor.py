@@ -46,20 +46,20 @@ class Patient:
     def ports_now(self) -> list[Port]:
         """The ports as they are at this moment, and not when the examination began."""
         return [
-            Port(one.port, one.usb_serial or None, one.usb_location, one.vid_pid, one.product)
-            for one in plugged_in(self.machine)
-            if one.port
+            Port(plug.port, plug.usb_serial or None, plug.usb_location, plug.vid_pid, plug.product)
+            for plug in plugged_in(self.machine)
+            if plug.port
         ]
 
     @property
     def real_boards(self) -> list[Board]:
         return [board for board in self.bench.boards if board.identity is not None] if self.bench else []
 
-    def file_of(self, one: Plugged) -> str:
+    def file_of(self, plug: Plugged) -> str:
         """The device file that is opened for it: a serial port's own, or its USB node."""
-        place = one.usb_location.partition(":")[0]
+        place = plug.usb_location.partition(":")[0]
         node = next((device.bus_file for device in self.devices if device.location == place), "")
-        return one.port or node
+        return plug.port or node
 
 
 def examine(patient: Patient) -> list[Finding]:
@@ -74,21 +74,21 @@ def _permissions(patient: Patient) -> Iterator[Finding]:
         yield Finding("permissions", "note", f"nothing is plugged in that looks like a board{where}")
     denied: dict[str, list[str]] = {}
     usable = 0
-    for one in patient.seen:
-        file = patient.file_of(one)
+    for plug in patient.seen:
+        file = patient.file_of(plug)
         access = machine.access(file) if file else None
         if access is None:
             continue
         if machine.may_use(access):
             usable += 1
-        elif one.port and access.mode >> 3 & 0o6 == 0o6 and access.gid != 0:
+        elif plug.port and access.mode >> 3 & 0o6 == 0o6 and access.gid != 0:
             denied.setdefault(access.group, []).append(file)
         else:
             yield Finding(
                 "permissions",
                 "problem",
-                f"{file} ({one.what}) may be used by root alone",
-                _rule_for(one.vid_pid),
+                f"{file} ({plug.what}) may be used by root alone",
+                _rule_for(plug.vid_pid),
             )
     for group, files in denied.items():
         if patient.user in machine.group_members(group):
@@ -127,7 +127,7 @@ def _modem_manager(patient: Patient) -> Iterator[Finding]:
         return
     rules = [line for line in patient.machine.udev_rules().splitlines() if "ID_MM_DEVICE_IGNORE" in line]
     open_to_it = sorted(
-        {one.vid_pid for one in patient.seen if one.port and not any(_names(line, one.vid_pid) for line in rules)}
+        {plug.vid_pid for plug in patient.seen if plug.port and not any(_names(line, plug.vid_pid) for line in rules)}
     )
     if open_to_it:
         vid, pid = open_to_it[0].split(":")
@@ -154,14 +154,14 @@ def _brltty(patient: Patient) -> Iterator[Finding]:
     runs = "brltty" in patient.machine.processes().values()
     rules = patient.machine.udev_rules()
     claimed = [
-        one
-        for one in patient.seen
-        if any("brltty" in line.lower() and _claims(line, one.vid_pid) for line in rules.splitlines())
+        plug
+        for plug in patient.seen
+        if any("brltty" in line.lower() and _claims(line, plug.vid_pid) for line in rules.splitlines())
     ]
     fix = "sudo apt remove brltty (unless someone reads braille here)"
-    for one in claimed:
+    for plug in claimed:
         yield Finding(
-            "brltty", "problem", f"its udev rules claim {one.vid_pid} ({one.what}) at {one.usb_location}", fix
+            "brltty", "problem", f"its udev rules claim {plug.vid_pid} ({plug.what}) at {plug.usb_location}", fix
         )
     if runs and not claimed:
         yield Finding("brltty", "note", "runs; its rules claim nothing that is plugged in", fix)
@@ -178,7 +178,7 @@ def _claims(rule: str, vid_pid: str) -> bool:
 def _autosuspend(patient: Patient) -> Iterator[Finding]:
     """The kernel suspends idle devices whose power/control is "auto" (Linux Documentation/driver-api/usb/
     power-management.rst); some adapters lose bytes on the way back."""
-    places = {one.usb_location.partition(":")[0] for one in patient.seen}
+    places = {plug.usb_location.partition(":")[0] for plug in patient.seen}
     sleepy = [device for device in patient.devices if device.location in places and device.power_control == "auto"]
     for device in sleepy:
         vid, pid = device.vid_pid.split(":")
@@ -195,9 +195,9 @@ def _autosuspend(patient: Patient) -> Iterator[Finding]:
 
 
 def _identities(patient: Patient) -> Iterator[Finding]:
-    shared = [one for one in patient.seen if one.shared_serial]
-    for serial in sorted({one.usb_serial for one in shared}):
-        places = ", ".join(one.usb_location for one in shared if one.usb_serial == serial)
+    shared = [plug for plug in patient.seen if plug.shared_serial]
+    for serial in sorted({plug.usb_serial for plug in shared}):
+        places = ", ".join(plug.usb_location for plug in shared if plug.usb_serial == serial)
         yield Finding(
             "identities",
             "note",
@@ -210,7 +210,7 @@ def _identities(patient: Patient) -> Iterator[Finding]:
         if identity.url or identity.port:
             continue
         told_by_usb = identity.usb_serial or identity.usb_location or identity.vid_pid
-        found = candidates(board, patient.ports) if told_by_usb else []
+        ports = candidates(board, patient.ports) if told_by_usb else []
         if not told_by_usb:
             yield Finding(
                 "identities",
@@ -218,24 +218,24 @@ def _identities(patient: Patient) -> Iterator[Finding]:
                 f"{board.id}: a MAC or UID alone does not say which port to open",
                 "add its usb_serial or usb_location (harness discover)",
             )
-        elif len(found) > 1:
+        elif len(ports) > 1:
             yield Finding(
                 "identities",
                 "problem",
-                f"{board.id}: {', '.join(port.device for port in found)} all fit its identity",
+                f"{board.id}: {', '.join(port.device for port in ports)} all fit its identity",
                 "add its usb_location (harness discover)",
             )
-        elif not found:
+        elif not ports:
             yield Finding("identities", "warning", f"{board.id} is not plugged in", "check cable and power")
         elif not own_serial(identity.usb_serial) and not identity.usb_location:
             yield Finding(
                 "identities",
                 "warning",
                 f"{board.id}: any other board of its kind would be taken for it",
-                f"add usb_location: {found[0].usb_location}",
+                f"add usb_location: {ports[0].usb_location}",
             )
         else:
-            yield Finding("identities", "ok", f"{board.id} is at {found[0].device}")
+            yield Finding("identities", "ok", f"{board.id} is at {ports[0].device}")
 
 
 def _control_lines(patient: Patient) -> Iterator[Finding]:
@@ -306,16 +306,16 @@ _PACKAGES = {"dfu-util": "dfu-util", "openocd": "openocd", "uhubctl": "uhubctl",
 def _tools(patient: Patient) -> Iterator[Finding]:
     needed = {board.flash_method for board in patient.real_boards}
     needed |= {board.power.method for board in patient.real_boards}
-    found = {command[0]: patient.machine.tool(command) for command, _ in _TOOLS}
+    versions = {command[0]: patient.machine.tool(command) for command, _ in _TOOLS}
     for command, purpose in _TOOLS:
         name = command[0]
-        version = found[name]
+        version = versions[name]
         if version is not None:
             yield Finding("tools", "ok", f"{name}: {version or 'installed, but does not tell its version'}")
             continue
         # Either of two probe programs is enough.
         other = {"pyocd": "openocd", "openocd": "pyocd"}.get(name, "")
-        wanted = purpose in needed and found.get(other) is None
+        wanted = purpose in needed and versions.get(other) is None
         use = purpose if purpose == "emulated boards" else f"boards with method: {purpose}"
         package = _PACKAGES.get(name)
         fix = f"sudo apt install {package}" if package else f"pip install {name}"

@@ -13,6 +13,7 @@ from harness.flashing.base import FlashImage
 from harness.formats.inspect_image import require_for
 from harness.formats.virtual_image import flash_offset
 from harness.inventory.model import Board
+from harness.virtual.defects import DEFECTS
 from harness.virtual.firmware import build_firmware
 
 #: Told what is being done now: a step's name and (done, total) in bytes, (0, 0) where that is not known.
@@ -35,14 +36,15 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
     if board.firmware is None:
         return None
     if board.firmware.build:
-        assert board.virtual is not None
-        # The variants are MicroPython's: with one chosen for a run, a board of another runtime keeps its own firmware.
-        name = (variant if board.runtime == "micropython" else None) or board.firmware.variant
+        assert board.flash_size is not None  # it is the harness's own build for a virtual board
+        # With a variant chosen for a run, a board of another runtime keeps its own firmware.
+        other = variant in DEFECTS and DEFECTS[variant].runtime != board.runtime
+        name = (None if other else variant) or board.firmware.variant
         data = build_firmware(
             board.chip,
             runtime=board.runtime,
             variant=name,
-            flash_size=board.virtual.flash_size,
+            flash_size=board.flash_size,
             progress=lambda text: report(text, 0, 0),
         )
         sources = [

@@ -112,10 +112,10 @@ class HealthBook:
     def _read(self) -> dict[str, Any]:
         try:
             with self._file.open("rb") as stream:
-                found = json.loads(stream.read(_FILE_LIMIT))
+                content = json.loads(stream.read(_FILE_LIMIT))
         except (OSError, ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return content if isinstance(content, dict) else {}
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:

@@ -69,10 +69,10 @@ class Plugged:
     @property
     def identity(self) -> dict[str, str]:
         """What boards.yaml needs to find it again: the serial number where it is its own, else the socket."""
-        found = {"usb_serial": self.usb_serial} if self.usb_serial else {}
+        identity = {"usb_serial": self.usb_serial} if self.usb_serial else {}
         if self._doubtful or ":" in self.usb_location:
-            found["usb_location"] = self.usb_location
-        return {**found, "vid_pid": self.vid_pid}
+            identity["usb_location"] = self.usb_location
+        return {**identity, "vid_pid": self.vid_pid}
 
     @property
     def _doubtful(self) -> bool:
@@ -85,16 +85,16 @@ def plugged_in(machine: Machine) -> list[Plugged]:
     Read from sysfs; where there is none (macOS, Windows) from pyserial's list, which shows ports alone.
     """
     devices = machine.usb_devices() if machine.has_usb else _by_pyserial()
-    found = [one for device in devices for one in _seen(device)]
-    serials = [(one.usb_serial, one.vid_pid, one.usb_location.partition(":")[0]) for one in found]
+    plugs = [plug for device in devices for plug in _seen(device)]
+    serials = [(plug.usb_serial, plug.vid_pid, plug.usb_location.partition(":")[0]) for plug in plugs]
 
-    def shared(one: Plugged) -> bool:
-        place = one.usb_location.partition(":")[0]
-        return bool(one.usb_serial) and any(
-            s == one.usb_serial and v == one.vid_pid and where != place for s, v, where in serials
+    def shared(plug: Plugged) -> bool:
+        place = plug.usb_location.partition(":")[0]
+        return bool(plug.usb_serial) and any(
+            s == plug.usb_serial and v == plug.vid_pid and where != place for s, v, where in serials
         )
 
-    return [Plugged(**{**vars(one), "shared_serial": shared(one)}) for one in found]
+    return [Plugged(**{**vars(plug), "shared_serial": shared(plug)}) for plug in plugs]
 
 
 def _seen(device: UsbDevice) -> list[Plugged]:

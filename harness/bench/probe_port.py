@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import cast
 
 from harness.chips import CHIPS
 from harness.errors import BenchFault, HarnessError
+from harness.extensions import resolve
 from harness.flashing.esp import identify
 from harness.link.ports import open_port
-from harness.link.session import Port, Session
+from harness.link.session import Session
 from harness.link.transcript import Transcript
-from harness.runtimes.base import Facts
-from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.traits import Probe, ProbeAnswer, all_traits
 
 #: Seconds that a VM may take to answer before the boot loader is asked instead.
 _PATIENCE = 4.0
-_UNIQUE_ID = "import machine\nprint('id', ''.join('%02x' % b for b in machine.unique_id()))"
-#: NodeMCU's console answers each line. The sum makes the answer differ from its echo.
-_LUA = b'print("vm".."-lua", node.chipid(), _VERSION)\r\n'
-_LUA_ANSWER = re.compile(rb"vm-lua\s+(\w{1,20})\s+(Lua [\w. ]{1,20})")
 
 
 @dataclass(frozen=True)
@@ -48,34 +43,39 @@ def probe(address: str, *, baud: int = 115200) -> Answer:
     """
     port = open_port(address, baud=baud)
     problems: list[str] = []
-    facts: Facts | None = None
-    runtime = version = chip = mac = uid = ""
+    chip = mac = ""
     try:
-        session = Session(cast(Port, port), Transcript())
-        try:
-            board = MicroPythonBoard(session, boot_timeout=_PATIENCE)
-            board.enter()
-            facts = board.facts
-            runtime, version = facts.name, facts.version
-            uid = _unique_id(board)
-            session.write(b"\x02")  # back to the prompt that a person expects
-        except HarnessError as problem:
-            session.write(b"\x02\r\n")
-            runtime, version = _lua(session)
-            if not runtime:
-                problems.append(f"no VM: {problem.message}")
-        finally:
-            session.forget_input()
-        chip = chip_named_in(facts.machine) if facts is not None else ""
+        session = Session(port, Transcript())
+        vm = _vm_at(session, problems) or ProbeAnswer("")
+        session.forget_input()
+        chip, uid = chip_named_in(vm.machine), vm.uid
         if not chip or CHIPS[chip].family != "stm32":
             try:
-                found = identify(port, connect_attempts=2, console_baud=baud)
-                chip, mac, uid = found.chip, found.mac, ""
+                identity = identify(port, connect_attempts=2, console_baud=baud)
+                chip, mac, uid = identity.chip, identity.mac, ""
             except BenchFault as problem:
                 problems.append(f"no ESP boot loader: {problem.message}")
     finally:
         port.close()
-    return Answer(address, runtime, version, facts.machine if facts else "", chip, mac, uid, tuple(problems))
+    return Answer(address, vm.runtime, vm.version, vm.machine, chip, mac, uid, tuple(problems))
+
+
+def _vm_at(session: Session, problems: list[str]) -> ProbeAnswer | None:
+    """What the first runtime that is answered learns; None, with what came instead in ``problems``."""
+    said: list[str] = []
+    for traits in all_traits():
+        if not traits.probe:
+            continue
+        ask: Probe = resolve(traits.probe)
+        try:
+            answer = ask(session, _PATIENCE)
+        except HarnessError as problem:
+            said.append(f"no VM: {problem.message}")
+        else:
+            if answer is not None:
+                return answer
+    problems += said
+    return None
 
 
 def chip_named_in(machine: str) -> str:
@@ -85,16 +85,3 @@ def chip_named_in(machine: str) -> str:
     """
     name = re.sub(r"[^a-z0-9]", "", machine.rpartition(" with ")[2].lower())
     return max((chip for chip in CHIPS if name.startswith(chip)), key=len, default="")
-
-
-def _unique_id(board: MicroPythonBoard) -> str:
-    found = re.search(rb"id ([0-9a-f]{8,32})\b", board.run(_UNIQUE_ID).stdout)
-    return found.group(1).decode("ascii") if found else ""
-
-
-def _lua(session: Session) -> tuple[str, str]:
-    session.drain()
-    session.write(_LUA)
-    read = session.read_until(b"> ", idle=1.0, deadline=2.0)
-    found = _LUA_ANSWER.search(read.data)
-    return ("nodemcu", found.group(2).decode("ascii")) if found else ("", "")

@@ -34,6 +34,7 @@ from harness.results.database import location
 from harness.results.report.terminal import plain
 from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.store import Store
+from harness.runtimes.traits import DEFAULT_RUNTIME
 
 _SESSION = pytest.StashKey["_Session"]()
 _SCENARIO = pytest.StashKey[Scenario]()
@@ -160,7 +161,7 @@ def _speaks(item: pytest.Item) -> bool:
     if not name:
         return True
     board = item.config.stash[_SESSION].bench.board(name)
-    wanted = [runtime for marker in item.iter_markers("runtime") for runtime in marker.args] or ["micropython"]
+    wanted = [runtime for marker in item.iter_markers("runtime") for runtime in marker.args] or [DEFAULT_RUNTIME]
     return board is not None and board.runtime in wanted
 
 
@@ -221,6 +222,7 @@ def new_scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Sce
     """What the fixture ``scenario`` gives. Skips what the board cannot do, and brings back a board in trouble."""
     board = board_bench.attached.board
     session = session_of(request.config)
+    attached = session.attached[board.id]
     for marker in request.node.iter_markers("needs"):
         missing = [name for name in marker.args if name not in board.capabilities]
         if missing:
@@ -233,12 +235,12 @@ def new_scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Sce
     if troubles:
         last = session.trouble[board.id]
         try:
-            board_bench.attached.recover(str(last), gentle=isinstance(last, BenchFault))
+            attached.recover(str(last), gentle=isinstance(last, BenchFault))
         except BenchFault as problem:
             session.given_up[board.id] = f"as it could not be recovered: {problem.message}"
             raise
     elif board_bench.unknown:
-        board_bench.attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
+        attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
     made = Scenario(board_bench, declared_by(request.node))
     request.node.stash[_SCENARIO] = made
     return made
@@ -269,7 +271,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
         except (FirmwareFailure, AssertionError) as failure:
             if _SCENARIO not in item.stash:
                 raise
-            judged_again(item.stash[_SCENARIO], failure, lambda fresh: _once_more(item, fresh))
+            attached = item.config.stash[_SESSION].attached[board_of(item)]
+            judged_again(attached, item.stash[_SCENARIO], failure, lambda fresh: _once_more(item, fresh))
     except Unsuitable as reason:
         pytest.skip(str(reason))
 

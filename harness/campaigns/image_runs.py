@@ -29,17 +29,19 @@ class ImageRuns:
 
     def __init__(self, bench: str, board: str, images: Sequence[str], measurement: str, suite: str, store: str) -> None:
         self._file = bench_file(bench)
-        found = load_bench(self._file).board(board)
-        if found is None:
+        entry = load_bench(self._file).board(board)
+        if entry is None:
             raise UsageError(f"there is no board {board!r} in {self._file}", hint="harness boards lists them")
-        self._board = found
-        self._images = [image if found.virtual else str(Path(image).resolve()) for image in images]
+        self._board = entry
+        #: The images are variants of the harness's own build, by name; otherwise they are files.
+        self._by_name = entry.firmware is not None and entry.firmware.build is not None
+        self._images = [image if self._by_name else str(Path(image).resolve()) for image in images]
         self._measurement = measurement
         self._suites = (suite,) if suite else ()
         suite_paths(self._suites)
         self._store = where(store) if store else state_dir(self._file) / "results.sqlite"
         for image in self._images:
-            if found.virtual:
+            if self._by_name:
                 require_variant("" if image == HEALTHY else image)
             elif not Path(image).is_file():
                 raise UsageError(f"there is no firmware image {image!r}", hint="give the images in their order")
@@ -53,7 +55,7 @@ class ImageRuns:
     def measure(self, index: int) -> Value:
         """Flash the image, run the suites, give the figure. Raises BenchFault when the run did not measure it."""
         image = self._images[index]
-        if self._board.virtual:
+        if self._by_name:
             return self._figure(self._run(self._file, "" if image == HEALTHY else image), image)
         with tempfile.NamedTemporaryFile(
             "w", dir=self._file.resolve().parent, prefix=".bisect-", suffix=".yaml"

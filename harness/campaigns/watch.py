@@ -12,17 +12,17 @@ import serial
 from rich.console import Console
 from rich.text import Text
 
-from harness.bench.reopen import Reopen
-from harness.bench.virtual_boards import virtual_spec
+from harness.bench.board_port import BoardPort
+from harness.bench.device_of import device_of
 from harness.campaigns.console_lines import Line, Lines
 from harness.errors import BenchFault, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 from harness.inventory.selection import bench_file
+from harness.link.ports import OpenPort
 from harness.paths import state_dir
 from harness.results.report.terminal import terminal
-from harness.virtual.bench import start
 
 _STYLES = {"reset": "bold cyan", "panic": "bold red", "text": ""}
 #: An unfinished line is shown after this many seconds without more of it.
@@ -46,24 +46,17 @@ def watch(board_id: str, bench: str, seconds: float | None, log_file: str) -> No
     log = _log(log_file)
     try:
         with board_lock(board, state, purpose="harness watch", timeout=5.0):
-            running = start(virtual_spec(board, state)) if board.virtual is not None else None
+            device = device_of(board, state)
             try:
-                reopen = Reopen(board, find=(lambda _board: running.url) if running else _found)
-                _watch(board, reopen, console, log, seconds)
+                device.start(lambda *_: None)
+                _watch(board, BoardPort(board, device.find), console, log, seconds)
             finally:
-                if running is not None:
-                    running.stop()
+                device.close()
     except KeyboardInterrupt:
         console.print(Text("the watch has ended", style="dim"))
     finally:
         if log is not None:
             log.close()
-
-
-def _found(board: Board) -> str:
-    from harness.inventory.discover import find_port
-
-    return find_port(board)
 
 
 def _log(name: str) -> IO[str] | None:
@@ -73,7 +66,7 @@ def _log(name: str) -> IO[str] | None:
         raise UsageError(f"{name} cannot be written: {problem.strerror}") from None
 
 
-def _watch(board: Board, reopen: Reopen, console: Console, log: IO[str] | None, seconds: float | None) -> None:
+def _watch(board: Board, where: BoardPort, console: Console, log: IO[str] | None, seconds: float | None) -> None:
     began = time.monotonic()
     last = 0.0
 
@@ -91,8 +84,8 @@ def _watch(board: Board, reopen: Reopen, console: Console, log: IO[str] | None, 
     def tell(text: str) -> None:
         console.print(Text(f"{time.monotonic() - began:10.3f}  {text}", style="yellow"), soft_wrap=True)
 
-    port = reopen.wait(10.0)
-    tell(f"{board.id} at {reopen.address}")
+    port = where.wait(10.0)
+    tell(f"{board.id} at {where.address}")
     lines = Lines()
     while seconds is None or time.monotonic() - began < seconds:
         if not _listen(port, lines, began, show, seconds):
@@ -100,11 +93,11 @@ def _watch(board: Board, reopen: Reopen, console: Console, log: IO[str] | None, 
                 show(line)
             tell("the port is gone; waiting for it to come back")
             port.close()
-            again = _back(reopen, began, seconds)
+            again = _back(where, began, seconds)
             if again is None:
                 return
             port = again
-            tell(f"back at {reopen.address}")
+            tell(f"back at {where.address}")
     for line in lines.flush():
         show(line)
     port.close()
@@ -130,10 +123,10 @@ def _listen(port: Any, lines: Lines, began: float, show: Callable[[Line], None],
     return True
 
 
-def _back(reopen: Reopen, began: float, seconds: float | None) -> serial.SerialBase | None:
+def _back(where: BoardPort, began: float, seconds: float | None) -> OpenPort | None:
     while seconds is None or time.monotonic() - began < seconds:
         try:
-            return reopen.wait(1.0)
+            return where.wait(1.0)
         except BenchFault:
             continue
     return None

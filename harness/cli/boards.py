@@ -62,18 +62,9 @@ _PORT_FIELDS = ("device", "vid_pid", "usb_serial", "usb_location", "description"
 
 
 def _board_row(board: Board, state: Path) -> dict[str, str]:
+    from harness.bench.device_of import device_of
 
-    from harness.inventory.discover import find_port
-    from harness.virtual.bench import running
-
-    if board.virtual is not None:
-        up = running(state / "virtual").get(board.id)
-        where, status = (up.url, "up") if up else ("virtual", "starts when needed")
-    else:
-        try:
-            where, status = find_port(board), "connected"
-        except HarnessError as problem:
-            where, status = "-", problem.message
+    where, status = device_of(board, state).whereabouts()
     return {
         "id": board.id,
         "chip": board.chip,

@@ -25,9 +25,9 @@ def doctor(bench: str, power: str, json_file: str) -> None:
 
     from rich.console import Console
 
+    from harness.bench.device_of import device_of
     from harness.bench.doctor import Patient, examine
     from harness.bench.host_machine import Machine
-    from harness.bench.power import power_of
     from harness.bench.power_check import check_power
     from harness.cli.findings import print_findings
     from harness.inventory.load import load_bench
@@ -46,7 +46,7 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     if power:
         board, state = board_named(power, bench)
         with board_lock(board, state, purpose="harness doctor --power"):
-            findings.append(check_power(board, power_of(board, state), patient.ports_now))
+            findings.append(check_power(board, device_of(board, state).switch_now(), patient.ports_now))
     print_findings(console, findings)
     if json_file:
         write_json(json_file, {"findings": [asdict(finding) for finding in findings]})

@@ -18,7 +18,7 @@ def power(board: str, action: str, bench: str) -> None:
     """
     from rich.console import Console
 
-    from harness.bench.power import power_of
+    from harness.bench.device_of import device_of
     from harness.cli.findings import print_parts
     from harness.inventory.locks import board_lock
     from harness.power.base import cycle
@@ -27,7 +27,7 @@ def power(board: str, action: str, bench: str) -> None:
     chosen, state = board_named(board, bench)
     console = Console()
     with board_lock(chosen, state, purpose=f"harness power {action}"):
-        switch = power_of(chosen, state)
+        switch = device_of(chosen, state).switch_now()
         if action == "cycle":
             cycle(switch, chosen.power.off_seconds)
         elif action == "on":

@@ -35,7 +35,7 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
     from rich.text import Text
 
     from harness.bench.attach import Options, attach
-    from harness.bench.virtual_boards import virtual_spec
+    from harness.bench.virtual_device import virtual_spec
     from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
@@ -80,11 +80,10 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
 def _client(board: Board, port: str) -> str:
     """A command of somebody else's that speaks to such a board."""
     from harness.chips import CHIPS
+    from harness.runtimes.traits import traits_of
 
-    if board.runtime == "nodemcu":
-        return f"nodemcu-uploader --port {port} file list"
+    if command := traits_of(board.runtime).client_command:
+        return command.format(port=port)
     if CHIPS[board.chip].family == "stm32":
         return f"stm32flash -m 8n1 {port}"
-    if board.runtime == "circuitpython":
-        return f"mpremote connect {port} exec 'print(1 + 1)'"
     return f"esptool --port {port} flash-id"

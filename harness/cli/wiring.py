@@ -29,22 +29,21 @@ def wiring(board: str, bench: str, flash: bool, press: bool, json_file: str) -> 
     from harness.bench.wiring_check import check_wiring
     from harness.cli.findings import print_findings, print_parts
     from harness.results.report.json_report import write_json
+    from harness.runtimes.traits import all_traits, traits_of
 
     chosen, state = board_named(board, bench)
-    if chosen.runtime != "micropython":
-        raise UsageError(f"board {board!r}: its wiring can be checked with MicroPython alone, it has {chosen.runtime}")
+    if not traits_of(chosen.runtime).checks_wiring:
+        able = " or ".join(traits.title for traits in all_traits() if traits.checks_wiring)
+        raise UsageError(f"board {board!r}: its wiring can be checked with {able} alone, it has {chosen.runtime}")
     console = Console(stderr=json_file == "-")
-    attached = attach(chosen, Options(state, flash=flash or chosen.virtual is not None), lambda *_: None)
-    virtual = attached.virtual
+    attached = attach(chosen, Options(state, flash=True if flash else None), lambda *_: None)
 
-    def press_button(down: bool) -> None:
-        if virtual is not None:
-            virtual.press(down=down)
-        elif down:
+    def ask_to_press(down: bool) -> None:
+        if down:
             print_parts(console, (f"press and hold the button at pin {chosen.wiring.button} now", "bold"))
 
     try:
-        findings = check_wiring(chosen, attached.runtime, press_button if press or virtual is not None else None)
+        findings = check_wiring(chosen, attached.runtime, attached.device.press or (ask_to_press if press else None))
     finally:
         attached.close()
     print_findings(console, findings)

@@ -211,7 +211,7 @@ def _make(job: FlashJob) -> AccessFlasher:
     board, identity = job.board, job.board.identity
     serial = board.flash.probe or (identity.usb_serial if identity else None)
     path = identity.usb_location if identity and not serial else None
-    by_hand = board.flash.before in ("manual", "no-reset") or board.runtime != "micropython"
+    by_hand = board.flash.before in ("manual", "no-reset")
     enter = None if by_hand else job.enter_loader
     return AccessFlasher(DfuUtil(board.chip, serial=serial, path=path, enter=enter), progress=job.progress)
 

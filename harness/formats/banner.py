@@ -5,15 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# Upstream images hold their banner as one string; the ones with a date are the banner itself, the
-# others may be a version in a help text, so they come second.
-_BANNERS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
-    ("micropython", re.compile(rb"MicroPython (v\d+\.[\w.+-]{1,60}) on \d{4}-")),
-    ("circuitpython", re.compile(rb"CircuitPython (\d+\.[\w.+-]{1,60}) on \d{4}-")),
-    ("nodemcu", re.compile(rb"NodeMCU (\d+\.\d[\w.+-]{0,60})")),
-    ("micropython", re.compile(rb"MicroPython (v\d+\.\d[\w.+-]{0,60})")),
-    ("circuitpython", re.compile(rb"CircuitPython (\d+\.\d[\w.+-]{0,60})")),
-)
+from harness.runtimes.traits import all_traits
+
 # The largest flash of the boards in question; what lies behind it is not firmware.
 _SEARCH_LIMIT = 32 * 1024 * 1024
 
@@ -34,7 +27,11 @@ def plain(field: bytes) -> str:
 
 def find_banner(data: bytes) -> Banner | None:
     """The VM banner in the first 32 MB of ``data``, or None."""
-    for project, pattern in _BANNERS:
-        if match := pattern.search(data, 0, _SEARCH_LIMIT):
+    known = all_traits()
+    # Upstream images hold their banner as one string; another version may stand in a help text, so it comes second.
+    patterns = [(traits.name, pattern) for traits in known for pattern in traits.banners]
+    patterns += [(traits.name, pattern) for traits in known for pattern in traits.version_texts]
+    for project, pattern in patterns:
+        if match := re.compile(pattern).search(data, 0, _SEARCH_LIMIT):
             return Banner(project, plain(match.group(1)))
     return None

@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.formats import app_desc, esp_image, partitions
 from harness.formats.inspect_image import ESP8266_IROM, ESP8266_LENGTH_WORD
 from harness.formats.partitions import Partition
+from harness.runtimes.traits import DEFAULT_RUNTIME, traits_of_vm
 
 PAYLOAD_MAGIC = b"VMWASM\0\1"
 _MB = 1024 * 1024
@@ -35,8 +36,6 @@ _ESP8266_SDK_SIZE = 0x5000
 _STM32_ROMFS_SIZE = 0x2_0000
 _STM32_VFS_SIZE = 0x2_0000
 _STM32_CODE = 0x200
-
-_DISPLAY_NAMES = {"micropython": "MicroPython", "circuitpython": "CircuitPython", "nodemcu": "NodeMCU"}
 
 
 def layout(chip: str, flash_size: int = 4 * _MB) -> dict[str, tuple[int, int]]:
@@ -67,7 +66,7 @@ def build(
     payload: bytes,
     *,
     version: str,
-    project: str = "micropython",
+    project: str = DEFAULT_RUNTIME,
     flash_size: int = 4 * _MB,
 ) -> bytes:
     """The image that makes a virtual ``chip`` run ``payload``, for :func:`flash_offset`.
@@ -98,6 +97,11 @@ def extract(irom: bytes) -> bytes:
 
 def _wrap(payload: bytes) -> bytes:
     return PAYLOAD_MAGIC + struct.pack("<I", len(payload)) + payload + bytes(-len(payload) % 4)
+
+
+def _title(project: str) -> str:
+    traits = traits_of_vm(project)
+    return traits.title if traits else project
 
 
 def _filler(tag: str, size: int) -> bytes:
@@ -164,7 +168,7 @@ def _build_esp32(payload: bytes, version: str, project: str, flash_size: int) ->
 def _build_esp8266(payload: bytes, version: str, project: str, flash_size: int) -> bytes:
     layout("esp8266", flash_size)
     # There is no application description on this chip; a VM's banner string is how one is recognised.
-    banner = f"{_DISPLAY_NAMES.get(project, project)} {version} on 2000-01-01; virtual esp8266\0"
+    banner = f"{_title(project)} {version} on 2000-01-01; virtual esp8266\0"
     boot = esp_image.build_esp8266(
         [
             (0x4010_0000, _filler("esp8266 iram", 0x800)),
@@ -191,7 +195,7 @@ def _build_stm32(chip: str, payload: bytes, version: str, project: str) -> bytes
     entry = STM32_FLASH_BASE + _STM32_CODE + 1
     # Every exception leads to the same place, as in a start-up file whose handlers are all weak.
     vectors = struct.pack("<II", start + size, entry) + struct.pack("<I", entry) * 14
-    banner = f"{_DISPLAY_NAMES.get(project, project)} {version} on 2000-01-01; virtual {chip}\0"
+    banner = f"{_title(project)} {version} on 2000-01-01; virtual {chip}\0"
     head = vectors.ljust(_STM32_CODE - 0x80, b"\0") + banner.encode("ascii").ljust(0x80, b"\0")
     image = head + _wrap(payload)
     room = layout(chip)["romfs"][0] - STM32_FLASH_BASE

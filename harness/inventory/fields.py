@@ -121,6 +121,8 @@ class Named:
 
 ChipName = Annotated[str, AfterValidator(_known_chip), _ChipNames()]
 FlashMethod = Annotated[str, Named("harness.flashing", "flash.method", "none")]
+#: A language VM, the harness's own or another package's.
+RuntimeName = Annotated[str, Named("harness.runtimes", "runtime")]
 PowerMethod = Annotated[str, Named("harness.power", "power.method", "none")]
 Capability = Annotated[
     str,

@@ -24,6 +24,7 @@ from harness.inventory.fields import (
     Options,
     Pin,
     PowerMethod,
+    RuntimeName,
     Sha256,
     Size,
     Uid,
@@ -456,9 +457,7 @@ class Board(Entry):
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Name of the board in commands and reports.")
     chip: ChipName = Field(description="The chip on it; checked against the chip before anything is written.")
-    runtime: Literal["micropython", "circuitpython", "nodemcu"] = Field(
-        description="The language VM that its firmware holds."
-    )
+    runtime: RuntimeName = Field(description="The language VM that its firmware holds.")
     identity: Identity | None = Field(default=None, description="How a real board is found.")
     virtual: Virtual | None = Field(default=None, description="Makes this a virtual board; {} takes all defaults.")
     firmware: Firmware | None = Field(

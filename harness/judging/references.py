@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, Self
 
-from harness.bench.attach import AttachedBoard
 from harness.chips import CHIPS
+from harness.extensions import resolve
+from harness.judging.ready_board import ReadyBoard
 from harness.reference.circuitpython import CircuitPythonReference
 from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.base import ChipRuntime
+from harness.runtimes.traits import traits_of
 
 #: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
 _TABLE_BITS = 524
@@ -27,27 +29,27 @@ class Reference(ChipRuntime, Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def reference_for(attached: AttachedBoard, progress: Callable[[str], None]) -> Reference:
-    """The reference VM for a board that answers: one entry for each ``runtime`` of boards.yaml."""
-    makers: dict[str, Callable[[AttachedBoard, Callable[[str], None]], Reference]] = {
-        "micropython": _micropython,
-        "circuitpython": _circuitpython,
-        "nodemcu": _nodemcu,
-    }
-    return makers[attached.board.runtime](attached, progress)
+#: Makes the reference for a board that answers; ``progress`` hears of what takes time.
+ReferenceMaker = Callable[[ReadyBoard, Callable[[str], None]], Reference]
 
 
-def _micropython(attached: AttachedBoard, progress: Callable[[str], None]) -> ReferenceVm:
+def reference_for(attached: ReadyBoard, progress: Callable[[str], None]) -> Reference:
+    """The reference VM for a board that answers, as its runtime's traits have it."""
+    maker: ReferenceMaker = resolve(traits_of(attached.board.runtime).reference)
+    return maker(attached, progress)
+
+
+def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None]) -> ReferenceVm:
     """A reference VM with the board's chip, as far as it is known, a heap of its size and the same ROMFS image.
 
-    A virtual board's ``boot.py`` runs on it, too: what a start file interns shifts later heap figures. A real
-    board's does not: it may use hardware.
+    The ``boot.py`` of a VM that the harness built runs on it, too: what a start file interns shifts later heap figures.
+    That of another one does not: it may use hardware.
     """
     romfs = attached.romfs
-    boot = attached.runtime.get("/boot.py") if attached.board.virtual else None
+    boot = attached.runtime.get("/boot.py") if attached.our_build else None
     raw = _raw_heap(attached.facts.heap_total)
     chip = attached.board.chip
-    version = "" if attached.board.virtual else attached.facts.version  # a virtual board has the newest port
+    version = "" if attached.our_build else attached.facts.version  # what the harness built has the newest port
     vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, version=version, progress=progress)
     if CHIPS[chip].port is not None:
         for a, b in attached.board.wiring.loopback:
@@ -57,7 +59,7 @@ def _micropython(attached: AttachedBoard, progress: Callable[[str], None]) -> Re
     return vm
 
 
-def _nodemcu(attached: AttachedBoard, _progress: Callable[[str], None]) -> LuaReference:
+def nodemcu_reference(attached: ReadyBoard, _progress: Callable[[str], None]) -> LuaReference:
     """NodeMCU's Lua side with an LFS region of the board's size and its wires."""
     lfs = int(attached.facts.extra.get("lfs", "0"))
     reference = LuaReference(lfs_size=lfs if lfs % 0x2000 == 0 else 0)
@@ -74,11 +76,11 @@ def _raw_heap(total: int) -> int:
     return -(-table * _TABLE_BITS // 8) + 1
 
 
-def _circuitpython(attached: AttachedBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
+def circuitpython_reference(attached: ReadyBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
     """A supervised reference VM with the board's chip, as far as it is known (an ESP32 otherwise), and its memory."""
     chip = CHIPS[attached.board.chip if CHIPS[attached.board.chip].port is not None else "esp32"]
     region = (_raw_heap(attached.facts.heap_total) + 3) & ~3
-    if attached.board.virtual and chip.virtual is not None:
+    if attached.our_build and chip.virtual is not None:
         region = chip.virtual.circuitpython_region
     said = attached.runtime.run("import alarm\nprint(len(alarm.sleep_memory))").stdout.strip()
     size = int(said) if said.isdigit() and len(said) < 6 else 0

@@ -13,6 +13,7 @@ from harness.judging.calibration import Calibration
 from harness.judging.limits import Limit, at_most_ratio, exactly, within_blocks, within_percent
 from harness.kinds import Allocated, Equal, OwnLimit, Predicted, Rule, Value, Within
 from harness.runtimes.base import Facts
+from harness.runtimes.traits import traits_of_vm
 
 #: Interned names that one firmware has in ROM and another has not, in blocks.
 INTERNING_BLOCKS = 2
@@ -121,8 +122,9 @@ def heap_rule(board: Facts, reference: Facts) -> HeapRule:
     """
     if board.word_size != reference.word_size:
         return HeapRule(f"words of {board.word_size} and {reference.word_size} bytes: for orientation only", percent=60)
-    if board.name == "nodemcu" and board.machine != reference.machine:
-        return HeapRule("the SDK's allocator adds to each block what the model leaves out", percent=40)
+    traits = traits_of_vm(board.name)
+    if traits is not None and traits.heap_tolerance is not None and board.machine != reference.machine:
+        return HeapRule(traits.heap_tolerance.why, percent=traits.heap_tolerance.percent)
     reasons = []
     if board.object_repr != reference.object_repr:
         reasons.append(

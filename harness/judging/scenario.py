@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.bench.attach import AttachedBoard
 from harness.chips import CHIPS, Chip, Port
 from harness.errors import FirmwareFailure, Unsuitable, UsageError
 from harness.inventory.model import Wiring
@@ -20,14 +19,16 @@ from harness.judging.compare import Judge, Measurement
 from harness.judging.figures import Figure
 from harness.judging.limits import Limit
 from harness.judging.outcome import Outcome, worst
+from harness.judging.ready_board import ReadyBoard
 from harness.judging.references import Reference
 from harness.kinds import TIME, Value, named, stored
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.ask_names import missing
-from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
+from harness.runtimes.base import ChipRuntime, Intervention, Restart, Runtime
 from harness.runtimes.pieces import SMALL_HEAP, needs_of
 from harness.runtimes.program import Program, agent_source
 from harness.runtimes.records import DamagedRecords, Decoded
+from harness.runtimes.traits import traits_of_vm
 
 #: What a VM says that is too small for a program: no heap, no stack.
 _TOO_SMALL = ("MemoryError", "maximum recursion depth exceeded")
@@ -58,7 +59,7 @@ class Pair:
 class BoardBench:
     """One board with its reference: what the scenarios of a board share."""
 
-    def __init__(self, attached: AttachedBoard, reference: Reference, step: Callable[[str], None]) -> None:
+    def __init__(self, attached: ReadyBoard, reference: Reference, step: Callable[[str], None]) -> None:
         self.attached = attached
         self.reference = reference
         self.step = step
@@ -86,12 +87,14 @@ class BoardBench:
 
     @property
     def port_version(self) -> str:
-        """The version of MicroPython by which to ask what the port promises; empty: the newest.
+        """The version by which to ask what the port promises; empty: the newest.
 
-        A virtual board has the newest port, whatever its VM's version is.
+        What the harness built has the newest port, whatever its VM's version is.
         """
         facts = self.attached.facts
-        return "" if facts.name != "micropython" or self.attached.board.virtual else facts.version
+        traits = traits_of_vm(facts.name)
+        told = traits is not None and traits.version_tells_port and not self.attached.our_build
+        return facts.version if told else ""
 
     def require(self, source: str, what: str = "the scenario") -> None:
         """Raise :class:`Unsuitable` when a board of unknown chip lacks a module that ``source`` uses, or a name of one.
@@ -110,7 +113,7 @@ class BoardBench:
 
     def _run(self, program: Program, timeout: float, fresh: bool, interrupt_at: bytes) -> Pair:
         if not fresh:
-            return Pair(*(program.run(one, timeout=timeout) for one in (self.attached.runtime, self.reference)))
+            return Pair(*(program.run(runtime, timeout=timeout) for runtime in (self.attached.runtime, self.reference)))
 
         def once(runtime: Runtime) -> Decoded:
             runtime.soft_reset()
@@ -186,13 +189,12 @@ class Scenario:
     @property
     def lives_in_host_time(self) -> bool:
         """Whether the board's waits take as long on the host: not so for a virtual board with ``pace: fast``."""
-        virtual = self._bench.attached.board.virtual
-        return virtual is None or virtual.pace == "chip"
+        return self._bench.attached.keeps_host_time
 
     @property
-    def has_hands(self) -> bool:
+    def can_intervene(self) -> bool:
         """Whether something here can cut the board's power and drive its pins."""
-        return self._bench.attached.has_hands
+        return self._bench.attached.can_intervene
 
     @property
     def can_reset(self) -> bool:
@@ -239,15 +241,17 @@ class Scenario:
         Each VM is started anew before, unless ``fresh`` is false. The program gets a Ctrl-C as soon as its output
         contains ``interrupt_at``.
         """
-        self._bench.attached.transcript.note(f"program {program.name}")
+        self._bench.attached.note(f"program {program.name}")
         return self._bench.run(program, timeout=timeout, fresh=fresh, interrupt_at=interrupt_at)
 
     def run_to_reset(
-        self, program: Program, *, within: float = 30.0, hand: Hand | None = None
+        self, program: Program, *, within: float = 30.0, intervention: Intervention | None = None
     ) -> tuple[Restart, Restart]:
         """Run a program that resets the chip or lets it sleep, on both sides; see :class:`Runtime`."""
-        self._bench.attached.transcript.note(f"program {program.name}, to a reset")
-        board, reference = (program.run_to_reset(runtime, within=within, hand=hand)[1] for runtime in self.both)
+        self._bench.attached.note(f"program {program.name}, to a reset")
+        board, reference = (
+            program.run_to_reset(runtime, within=within, intervention=intervention)[1] for runtime in self.both
+        )
         return board, reference
 
     @contextmanager

@@ -8,44 +8,39 @@ fails again is the firmware's. What does not is neither a pass nor a failure: an
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 from harness.errors import BenchFault, HarnessError, VmCrashed
+from harness.judging.ready_board import DoubtfulBoard
 from harness.judging.scenario import Scenario
-from harness.runtimes.base import BoardRuntime
-from harness.runtimes.verified import VerifiedRuntime
-
-_PYTHONS = ("micropython", "circuitpython")
 
 
 class Unrepeatable(BenchFault):
     """A scenario failed once and not when it was run again."""
 
 
-def judged_again(scenario: Scenario, failure: Exception, once_more: Callable[[Scenario], None]) -> None:
-    """Raise what ``failure`` of ``scenario`` comes to; ``once_more`` runs it with the scenario it is given.
+def judged_again(
+    board: DoubtfulBoard, scenario: Scenario, failure: Exception, once_more: Callable[[Scenario], None]
+) -> None:
+    """Raise what ``failure`` of ``scenario`` on ``board`` comes to; ``once_more`` runs the scenario that it is given.
 
     Raises FirmwareFailure or AssertionError when it is the firmware's, BenchFault when it is not, or when the board
     does not come back. A VM that said that it crashed is believed, unless its flash turns out to be damaged.
     """
-    attached = scenario.bench.attached
     first = failure.message if isinstance(failure, HarnessError) else str(failure)
-    attached.happened("retry", f"failed, looked at again: {first}")
+    board.happened("retry", f"failed, looked at again: {first}")
     if isinstance(failure, VmCrashed):
-        if attached.flash_was_damaged():
+        if board.flash_was_damaged():
             raise BenchFault(
                 f"the flash no longer held the firmware that was written and verified. {first}",
                 hint="if it happens again: is this flash worn out, or its supply weak?",
             ) from None
         raise failure
-    attached.recover(first, gentle=False)
-    runtime = attached.runtime
-    if attached.board.runtime in _PYTHONS:
-        attached.runtime = cast(BoardRuntime, VerifiedRuntime(runtime))
+    board.recover(first, gentle=False)
+    board.runtime.verify_programs(True)
     try:
         once_more(scenario.again())
     finally:
-        attached.runtime = runtime
+        board.runtime.verify_programs(False)
     raise Unrepeatable(
         f"failed once, and passed when it was run again with programs that are known to have arrived. First: {first}",
         hint="if it comes again: check cable and supply; a failure that comes and goes can also be the firmware's",

@@ -13,18 +13,20 @@ import serial
 from harness.errors import BenchFault
 from harness.link.rfc2217 import QuickRfc2217
 
+#: An open port, whatever stands behind it.
+OpenPort = serial.Serial | QuickRfc2217
 #: For whoever sets none, in seconds.
 _WRITE_TIMEOUT = 5.0
 
 
-def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool = False) -> serial.SerialBase:
+def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool = False) -> OpenPort:
     """Open ``address`` at ``baud`` and leave DTR and RTS at the given idle levels.
 
     Opening does not reset a devkit: a local port's lines are both asserted by the system, which is neutral
     there, and then released together; over RFC 2217 they go straight to their idle levels. Raises BenchFault
     that says what is wrong with the port and what to try.
     """
-    port: serial.SerialBase
+    port: OpenPort
     try:
         if address.startswith("rfc2217://"):
             port = QuickRfc2217(None, baudrate=baud, timeout=0.1, write_timeout=_WRITE_TIMEOUT)

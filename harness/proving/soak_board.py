@@ -21,6 +21,7 @@ from harness.judging.second_look import judged_again
 from harness.kinds import STATE
 from harness.proving.soak_plan import Injection
 from harness.runtimes.program import Program
+from harness.runtimes.traits import Language, traits_of
 
 _LOOK = "import binascii\nwith open('/rom/soak.bin','rb') as f: print('%08x' % (binascii.crc32(f.read()) & 0xffffffff))"
 
@@ -50,9 +51,9 @@ def soak_board(board: Board, state: Path, injections: list[Injection], told: Cal
         attached = attach(board, Options(state, check=True, purpose="harness soak"), lambda *_: None)
         try:
             with reference_for(attached, lambda _text: None) as reference:
-                one = _Soak(BoardBench(attached, reference, lambda _text: None))
+                soak = _Soak(attached, BoardBench(attached, reference, lambda _text: None))
                 while todo:
-                    episode = one.episode(todo.pop(0))
+                    episode = soak.episode(todo.pop(0))
                     told(episode)
                     if episode.helped == "a new start":
                         break
@@ -64,26 +65,29 @@ _FILE, _FLASH, _ROMFS = (Figure(name, STATE) for name in ("soak.file", "soak.fla
 
 
 class _Soak:
-    def __init__(self, bench: BoardBench) -> None:
+    def __init__(self, attached: AttachedBoard, bench: BoardBench) -> None:
         self._bench = bench
-        self._attached: AttachedBoard = bench.attached
-        spoken = bench.attached.board.runtime
-        self._program = Program.load_lua("soak_figures") if spoken == "nodemcu" else Program.load("allocations")
+        self._attached = attached
+        programs: dict[Language, Callable[[], Program]] = {
+            "python": lambda: Program.load("allocations"),
+            "lua": lambda: Program.load_lua("soak_figures"),
+        }
+        self._program = programs[traits_of(attached.board.runtime).language]()
         self._right = self._figures(self._measured())
 
     def episode(self, injection: Injection) -> Episode:
-        virtual = self._attached.virtual
-        assert virtual is not None
+        injector = self._attached.device.injector
+        assert injector is not None
         started = time.monotonic()
-        before = virtual.faults.get(injection.kind, 0)
+        before = injector.faults.get(injection.kind, 0)
         for fault in injection.faults:
-            virtual.fault(**vars(fault))
+            injector.fault(**vars(fault))
         outcome, reason = self._outcome(injection)
         helped = ""
         if outcome != "pass":
             helped = self._recovered("after a fault of the bench")
-        struck = virtual.faults.get(injection.kind, 0) - before
-        virtual.mend()
+        struck = injector.faults.get(injection.kind, 0) - before
+        injector.mend()
         # All is well again, as if somebody had seen to the board: it must work as it did before.
         # What a start brought about (a full filesystem, a lie about the version) only the next start takes away.
         mended = self._recovered("mended", gentle=not injection.reset)
@@ -122,7 +126,7 @@ class _Soak:
             try:
                 self._act(injection, scenario)
             except (FirmwareFailure, AssertionError) as failure:
-                judged_again(scenario, failure, lambda fresh: self._act(injection, fresh))
+                judged_again(self._attached, scenario, failure, lambda fresh: self._act(injection, fresh))
         except BenchFault as problem:
             return "error", f"{type(problem).__name__}: {problem.message}"
         except (HarnessError, AssertionError) as problem:
@@ -145,8 +149,8 @@ class _Soak:
             scenario.take(_FLASH, _crc(attached.write_spare(data)), limit=exactly(_crc(data)))
         elif injection.action == "flash":
             scenario.write_romfs(build_romfs({"soak.bin": data}))
-            found = attached.runtime.run(_LOOK, timeout=10.0)
-            scenario.take(_ROMFS, found.stdout.decode("ascii", "replace").strip(), limit=exactly(_crc(data)))
+            answer = attached.runtime.run(_LOOK, timeout=10.0)
+            scenario.take(_ROMFS, answer.stdout.decode("ascii", "replace").strip(), limit=exactly(_crc(data)))
         else:
             attached.identify_again()
         scenario.settle()

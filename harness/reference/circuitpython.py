@@ -15,8 +15,8 @@ from harness.reference.engine.guest_files import Mode
 from harness.reference.supervised import CodeRun, SupervisedVm
 from harness.reference.supervisor_state import Ended
 from harness.runtimes.ask_names import read_facts
-from harness.runtimes.base import Facts, Hand, Restart, RunResult
-from harness.runtimes.circuitpython import CODE_FILE
+from harness.runtimes.base import Facts, Intervention, Restart, RunResult
+from harness.runtimes.circuitpython.circuitpython_board import CODE_FILE
 
 
 class CircuitPythonReference:
@@ -64,7 +64,7 @@ class CircuitPythonReference:
         if error:
             raise FirmwareFailure(f"no code file can be chosen: {error.decode('utf-8', 'replace')[-200:]}")
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
+    def run_to_reset(self, source: str, *, within: float = 30.0, intervention: Intervention | None = None) -> Restart:
         self._choose(source)
         vm, board = self.vm, self.vm.board
         last = vm.reload()[-1]
@@ -72,26 +72,26 @@ class CircuitPythonReference:
             said = (last.result.stderr or last.result.stdout).decode("utf-8", "replace").strip()[-300:]
             raise FirmwareFailure(f"the program did not reset the chip: {said or 'it ended'}")
         printed = vm.last_output_ns
-        if hand is not None:
-            board.timeline.at(printed + round(hand.after * 1e9), lambda: self._lend(hand))
+        if intervention is not None:
+            board.timeline.at(printed + round(intervention.after * 1e9), lambda: self._intervene(intervention))
         if board.asleep:
             try:
                 vm.sleep_through()
             except ChipReset as reset:
                 vm.restart(reset.cause)
-        if hand is not None and hand.what == "pin":
-            board.drive(hand.pin, None)
+        if intervention is not None and intervention.what == "pin":
+            board.drive(intervention.pin, None)
         silent = (board.clock.now_ns - printed) / 1e9
         boot = b"".join(_as_printed(run) for run in vm.start())
         if silent > within:
             raise FirmwareFailure(f"the chip did not start again within {within:g} s")
         return Restart(last.result.stdout, silent, boot)
 
-    def _lend(self, hand: Hand) -> None:
-        if hand.what == "pin":
-            self.vm.board.drive(hand.pin, hand.level)
+    def _intervene(self, intervention: Intervention) -> None:
+        if intervention.what == "pin":
+            self.vm.board.drive(intervention.pin, intervention.level)
         elif self.vm.board.asleep:
-            raise ChipReset(Reset.PIN if hand.what == "reset" else Reset.POWER_ON)
+            raise ChipReset(Reset.PIN if intervention.what == "reset" else Reset.POWER_ON)
 
     def restart_by(self, source: str) -> None:
         self.run(source)

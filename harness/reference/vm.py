@@ -23,7 +23,7 @@ from harness.reference.life import Life
 from harness.reference.pins import PinName, Pins
 from harness.reference.trace import Trace
 from harness.runtimes.ask_names import read_facts
-from harness.runtimes.base import Facts, Hand, Restart, RunResult
+from harness.runtimes.base import Facts, Intervention, Restart, RunResult
 
 #: Default raw heap in bytes: what MicroPython's ESP32 port starts with.
 DEFAULT_HEAP = 57344
@@ -108,21 +108,21 @@ class ReferenceVm:
             self._note_end()
         return result
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
+    def run_to_reset(self, source: str, *, within: float = 30.0, intervention: Intervention | None = None) -> Restart:
         """See :class:`harness.runtimes.base.Runtime`; the times are virtual ones."""
         result = self.run(source)
         if self.ended_by is None:
             last = result.stderr.decode("utf-8", "replace").strip()[-300:]
             raise FirmwareFailure(f"the program did not reset the chip: {last or 'it ended'}")
         printed = self._life.last_output_ns
-        if hand is not None:
-            self._board.timeline.at(printed + round(hand.after * 1e9), lambda: self._lend(hand))
+        if intervention is not None:
+            self._board.timeline.at(printed + round(intervention.after * 1e9), lambda: self._intervene(intervention))
         try:
             self._after_end()
         except ChipReset as reset:
             self._board.restart(reset.cause)
-        if hand is not None and hand.what == "pin":
-            self._board.drive(hand.pin, None)
+        if intervention is not None and intervention.what == "pin":
+            self._board.drive(intervention.pin, None)
         silent = self.time_us / 1e6 - printed / 1e9
         self._life = self._start()
         if silent > within:
@@ -136,11 +136,11 @@ class ReferenceVm:
         self._after_end()
         self._life = self._start()
 
-    def _lend(self, hand: Hand) -> None:
-        if hand.what == "pin":
-            self._board.drive(hand.pin, hand.level)
+    def _intervene(self, intervention: Intervention) -> None:
+        if intervention.what == "pin":
+            self._board.drive(intervention.pin, intervention.level)
         elif self._board.asleep:
-            raise ChipReset(Reset.PIN if hand.what == "reset" else Reset.POWER_ON)
+            raise ChipReset(Reset.PIN if intervention.what == "reset" else Reset.POWER_ON)
 
     def boot(self, *, timeout: float = 30.0) -> RunResult:
         """Start as the chip does by itself: what ``boot.py`` and ``main.py`` print until they have ended.

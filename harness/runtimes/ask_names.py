@@ -58,14 +58,14 @@ _FRAME = re.compile(rb"\x02([\x20-\x7e]{1,600})\|([0-9a-f]{8})\x03")
 def read_facts(run: Callable[[str], RunResult]) -> Facts:
     """Run the probe through ``run``. Raises BenchFault when the answer is damaged or not understood."""
     result = run(_PROGRAM)
-    found = _FRAME.search(result.stdout)
-    if found is None:
+    answer = _FRAME.search(result.stdout)
+    if answer is None:
         came = (result.stderr or result.stdout)[-200:].decode("ascii", "backslashreplace")
         raise BenchFault(
             f"the board did not say what it is; expected a record, came {came!r}",
             hint="is this a MicroPython-family VM, and is its console baud rate right?",
         )
-    body, check = found.groups()
+    body, check = answer.groups()
     if int(check, 16) not in (0, zlib.crc32(body)):
         raise BenchFault("the board's description arrived damaged", hint="check the cable and the baud rate")
     fields = body.decode("ascii").split("|")

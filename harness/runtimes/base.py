@@ -59,7 +59,7 @@ class Restart:
 
 
 @dataclass(frozen=True)
-class Hand:
+class Intervention:
     """What is done to the board while it sleeps, ``after`` seconds from its last output.
 
     ``reset`` pulses the reset input, ``power`` cuts the power and gives it back, ``pin`` holds a pin at a level until
@@ -119,12 +119,12 @@ class Runtime(Protocol):
 class ChipRuntime(Runtime, Protocol):
     """A language VM on a chip that can be reset and put to sleep."""
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
+    def run_to_reset(self, source: str, *, within: float = 30.0, intervention: Intervention | None = None) -> Restart:
         """Execute a program that resets the chip or puts it into deep sleep; ready for :meth:`run` on return.
 
         The program must print the agent's end record before. Raises FirmwareFailure when it ends otherwise, or when
         the chip does not start again ``within`` seconds; BenchFault when there is nothing here that could be the
-        ``hand``.
+        ``intervention``.
         """
         ...
 
@@ -176,12 +176,16 @@ class BoardRuntime(ChipRuntime, Protocol):
         ...
 
     @property
-    def has_hands(self) -> bool:
+    def can_intervene(self) -> bool:
         """Whether something can cut its power and drive its pins."""
         ...
 
     def read_facts(self) -> Facts:
         """Ask the VM once more who it is; :attr:`facts` stay what they were. Raises BenchFault for a damaged answer."""
+        ...
+
+    def verify_programs(self, on: bool) -> None:
+        """From now on each program proves that it arrived whole, at whatever price; or, again, travels as usual."""
         ...
 
     def enter(self, *, after_reset: bool = False) -> None:

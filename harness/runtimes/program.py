@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.paths import fixtures_dir
-from harness.runtimes.base import ChipRuntime, Hand, Restart, Runtime
+from harness.runtimes.base import ChipRuntime, Intervention, Restart, Runtime
 from harness.runtimes.pieces import parts_of
 from harness.runtimes.records import Decoded, decode
+from harness.runtimes.traits import Language, traits_of_vm
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Program:
     name: str
     source: str
     inputs: Mapping[str, object] = field(default_factory=dict)
-    language: Literal["python", "lua"] = "python"
+    language: Language = "python"
 
     @classmethod
     def load(cls, name: str, *, using: str = "", **inputs: object) -> Program:
@@ -66,16 +66,17 @@ class Program:
         return decode(output)
 
     def run_to_reset(
-        self, runtime: ChipRuntime, *, within: float = 30.0, hand: Hand | None = None
+        self, runtime: ChipRuntime, *, within: float = 30.0, intervention: Intervention | None = None
     ) -> tuple[Decoded, Restart]:
         """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
         source = self.source
-        if runtime.facts.name == "circuitpython":  # such a program is a code file, which starts with nothing
+        traits = traits_of_vm(runtime.facts.name)
+        if traits is not None and traits.resets_from_code_file:
             source = self.whole()
         else:
             for part, text in self._preparations(runtime):
                 self._checked(part, runtime.run(text).stderr)
-        restart = runtime.run_to_reset(source, within=within, hand=hand)
+        restart = runtime.run_to_reset(source, within=within, intervention=intervention)
         return decode(restart.stdout), restart
 
     def whole(self) -> str:

@@ -1,4 +1,8 @@
-"""The calls of a board's runtime, kept in its transcript, so that they can be made once more."""
+"""The calls of a board's client, kept in its transcript, so that they can be made once more.
+
+Each method by which the harness speaks to a board is marked with :func:`recorded_call`. A client of another package
+marks its own; what is not marked is not replayed.
+"""
 
 from __future__ import annotations
 
@@ -6,57 +10,61 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from harness.errors import HarnessError
-from harness.link.transcript import Transcript
-from harness.runtimes.base import BoardRuntime, Facts, Hand, Restart, RunResult
+from harness.link.session import Session
+from harness.runtimes.base import Intervention, Restart, RunResult
 
-#: The methods that make up a conversation. Others that a runtime has are not replayed.
-CALLS = (
-    "enter", "run", "put", "get", "remove", "soft_reset", "hard_reset", "run_to_reset", "restart_by", "listdir",
-    "read_facts", "reload_lfs",
-)  # fmt: skip
+_MARK = "_is_recorded_call"
 
 
-class RecordedRuntime:
-    """``runtime``, with each call from outside written to ``transcript``; calls that it makes of itself are not."""
+class Caller(Protocol):
+    """What a client must have. ``in_call``: a call from outside goes on; those that it makes of itself are no calls."""
 
-    def __init__(self, runtime: BoardRuntime, transcript: Transcript) -> None:
-        self._runtime = runtime
-        self._transcript = transcript
-        self._facts: Facts | None = None
+    session: Session
+    in_call: bool
 
-    @property
-    def facts(self) -> Facts:
-        """As the runtime's own; asking for them is a call like the others."""
-        if self._facts is None:
-            self._facts = self.read_facts()
-        return self._facts
 
-    def read_facts(self) -> Facts:
-        found: Facts = self._call("read_facts", self._runtime.read_facts)
-        return found
+_C = TypeVar("_C", bound=Caller)
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._runtime, name)
-        return functools.partial(self._call, name, found) if name in CALLS else found
 
-    def _call(self, name: str, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        call = {
-            "name": name,
-            "arguments": [_plain(a) for a in arguments],
-            "named": {k: _plain(v) for k, v in named.items()},
+def recorded_call(method: Callable[Concatenate[_C, _P], _R]) -> Callable[Concatenate[_C, _P], _R]:
+    """``method``, written to the transcript of the client's session when it is called from outside: what it was called
+    with, and how it ended."""
+
+    @functools.wraps(method)
+    def call(self: _C, /, *arguments: _P.args, **named: _P.kwargs) -> _R:
+        if self.in_call:
+            return method(self, *arguments, **named)
+        described_call = {
+            "name": method.__name__,
+            "arguments": [_plain(value) for value in arguments],
+            "named": {key: _plain(value) for key, value in named.items()},
         }
-        self._transcript.add("call", json.dumps(call).encode())
+        transcript = self.session.transcript
+        transcript.add("call", json.dumps(described_call).encode())
+        self.in_call = True
         try:
-            result = method(*arguments, **named)
+            result = method(self, *arguments, **named)
         except HarnessError as problem:
-            self._transcript.add("ended", json.dumps(described(problem)).encode())
+            transcript.add("ended", json.dumps(described(problem)).encode())
             raise
-        self._transcript.add("ended", json.dumps(described(result)).encode())
+        finally:
+            self.in_call = False
+        transcript.add("ended", json.dumps(described(result)).encode())
         return result
+
+    setattr(call, _MARK, True)
+    return call
+
+
+def is_recorded_call(client: object, name: str) -> bool:
+    """Whether ``name`` is a call that a transcript of such a client may hold."""
+    return getattr(getattr(type(client), name, None), _MARK, False) is True
 
 
 def described(result: Any) -> dict[str, str]:
@@ -76,18 +84,29 @@ def _digest(data: bytes) -> str:
     return f"{len(data)} {hashlib.sha256(data).hexdigest()[:16]}"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return {"bytes": value.decode("latin-1")}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {"hand": asdict(value)}
+    if isinstance(value, Intervention):
+        return {"intervention": asdict(value)}
     return value
 
 
-def unplain(value: Any) -> Any:
-    """The argument that was written by :class:`RecordedRuntime`."""
+#: Names in transcripts of earlier versions.
+_EARLIER = {"hand": "intervention"}
+
+
+def arguments_of(call: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments that :func:`recorded_call` has written, by place and by name."""
+    named = {_EARLIER.get(key, key): _unplain(value) for key, value in call["named"].items()}
+    return [_unplain(value) for value in call["arguments"]], named
+
+
+def _unplain(value: Any) -> Any:
     if isinstance(value, dict) and "bytes" in value:
         return str(value["bytes"]).encode("latin-1")
-    if isinstance(value, dict) and "hand" in value:
-        return Hand(**value["hand"])
+    if isinstance(value, dict):
+        for key in ("intervention", *(old for old, new in _EARLIER.items() if new == "intervention")):
+            if key in value:
+                return Intervention(**value[key])
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ from harness.link.deadline import Deadline, driven_by
 from harness.link.session import Session
 from harness.link.transcript import Entry, load
 from harness.runtimes.base import BoardRuntime
-from harness.runtimes.of_board import replayed_runtime
-from harness.runtimes.recorded import CALLS, described, unplain
+from harness.runtimes.recorded import arguments_of, described, is_recorded_call
+from harness.runtimes.traits import Means, runtime_names, traits_of
 
 #: Seconds that a deadline has left at least, as long as it has not passed in the transcript.
 _SOON = 0.001
@@ -149,7 +149,7 @@ def replay(path: Path) -> Iterator[Call]:
         ) from None
     port = ReplayPort(entries)
     session = _ReplaySession(port)
-    runtime = replayed_runtime(kind, session, begin, random.Random(seed))
+    runtime = _client(kind, session, begin, random.Random(seed))
     with driven_by(port.clock), ExitStack() as limits:
         while entries:
             entry = entries.popleft()
@@ -171,15 +171,28 @@ def replay(path: Path) -> Iterator[Call]:
                 return  # another one on the same transcript: the board was prepared once more
 
 
+def _client(kind: str, session: Session, begin: Mapping[str, Any], nonces: random.Random) -> BoardRuntime:
+    """The client that a transcript begins with. Nothing is reset, and nobody intervenes: the port plays what came."""
+    if kind not in runtime_names():
+        raise UsageError(f"the transcript is of runtime {kind[:40]!r}, which this version cannot speak to")
+    can_intervene = begin.get("can_intervene", begin.get("has_hands"))  # its name in earlier versions
+    means = Means(
+        reset=(lambda: None) if begin.get("can_reset") else None,
+        intervene=(lambda _intervention: None) if can_intervene else None,
+        buffer=begin.get("buffer"),
+        nonces=nonces,
+    )
+    return traits_of(kind).make_client(session, means)
+
+
 def _again(runtime: BoardRuntime, entry: Entry, entries: deque[Entry]) -> Call | None:
     fields = json.loads(entry.data)
     name = str(fields["name"])
-    if name not in CALLS:
+    if not is_recorded_call(runtime, name):
         raise UsageError(f"the transcript calls {name!r}, which is no call of a runtime")
     if not any(later.kind == "ended" for later in entries):
         return None
-    arguments = [unplain(value) for value in fields["arguments"]]
-    named = {key: unplain(value) for key, value in fields["named"].items()}
+    arguments, named = arguments_of(fields)
     result: Any
     try:
         result = getattr(runtime, name)(*arguments, **named)

@@ -76,7 +76,7 @@ class VirtualSpec:
 class RunningBoard:
     """A virtual board that serves. ``pty`` is None when it has none.
 
-    What hands do to a real board is done here by methods. They return when the order was taken; they raise
+    What a person does to a real board is done here by methods. They return when the order was taken; they raise
     UsageError for what this board cannot be told, BenchFault when it is gone.
     """
 

@@ -10,7 +10,7 @@ from harness.judging.figures import Figure
 from harness.judging.limits import between, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import STATE, TIME
-from harness.runtimes.base import CodeRuntime, Hand, Restart
+from harness.runtimes.base import CodeRuntime, Intervention, Restart
 from harness.runtimes.program import Program
 from harness.runtimes.records import decode
 
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.runtime("circuitpython"), pytest.mark.needs("deep_slee
 
 
 def _sleep(
-    scenario: Scenario, ms: int | None, *, hand: Hand | None = None, pin: int | str | None = None
+    scenario: Scenario, ms: int | None, *, intervention: Intervention | None = None, pin: int | str | None = None
 ) -> tuple[Pair, list[Restart]]:
     """Let both sides sleep (None: reset instead): what the first code said then, and the restarts."""
     woke = Program.load("cp_woke").whole().encode()
@@ -46,7 +46,7 @@ def _sleep(
             if ms is not None:
                 _sleep_once(scenario, runtime)
             scenario.step("asleep" if ms is not None else "resetting")
-            restart = program.run_to_reset(runtime, within=(ms or 0) / 1000 + 15.0, hand=hand)[1]
+            restart = program.run_to_reset(runtime, within=(ms or 0) / 1000 + 15.0, intervention=intervention)[1]
             restarts.append(restart)
             said.append(decode(restart.boot))
     return Pair(*said), restarts
@@ -93,10 +93,10 @@ def test_a_pin_alarm_ends_a_sleep(scenario: Scenario) -> None:
     """A level on a pin in the middle of a long sleep: the wake alarm is that pin's."""
     if scenario.port.family != "esp32":
         pytest.skip(f"which pins of the {scenario.port.name} wake it is not known here")
-    if not scenario.has_hands or not scenario.lives_in_host_time:
+    if not scenario.can_intervene or not scenario.lives_in_host_time:
         pytest.skip("nothing here can drive a pin of this board while it sleeps")
     pin = 33  # one of the RTC domain's
-    pair, _ = _sleep(scenario, 60_000, hand=Hand(0.4, "pin", pin, 1), pin=pin)
+    pair, _ = _sleep(scenario, 60_000, intervention=Intervention(0.4, "pin", pin, 1), pin=pin)
     _judge(
         scenario, pair, "pin", reset_reason="DEEP_SLEEP_ALARM", wake_alarm="PinAlarm", run_reason="STARTUP",
         sleep_memory=pair.reference.text("sleep_memory"),
@@ -109,7 +109,7 @@ def test_a_reset_pulse_ends_a_circuitpython_sleep(scenario: Scenario) -> None:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     if not scenario.lives_in_host_time:
         pytest.skip(NO_TIME)
-    pair, _ = _sleep(scenario, 60_000, hand=Hand(0.4))
+    pair, _ = _sleep(scenario, 60_000, intervention=Intervention(0.4))
     reason = pair.reference.text("reset_reason")
     _judge(scenario, pair, "pulse", reset_reason=reason, wake_alarm="NoneType", run_reason="STARTUP")
 

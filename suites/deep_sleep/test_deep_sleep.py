@@ -10,7 +10,7 @@ from harness.judging.figures import Figure
 from harness.judging.limits import at_least, at_most, between, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import COUNT, RATIO, STATE, TIME
-from harness.runtimes.base import Hand, Restart
+from harness.runtimes.base import Intervention, Restart
 from harness.runtimes.program import Program
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.needs("deep_sleep")
 
 
 def _sleep(
-    scenario: Scenario, ms: int | None, *, hand: Hand | None = None, wake_pin: int | str | None = None
+    scenario: Scenario, ms: int | None, *, intervention: Intervention | None = None, wake_pin: int | str | None = None
 ) -> tuple[Restart, Restart]:
     """Let both sides sleep ``ms`` milliseconds (None: ``machine.reset()`` instead)."""
     scenario.soft_reset()
@@ -48,7 +48,7 @@ def _sleep(
         wake_pin=wake_pin,
     )  # fmt: skip
     scenario.step("asleep" if ms is not None else "resetting")
-    return scenario.run_to_reset(program, within=(ms or 0) / 1000 + 15.0, hand=hand)
+    return scenario.run_to_reset(program, within=(ms or 0) / 1000 + 15.0, intervention=intervention)
 
 
 def _woke(scenario: Scenario, cause: str, wake: str = "") -> Pair:
@@ -165,7 +165,7 @@ def test_a_reset_pulse_ends_a_sleep(scenario: Scenario) -> None:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     if not scenario.lives_in_host_time:
         pytest.skip(NO_TIME)
-    board, reference = _sleep(scenario, 60_000, hand=Hand(0.4))
+    board, reference = _sleep(scenario, 60_000, intervention=Intervention(0.4))
     scenario.take(PULSE_SILENT, round(board.silent, 3), round(reference.silent, 3))
     pair = _woke(scenario, scenario.port.cause(Reset.PIN))
     _judge_state(scenario, pair, "pulse", Reset.PIN)
@@ -173,9 +173,9 @@ def test_a_reset_pulse_ends_a_sleep(scenario: Scenario) -> None:
 
 def test_a_power_cut_ends_a_sleep_and_loses_what_it_should(scenario: Scenario) -> None:
     """Power off and on in the middle of a long sleep: a power-on's cause, RTC memory and clock gone."""
-    if not scenario.has_hands or not scenario.lives_in_host_time:
+    if not scenario.can_intervene or not scenario.lives_in_host_time:
         pytest.skip("nothing here can cut this board's power while it sleeps")
-    _sleep(scenario, 60_000, hand=Hand(0.4, "power"))
+    _sleep(scenario, 60_000, intervention=Intervention(0.4, "power"))
     pair = _woke(scenario, scenario.port.cause(Reset.POWER_ON))
     _judge_state(scenario, pair, "power_cut", Reset.POWER_ON)
     scenario.take(CLOCK_LOST, *pair.value("clock"))
@@ -187,9 +187,9 @@ def test_a_pin_ends_a_sleep(scenario: Scenario) -> None:
     if pin is None:
         ways = ", ".join(scenario.port.wakes_by) or "nothing"
         pytest.skip(f"{scenario.port.name} has no wake by a pin's level on EXT0 (what ends its sleep: {ways})")
-    if not scenario.has_hands or not scenario.lives_in_host_time:
+    if not scenario.can_intervene or not scenario.lives_in_host_time:
         pytest.skip("nothing here can drive a pin of this board while it sleeps")
-    _sleep(scenario, 60_000, hand=Hand(0.4, "pin", pin, 1), wake_pin=pin)
+    _sleep(scenario, 60_000, intervention=Intervention(0.4, "pin", pin, 1), wake_pin=pin)
     pair = _woke(scenario, "DEEPSLEEP_RESET", "PIN_WAKE")
     _judge_state(scenario, pair, "pin", Reset.DEEP_SLEEP)
     _clock(scenario, pair, "pin", 0.4)

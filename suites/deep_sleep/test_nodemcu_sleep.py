@@ -8,7 +8,7 @@ from harness.judging.figures import Figure
 from harness.judging.limits import at_least, exactly, within_percent
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import COUNT, STATE, TIME
-from harness.runtimes.base import Hand
+from harness.runtimes.base import Intervention
 from harness.runtimes.program import Program
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("deep_sleep", "rtc_memory")]
@@ -30,13 +30,13 @@ COUNTED = Figure("cycles", COUNT, limit=exactly(CYCLES))
 WRONG_REASONS = Figure("wrong_reasons", COUNT, limit=exactly(0))
 
 
-def _sleep(scenario: Scenario, ms: int, seed: int, hand: Hand | None = None) -> tuple[float, float]:
+def _sleep(scenario: Scenario, ms: int, seed: int, intervention: Intervention | None = None) -> tuple[float, float]:
     """Sleep on both sides; seconds of silence."""
     scenario.soft_reset()
     for runtime in scenario.both:
         runtime.run("hx_before = true")
     program = Program.load_lua("sleep_deep", ms=ms, seed=seed)
-    board, reference = scenario.run_to_reset(program, within=60.0, hand=hand)
+    board, reference = scenario.run_to_reset(program, within=60.0, intervention=intervention)
     return board.silent, reference.silent
 
 
@@ -88,5 +88,5 @@ def test_a_reset_pulse_ends_a_dsleep(scenario: Scenario) -> None:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     if not scenario.lives_in_host_time:
         pytest.skip(NO_TIME)
-    _sleep(scenario, 30_000, SEED + 2, Hand(after=0.3, what="reset"))
+    _sleep(scenario, 30_000, SEED + 2, Intervention(after=0.3, what="reset"))
     _woke(scenario, "pulse", SEED + 2, RESET_INPUT)

@@ -19,7 +19,7 @@ from harness.kinds import COUNT, HEAP_FREE, HEAP_KEPT, RATIO, STATE
 from harness.paths import fixtures_dir
 from harness.reference.nodemcu.lfs_build import build, build_file
 from harness.reference.nodemcu.lfs_cost import costs
-from harness.runtimes.base import Hand, LfsRuntime
+from harness.runtimes.base import Intervention, LfsRuntime
 from harness.runtimes.program import Program
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("lfs")]
@@ -217,7 +217,7 @@ def test_a_reload_replaces_the_image(scenario: Scenario) -> None:
 
 def test_an_interrupted_reload_leaves_no_half_image(scenario: Scenario) -> None:
     """The power fails while LFS is written: the chip starts, holds no module, and takes the image the next time."""
-    if not scenario.has_hands:
+    if not scenario.can_intervene:
         pytest.skip("nothing here can cut this board's power")
     if not scenario.lives_in_host_time:
         pytest.skip("the writing takes no time of the host on this board (virtual.pace)")
@@ -226,7 +226,7 @@ def test_an_interrupted_reload_leaves_no_half_image(scenario: Scenario) -> None:
     board.put(IMAGE, build_file(_application(), build_time=1))
     board.soft_reset()
     program = Program.load_lua("lfs_interrupted")
-    program.run_to_reset(board, hand=Hand(after=0.45, what="power"))
+    program.run_to_reset(board, intervention=Intervention(after=0.45, what="power"))
     look = Program.load_lua("lfs_look")
     scenario.take(INTERRUPTED, look.run(board).text("modules"))
     board.soft_reset()

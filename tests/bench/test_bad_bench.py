@@ -47,7 +47,7 @@ def test_a_well(scenario):
 
 
 def test_b_gone(scenario):
-    scenario.bench.attached.virtual.fault(kind="gone")
+    scenario.bench.attached.device.injector.fault(kind="gone")
     figure(scenario, 1)
 
 
@@ -70,7 +70,7 @@ def test_wrong_once(scenario):
 def test_resets_once(scenario):
     if not (HERE / "reset").exists():
         (HERE / "reset").touch()
-        scenario.bench.attached.virtual.fault(kind="reset-running", after=5)
+        scenario.bench.attached.device.injector.fault(kind="reset-running", after=5)
     figure(scenario, 1)
 
 

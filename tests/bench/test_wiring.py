@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.bench.attach import Options, attach
 from harness.bench.finding import Finding
-from harness.bench.virtual_boards import virtual_spec
+from harness.bench.virtual_device import virtual_spec
 from harness.bench.wiring_check import Survey, check_wiring, judge, survey
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Board

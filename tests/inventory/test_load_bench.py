@@ -114,7 +114,7 @@ def test_a_mac_of_decimal_digits_stays_text(write) -> None:
         (
             "nodemcu",
             "nodemcux",
-            "10: boards[1].runtime: expected 'micropython', 'circuitpython' or 'nodemcu'",
+            "10: boards[1].runtime: expected one of micropython, circuitpython, nodemcu",
         ),
         ("    chip: esp8266\n", "", "8: boards[1].chip: required key is missing. The chip on it"),
         ("2MB", "2GB", "11: boards[1].virtual.flash_size: expected a number of bytes, or text like 4MB"),

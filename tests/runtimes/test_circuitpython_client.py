@@ -14,7 +14,7 @@ from harness.errors import BenchFault, FirmwareFailure
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.runtimes.base import LAST_RECORD
-from harness.runtimes.circuitpython import CircuitPythonBoard, safe_mode_text
+from harness.runtimes.circuitpython.circuitpython_board import CircuitPythonBoard, safe_mode_text
 
 TITLE = "\x1b]0;🐍BLE:Off | Done | 9.2.8\x1b\\".encode()
 BANNER = b"\r\nAdafruit CircuitPython 9.2.8 on 2025-05-28; Adafruit Feather ESP32 V2 with ESP32\r\n>>> "

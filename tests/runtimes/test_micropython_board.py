@@ -15,7 +15,7 @@ from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.power.reset import HardReset
 from harness.runtimes.base import Runtime
-from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.repl import Repl, SoftReset
 
@@ -109,18 +109,18 @@ def test_a_vm_without_binary_input_takes_files_as_text(
     board: MicroPythonBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_vm = "raise AttributeError('kbd_intr')  # %r %d %d"
-    monkeypatch.setattr("harness.runtimes.micropython.RECEIVE", old_vm)
+    monkeypatch.setattr("harness.runtimes.micropython.micropython_board.RECEIVE", old_vm)
     for data in (b"", bytes(range(256)) * 6):
         board.put("/t.bin", data)
         assert board.get("/t.bin") == data
 
 
 def test_what_the_flash_did_not_keep_is_noticed(board: MicroPythonBoard, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.runtimes.file_programs import RECEIVE
+    from harness.runtimes.micropython.file_programs import RECEIVE
 
     worn = RECEIVE.replace("    _c(path)", "    open(path, 'wb').close()\n    _c(path)")
     assert worn != RECEIVE
-    monkeypatch.setattr("harness.runtimes.micropython.RECEIVE", worn)
+    monkeypatch.setattr("harness.runtimes.micropython.micropython_board.RECEIVE", worn)
     with pytest.raises(BenchFault, match="expected '3 [0-9a-f]{8}' after writing, the board says '0 00000000'"):
         board.put("/t.bin", b"abc")
 
@@ -240,7 +240,7 @@ def test_a_board_that_echoes_is_not_taken_for_one_that_answers() -> None:
 
 
 def test_a_board_that_dies_in_the_middle_of_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.runtimes.raw_repl.GRACE", 0.3)
+    monkeypatch.setattr("harness.runtimes.micropython.raw_repl.GRACE", 0.3)
     fake = FakeBoard(dies_at=400)
     board = talk_to(fake)
     board.enter()

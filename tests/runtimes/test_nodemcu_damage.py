@@ -7,8 +7,8 @@ import pytest
 from harness.errors import BenchFault, FirmwareFailure
 from harness.link.session import Session
 from harness.reference.nodemcu.lua_reference import LuaReference
-from harness.runtimes.nodemcu import NodeMcuBoard
-from harness.runtimes.nodemcu_lines import END, HELPERS, LINE_LIMIT
+from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
+from harness.runtimes.nodemcu.nodemcu_lines import END, HELPERS, LINE_LIMIT
 
 Change = Callable[[bytes], bytes]
 

@@ -13,8 +13,8 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.link.transcript import ReplayPort, Transcript
-from harness.runtimes import raw_repl
-from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.micropython import raw_repl
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 
 Talk = Callable[..., tuple[ScriptedBoard, MicroPythonBoard]]
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from harness.bench.attach import AttachedBoard
 from harness.chips import CHIPS, chip_named
 from harness.errors import FirmwareFailure, Unsuitable
 from harness.formats.suite_romfs import suite_romfs
-from harness.inventory.model import Wiring
 from harness.judging.outcome import Outcome
 from harness.judging.scenario import BoardBench, Scenario
 from harness.reference.vm import ReferenceVm
+from tests.suites.stand_in import StandIn, entry
 
 SUITES = Path(__file__).parents[2] / "suites"
 FILES = ["reload/test_soft_reset.py", "deep_sleep/test_deep_sleep.py", "flash_execution/test_import.py"]
@@ -56,21 +55,8 @@ def _bench(chip: str, board_chip: str = "") -> BoardBench:
     if not board_chip and CHIPS[chip].port is not None:
         for vm in (board, reference):
             vm.wire(*pins)
-    entry = SimpleNamespace(
-        id="x", chip=chip, wiring=Wiring(loopback=(pins,)), limits={}, capabilities=(), virtual=None
-    )
-    transcript = SimpleNamespace(note=lambda _text: None)
-    attached = SimpleNamespace(
-        runtime=board,
-        board=entry,
-        facts=board.facts,
-        romfs=b"in place",
-        transcript=transcript,
-        can_reset=True,
-        has_hands=True,
-        write_romfs=board.map_romfs,
-    )
-    return BoardBench(cast(AttachedBoard, attached), reference, lambda _text: None)
+    attached = StandIn(entry(chip, "micropython", loopback=[pins]), board, romfs=b"in place", can_intervene=True)
+    return BoardBench(attached, reference, lambda _text: None)
 
 
 @pytest.mark.parametrize("chip", ["esp32", "esp8266", "stm32f405"])

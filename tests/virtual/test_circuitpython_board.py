@@ -13,7 +13,7 @@ from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.power.reset import HardReset
 from harness.runtimes.base import LAST_RECORD, BoardRuntime
-from harness.runtimes.circuitpython import CircuitPythonBoard
+from harness.runtimes.circuitpython.circuitpython_board import CircuitPythonBoard
 from harness.virtual.application import application_module
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.firmware import build_firmware

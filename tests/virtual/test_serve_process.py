@@ -17,7 +17,7 @@ from conftest import write_flash_file
 from harness.errors import BenchFault, UsageError
 from harness.link.ports import open_port
 from harness.link.session import Session
-from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.virtual.bench import RunningBoard, VirtualSpec, running, start
 
 

@@ -20,8 +20,8 @@ from harness.reference.nodemcu.state import PACE_NS, Halt
 from harness.reference.nodemcu.storage import RCR, Layout
 from harness.reference.pins import RESET_PIN, PinName
 from harness.reference.timeline import Clock
-from harness.runtimes.base import Hand
-from harness.runtimes.nodemcu import NodeMcuBoard
+from harness.runtimes.base import Intervention
+from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
 
 _FLASH, _LFS, _FILES = 0x400000, 0xC0000, (0x100000, 0x2FA000)
 LFS_SIZE = 0x20000
@@ -38,7 +38,7 @@ class LuaReference(NodeMcuBoard):
         super().__init__(
             Session(self.world),
             reset=lambda: self.world.restart(Reset.PIN),
-            hands=self.world.lend,
+            intervene=self.world.intervene,
             nonces=random.Random(0),
             clock=lambda: self.world.board.clock.now_ns / 1e9,
         )
@@ -102,15 +102,15 @@ class _World:
         self._machine.close()
         self._start(cause)
 
-    def lend(self, hand: Hand) -> None:
-        if hand.what == "power":
+    def intervene(self, intervention: Intervention) -> None:
+        if intervention.what == "power":
             self.restart(Reset.POWER_ON)
             return
         try:
-            self.board.drive(hand.pin, hand.level)
+            self.board.drive(intervention.pin, intervention.level)
         except ChipReset:
             self.restart(Reset.PIN)
-        self.board.drive(hand.pin or RESET_PIN, None)
+        self.board.drive(intervention.pin or RESET_PIN, None)
 
     # -- the two ends of the line ----------------------------------------------------------------
 

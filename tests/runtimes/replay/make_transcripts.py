@@ -58,8 +58,8 @@ def main() -> None:
             (board,) = load_bench(file).boards
             attached = attach(board, Options(Path(folder)), lambda *_: None)
             try:
-                assert attached.virtual is not None
-                attached.virtual.fault(**fault)
+                assert attached.device.injector is not None
+                attached.device.injector.fault(**fault)
                 try:
                     attached.runtime.run(PROGRAMS[runtime], timeout=1.0)
                 except HarnessError as problem:

@@ -1,4 +1,4 @@
-"""The way back to a board that does not answer: from the gentlest step to the hardest, no further than needed."""
+"""From the gentlest step to the hardest, no further than needed: the way back to a board that does not answer."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ BUDGET = 120.0
 
 
 @dataclass(frozen=True)
-class Rung:
-    """``climb`` raises HarnessError when it did not help; it is given ``limit`` seconds."""
+class RecoveryStep:
+    """``attempt`` raises HarnessError when it did not help; it is given ``limit`` seconds."""
 
     name: str
     limit: float
-    climb: Callable[[], None]
+    attempt: Callable[[], None]
 
 
-def climb(
-    rungs: Sequence[Rung],
+def escalate(
+    steps: Sequence[RecoveryStep],
     bounded: Callable[[Deadline], AbstractContextManager[object]],
     told: Callable[[str], None],
     *,
     budget: float = BUDGET,
 ) -> str:
-    """Try ``rungs`` in order until one helps; returns its name. ``told`` hears of each before it is tried.
+    """Try ``steps`` in order until one helps; returns its name. ``told`` hears of each before it is tried.
 
     ``bounded`` makes everything inside it end at a deadline. Raises BenchFault with what each step came to when none
     helped, or when ``budget`` seconds are over.
     """
     end = Deadline(budget)
-    said = []
-    for rung in rungs:
+    outcomes = []
+    for step in steps:
         if end.passed:
-            said.append(f"the budget of {budget:g} s was over before '{rung.name}'")
+            outcomes.append(f"the budget of {budget:g} s was over before '{step.name}'")
             break
-        told(rung.name)
+        told(step.name)
         try:
-            with bounded(end.at_most(rung.limit)):
-                rung.climb()
+            with bounded(end.at_most(step.limit)):
+                step.attempt()
         except HarnessError as problem:
-            said.append(f"{rung.name}: {problem.message[:160]}")
+            outcomes.append(f"{step.name}: {problem.message[:160]}")
         else:
-            return rung.name
+            return step.name
     raise BenchFault(
-        f"the board could not be recovered. {'; '.join(said) or 'There is no way to'}",
+        f"the board could not be recovered. {'; '.join(outcomes) or 'There is no way to'}",
         hint="look at its power, its cable and its adapter",
     )

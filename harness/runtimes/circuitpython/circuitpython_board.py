@@ -14,10 +14,12 @@ import time
 
 from harness.errors import BenchFault, FirmwareFailure
 from harness.link.panics import printable
-from harness.link.session import Read, Reason
-from harness.runtimes.base import LAST_RECORD, Hand, Restart
-from harness.runtimes.micropython import MicroPythonBoard
-from harness.runtimes.raw_repl import EOF, GRACE, RAW_PROMPT
+from harness.link.session import Read, Reason, Session
+from harness.runtimes.base import LAST_RECORD, Intervention, Restart
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
+from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT
+from harness.runtimes.recorded import recorded_call
+from harness.runtimes.traits import Means
 
 #: The file in which a program runs that is to run as ``code.py`` does.
 CODE_FILE = "hx_code.py"
@@ -52,8 +54,8 @@ del _s
 
 def safe_mode_text(text: bytes) -> str:
     """Why CircuitPython says that it is in safe mode, as one line; empty when it does not say so."""
-    found = _SAFE_MODE.search(text)
-    return printable(b" ".join(found[1].split())) if found else ""
+    reason = _SAFE_MODE.search(text)
+    return printable(b" ".join(reason[1].split())) if reason else ""
 
 
 class CircuitPythonBoard(MicroPythonBoard):
@@ -77,7 +79,7 @@ class CircuitPythonBoard(MicroPythonBoard):
 
     def _entered(self, heard: bytes) -> None:
         said, self._said = self._said, b""
-        name = self.run(_ASK).stdout.strip().decode("ascii", "replace")
+        name = self._run(_ASK).stdout.strip().decode("ascii", "replace")
         if name in ("", "NONE"):
             return
         why = safe_mode_text(said) or safe_mode_text(heard)
@@ -100,6 +102,7 @@ class CircuitPythonBoard(MicroPythonBoard):
 
     # -- code files ------------------------------------------------------------------------------
 
+    @recorded_call
     def run_code(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> tuple[bytes, ...]:
         self._start_code(source)
         data = _OUTPUT
@@ -116,12 +119,14 @@ class CircuitPythonBoard(MicroPythonBoard):
             data += self._until_wait(timeout)
         return self._outputs(data)
 
+    @recorded_call
     def reload(self, *, timeout: float = 30.0) -> tuple[bytes, ...]:
         """Ctrl-D at the friendly prompt: what each run of the code files prints until the board waits for a key."""
         self._to_friendly_prompt()
         self.session.write(EOF)
         return self._outputs(self._until_wait(timeout))
 
+    @recorded_call
     def reload_while_waiting(self, *, timeout: float = 30.0) -> tuple[bytes, ...]:
         """The same while it waits for a key, as after :meth:`run_code`."""
         self._in_hand = False
@@ -134,7 +139,7 @@ class CircuitPythonBoard(MicroPythonBoard):
                 "the program was stopped by auto-reload: something has written to the board's drive",
                 hint="keep the host from writing to CIRCUITPY (editors, indexers) while boards are tested",
             )
-        return tuple(found[1] for found in _RUN.finditer(data))
+        return tuple(run[1] for run in _RUN.finditer(data))
 
     def _to_friendly_prompt(self) -> None:
         self._take_in_hand()
@@ -147,7 +152,7 @@ class CircuitPythonBoard(MicroPythonBoard):
     def _start_code(self, source: str) -> None:
         """Start a program as a code file: its output is what comes next."""
         self.put(CODE_FILE, source.encode())
-        error = self.run(f"import supervisor\nsupervisor.set_next_code_file({CODE_FILE!r})").stderr
+        error = self._run(f"import supervisor\nsupervisor.set_next_code_file({CODE_FILE!r})").stderr
         if error:
             raise FirmwareFailure(
                 f"no code file can be chosen: {printable(error[-200:])}",
@@ -175,7 +180,7 @@ class CircuitPythonBoard(MicroPythonBoard):
 
     # -- ends of the chip's run ------------------------------------------------------------------
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
+    def _run_to_reset(self, source: str, within: float, intervention: Intervention | None) -> Restart:
         with self.session.expecting_reset():
             self._start_code(source)
             output = self._until_last_record()
@@ -192,9 +197,9 @@ class CircuitPythonBoard(MicroPythonBoard):
                 ended = time.perf_counter()
             with self.session.expecting_disconnect(within=within):
                 if not first:
-                    read = self.session.read_exactly(1, deadline=within if hand is None else hand.after)
-                    if read.reason is Reason.DEADLINE and hand is not None:
-                        self._lend(hand)
+                    read = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
+                    if read.reason is Reason.DEADLINE and intervention is not None:
+                        self._intervene(intervention)
                         read = self.session.read_exactly(1, deadline=within)
                     if read.reason is Reason.DEADLINE:
                         raise FirmwareFailure(f"the chip did not start again within {within:g} s")
@@ -232,3 +237,10 @@ class CircuitPythonBoard(MicroPythonBoard):
                 "and reset; without a drive, storage.remount('/', readonly=False)",
             )
         return MicroPythonBoard._refused(verb, path, error)
+
+
+def client(session: Session, means: Means) -> CircuitPythonBoard:
+    """See :class:`harness.runtimes.traits.ClientMaker`."""
+    return CircuitPythonBoard(
+        session, reset=means.reset, intervene=means.intervene, buffer=means.buffer, nonces=means.nonces
+    )

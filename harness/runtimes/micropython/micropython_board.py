@@ -1,6 +1,6 @@
 """A MicroPython board over a serial session: what ends its VM or its chip's run, and its files.
 
-The raw REPL, and everything that speaks to it, is in :mod:`harness.runtimes.raw_repl`.
+The raw REPL, and everything that speaks to it, is in :mod:`harness.runtimes.micropython.raw_repl`.
 """
 
 from __future__ import annotations
@@ -11,30 +11,41 @@ import time
 
 from harness.errors import BenchFault, FirmwareFailure
 from harness.link.panics import printable
-from harness.link.session import Read, Reason
-from harness.runtimes import plain_files
-from harness.runtimes.base import LAST_RECORD, Hand, Restart
-from harness.runtimes.file_programs import CHECK, LIST, RECEIVE, SEND
-from harness.runtimes.raw_repl import EOF, GRACE, RAW_PROMPT, RawRepl
+from harness.link.session import Read, Reason, Session
+from harness.runtimes.base import LAST_RECORD, Intervention, Restart
+from harness.runtimes.micropython import plain_files
+from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND
+from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT, RawRepl
+from harness.runtimes.micropython.verified import reset_verified
+from harness.runtimes.recorded import recorded_call
+from harness.runtimes.traits import Means, ProbeAnswer
 
 #: Upload of a file: bytes the board reads before it says so; two such blocks may be under way.
 _FILE_BLOCK = 128
 #: The same without flow control, as text inside programs; one of them fits into any board's memory.
 _TEXT_BLOCK = 512
+_UNIQUE_ID = "import machine\nprint('id', ''.join('%02x' % b for b in machine.unique_id()))"
 
 
 class MicroPythonBoard(RawRepl):
     """Implements :class:`harness.runtimes.base.BoardRuntime`."""
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
+    @recorded_call
+    def run_to_reset(self, source: str, *, within: float = 30.0, intervention: Intervention | None = None) -> Restart:
+        def run(text: str) -> Restart:
+            return self._run_to_reset(text, within, intervention)
+
+        return reset_verified(run, source) if self._verifying else run(source)
+
+    def _run_to_reset(self, source: str, within: float, intervention: Intervention | None) -> Restart:
         with self.session.expecting_reset():
             self._send_program(source.encode())
             output = self._until_last_record()
             ended = time.perf_counter()
             with self.session.expecting_disconnect(within=within):  # native USB goes with the chip
-                first = self.session.read_exactly(1, deadline=within if hand is None else hand.after)
-                if first.reason is Reason.DEADLINE and hand is not None:
-                    self._lend(hand)
+                first = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
+                if first.reason is Reason.DEADLINE and intervention is not None:
+                    self._intervene(intervention)
                     first = self.session.read_exactly(1, deadline=within)
             silent = time.perf_counter() - ended
             if first.data == EOF:
@@ -62,6 +73,7 @@ class MicroPythonBoard(RawRepl):
         error = printable(self._end_of_program()[-300:])
         return FirmwareFailure(f"the program did not reset the chip: {error or 'it ended'}")
 
+    @recorded_call
     def restart_by(self, source: str) -> None:
         self._send_program(source.encode())
         read = self.session.read_until(b"soft reboot", EOF + b">", idle=10.0, deadline=self._boot_timeout)
@@ -78,6 +90,7 @@ class MicroPythonBoard(RawRepl):
 
     # -- files -----------------------------------------------------------------------------------
 
+    @recorded_call
     def put(self, path: str, data: bytes) -> None:
         """Write a file: raw bytes in acknowledged blocks; then the board reads it back and says its CRC-32."""
         self._send_program((RECEIVE % (path, len(data), _FILE_BLOCK)).encode())
@@ -112,13 +125,13 @@ class MicroPythonBoard(RawRepl):
             block = binascii.hexlify(data[at : at + _TEXT_BLOCK])
             mode = "ab" if at else "wb"
             text = f"binascii.unhexlify({block!r})"
-            result = self.run(f"import binascii\nwith open({path!r}, {mode!r}) as f: f.write({text})")
+            result = self._run(f"import binascii\nwith open({path!r}, {mode!r}) as f: f.write({text})")
             if b"ImportError" in result.stderr:
-                plain_files.put(self.run, path, data)
+                plain_files.put(self._run, path, data)
                 return
             if result.stderr:
                 raise self._refused("written", path, result.stderr)
-        result = self.run(CHECK % path, timeout=60.0)
+        result = self._run(CHECK % path, timeout=60.0)
         self._check_written(path, data, result.stdout, result.stderr)
 
     def _check_written(self, path: str, data: bytes, text: bytes, error: bytes) -> None:
@@ -143,10 +156,11 @@ class MicroPythonBoard(RawRepl):
             f"{path} cannot be {verb}: {printable(error[-200:])}", hint="is its folder there, is there space?"
         )
 
+    @recorded_call
     def get(self, path: str) -> bytes:
-        result = self.run(SEND % path, timeout=120.0, idle=5.0)
+        result = self._run(SEND % path, timeout=120.0, idle=5.0)
         if b"ImportError" in result.stderr:
-            return plain_files.get(self.run, path)
+            return plain_files.get(self._run, path)
         if result.stderr:
             raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
         lines = result.stdout.split()
@@ -158,15 +172,36 @@ class MicroPythonBoard(RawRepl):
             raise BenchFault(f"{path}: arrived damaged", hint="check the cable and the baud rate")
         return data
 
+    @recorded_call
     def remove(self, path: str) -> None:
-        result = self.run(f"import os\nos.remove({path!r})")
+        result = self._run(f"import os\nos.remove({path!r})")
         if result.stderr:
             raise BenchFault(f"{path} cannot be removed: {printable(result.stderr[-200:])}")
 
+    @recorded_call
     def listdir(self, path: str) -> list[str]:
         """Names in a folder. They come as hex: a name can hold anything."""
-        result = self.run(LIST % path)
+        result = self._run(LIST % path)
         if result.stderr:
             raise BenchFault(f"{path} cannot be listed: {printable(result.stderr[-200:])}")
         names = re.findall(rb"^%((?:[0-9a-f]{2}){1,255})\r?$", result.stdout, re.MULTILINE)
         return [binascii.unhexlify(name).decode("utf-8", "replace") for name in names]
+
+
+def client(session: Session, means: Means) -> MicroPythonBoard:
+    """See :class:`harness.runtimes.traits.ClientMaker`."""
+    return MicroPythonBoard(
+        session, reset=means.reset, intervene=means.intervene, buffer=means.buffer, nonces=means.nonces
+    )
+
+
+def probe(session: Session, patience: float) -> ProbeAnswer:
+    """See :class:`harness.runtimes.traits.Probe`; CircuitPython answers as well, and says that it does."""
+    board = MicroPythonBoard(session, boot_timeout=patience)
+    try:
+        board.enter()
+        facts = board.facts
+        uid = re.search(rb"id ([0-9a-f]{8,32})\b", board.run(_UNIQUE_ID).stdout)
+        return ProbeAnswer(facts.name, facts.version, facts.machine, uid[1].decode("ascii") if uid else "")
+    finally:
+        session.write(b"\x02")

@@ -18,8 +18,8 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import crashed, printable
 from harness.link.session import Read, Reason, Session
-from harness.runtimes.base import LAST_RECORD, Facts, Hand, Restart, RunResult
-from harness.runtimes.nodemcu_lines import (
+from harness.runtimes.base import LAST_RECORD, Facts, Intervention, Restart, RunResult
+from harness.runtimes.nodemcu.nodemcu_lines import (
     BEGIN,
     END,
     FACTS,
@@ -30,6 +30,8 @@ from harness.runtimes.nodemcu_lines import (
     base64_blocks,
     text_blocks,
 )  # fmt: skip
+from harness.runtimes.recorded import recorded_call
+from harness.runtimes.traits import Means, ProbeAnswer
 from harness.runtimes.wired import Wired
 
 _PROMPT = b"> "
@@ -40,13 +42,16 @@ _FRAME = re.compile(rb"\x02([\x20-\x7e]{1,400})\x03")
 _NAME_LIMIT = 31
 #: What writing the largest LFS region may take, in seconds, with the wait for the watchdog.
 _RELOAD = 30.0
+#: Its console answers each line. The sum makes the answer differ from its echo.
+_WHO = b'print("vm".."-lua", node.chipid(), _VERSION)\r\n'
+_WHO_ANSWER = re.compile(rb"vm-lua\s+(\w{1,20})\s+(Lua [\w. ]{1,20})")
 
 
 class NodeMcuBoard(Wired):
     """Implements :class:`harness.runtimes.base.BoardRuntime`.
 
-    ``reset``, ``hands`` and ``boot_timeout`` (seconds) as for :class:`harness.runtimes.micropython.MicroPythonBoard`;
-    ``clock`` gives the seconds in which sleeps are measured.
+    ``reset``, ``intervene`` and ``boot_timeout`` (seconds) as for
+    :class:`harness.runtimes.micropython.raw_repl.RawRepl`; ``clock`` gives the seconds in which sleeps are measured.
     """
 
     def __init__(
@@ -54,12 +59,12 @@ class NodeMcuBoard(Wired):
         session: Session,
         *,
         reset: Callable[[], None] | None = None,
-        hands: Callable[[Hand], None] | None = None,
+        intervene: Callable[[Intervention], None] | None = None,
         boot_timeout: float = 15.0,
         nonces: random.Random | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        super().__init__(session, reset, hands)
+        super().__init__(session, reset, intervene)
         self._boot_timeout = boot_timeout
         self._random = nonces or random.Random()
         self._clock = clock
@@ -70,6 +75,7 @@ class NodeMcuBoard(Wired):
 
     # -- getting hold of it ----------------------------------------------------------------------
 
+    @recorded_call
     def enter(self, *, after_reset: bool = False) -> None:
         """Take the board to its prompt, and prove that it listens.
 
@@ -180,11 +186,12 @@ class NodeMcuBoard(Wired):
             self._facts = self.read_facts()
         return self._facts
 
+    @recorded_call
     def read_facts(self) -> Facts:
         """Ask the VM who it is. Raises BenchFault when the answer makes no sense."""
         result = self.run(FACTS)
-        found = _FRAME.search(result.stdout)
-        fields = found.group(1).decode("ascii").split("|") if found else []
+        frame = _FRAME.search(result.stdout)
+        fields = frame.group(1).decode("ascii").split("|") if frame else []
         try:
             version, language, numbers, heap, lfs, encoder, modules, branch = fields
             self._base64 = encoder == "1"
@@ -207,6 +214,11 @@ class NodeMcuBoard(Wired):
             came = printable((result.stderr or result.stdout)[-200:])
             raise BenchFault(f"the board did not say what it is; came {came!r}", hint="is this NodeMCU?") from None
 
+    @recorded_call
+    def verify_programs(self, on: bool) -> None:
+        """Nothing to do: each program is a file, which the board sums up before it runs."""
+
+    @recorded_call
     def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
         """Execute a program from a file; see :class:`harness.runtimes.base.Runtime`.
 
@@ -285,7 +297,8 @@ class NodeMcuBoard(Wired):
             self._pulse_reset()
             self.enter(after_reset=True)
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
+    @recorded_call
+    def run_to_reset(self, source: str, *, within: float = 30.0, intervention: Intervention | None = None) -> Restart:
         with self.session.expecting_reset():
             self._start(source)
             output = b""
@@ -297,9 +310,9 @@ class NodeMcuBoard(Wired):
                 if not read.ok:
                     raise self._lost("the program's last record", read)
             ended = self._clock()
-            first = self.session.read_exactly(1, deadline=within if hand is None else hand.after)
-            if first.reason is Reason.DEADLINE and hand is not None:
-                self._lend(hand)
+            first = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
+            if first.reason is Reason.DEADLINE and intervention is not None:
+                self._intervene(intervention)
                 first = self.session.read_exactly(1, deadline=within)
             while first.data in (b"\r", b"\n"):  # of the record's own line
                 first = self.session.read_exactly(1, deadline=within)
@@ -322,10 +335,12 @@ class NodeMcuBoard(Wired):
         self._settle()
         raise FirmwareFailure(f"the program did not reset the chip: {printable(error[-300:]) or 'it ended'}")
 
+    @recorded_call
     def soft_reset(self) -> None:
         """``node.restart()``: on this firmware the chip goes along, and ``init.lua`` runs."""
         self.restart_by("node.restart()")
 
+    @recorded_call
     def restart_by(self, source: str) -> None:
         with self.session.expecting_reset():
             self._start(source)
@@ -337,6 +352,7 @@ class NodeMcuBoard(Wired):
                 raise self._lost("a restart", read)
             self._enter(after_reset=True)
 
+    @recorded_call
     def reload_lfs(self, path: str) -> str:
         """``node.LFS.reload``: "" when the image was taken and the chip has restarted, else the firmware's words.
 
@@ -373,6 +389,7 @@ class NodeMcuBoard(Wired):
 
     # -- files -----------------------------------------------------------------------------------
 
+    @recorded_call
     def put(self, path: str, data: bytes) -> None:
         """Write a file in acknowledged lines; then the board reads it back and says length and Adler-32."""
         name = _name(path)
@@ -399,6 +416,7 @@ class NodeMcuBoard(Wired):
     def _sum(self, name: str, size: int) -> str:
         return self._answer(f'print(_hxa(file.open("{name}")))', timeout=_GRACE + size / 2000)
 
+    @recorded_call
     def get(self, path: str) -> bytes:
         name = _name(path)
         result = self.run(
@@ -417,12 +435,14 @@ class NodeMcuBoard(Wired):
             raise BenchFault(f"{path}: arrived damaged", hint="check the cable and the baud rate")
         return data
 
+    @recorded_call
     def remove(self, path: str) -> None:
         name = _name(path)
         self._take_in_hand()
         if self._answer(f'file.remove("{name}") print("\\6"..tostring(file.exists("{name}"))..".")') != "false":
             raise BenchFault(f"{path} cannot be removed")
 
+    @recorded_call
     def listdir(self, path: str = "/") -> list[str]:
         """The names of the flat filesystem. They come as hex: a name can hold anything."""
         result = self.run(
@@ -443,3 +463,18 @@ def _name(path: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.+|/-]+", name) or len(name) > _NAME_LIMIT:
         raise UsageError(f"{path!r} is no file name for NodeMCU", hint=f"letters, digits, _ . + - up to {_NAME_LIMIT}")
     return name
+
+
+def client(session: Session, means: Means) -> NodeMcuBoard:
+    """See :class:`harness.runtimes.traits.ClientMaker`. What its buffer takes is known: a line."""
+    return NodeMcuBoard(session, reset=means.reset, intervene=means.intervene, nonces=means.nonces)
+
+
+def probe(session: Session, patience: float) -> ProbeAnswer | None:
+    """See :class:`harness.runtimes.traits.Probe`."""
+    session.write(b"\r\n")  # ends what somebody else has typed
+    session.drain()
+    session.write(_WHO)
+    read = session.read_until(_PROMPT, idle=1.0, deadline=min(2.0, patience))
+    answer = _WHO_ANSWER.search(read.data)
+    return ProbeAnswer("nodemcu", answer.group(2).decode("ascii")) if answer else None

@@ -17,7 +17,9 @@ from harness.link.deadline import Deadline
 from harness.link.panics import crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.ask_names import read_facts
-from harness.runtimes.base import Facts, Hand, RunResult
+from harness.runtimes.base import Facts, Intervention, RunResult
+from harness.runtimes.micropython.verified import run_verified
+from harness.runtimes.recorded import recorded_call
 from harness.runtimes.wired import Wired
 
 _RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n"
@@ -35,8 +37,8 @@ _HEARD = 2000
 class RawRepl(Wired):
     """What every board with a raw REPL has in common of :class:`harness.runtimes.base.BoardRuntime`.
 
-    ``reset`` resets the chip into its application; None when the wiring has no way to. ``hands`` does what else can be
-    done to the board from outside. ``boot_timeout`` is how long the VM may take to answer after a reset, in seconds.
+    ``reset`` resets the chip into its application; None when the wiring has no way to. ``intervene`` does what else can
+    be done to the board from outside. ``boot_timeout`` is how long the VM may take to answer after a reset, in seconds.
     ``buffer`` is how many bytes its input takes at once, where that is little and nothing slows the line down; only
     VMs without raw paste need it. ``nonces`` makes the handshake repeatable, for replaying a transcript.
     """
@@ -49,22 +51,24 @@ class RawRepl(Wired):
         session: Session,
         *,
         reset: Callable[[], None] | None = None,
-        hands: Callable[[Hand], None] | None = None,
+        intervene: Callable[[Intervention], None] | None = None,
         boot_timeout: float = 15.0,
         buffer: int | None = None,
         nonces: random.Random | None = None,
     ) -> None:
-        super().__init__(session, reset, hands)
+        super().__init__(session, reset, intervene)
         self._boot_timeout = boot_timeout
         self._buffer = buffer
         self._random = nonces or random.Random()
         self._raw_paste = True
         self._echo = False
+        self._verifying = False
         self._answered = False  # ever
         self._facts: Facts | None = None
 
     # -- getting hold of it ----------------------------------------------------------------------
 
+    @recorded_call
     def enter(self, *, after_reset: bool = False) -> None:
         """Take the board to raw mode and prove that it listens.
 
@@ -143,11 +147,24 @@ class RawRepl(Wired):
             self._facts = self.read_facts()
         return self._facts
 
+    @recorded_call
     def read_facts(self) -> Facts:
         """Ask the VM who it is. Raises BenchFault when the answer is damaged."""
         return read_facts(lambda source: self.run(source))
 
-    def run(
+    @recorded_call
+    def verify_programs(self, on: bool) -> None:
+        """Programs for :meth:`run` and for a reset; see :mod:`harness.runtimes.micropython.verified`."""
+        self._verifying = on
+
+    @recorded_call
+    def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
+        def run(text: str) -> RunResult:
+            return self._run(text, timeout=timeout, interrupt_at=interrupt_at)
+
+        return run_verified(run, self.soft_reset, source) if self._verifying else run(source)
+
+    def _run(
         self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"", idle: float | None = None
     ) -> RunResult:
         """As in the interface; ``idle`` is how many seconds the program may say nothing, by default ``timeout``."""
@@ -166,6 +183,7 @@ class RawRepl(Wired):
         stderr = self._end_of_program()
         return RunResult(stdout, stderr, time.perf_counter() - started)
 
+    @recorded_call
     def soft_reset(self) -> None:
         """End the VM and start it again. Raises FirmwareFailure when the chip resets instead."""
         self._take_in_hand()

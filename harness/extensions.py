@@ -48,6 +48,12 @@ OURS: dict[str, dict[str, str]] = {
         "http": "harness.power.http_relay:METHOD",
         "gpio": "harness.power.gpio_line:METHOD",
     },
+    "harness.reports": {
+        "json": "harness.results.report.formats:JSON",
+        "junit": "harness.results.report.formats:JUNIT",
+        "html": "harness.results.report.formats:HTML",
+        "markdown": "harness.results.report.formats:MARKDOWN",
+    },
 }
 
 

@@ -21,6 +21,7 @@ from harness.errors import BenchFault, FirmwareFailure, HarnessError, Unsuitable
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
 from harness.inventory.selection import bench_file, chosen_boards
+from harness.judging.calibration import Calibration
 from harness.judging.figures import Figure
 from harness.judging.outcome import Outcome
 from harness.judging.references import reference_for
@@ -168,6 +169,9 @@ def _speaks(item: pytest.Item) -> bool:
 # -- fixtures ------------------------------------------------------------------------------------
 
 
+def _keep_nothing(_calibration: Calibration) -> None: ...
+
+
 def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBench]:
     """The board made ready, and a reference VM of its size; given back after the ``yield``."""
     session = session_of(config)
@@ -213,7 +217,10 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
             seconds=flashed.seconds if flashed else 0.0,
         )
         with reference_for(attached, lambda text: report(text, 0, 0)) as reference:
-            yield BoardBench(attached, reference, lambda text: report(text, 0, 0))
+            # Of firmware that nobody named nothing can be kept: the next one on this board would be taken for it.
+            known = attached.firmware.sha256
+            keep = partial(session.store.save_calibration, board.id, known) if known else _keep_nothing
+            yield BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep)
     finally:
         attached.close()
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 @click.option("--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite).")
 @click.option("--junit", default="", metavar="FILE", help="Also write the result as JUnit XML.")
 @click.option("--html", default="", metavar="FILE", help="Also write the result as an HTML page.")
+@click.option(
+    "--report", "reports", multiple=True, metavar="NAME=FILE", help="Also write it in that format (markdown, …)."
+)
 @click.option("--figures", is_flag=True, help="Show every figure in the table.")
 @json_option
 def run(
@@ -43,6 +46,7 @@ def run(
     store: str,
     junit: str,
     html: str,
+    reports: tuple[str, ...],
     figures: bool,
     json_file: str,
 ) -> None:
@@ -55,10 +59,14 @@ def run(
     from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
     from harness.results.database import location
+    from harness.results.report import formats
     from harness.results.report.terminal import LiveView, print_run, terminal
     from harness.results.store import Store
 
     file, loaded = load(bench)
+    own = {"json": json_file, "junit": junit, "html": html}
+    wanted = [(name, Path(target)) for name, target in own.items() if target]
+    wanted += [formats.parse(report) for report in reports]
     chosen = chosen_boards(loaded, boards)
     if variant:
         chosen = _with_variant(chosen, variant)
@@ -85,19 +93,9 @@ def run(
     results = Store(path)
     record = results.load_run(number)
     print_run(record, console, all_figures=figures)
-    if json_file:
-        from harness.results.report.json_report import run_to_json, write_json
-
-        write_json(json_file, run_to_json(record))
-    if junit:
-        from harness.results.report.junit import write_junit
-
-        write_junit(record, Path(junit))
-    if html:
-        from harness.results.report.html import write_html
-        from harness.results.report.plots import trends_of
-
-        write_html(record, Path(html), trends_of(record, results), state)
+    finished = formats.Finished(record, results, state)
+    for name, target in wanted:
+        formats.write(name, finished, target)
     results.close()
     sys.exit(record.exit_code)
 

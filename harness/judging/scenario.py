@@ -59,7 +59,16 @@ class Pair:
 class BoardBench:
     """One board with its reference: what the scenarios of a board share."""
 
-    def __init__(self, attached: ReadyBoard, reference: Reference, step: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        attached: ReadyBoard,
+        reference: Reference,
+        step: Callable[[str], None],
+        *,
+        keep: Callable[[Calibration], None] = lambda _calibration: None,
+    ) -> None:
+        """``keep`` is given the board's calibration once it has been measured."""
+        self._keep = keep
         self.attached = attached
         self.reference = reference
         self.step = step
@@ -132,13 +141,15 @@ class BoardBench:
         self.step("calibrating")
         inputs = _SMALL_CALIBRATION if self.attached.facts.heap_total < SMALL_HEAP else {}
         pair = self.run(Program.load("calibration", **inputs), timeout=180.0)
-        return fit(
+        calibration = fit(
             [
                 Point(one.name, float(one.value), float(other.value))
                 for one, other in zip(pair.board.observations, pair.reference.observations, strict=True)
                 if one.kind == TIME.name
             ]
         )
+        self._keep(calibration)
+        return calibration
 
 
 class Scenario:

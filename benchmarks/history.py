@@ -24,9 +24,9 @@ from harness.judging.outcome import Outcome
 from harness.kinds import HEAP, TIME
 from harness.results.change import Point, find_steps
 from harness.results.run_record import BoardRecord, ScenarioResult
-from harness.results.schema import limit_row, series_row
 from harness.results.series import histories
 from harness.results.store import Store
+from harness.results.store_schema import limit_row, series_row
 
 _NIGHTS = 365
 _BOARDS = 20

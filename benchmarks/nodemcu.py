@@ -14,7 +14,7 @@ from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
 from harness.runtimes.program import Program
 from harness.virtual.bench import VirtualSpec, start
-from harness.virtual.nodemcu.firmware import nodemcu_image
+from harness.virtual.nodemcu.nodemcu_firmware import nodemcu_image
 
 _FLASH = 4 * 1024 * 1024
 

@@ -40,11 +40,11 @@ OURS: dict[str, dict[str, str]] = {
         "stm32-uart": "harness.flashing.stm32_uart:METHOD",
         "dfu": "harness.flashing.dfu:METHOD",
         "swd": "harness.flashing.swd:METHOD",
-        "command": "harness.flashing.command:METHOD",
+        "command": "harness.flashing.by_command:METHOD",
     },
     "harness.power": {
         "uhubctl": "harness.power.uhubctl:METHOD",
-        "command": "harness.power.command:METHOD",
+        "command": "harness.power.command_switch:METHOD",
         "http": "harness.power.http_relay:METHOD",
         "gpio": "harness.power.gpio_line:METHOD",
     },

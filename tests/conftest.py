@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from harness.formats.virtual_image import flash_offset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.firmware import build_firmware
+from harness.virtual.virtual_firmware import build_firmware
 
 # The same examples on every run, and no verdict on how busy the machine is.
 settings.register_profile("harness", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

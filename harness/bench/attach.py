@@ -13,20 +13,20 @@ from pathlib import Path
 
 from harness.bench.board_flash import BoardFlash
 from harness.bench.board_line import BoardLine
+from harness.bench.checked_firmware import Report, firmware_of
 from harness.bench.device_of import device_of
-from harness.bench.firmware import Report, firmware_of
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import QUARANTINE_AFTER, HealthBook, Quarantined, State
 from harness.bench.preparation import Preparation
 from harness.bench.recovery import PORT_PATIENCE, Recovery
 from harness.errors import BenchFault, FinalFault, FirmwareFailure, UsageError
-from harness.flashing.base import FlashReport
+from harness.flashing.flasher import FlashReport
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 from harness.link.ports import OpenPort
 from harness.link.transcript import Transcript
 from harness.link.transcript_files import FOLDER
-from harness.runtimes.base import BoardRuntime, Facts
+from harness.runtimes.interface import BoardRuntime, Facts
 from harness.runtimes.traits import traits_of
 
 #: A run that was killed lets go of its boards within this time, in seconds.

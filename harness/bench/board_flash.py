@@ -10,11 +10,11 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.bench.checked_firmware import CheckedFirmware, Report
 from harness.bench.device import Device
-from harness.bench.firmware import CheckedFirmware, Report
 from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import BenchFault, FinalFault, UsageError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashJob, FlashReport, Progress
+from harness.flashing.flasher import ChipIdentity, FlashImage, FlashJob, FlashReport, Progress
 from harness.flashing.mark import WriteMark
 from harness.flashing.methods import flasher_for, needs_port
 from harness.formats.suite_romfs import suite_romfs

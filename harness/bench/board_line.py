@@ -16,7 +16,7 @@ from harness.link.ports import OpenPort, is_pty
 from harness.link.session import Session
 from harness.link.transcript import Transcript
 from harness.power.reset import strategy_for
-from harness.runtimes.base import BoardRuntime
+from harness.runtimes.interface import BoardRuntime
 from harness.runtimes.traits import Means, RuntimeTraits
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from harness.bench.firmware import Report
-from harness.flashing.base import FlashImage
-from harness.power.base import PowerSwitch
-from harness.runtimes.base import Intervention
+from harness.bench.checked_firmware import Report
+from harness.flashing.flasher import FlashImage
+from harness.power.switch import PowerSwitch
+from harness.runtimes.interface import Intervention
 
 
 class FaultInjector(Protocol):
@@ -33,7 +33,7 @@ class FaultInjector(Protocol):
 
 
 class FlashReader(Protocol):
-    """Reads the flash of a chip; a :class:`harness.flashing.base.Flasher` does."""
+    """Reads the flash of a chip; a :class:`harness.flashing.flasher.Flasher` does."""
 
     def read(self, offset: int, size: int) -> bytes: ...
 

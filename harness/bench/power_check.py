@@ -12,7 +12,7 @@ from harness.bench.finding import Finding
 from harness.errors import HarnessError
 from harness.inventory.discover import Port, candidates
 from harness.inventory.model import Board
-from harness.power.base import PowerSwitch
+from harness.power.switch import PowerSwitch
 
 #: Seconds for a device to go, and to come back and be enumerated.
 _GOES_WITHIN = 5.0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from harness.bench.board_flash import BoardFlash
 from harness.bench.board_line import BoardLine
+from harness.bench.checked_firmware import Report
 from harness.bench.device import Device
-from harness.bench.firmware import Report
 from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import BenchFault
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
 from harness.inventory.model import Board
-from harness.runtimes.base import BoardRuntime
+from harness.runtimes.interface import BoardRuntime
 from harness.runtimes.traits import RuntimeTraits
 
 #: How long a board's own USB may take to come back after a reset, in seconds.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.bench.checked_firmware import Report
 from harness.bench.device import FlashReader
-from harness.bench.firmware import Report
 from harness.chips import CHIPS
 from harness.errors import HarnessError, UsageError
-from harness.flashing.base import FlashImage
+from harness.flashing.flasher import FlashImage
 from harness.formats.partitions import parse_table
 from harness.inventory.discover import find_port
 from harness.inventory.model import Board
-from harness.power.base import PowerSwitch
 from harness.power.gpio_line import GpioSwitch
+from harness.power.switch import PowerSwitch
 from harness.power.switches import switch_for
 
 _ESP32_TABLE = (0x8000, 0xC00)

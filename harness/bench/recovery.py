@@ -8,11 +8,11 @@ from functools import partial
 
 from harness.bench.board_flash import BoardFlash
 from harness.bench.board_line import BoardLine
+from harness.bench.checked_firmware import Report
 from harness.bench.device import Device
 from harness.bench.escalation import RecoveryStep, escalate
-from harness.bench.firmware import Report
 from harness.errors import BenchFault
-from harness.power.base import cycle
+from harness.power.switch import cycle
 from harness.runtimes.traits import RuntimeTraits
 
 #: A port that went comes back within this time, in seconds.

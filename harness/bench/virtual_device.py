@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.bench.checked_firmware import Report
 from harness.bench.device import FlashReader
-from harness.bench.firmware import Report
 from harness.errors import BenchFault
-from harness.flashing.base import FlashImage
+from harness.flashing.flasher import FlashImage
 from harness.formats.virtual_image import layout
 from harness.inventory.model import Board, VirtualFault
-from harness.power.base import PowerSwitch
-from harness.runtimes.base import Intervention
+from harness.power.switch import PowerSwitch
+from harness.runtimes.interface import Intervention
 from harness.virtual.bench import RunningBoard, VirtualSpec, running, start
 from harness.virtual.faults import Fault
 

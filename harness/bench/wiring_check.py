@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from harness.bench.finding import Finding
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.inventory.model import Board
-from harness.runtimes.base import LAST_RECORD, BoardRuntime, Runtime
+from harness.runtimes.interface import LAST_RECORD, BoardRuntime, Runtime
 
 PinName = int | str
 

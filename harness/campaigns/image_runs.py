@@ -18,7 +18,7 @@ from harness.paths import state_dir
 from harness.results.opening import where
 from harness.results.run_record import RunRecord
 from harness.results.store import Store
-from harness.virtual.firmware import require_variant
+from harness.virtual.virtual_firmware import require_variant
 
 #: The name of a virtual board's firmware without a defect.
 HEALTHY = "healthy"

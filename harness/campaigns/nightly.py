@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from harness.bench.firmware import check_images
+from harness.bench.checked_firmware import check_images
 from harness.campaigns.bench_run import RunRequest, run_bench
 from harness.inventory.load import load_bench
 from harness.inventory.selection import bench_file, chosen_boards

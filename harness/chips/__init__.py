@@ -12,10 +12,10 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
-from harness.chips.flash import Device, FlashGeometry, Geometry
+from harness.chips.flash_geometry import Device, FlashGeometry, Geometry
 from harness.chips.port import NEWEST, Port, Reset, Since
 from harness.chips.record import GENERIC, KB, MB, STM32_FLASH_BASE, Chip, Family
-from harness.chips.virtual import EsptoolView, Stm32LoaderView, VirtualParts
+from harness.chips.virtual_parts import EsptoolView, Stm32LoaderView, VirtualParts
 from harness.errors import UsageError
 from harness.extensions import resolve
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.chips._esp32_port import esp32_port
 from harness.chips.record import MB, Chip
-from harness.chips.virtual import EsptoolView, VirtualParts
+from harness.chips.virtual_parts import EsptoolView, VirtualParts
 
 CHIPS = (
     Chip(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.chips.port import Port, Reset, Since
 from harness.chips.record import MB, Chip
-from harness.chips.virtual import EsptoolView, VirtualParts
+from harness.chips.virtual_parts import EsptoolView, VirtualParts
 
 _PORT = Port(
     name="esp8266",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from harness.chips.flash import FlashGeometry
+from harness.chips.flash_geometry import FlashGeometry
 from harness.chips.port import Port
-from harness.chips.virtual import VirtualParts
+from harness.chips.virtual_parts import VirtualParts
 from harness.errors import Unsuitable
 
 KB = 1024

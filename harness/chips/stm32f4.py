@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.chips._stm32_port import F4_SIGNATURE, stm32_chip, stm32_port
-from harness.chips.flash import Device, FlashGeometry, Geometry
+from harness.chips.flash_geometry import Device, FlashGeometry, Geometry
 from harness.chips.record import KB
-from harness.chips.virtual import Stm32LoaderView, VirtualParts
+from harness.chips.virtual_parts import Stm32LoaderView, VirtualParts
 
 _DEVICE = Device(Geometry(128 * KB, (*[16 * KB] * 4, 64 * KB), 1024 * KB), *F4_SIGNATURE)
 #: The F401 and the F411 lack TIM6 to TIM8 and TIM12 to TIM14.

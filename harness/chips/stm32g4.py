@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.chips._stm32_port import L4_SIGNATURE, stm32_chip, stm32_port
-from harness.chips.flash import Device, FlashGeometry, Geometry
+from harness.chips.flash_geometry import Device, FlashGeometry, Geometry
 from harness.chips.record import KB
 
 CHIPS = (

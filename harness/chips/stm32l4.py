@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.chips._stm32_port import L4_SIGNATURE, stm32_chip, stm32_port
-from harness.chips.flash import Device, FlashGeometry, Geometry
+from harness.chips.flash_geometry import Device, FlashGeometry, Geometry
 from harness.chips.record import KB
-from harness.chips.virtual import Stm32LoaderView, VirtualParts
+from harness.chips.virtual_parts import Stm32LoaderView, VirtualParts
 
 _DEVICE = Device(Geometry(2 * KB), *L4_SIGNATURE)
 

@@ -23,7 +23,7 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
     from rich.text import Text
 
     from harness.bench.attach import Options, attach
-    from harness.bench.firmware import check_images
+    from harness.bench.checked_firmware import check_images
     from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json

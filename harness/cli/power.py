@@ -21,8 +21,8 @@ def power(board: str, action: str, bench: str) -> None:
     from harness.bench.device_of import device_of
     from harness.cli.findings import print_parts
     from harness.inventory.locks import board_lock
-    from harness.power.base import cycle
     from harness.power.gpio_line import GpioSwitch
+    from harness.power.switch import cycle
 
     chosen, state = board_named(board, bench)
     console = Console()

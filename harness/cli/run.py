@@ -54,7 +54,7 @@ def run(
     from harness.campaigns.board_process import warm_up
 
     warm_up()
-    from harness.bench.firmware import check_images
+    from harness.bench.checked_firmware import check_images
     from harness.campaigns.bench_run import RunRequest, run_bench
     from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
@@ -103,7 +103,7 @@ def run(
 def _with_variant(boards: list[Board], variant: str) -> list[Board]:
     """Those of ``boards`` whose runtime has that firmware variant. Raises UsageError when none has."""
     from harness.virtual.defects import DEFECTS
-    from harness.virtual.firmware import require_variant
+    from harness.virtual.virtual_firmware import require_variant
 
     require_variant(variant)
     runtime = DEFECTS[variant].runtime

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.chips import STM32_FLASH_BASE
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import ChipIdentity, FlashingMethod, FlashJob
+from harness.flashing.flasher import ChipIdentity, FlashingMethod, FlashJob
 from harness.flashing.stm32_access import AccessFailed, AccessFlasher
 from harness.flashing.stm32_sectors import Sector, geometry_of, sectors_of
 from harness.link.panics import printable

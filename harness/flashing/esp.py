@@ -22,7 +22,7 @@ from esptool.targets import CHIP_DEFS, ROM_LIST
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
+from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
 from harness.flashing.plan import SECTOR, Plan, Write, md5, plan
 from harness.link.panics import printable
 from harness.power.reset import HardReset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.extensions import load
-from harness.flashing.base import Flasher, FlashingMethod, FlashJob
+from harness.flashing.flasher import Flasher, FlashingMethod, FlashJob
 from harness.inventory.model import Board
 
 

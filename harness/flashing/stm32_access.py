@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, Self
 
 from harness.errors import BenchFault, HarnessError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashReport, Progress, silent
+from harness.flashing.flasher import ChipIdentity, FlashImage, FlashReport, Progress, silent
 from harness.flashing.stm32_plan import Stm32Plan, check_places, make_plan
 from harness.flashing.stm32_sectors import Sector
 from harness.link.panics import printable
@@ -44,7 +44,7 @@ class AccessFailed(Exception):
 
 
 class AccessFlasher:
-    """A :class:`~harness.flashing.base.Flasher` on an :class:`Access`."""
+    """A :class:`~harness.flashing.flasher.Flasher` on an :class:`Access`."""
 
     def __init__(self, access: Access, *, progress: Progress = silent) -> None:
         self._access = access

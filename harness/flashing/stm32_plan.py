@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.errors import UsageError
-from harness.flashing.base import FlashImage
+from harness.flashing.flasher import FlashImage
 from harness.flashing.stm32_sectors import Sector
 
 #: Reads ``size`` bytes at an address.

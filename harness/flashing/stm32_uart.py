@@ -17,7 +17,7 @@ from stm32loader.bootloader import CommandError, Stm32Bootloader, Stm32LoaderErr
 
 from harness.chips import STM32_FLASH_BASE, Device
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
+from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
 from harness.flashing.stm32_plan import CHUNK, Stm32Plan, check_places, make_plan
 from harness.flashing.stm32_sectors import Sector, device_of, sectors_of
 from harness.link.panics import printable

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BenchFault, HarnessError, UsageError
-from harness.flashing.base import ChipIdentity, FlashingMethod, FlashJob
+from harness.flashing.flasher import ChipIdentity, FlashingMethod, FlashJob
 from harness.flashing.stm32_access import AccessFailed, AccessFlasher
 from harness.flashing.stm32_sectors import Sector, device_of, geometry_of, sectors_of
 

@@ -12,7 +12,7 @@ from harness.judging.limits import BoardLimit, Bounds, Limit, of_board
 from harness.judging.outcome import Outcome
 from harness.judging.rules import Compared, expected
 from harness.kinds import Value, named
-from harness.runtimes.base import Facts
+from harness.runtimes.interface import Facts
 from harness.runtimes.records import Decoded
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from harness.inventory.model import Board
-from harness.runtimes.base import BoardRuntime, ChipRuntime, Facts
+from harness.runtimes.interface import BoardRuntime, ChipRuntime, Facts
 
 
 class ReadyBoard(Protocol):

@@ -8,10 +8,10 @@ from typing import Protocol, Self
 from harness.chips import CHIPS
 from harness.extensions import resolve
 from harness.judging.ready_board import ReadyBoard
-from harness.reference.circuitpython import CircuitPythonReference
+from harness.reference.circuitpython_reference import CircuitPythonReference
 from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import ChipRuntime
+from harness.runtimes.interface import ChipRuntime
 from harness.runtimes.traits import traits_of
 
 #: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).

@@ -12,7 +12,7 @@ from harness.errors import BenchFault, UsageError
 from harness.judging.calibration import Calibration
 from harness.judging.limits import Limit, at_most_ratio, exactly, within_blocks, within_percent
 from harness.kinds import Allocated, Equal, OwnLimit, Predicted, Rule, Value, Within
-from harness.runtimes.base import Facts
+from harness.runtimes.interface import Facts
 from harness.runtimes.traits import traits_of_vm
 
 #: Interned names that one firmware has in ROM and another has not, in blocks.

@@ -24,7 +24,7 @@ from harness.judging.references import Reference
 from harness.kinds import TIME, Value, named, stored
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.ask_names import missing
-from harness.runtimes.base import ChipRuntime, Intervention, Restart, Runtime
+from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime
 from harness.runtimes.pieces import SMALL_HEAP, needs_of
 from harness.runtimes.program import Program, agent_source
 from harness.runtimes.records import DamagedRecords, Decoded

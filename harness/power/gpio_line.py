@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Power
-from harness.power.base import SwitchMethod
+from harness.power.switch import SwitchMethod
 
 
 @dataclass

@@ -17,7 +17,7 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 
 from harness.errors import BenchFault
 from harness.inventory.model import Power
-from harness.power.base import SwitchMethod
+from harness.power.switch import SwitchMethod
 
 RelayKind = Literal["tasmota", "shelly1", "shelly2"]
 

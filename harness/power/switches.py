@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.extensions import load
 from harness.inventory.model import Power
-from harness.power.base import PowerSwitch, SwitchMethod
+from harness.power.switch import PowerSwitch, SwitchMethod
 
 
 def switch_for(power: Power) -> PowerSwitch | None:

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 
 from harness.errors import BenchFault
-from harness.power.base import SwitchMethod
 from harness.power.run_command import run_command
+from harness.power.switch import SwitchMethod
 
 #: "  Port 3: 0103 power enable connect [...]": the hub's wPortStatus, USB 2.0 table 11-21; "off" or "power".
 _STATUS = re.compile(r"^\s*Port (\d+): ([0-9a-f]{4})\s+(.*)$", re.MULTILINE)

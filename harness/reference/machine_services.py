@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from harness.chips import Port, Reset
 from harness.errors import UsageError
-from harness.reference.board import Board, ChipReset
+from harness.reference.chip_board import Board, ChipReset
 from harness.reference.engine.engine_vm import Vm
 from harness.reference.guest_rom import BACKUP, NOTHING, REGISTERS, TEXT, TEXT_SIZE, Service
 from harness.reference.interrupts import Interrupts

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from harness.chips import Reset, chip_named
 from harness.errors import BenchFault, FirmwareFailure, UsageError
-from harness.reference.board import Board
+from harness.reference.chip_board import Board
 from harness.reference.engine.engine_vm import VmConfig
 from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
 from harness.reference.engine.memory_layout import layout_of
@@ -20,7 +20,7 @@ from harness.reference.guest_rom import supervisor_rom
 from harness.reference.life import Life
 from harness.reference.supervisor import Region
 from harness.reference.supervisor_state import Ended, RunReason, SafeMode, SupervisorState
-from harness.runtimes.base import RunResult
+from harness.runtimes.interface import RunResult
 
 #: Default size of the region in bytes.
 DEFAULT_REGION = 65536

@@ -1,4 +1,4 @@
-"""The host reference VM as a :class:`harness.runtimes.base.Runtime`.
+"""The host reference VM as a :class:`harness.runtimes.interface.Runtime`.
 
 Deterministic: the clock is the metered cost plus the sleeps asked for, so two runs of one program give
 the same figures to the last digit, on any host. A sleep takes no time and is as long as it says.
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from harness.chips import Reset, chip_named
 from harness.errors import BenchFault, FirmwareFailure, UsageError
-from harness.reference.board import Board, ChipReset
+from harness.reference.chip_board import Board, ChipReset
 from harness.reference.engine.engine_vm import VmConfig
 from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
 from harness.reference.engine.heap_map import HeapMap
@@ -23,7 +23,7 @@ from harness.reference.life import Life
 from harness.reference.pins import PinName, Pins
 from harness.reference.trace import Trace
 from harness.runtimes.ask_names import read_facts
-from harness.runtimes.base import Facts, Intervention, Restart, RunResult
+from harness.runtimes.interface import Facts, Intervention, Restart, RunResult
 
 #: Default raw heap in bytes: what MicroPython's ESP32 port starts with.
 DEFAULT_HEAP = 57344
@@ -92,7 +92,7 @@ class ReferenceVm:
         return self._life.vm.heap_map()
 
     def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
-        """Execute a program; see :class:`harness.runtimes.base.Runtime`.
+        """Execute a program; see :class:`harness.runtimes.interface.Runtime`.
 
         A program may end in a reset or in deep sleep: see :attr:`ended_by` then. The next call first lets the
         sleep pass and starts the VM again, without ``main.py``.
@@ -109,7 +109,7 @@ class ReferenceVm:
         return result
 
     def run_to_reset(self, source: str, *, within: float = 30.0, intervention: Intervention | None = None) -> Restart:
-        """See :class:`harness.runtimes.base.Runtime`; the times are virtual ones."""
+        """See :class:`harness.runtimes.interface.Runtime`; the times are virtual ones."""
         result = self.run(source)
         if self.ended_by is None:
             last = result.stderr.decode("utf-8", "replace").strip()[-300:]

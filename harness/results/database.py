@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from harness.errors import BenchFault, UsageError
-from harness.results.schema import VERSION, is_sqlite, upgrade
+from harness.results.store_schema import VERSION, is_sqlite, upgrade
 
 #: How long a writer waits for another one, in seconds.
 BUSY_SECONDS = 20.0

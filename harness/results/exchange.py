@@ -23,8 +23,8 @@ from harness.judging.outcome import Outcome
 from harness.kinds import Value, named
 from harness.results.database import insert_new, upsert
 from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
-from harness.results.schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARIO, SERIES
 from harness.results.store import Store, read_run, write_board, write_event, write_scenario
+from harness.results.store_schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARIO, SERIES
 
 FORMAT = "vm-harness results"
 FORMAT_VERSION = 1

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import and_, select
 
-from harness.results.schema import BOARD, RUN, SCENARIO
 from harness.results.store import Store
+from harness.results.store_schema import BOARD, RUN, SCENARIO
 
 _GOOD = ("pass", "marginal")
 

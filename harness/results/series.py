@@ -13,8 +13,8 @@ from harness.errors import UsageError
 from harness.judging.outcome import Outcome
 from harness.kinds import Kind, Value, stored
 from harness.results.change import Point, Verdict, find_steps
-from harness.results.schema import BOARD, MEASUREMENT, RUN, SCENARIO, SERIES
 from harness.results.store import Store
+from harness.results.store_schema import BOARD, MEASUREMENT, RUN, SCENARIO, SERIES
 
 
 @dataclass(frozen=True)

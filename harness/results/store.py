@@ -22,7 +22,7 @@ from harness.judging.outcome import Outcome
 from harness.results.database import Database, Location, insert_new, upsert
 from harness.results.environment import this_environment
 from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
-from harness.results.schema import (
+from harness.results.store_schema import (
     BOARD,
     CALIBRATION,
     EVENT,

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable
 
 from harness.errors import BenchFault
-from harness.runtimes.base import Facts, ObjectRepr, RunResult
+from harness.runtimes.interface import Facts, ObjectRepr, RunResult
 
 # The object representation (MicroPython py/mpconfig.h, MICROPY_OBJ_REPR_*): floats are objects on the heap in A, and
 # inline in C (esp8266) and D. The largest power of two that costs no heap tells how many bits a small int has: 31

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.paths import fixtures_dir
-from harness.runtimes.base import Facts
+from harness.runtimes.interface import Facts
 
 #: Below this heap, in bytes, programs go out in pieces. Any ESP or STM32 that the harness knows has more.
 SMALL_HEAP = 24 * 1024

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.paths import fixtures_dir
-from harness.runtimes.base import ChipRuntime, Intervention, Restart, Runtime
+from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime
 from harness.runtimes.pieces import parts_of
 from harness.runtimes.records import Decoded, decode
 from harness.runtimes.traits import Language, traits_of_vm

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from harness.errors import HarnessError
 from harness.link.session import Session
-from harness.runtimes.base import Intervention, Restart, RunResult
+from harness.runtimes.interface import Intervention, Restart, RunResult
 
 _MARK = "_is_recorded_call"
 

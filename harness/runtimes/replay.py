@@ -17,7 +17,7 @@ from harness.errors import HarnessError, UsageError
 from harness.link.deadline import Deadline, driven_by
 from harness.link.session import Session
 from harness.link.transcript import Entry, load
-from harness.runtimes.base import BoardRuntime
+from harness.runtimes.interface import BoardRuntime
 from harness.runtimes.recorded import arguments_of, described, is_recorded_call
 from harness.runtimes.traits import Means, runtime_names, traits_of
 

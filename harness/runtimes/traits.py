@@ -19,7 +19,7 @@ from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.link.session import Session
-    from harness.runtimes.base import BoardRuntime, Intervention
+    from harness.runtimes.interface import BoardRuntime, Intervention
 
 GROUP = "harness.runtimes"
 #: The runtime of a scenario that names none, and of a board of which nothing else is known.
@@ -79,7 +79,7 @@ class RuntimeTraits:
 
     Places are ``module:attribute``: ``client`` of a :class:`ClientMaker`, ``reference`` of a
     :data:`harness.judging.references.ReferenceMaker`, ``probe`` of a :class:`Probe`, ``virtual_firmware`` of a
-    :class:`harness.virtual.firmware.FirmwareMaker`; empty where there is none.
+    :class:`harness.virtual.virtual_firmware.FirmwareMaker`; empty where there is none.
     """
 
     name: str

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness.errors import BenchFault
 from harness.link.session import Session
-from harness.runtimes.base import Intervention
+from harness.runtimes.interface import Intervention
 from harness.runtimes.recorded import recorded_call
 
 
@@ -36,7 +36,7 @@ class Wired:
 
     @recorded_call
     def enter(self, *, after_reset: bool = False) -> None:
-        """See :meth:`harness.runtimes.base.BoardRuntime.enter`."""
+        """See :meth:`harness.runtimes.interface.BoardRuntime.enter`."""
         raise NotImplementedError
 
     @recorded_call

@@ -11,7 +11,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
-from harness.virtual.flash import Flash
+from harness.virtual.nor_flash import Flash
 from harness.virtual.rom import xor_checksum
 from harness.virtual.serial_chip import Boot
 

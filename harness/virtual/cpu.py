@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from harness.chips import Reset, chip_named
-from harness.reference.board import ChipReset
+from harness.reference.chip_board import ChipReset
 from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
 from harness.reference.engine.guest_files import Files
 from harness.reference.engine.memory_layout import layout_of
@@ -26,9 +26,9 @@ from harness.reference.guest_rom import Service, guest_rom
 from harness.reference.interrupts import Interrupts
 from harness.reference.machine_services import Services
 from harness.virtual.application import AppContext, Application, Ended, Exit
+from harness.virtual.board_repl import CTRL_C, Repl, SoftReset
 from harness.virtual.defects import DEFECTS, HEALTHY
 from harness.virtual.flash_files import FlashFiles
-from harness.virtual.repl import CTRL_C, Repl, SoftReset
 
 MANIFEST_SECTION = "harness.board"
 #: Custom section with the ROMFS image of the firmware's own modules. Its name tells by which numbers they ask for
@@ -76,7 +76,7 @@ class Manifest:
 
 
 def create(context: AppContext) -> Application:
-    """The application factory for :mod:`harness.virtual.chip`."""
+    """The application factory for :mod:`harness.virtual.esp_chip`."""
     return WasmApplication(context)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from harness.chips import Reset
-from harness.reference.board import ChipReset
+from harness.reference.chip_board import ChipReset
 from harness.reference.engine.guest_files import File, Mode
 from harness.reference.guest_rom import NOTHING, Service
 

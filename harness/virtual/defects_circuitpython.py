@@ -11,7 +11,7 @@ from harness.virtual.defect import Defect
 from harness.virtual.defect_effects import deaf_in_sleep, leak
 
 if TYPE_CHECKING:
-    from harness.virtual.circuitpython import CircuitPythonApplication
+    from harness.virtual.circuitpython_board import CircuitPythonApplication
     from harness.virtual.cpu import WasmApplication
 
 Wire = Callable[["WasmApplication"], None]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from littlefs import LittleFS, LittleFSError
 
 from harness.virtual.faults import Faults
-from harness.virtual.flash import Flash
 from harness.virtual.flash_files import FlashFiles
+from harness.virtual.nor_flash import Flash
 
 if TYPE_CHECKING:
     from harness.virtual.serial_chip import Boot
@@ -63,7 +63,7 @@ def _lie(payload: bytes) -> bytes:
 def _files(flash: Flash, found: Boot) -> tuple[int, int] | None:
     """Where the filesystem lies: NodeMCU's is another than MicroPython's on the same chip."""
     if found.payload is not None and found.payload.startswith(_NODEMCU):
-        from harness.virtual.nodemcu.firmware import partition_layout  # brings the Lua VM along
+        from harness.virtual.nodemcu.nodemcu_firmware import partition_layout  # brings the Lua VM along
 
         return partition_layout(flash.size).files
     return found.partitions.get("vfs")

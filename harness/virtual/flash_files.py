@@ -16,7 +16,7 @@ from littlefs.context import UserContext
 from harness.reference.engine.guest_files import File, Mode, Stat, fault
 
 if TYPE_CHECKING:
-    from harness.virtual.flash import Flash
+    from harness.virtual.nor_flash import Flash
 
 BLOCK = 4096
 _T = TypeVar("_T")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from harness.chips import EsptoolView
-from harness.virtual.flash import SECTOR, Flash
+from harness.virtual.nor_flash import SECTOR, Flash
 from harness.virtual.slip import Decoder, encode
 from harness.virtual.spi import SpiController
 

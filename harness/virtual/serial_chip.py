@@ -1,7 +1,7 @@
 """What every virtual chip on a serial line has: wires and their rates, power, a loader's stay, an application's life.
 
 What differs from chip family to chip family (reset lines, boot ROM, what the chip says when it dies) is a class of
-its own for each: :mod:`harness.virtual.chip` for the ESPs, :mod:`harness.virtual.stm32.chip`.
+its own for each: :mod:`harness.virtual.esp_chip` for the ESPs, :mod:`harness.virtual.stm32.stm32_chip`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Protocol
 
 from harness.chips import Reset
 from harness.errors import UsageError
-from harness.reference.board import ChipReset
+from harness.reference.chip_board import ChipReset
 from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
-from harness.virtual.board import LiveBoard, Surroundings
 from harness.virtual.fault_effects import at_boot, decay
 from harness.virtual.faults import Fault, Faults
-from harness.virtual.flash import Flash
+from harness.virtual.live_board import LiveBoard, Surroundings
+from harness.virtual.nor_flash import Flash
 
 APP_BAUD = 115200
 _RECEIVE_LIMIT = 64 * 1024

@@ -10,7 +10,7 @@ from harness.judging.figures import Figure
 from harness.judging.limits import between, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import STATE, TIME
-from harness.runtimes.base import CodeRuntime, Intervention, Restart
+from harness.runtimes.interface import CodeRuntime, Intervention, Restart
 from harness.runtimes.program import Program
 from harness.runtimes.records import decode
 

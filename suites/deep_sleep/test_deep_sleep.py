@@ -10,7 +10,7 @@ from harness.judging.figures import Figure
 from harness.judging.limits import at_least, at_most, between, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import COUNT, RATIO, STATE, TIME
-from harness.runtimes.base import Intervention, Restart
+from harness.runtimes.interface import Intervention, Restart
 from harness.runtimes.program import Program
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.

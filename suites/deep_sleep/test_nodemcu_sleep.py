@@ -8,7 +8,7 @@ from harness.judging.figures import Figure
 from harness.judging.limits import at_least, exactly, within_percent
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import COUNT, STATE, TIME
-from harness.runtimes.base import Intervention
+from harness.runtimes.interface import Intervention
 from harness.runtimes.program import Program
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("deep_sleep", "rtc_memory")]

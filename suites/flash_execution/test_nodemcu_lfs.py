@@ -19,7 +19,7 @@ from harness.kinds import COUNT, HEAP_FREE, HEAP_KEPT, RATIO, STATE
 from harness.paths import fixtures_dir
 from harness.reference.nodemcu.lfs_build import build, build_file
 from harness.reference.nodemcu.lfs_cost import costs
-from harness.runtimes.base import Intervention, LfsRuntime
+from harness.runtimes.interface import Intervention, LfsRuntime
 from harness.runtimes.program import Program
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("lfs")]

@@ -10,7 +10,7 @@ from harness.judging.figures import Figure
 from harness.judging.limits import at_least, at_most, exactly
 from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, STATE, TIME
-from harness.runtimes.base import Runtime
+from harness.runtimes.interface import Runtime
 from harness.runtimes.program import Program
 
 DEPTH = Figure("queue.depth", COUNT)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from harness.judging.scenario import Pair, Scenario
-from harness.runtimes.base import CodeRuntime
+from harness.runtimes.interface import CodeRuntime
 from harness.runtimes.program import Program
 from harness.runtimes.records import decode
 

@@ -13,7 +13,7 @@ from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import HEAP, STATE
-from harness.runtimes.base import CodeRuntime
+from harness.runtimes.interface import CodeRuntime
 from harness.runtimes.program import Program
 from harness.runtimes.records import decode
 

@@ -11,7 +11,7 @@ from harness.bench.device_of import device_of
 from harness.bench.real_device import RealDevice
 from harness.bench.virtual_device import VirtualDevice
 from harness.errors import BenchFault
-from harness.flashing.base import FlashImage
+from harness.flashing.flasher import FlashImage
 from harness.formats.partitions import Partition, build_table
 from harness.inventory.model import Board
 from harness.link.coming_back import until_there

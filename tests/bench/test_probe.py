@@ -14,7 +14,7 @@ from harness.bench.probe_port import chip_named_in, probe
 from harness.errors import BenchFault
 from harness.formats.virtual_image import flash_offset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.firmware import build_firmware
+from harness.virtual.virtual_firmware import build_firmware
 
 
 @contextmanager

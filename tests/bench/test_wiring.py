@@ -16,7 +16,7 @@ from harness.bench.wiring_check import Survey, check_wiring, judge, survey
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Board
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import RunResult
+from harness.runtimes.interface import RunResult
 from harness.virtual.bench import start
 
 

@@ -11,7 +11,7 @@ from harness.campaigns.conformance.conformance_report import exit_code, to_json
 from harness.campaigns.conformance.conformance_run import Outcome, Report, Result, run_programs
 from harness.errors import BenchFault, FirmwareFailure
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import RunResult
+from harness.runtimes.interface import RunResult
 
 BAR = "-" * 70
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.firmware import build_firmware
+from harness.virtual.virtual_firmware import build_firmware
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import BenchFault, FinalFault, UsageError
-from harness.flashing.base import FlashImage
-from harness.flashing.command import CommandFlasher, Programmer, filled_in
+from harness.flashing.by_command import CommandFlasher, Programmer, filled_in
+from harness.flashing.flasher import FlashImage
 
 IMAGE = FlashImage(0x1000_0000, b"firmware" * 100, "firmware.uf2")
 

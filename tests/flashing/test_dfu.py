@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import FlashImage, FlashReport
 from harness.flashing.dfu import DfuUtil, parse_list, parse_memory
+from harness.flashing.flasher import FlashImage, FlashReport
 from harness.flashing.stm32_access import AccessFailed, AccessFlasher
 
 BASE = 0x0800_0000

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.chips import CHIPS, STM32_FLASH_BASE
 from harness.errors import UsageError
-from harness.flashing.base import FlashImage
+from harness.flashing.flasher import FlashImage
 from harness.flashing.stm32_plan import check_places, make_plan
 from harness.flashing.stm32_sectors import Sector, device_of, geometry_of, sectors_of
 

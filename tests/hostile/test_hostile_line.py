@@ -17,7 +17,7 @@ from harness.link import transcript as transcript_module
 from harness.link.session import READ_LIMIT, Reason, Session
 from harness.link.transcript import Transcript, load
 from harness.runtimes.ask_names import read_facts
-from harness.runtimes.base import RunResult
+from harness.runtimes.interface import RunResult
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.runtimes.records import decode
 from tests.hostile.lines import TEXTS, HostilePort, endless

@@ -12,7 +12,7 @@ from harness.judging.calibration import Calibration
 from harness.judging.compare import Judge, Measurement
 from harness.judging.outcome import Outcome
 from harness.judging.rules import heap_rule
-from harness.runtimes.base import Facts
+from harness.runtimes.interface import Facts
 from harness.runtimes.records import Decoded, Observation
 
 PASS, MARGINAL, FAIL = Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL

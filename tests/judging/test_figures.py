@@ -16,7 +16,7 @@ from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly
 from harness.judging.outcome import Outcome
 from harness.kinds import BUILT_IN, COUNT, HEAP, RATIO, STATE, TIME, Equal, Kind
-from harness.runtimes.base import Facts
+from harness.runtimes.interface import Facts
 
 VM = Facts("micropython", "3.4.0; MicroPython v1.27.0 on 2026-01-01", "host", 4, "A", 56000, 774)
 JUDGE = Judge(VM, VM, {})

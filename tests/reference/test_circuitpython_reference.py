@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from harness.errors import BenchFault, FirmwareFailure
-from harness.reference.circuitpython import CircuitPythonReference
-from harness.runtimes.base import ChipRuntime, CodeRuntime, Intervention
+from harness.reference.circuitpython_reference import CircuitPythonReference
+from harness.runtimes.interface import ChipRuntime, CodeRuntime, Intervention
 
 LOOK = (
     "import alarm, microcontroller as m, supervisor as s\n"

@@ -11,10 +11,10 @@ import pytest
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.judging.rules import heap_rule
-from harness.reference.engine.native import find_native, is_native
-from harness.reference.native import NativeVm
+from harness.reference.engine.native_build import find_native, is_native
+from harness.reference.native_reference import NativeVm
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import Runtime
+from harness.runtimes.interface import Runtime
 
 BUILD = find_native()
 needs_build = pytest.mark.skipif(BUILD is None, reason="no native build: none in HARNESS_NATIVE_VM, none on PATH")

@@ -15,8 +15,8 @@ from harness.reference.flash.flash_region import PowerCut, Region
 from harness.reference.nodemcu.lfs_build import build_file
 from harness.reference.nodemcu.lfs_region import LfsRegion
 from harness.reference.nodemcu.lua_reference import LuaReference
-from harness.reference.nodemcu.repl import LINE_LIMIT, LineEditor
-from harness.runtimes.base import Intervention
+from harness.reference.nodemcu.lua_repl import LINE_LIMIT, LineEditor
+from harness.runtimes.interface import Intervention
 
 END = "print('\\2|end|-|-|\\3') "
 

@@ -4,7 +4,7 @@ import pytest
 
 from harness.errors import FirmwareFailure
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import Runtime
+from harness.runtimes.interface import Runtime
 
 
 @pytest.fixture

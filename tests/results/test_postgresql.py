@@ -20,8 +20,8 @@ from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
 from harness.results.exchange import export_lines, merge
 from harness.results.run_record import BoardRecord, Event, ScenarioResult
-from harness.results.schema import VERSION
 from harness.results.store import Store
+from harness.results.store_schema import VERSION
 
 psycopg = pytest.importorskip("psycopg")
 

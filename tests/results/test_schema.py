@@ -16,9 +16,9 @@ from harness.judging.limits import Bounds, within_blocks
 from harness.judging.outcome import Outcome
 from harness.results.run_diff import diff
 from harness.results.run_record import BoardRecord, ScenarioResult
-from harness.results.schema import _STEP_3, METADATA, VERSION, key_of
 from harness.results.series import histories
 from harness.results.store import Store
+from harness.results.store_schema import _STEP_3, METADATA, VERSION, key_of
 
 #: The dump of a store that version 2 of the code has written.
 _DUMP = (Path(__file__).parent / "version_2.sql").read_text("utf-8")

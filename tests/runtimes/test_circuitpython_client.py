@@ -13,8 +13,8 @@ from scripted_repl import GURU, ROM, ScriptedBoard
 from harness.errors import BenchFault, FirmwareFailure
 from harness.link.ports import open_port
 from harness.link.session import Session
-from harness.runtimes.base import LAST_RECORD
 from harness.runtimes.circuitpython.circuitpython_board import CircuitPythonBoard, safe_mode_text
+from harness.runtimes.interface import LAST_RECORD
 
 TITLE = "\x1b]0;🐍BLE:Off | Done | 9.2.8\x1b\\".encode()
 BANNER = b"\r\nAdafruit CircuitPython 9.2.8 on 2025-05-28; Adafruit Feather ESP32 V2 with ESP32\r\n>>> "

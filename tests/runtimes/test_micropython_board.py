@@ -14,10 +14,10 @@ from harness.formats.virtual_image import flash_offset
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.power.reset import HardReset
-from harness.runtimes.base import Runtime
+from harness.runtimes.interface import Runtime
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.repl import Repl, SoftReset
+from harness.virtual.board_repl import Repl, SoftReset
 
 
 @pytest.fixture(scope="module", params=CHIPS)

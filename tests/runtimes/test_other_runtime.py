@@ -27,7 +27,7 @@ import contextlib
 import io
 
 from harness.errors import BenchFault
-from harness.runtimes.base import Facts, RunResult
+from harness.runtimes.interface import Facts, RunResult
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.traits import RuntimeTraits
 from harness.runtimes.wired import Wired

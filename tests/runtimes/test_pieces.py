@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.paths import fixtures_dir
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import Facts
+from harness.runtimes.interface import Facts
 from harness.runtimes.pieces import SMALL_HEAP, needs_of, parts_of
 from harness.runtimes.program import Program, agent_source
 

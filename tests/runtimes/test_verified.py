@@ -5,7 +5,7 @@ import re
 import pytest
 
 from harness.errors import BenchFault
-from harness.runtimes.base import Restart, RunResult
+from harness.runtimes.interface import Restart, RunResult
 from harness.runtimes.micropython.verified import DamagedProgram, reset_verified, run_verified
 
 SOURCE = "print('héllo')\nx = '\\x04'\n"

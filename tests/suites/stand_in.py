@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.inventory.model import Board
-from harness.runtimes.base import ChipRuntime, Facts
+from harness.runtimes.interface import ChipRuntime, Facts
 
 
 @dataclass

@@ -17,7 +17,7 @@ from harness.reference.nodemcu.hardware import Gpio, Timers
 from harness.reference.nodemcu.lfs_region import LfsRegion
 from harness.reference.nodemcu.lua_heap import LuaHeap
 from harness.reference.nodemcu.lua_reference import LuaReference
-from harness.reference.nodemcu.machine import NodeMcu
+from harness.reference.nodemcu.nodemcu_machine import NodeMcu
 from tests.suites.stand_in import StandIn, entry
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -95,7 +95,7 @@ def _rtc_lost(patch: pytest.MonkeyPatch) -> None:
 
 
 def _short_queue(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("harness.reference.nodemcu.machine.QUEUE_LIMIT", 7)
+    patch.setattr("harness.reference.nodemcu.nodemcu_machine.QUEUE_LIMIT", 7)
 
 
 def _edges_merged(patch: pytest.MonkeyPatch) -> None:

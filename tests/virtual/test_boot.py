@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from harness.formats.virtual_image import flash_offset
 from harness.virtual.boot import boot
-from harness.virtual.firmware import build_firmware
-from harness.virtual.flash import Flash
+from harness.virtual.nor_flash import Flash
+from harness.virtual.virtual_firmware import build_firmware
 
 SIZE = 4 * 1024 * 1024
 

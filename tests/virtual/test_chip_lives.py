@@ -8,11 +8,11 @@ import pytest
 from test_chip_states import MAC, Listener, reset_pulse
 
 from harness.formats.virtual_image import flash_offset
-from harness.virtual import chip as chip_module
-from harness.virtual.board import Surroundings
-from harness.virtual.chip import Chip
+from harness.virtual import esp_chip as chip_module
 from harness.virtual.cpu import create
-from harness.virtual.flash import Flash
+from harness.virtual.esp_chip import Chip
+from harness.virtual.live_board import Surroundings
+from harness.virtual.nor_flash import Flash
 from harness.virtual.serial_chip import SerialChip
 
 ESP32_WAKE = b"rst:0x5 (DEEPSLEEP_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)"

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness.virtual import chip as chip_module
+from harness.virtual import esp_chip as chip_module
 from harness.virtual.application import AppContext, Ended, Exit
 from harness.virtual.boot import Boot
-from harness.virtual.chip import Chip
-from harness.virtual.flash import Flash
+from harness.virtual.esp_chip import Chip
+from harness.virtual.nor_flash import Flash
 from harness.virtual.rom import xor_checksum
 from harness.virtual.serve import Echo
 from harness.virtual.slip import encode

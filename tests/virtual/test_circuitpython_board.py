@@ -12,11 +12,11 @@ from harness.formats.virtual_image import flash_offset
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.power.reset import HardReset
-from harness.runtimes.base import LAST_RECORD, BoardRuntime
 from harness.runtimes.circuitpython.circuitpython_board import CircuitPythonBoard
+from harness.runtimes.interface import LAST_RECORD, BoardRuntime
 from harness.virtual.application import application_module
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.firmware import build_firmware
+from harness.virtual.virtual_firmware import build_firmware
 
 DONE = b"\r\nCode done running.\r\n"
 WAIT = b"\r\nPress any key to enter the REPL. Use CTRL-D to reload.\r\n"
@@ -63,7 +63,7 @@ def _to_wait(board: CircuitPythonBoard) -> bytes:
 
 
 def test_firmware_is_told_by_its_end_and_by_nothing_else() -> None:
-    assert application_module(b"\0asm\1\0\0\0" + b"harness.circuitpython") == "harness.virtual.circuitpython"
+    assert application_module(b"\0asm\1\0\0\0" + b"harness.circuitpython") == "harness.virtual.circuitpython_board"
     assert application_module(b"\0asm\1\0\0\0harness.circuitpython\0") == "harness.virtual.cpu"
     with pytest.raises(ValueError, match="no code"):
         application_module(b"harness.circuitpython")

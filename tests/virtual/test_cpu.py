@@ -11,14 +11,14 @@ from harness.reference.engine.prepare import vm_module
 from harness.reference.engine.wasm_module import custom_section
 from harness.virtual import cpu
 from harness.virtual.application import AppContext, Ended, Exit
-from harness.virtual.board import LiveBoard, Surroundings
 from harness.virtual.cpu import MANIFEST_SECTION, Manifest, create
+from harness.virtual.live_board import LiveBoard, Surroundings
 
 VFS, ROMFS = (0x20000, 0x20000), (0x10000, 0x10000)
 
 
 class FakeFlash:
-    """NOR flash in a bytearray, as harness.virtual.flash has it on a file."""
+    """NOR flash in a bytearray, as harness.virtual.nor_flash has it on a file."""
 
     def __init__(self, size: int = 0x40000) -> None:
         self.size = size

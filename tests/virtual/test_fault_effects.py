@@ -4,16 +4,16 @@ import random
 
 import pytest
 
-from harness.bench.firmware import firmware_of
+from harness.bench.checked_firmware import firmware_of
 from harness.chips import CHIPS as ALL_CHIPS
 from harness.inventory.load import load_bench
 from harness.paths import shipped_bench
 from harness.virtual.boot import boot
 from harness.virtual.fault_effects import at_boot, decay
 from harness.virtual.faults import Fault, Faults
-from harness.virtual.flash import Flash
+from harness.virtual.nor_flash import Flash
 from harness.virtual.serial_chip import Boot
-from harness.virtual.stm32.boot import boot as boot_stm32
+from harness.virtual.stm32.stm32_boot import boot as boot_stm32
 
 CHIPS = {chip.name: chip.virtual.stm32 for chip in ALL_CHIPS.values() if chip.virtual and chip.virtual.stm32}
 

@@ -10,7 +10,7 @@ from test_cpu import Rig
 from harness.chips import Reset
 from harness.errors import UsageError
 from harness.virtual.application import Ended, Exit
-from harness.virtual.board import LiveBoard, Surroundings
+from harness.virtual.live_board import LiveBoard, Surroundings
 
 LOOPED = Surroundings(loopback=((4, 5),), button=0)
 

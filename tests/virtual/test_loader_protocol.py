@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.chips import EsptoolView
-from harness.virtual.board import virtual_parts
-from harness.virtual.flash import Flash
+from harness.virtual.live_board import virtual_parts
+from harness.virtual.nor_flash import Flash
 from harness.virtual.rom import Loader, xor_checksum
 from harness.virtual.slip import Decoder, encode
 

@@ -8,7 +8,7 @@ import serial
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.virtual.rfc2217 import Rfc2217Server, _Parser
+from harness.virtual.rfc2217_server import Rfc2217Server, _Parser
 
 
 class Board:

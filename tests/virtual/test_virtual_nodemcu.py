@@ -13,16 +13,16 @@ from harness.errors import UsageError
 from harness.formats.inspect_image import require_for
 from harness.link.session import Session
 from harness.reference.nodemcu.lfs_build import build_file
-from harness.reference.nodemcu.storage import RCR
-from harness.runtimes.base import Intervention
+from harness.reference.nodemcu.nodemcu_storage import RCR
+from harness.runtimes.interface import Intervention
 from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
 from harness.virtual.application import AppContext, Application
-from harness.virtual.board import Surroundings
-from harness.virtual.chip import Chip
-from harness.virtual.firmware import build_firmware
-from harness.virtual.flash import Flash
+from harness.virtual.esp_chip import Chip
+from harness.virtual.live_board import Surroundings
 from harness.virtual.nodemcu.app import create
-from harness.virtual.nodemcu.firmware import LFS_OFFSET, nodemcu_image, partition_layout
+from harness.virtual.nodemcu.nodemcu_firmware import LFS_OFFSET, nodemcu_image, partition_layout
+from harness.virtual.nor_flash import Flash
+from harness.virtual.virtual_firmware import build_firmware
 
 FLASH = 4 * 1024 * 1024
 APP = sorted((Path(__file__).parents[2] / "fixtures" / "lua" / "app").glob("*.lua"))

@@ -21,7 +21,7 @@ from harness.campaigns.conformance.expectation import (
     normal,
 )
 from harness.errors import BenchFault, FirmwareFailure, UsageError
-from harness.runtimes.base import RunResult, Runtime
+from harness.runtimes.interface import RunResult, Runtime
 
 #: How a program says that it cannot be tested on this VM (MicroPython ``tests/README.md``).
 _SKIP = b"SKIP\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.inventory.model import Board
 from harness.reference.engine.memory_layout import LayoutUnknown
-from harness.reference.engine.native import ENVIRONMENT, find_native, is_native
-from harness.runtimes.base import Runtime
+from harness.reference.engine.native_build import ENVIRONMENT, find_native, is_native
+from harness.runtimes.interface import Runtime
 
 #: Told what is being done, as :data:`harness.bench.attach.Report`.
 Report = Callable[[str, int, int], None]
@@ -71,7 +71,7 @@ def _reference(request: Request, build: Path | None, report: Report) -> Iterator
 
 @contextmanager
 def _native(request: Request, path: Path) -> Iterator[Runtime]:
-    from harness.reference.native import NativeVm
+    from harness.reference.native_reference import NativeVm
 
     executable = find_native() if request.name == "native" else path
     if executable is None:

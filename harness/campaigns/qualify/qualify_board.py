@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from harness.bench.firmware import check_images
+from harness.bench.checked_firmware import check_images
 from harness.campaigns.bench_run import RunRequest, run_bench
 from harness.campaigns.qualify.certificate import FORMAT, digest, private_key, public_key, read_certificate, round_of
 from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED, judge
@@ -27,7 +27,7 @@ from harness.results.environment import this_environment
 from harness.results.report.json_report import write_json
 from harness.results.report.terminal import LiveView, terminal
 from harness.results.store import Store
-from harness.virtual.firmware import require_variant
+from harness.virtual.virtual_firmware import require_variant
 
 _STYLES = {QUALIFIED: "green bold", NOT_QUALIFIED: "red bold"}
 _CODES = {QUALIFIED: 0, NOT_QUALIFIED: 1}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from harness.errors import UsageError
 from harness.formats.lfs.chunk import Constant, LocVar, Proto, read_chunk, write_lc, write_stock
 from harness.reference.flash.flash_region import SECTOR, Region
-from harness.reference.nodemcu.storage import MAPPED
+from harness.reference.nodemcu.nodemcu_storage import MAPPED
 
 #: What this firmware's own images begin with: format 1, float numbers in packed values.
 SIGNATURE = 0xFAFAA154

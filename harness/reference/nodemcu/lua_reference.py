@@ -12,15 +12,15 @@ from typing import Self
 
 from harness.chips import Reset, chip_named
 from harness.link.session import Session
-from harness.reference.board import Board, ChipReset
+from harness.reference.chip_board import Board, ChipReset
 from harness.reference.engine.guest_files import MemoryFiles
 from harness.reference.flash.flash_region import SECTOR, Region
-from harness.reference.nodemcu.machine import Firmware, NodeMcu
+from harness.reference.nodemcu.nodemcu_machine import Firmware, NodeMcu
+from harness.reference.nodemcu.nodemcu_storage import RCR, Layout
 from harness.reference.nodemcu.state import PACE_NS, Halt
-from harness.reference.nodemcu.storage import RCR, Layout
 from harness.reference.pins import RESET_PIN, PinName
 from harness.reference.timeline import Clock
-from harness.runtimes.base import Intervention
+from harness.runtimes.interface import Intervention
 from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
 
 _FLASH, _LFS, _FILES = 0x400000, 0xC0000, (0x100000, 0x2FA000)
@@ -28,7 +28,7 @@ LFS_SIZE = 0x20000
 
 
 class LuaReference(NodeMcuBoard):
-    """Implements :class:`harness.runtimes.base.ChipRuntime` for an ESP8266 with NodeMCU and Lua 5.1, float numbers.
+    """A :class:`harness.runtimes.interface.ChipRuntime`: an ESP8266 with NodeMCU and Lua 5.1, float numbers.
 
     ``lfs_size`` is that of its LFS region in bytes, a multiple of 8192, 0 for none.
     """

@@ -15,7 +15,7 @@ import time
 from harness.errors import BenchFault, FirmwareFailure
 from harness.link.panics import printable
 from harness.link.session import Read, Reason, Session
-from harness.runtimes.base import LAST_RECORD, Intervention, Restart
+from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT
 from harness.runtimes.recorded import recorded_call
@@ -59,7 +59,7 @@ def safe_mode_text(text: bytes) -> str:
 
 
 class CircuitPythonBoard(MicroPythonBoard):
-    """Implements :class:`harness.runtimes.base.BoardRuntime` and :class:`harness.runtimes.base.CodeRuntime`.
+    """Implements :class:`harness.runtimes.interface.BoardRuntime` and :class:`harness.runtimes.interface.CodeRuntime`.
 
     What is not here is as on MicroPython. A board that is found in safe mode is reset, and the failure says why it was
     there.

@@ -12,7 +12,7 @@ import time
 from harness.errors import BenchFault, FirmwareFailure
 from harness.link.panics import printable
 from harness.link.session import Read, Reason, Session
-from harness.runtimes.base import LAST_RECORD, Intervention, Restart
+from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython import plain_files
 from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND
 from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT, RawRepl
@@ -28,7 +28,7 @@ _UNIQUE_ID = "import machine\nprint('id', ''.join('%02x' % b for b in machine.un
 
 
 class MicroPythonBoard(RawRepl):
-    """Implements :class:`harness.runtimes.base.BoardRuntime`."""
+    """Implements :class:`harness.runtimes.interface.BoardRuntime`."""
 
     @recorded_call
     def run_to_reset(self, source: str, *, within: float = 30.0, intervention: Intervention | None = None) -> Restart:

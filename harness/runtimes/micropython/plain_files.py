@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from harness.errors import BenchFault
 from harness.link.panics import printable
-from harness.runtimes.base import RunResult
+from harness.runtimes.interface import RunResult
 from harness.runtimes.micropython.file_programs import SEND_PLAINLY
 
 #: Bytes of the file in one program.

@@ -17,7 +17,7 @@ from harness.link.deadline import Deadline
 from harness.link.panics import crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.ask_names import read_facts
-from harness.runtimes.base import Facts, Intervention, RunResult
+from harness.runtimes.interface import Facts, Intervention, RunResult
 from harness.runtimes.micropython.verified import run_verified
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.wired import Wired
@@ -35,7 +35,7 @@ _HEARD = 2000
 
 
 class RawRepl(Wired):
-    """What every board with a raw REPL has in common of :class:`harness.runtimes.base.BoardRuntime`.
+    """What every board with a raw REPL has in common of :class:`harness.runtimes.interface.BoardRuntime`.
 
     ``reset`` resets the chip into its application; None when the wiring has no way to. ``intervene`` does what else can
     be done to the board from outside. ``boot_timeout`` is how long the VM may take to answer after a reset, in seconds.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from harness.errors import BenchFault
 from harness.link.panics import printable
-from harness.runtimes.base import Restart, RunResult
+from harness.runtimes.interface import Restart, RunResult
 
 _WRAPPED = """import binascii as _hb
 _hx=[{source!r}]

@@ -18,7 +18,7 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import crashed, printable
 from harness.link.session import Read, Reason, Session
-from harness.runtimes.base import LAST_RECORD, Facts, Intervention, Restart, RunResult
+from harness.runtimes.interface import LAST_RECORD, Facts, Intervention, Restart, RunResult
 from harness.runtimes.nodemcu.nodemcu_lines import (
     BEGIN,
     END,
@@ -48,7 +48,7 @@ _WHO_ANSWER = re.compile(rb"vm-lua\s+(\w{1,20})\s+(Lua [\w. ]{1,20})")
 
 
 class NodeMcuBoard(Wired):
-    """Implements :class:`harness.runtimes.base.BoardRuntime`.
+    """Implements :class:`harness.runtimes.interface.BoardRuntime`.
 
     ``reset``, ``intervene`` and ``boot_timeout`` (seconds) as for
     :class:`harness.runtimes.micropython.raw_repl.RawRepl`; ``clock`` gives the seconds in which sleeps are measured.
@@ -220,7 +220,7 @@ class NodeMcuBoard(Wired):
 
     @recorded_call
     def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
-        """Execute a program from a file; see :class:`harness.runtimes.base.Runtime`.
+        """Execute a program from a file; see :class:`harness.runtimes.interface.Runtime`.
 
         A program that goes on in callbacks sets ``_hxwait`` and calls ``_hxe()`` in the end. Raises UsageError for
         ``interrupt_at``: there is no Ctrl-C. After a time-out the chip is reset, where the wiring can.

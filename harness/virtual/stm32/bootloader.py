@@ -14,7 +14,7 @@ from operator import xor
 from typing import Protocol
 
 from harness.chips import STM32_FLASH_BASE, Stm32LoaderView
-from harness.virtual.flash import Flash
+from harness.virtual.nor_flash import Flash
 from harness.virtual.stm32.options import Options
 
 ACK, NACK = b"\x79", b"\x1f"

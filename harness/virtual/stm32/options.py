@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable
 
 from harness.chips import Stm32LoaderView
-from harness.virtual.flash import SECTOR, Flash
+from harness.virtual.nor_flash import SECTOR, Flash
 
 _LEVEL_0, _LEVEL_2 = 0xAA, 0xCC
 _LEVEL_1 = 0x00

@@ -22,7 +22,7 @@ from harness.chips import Chip
 from harness.errors import UsageError
 from harness.inventory.model import Power
 from harness.kinds import Effect, Kind, Within
-from harness.power.base import SwitchMethod
+from harness.power.switch import SwitchMethod
 from harness.results.report.formats import Finished, ReportFormat
 
 NRF52840 = Chip(

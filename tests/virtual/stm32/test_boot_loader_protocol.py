@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from harness.chips import CHIPS as ALL_CHIPS
 from harness.chips import STM32_FLASH_BASE, Stm32LoaderView
-from harness.virtual.flash import Flash
+from harness.virtual.nor_flash import Flash
 from harness.virtual.stm32.bootloader import ACK, NACK, Bootloader
-from harness.virtual.stm32.chip import flash_of
 from harness.virtual.stm32.options import Options
+from harness.virtual.stm32.stm32_chip import flash_of
 
 CHIPS = {chip.name: chip.virtual.stm32 for chip in ALL_CHIPS.values() if chip.virtual and chip.virtual.stm32}
 

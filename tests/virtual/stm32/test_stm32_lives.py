@@ -8,9 +8,9 @@ from test_chip_lives import Device
 from test_chip_states import MAC
 from test_stm32_states import reset_pulse
 
-from harness.virtual.board import Surroundings
 from harness.virtual.cpu import create
-from harness.virtual.stm32.chip import Stm32Chip, flash_of, unique_id
+from harness.virtual.live_board import Surroundings
+from harness.virtual.stm32.stm32_chip import Stm32Chip, flash_of, unique_id
 
 REGISTERS = {"stm32f405": 20, "stm32l476": 32}
 STATE = (

@@ -11,8 +11,8 @@ from test_chip_states import MAC, Listener, Recorder
 
 from harness.chips import CHIPS as ALL_CHIPS
 from harness.formats.virtual_image import build
-from harness.virtual.board import Surroundings
-from harness.virtual.stm32.chip import Stm32Chip, flash_of
+from harness.virtual.live_board import Surroundings
+from harness.virtual.stm32.stm32_chip import Stm32Chip, flash_of
 
 CHIPS = {chip.name: chip.virtual.stm32 for chip in ALL_CHIPS.values() if chip.virtual and chip.virtual.stm32}
 

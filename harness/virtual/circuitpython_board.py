@@ -13,7 +13,7 @@ import errno
 import json
 
 from harness.chips import Reset, chip_named
-from harness.reference.board import ChipReset
+from harness.reference.chip_board import ChipReset
 from harness.reference.engine.engine_vm import VmConfig
 from harness.reference.engine.guest_files import File, Files, Mode, fault
 from harness.reference.engine.memory_layout import layout_of
@@ -24,10 +24,10 @@ from harness.reference.supervised import code_program
 from harness.reference.supervisor_state import NVM_SIZE, Ended, RunReason, SafeMode, SupervisorState
 from harness.virtual.application import AppContext, Application, Exit
 from harness.virtual.application import Ended as ChipEnded
+from harness.virtual.board_repl import CTRL_D, SoftReset
 from harness.virtual.cpu import ENDS, SYSTEM_ROM_SECTION, WasmApplication
-from harness.virtual.flash import Flash
 from harness.virtual.flash_files import FlashFiles
-from harness.virtual.repl import CTRL_D, SoftReset
+from harness.virtual.nor_flash import Flash
 
 #: ``alarm.sleep_memory`` on the ESP32, in bytes.
 SLEEP_MEMORY = 3072
@@ -44,7 +44,7 @@ _AUTO_RELOAD = (
 
 
 def create(context: AppContext) -> Application:
-    """The application factory for :mod:`harness.virtual.chip`."""
+    """The application factory for :mod:`harness.virtual.esp_chip`."""
     return CircuitPythonApplication(context)
 
 

@@ -1,4 +1,4 @@
-"""A native unix build of MicroPython as a :class:`harness.runtimes.base.Runtime`.
+"""A native unix build of MicroPython as a :class:`harness.runtimes.interface.Runtime`.
 
 It has no metered cost: its times are times of this host, good for nothing but to say how long a run took. Its
 heap figures compare by the rules that follow from its :class:`Facts`, as a board's do.
@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import BenchFault, UsageError
 from harness.reference.engine.engine_vm import without_port_frames
-from harness.reference.engine.native import NativeProcess
+from harness.reference.engine.native_build import NativeProcess
 from harness.runtimes.ask_names import read_facts
-from harness.runtimes.base import Facts, RunResult
+from harness.runtimes.interface import Facts, RunResult
 
 
 class NativeVm:
@@ -45,7 +45,7 @@ class NativeVm:
         return self._facts
 
     def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
-        """Execute a program; see :class:`harness.runtimes.base.Runtime`. Lines end as on a board, by CR LF.
+        """Execute a program; see :class:`harness.runtimes.interface.Runtime`. Lines end as on a board, by CR LF.
 
         Raises UsageError for ``interrupt_at``: there is no Ctrl-C here.
         """

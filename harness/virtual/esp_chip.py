@@ -11,12 +11,12 @@ from __future__ import annotations
 import threading
 
 from harness.chips import Reset
-from harness.reference.board import ChipReset
+from harness.reference.chip_board import ChipReset
 from harness.virtual.application import ApplicationFactory, Ended, Exit
-from harness.virtual.board import Surroundings, virtual_parts
 from harness.virtual.boot import boot, download_text
 from harness.virtual.faults import Fault
-from harness.virtual.flash import Flash
+from harness.virtual.live_board import Surroundings, virtual_parts
+from harness.virtual.nor_flash import Flash
 from harness.virtual.rom import Loader
 from harness.virtual.serial_chip import Boot, SerialChip
 

@@ -13,7 +13,7 @@ import hashlib
 import struct
 
 from harness.chips import KB, STM32_FLASH_BASE, Stm32LoaderView
-from harness.virtual.flash import Flash
+from harness.virtual.nor_flash import Flash
 from harness.virtual.serial_chip import Boot
 
 _PAYLOAD_MAGIC = b"VMWASM\0\1"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
-from harness.flashing.base import FlashImage
+from harness.flashing.flasher import FlashImage
 from harness.formats.inspect_image import require_for
 from harness.formats.virtual_image import flash_offset
 from harness.inventory.model import Board
 from harness.virtual.defects import DEFECTS
-from harness.virtual.firmware import build_firmware
+from harness.virtual.virtual_firmware import build_firmware
 
 #: Told what is being done now: a step's name and (done, total) in bytes, (0, 0) where that is not known.
 Report = Callable[[str, int, int], None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.power.base import SwitchMethod
 from harness.power.run_command import run_command
+from harness.power.switch import SwitchMethod
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness.errors import UsageError
 from harness.formats.virtual_image import build
-from harness.reference.nodemcu.machine import Firmware
-from harness.reference.nodemcu.storage import RCR, Layout
+from harness.reference.nodemcu.nodemcu_machine import Firmware
+from harness.reference.nodemcu.nodemcu_storage import RCR, Layout
 from harness.virtual.nodemcu.app import payload
 
 #: The boards' regions: LFS behind the code, the filesystem from the next megabyte on (NodeMCU ``tools``' default).

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.chips import Reset
-from harness.reference.board import Board
+from harness.reference.chip_board import Board
 from harness.reference.engine.guest_files import Files
 from harness.reference.flash.flash_region import Region
 from harness.reference.nodemcu.hardware import GPIO_OF, Gpio, Receiver, Timers, rtc_functions, uart_functions
 from harness.reference.nodemcu.lfs_region import LfsRegion, to_host_chunk, to_target_chunk
-from harness.reference.nodemcu.repl import CONTINUED, PROMPT, LineEditor
+from harness.reference.nodemcu.lua_repl import CONTINUED, PROMPT, LineEditor
+from harness.reference.nodemcu.nodemcu_storage import MAPPED, Configuration, FileModule, Layout, codec_functions
 from harness.reference.nodemcu.state import Halt, LuaFault, LuaState
-from harness.reference.nodemcu.storage import MAPPED, Configuration, FileModule, Layout, codec_functions
 
 #: Free heap of a fresh start, in bytes: what the documentation calls typical.
 HEAP = 45056

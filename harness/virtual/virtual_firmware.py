@@ -22,10 +22,10 @@ from harness.reference.engine.wasm_module import custom_section
 from harness.reference.guest_rom import guest_rom, supervisor_rom
 from harness.runtimes.traits import DEFAULT_RUNTIME, traits_of
 from harness.virtual.application import CIRCUITPYTHON_SECTION
-from harness.virtual.board import virtual_parts
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
 from harness.virtual.defects import DEFECTS, HEALTHY, Defect
-from harness.virtual.nodemcu.firmware import nodemcu_image
+from harness.virtual.live_board import virtual_parts
+from harness.virtual.nodemcu.nodemcu_firmware import nodemcu_image
 
 
 def require_variant(name: str | None, runtime: str = "") -> None:

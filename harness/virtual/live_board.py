@@ -1,7 +1,7 @@
 """What stands round a virtual chip's VM: the reference's board, in the host's time.
 
 Pins, wires, RTC domain, wake sources and the queue of what will happen are those of
-:class:`harness.reference.board.Board`. What differs is how time passes while the VM waits: by the host's clock,
+:class:`harness.reference.chip_board.Board`. What differs is how time passes while the VM waits: by the host's clock,
 until something is due or somebody outside (a client, a lead on a pin) has a say.
 """
 
@@ -16,7 +16,7 @@ from threading import Event
 
 from harness.chips import Reset, VirtualParts, chip_named, virtual_chips
 from harness.errors import UsageError
-from harness.reference.board import Board, ChipReset
+from harness.reference.chip_board import Board, ChipReset
 from harness.reference.pins import RESET_PIN, PinName
 from harness.reference.timeline import Clock, Metered
 

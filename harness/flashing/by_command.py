@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import BenchFault, FinalFault, UsageError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
+from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
 from harness.power.run_command import run_command
 
 PLACEHOLDERS = ("port", "image", "chip", "offset")

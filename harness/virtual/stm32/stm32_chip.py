@@ -14,13 +14,13 @@ from pathlib import Path
 from harness.chips import STM32_FLASH_BASE, Stm32LoaderView
 from harness.errors import UsageError
 from harness.virtual.application import ApplicationFactory, Ended, Exit
-from harness.virtual.board import Surroundings, virtual_parts
 from harness.virtual.faults import Fault
-from harness.virtual.flash import Flash
+from harness.virtual.live_board import Surroundings, virtual_parts
+from harness.virtual.nor_flash import Flash
 from harness.virtual.serial_chip import Boot, SerialChip
-from harness.virtual.stm32.boot import boot
 from harness.virtual.stm32.bootloader import SYNC, Bootloader
 from harness.virtual.stm32.options import Options
+from harness.virtual.stm32.stm32_boot import boot
 
 #: How a board's lines may differ from the wiring that stm32loader expects.
 LINES = frozenset({"swapped", "reset-inverted", "boot0-inverted", "boot0-unwired"})

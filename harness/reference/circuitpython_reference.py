@@ -10,17 +10,17 @@ from collections.abc import Callable
 
 from harness.chips import Reset
 from harness.errors import BenchFault, FirmwareFailure
-from harness.reference.board import ChipReset
+from harness.reference.chip_board import ChipReset
 from harness.reference.engine.guest_files import Mode
 from harness.reference.supervised import CodeRun, SupervisedVm
 from harness.reference.supervisor_state import Ended
 from harness.runtimes.ask_names import read_facts
-from harness.runtimes.base import Facts, Intervention, Restart, RunResult
 from harness.runtimes.circuitpython.circuitpython_board import CODE_FILE
+from harness.runtimes.interface import Facts, Intervention, Restart, RunResult
 
 
 class CircuitPythonReference:
-    """Implements :class:`harness.runtimes.base.CodeRuntime` on the host, in virtual time.
+    """Implements :class:`harness.runtimes.interface.CodeRuntime` on the host, in virtual time.
 
     ``region_size`` and ``sleep_memory`` in bytes, as for :class:`SupervisedVm`, which is :attr:`vm`.
     """

@@ -12,8 +12,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.lfs.sources import APP, FILES
-from tests.lfs.test_image import DIGESTS, digest
+from tests.formats.lfs.sources import APP, FILES
+from tests.formats.lfs.test_image import DIGESTS, digest
 
 from harness.errors import UsageError
 from harness.formats.lfs.chunk import write_lc

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from lupa import lua51
-from tests.lfs.sources import APP
+from tests.formats.lfs.sources import APP
 
 from harness.formats.lfs.read import read_image
 from harness.reference.nodemcu.lfs_build import build_file

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from lupa import lua51
-from tests.lfs.independent_reader import IndependentImage
-from tests.lfs.sources import APP, FILES, run
+from tests.formats.lfs.independent_reader import IndependentImage
+from tests.formats.lfs.sources import APP, FILES, run
 
 from harness.errors import UsageError
 from harness.formats.lfs.chunk import Proto, write_stock

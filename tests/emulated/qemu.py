@@ -1,4 +1,4 @@
-"""A firmware in QEMU, its console on a pseudo-terminal; ended with the process that started it, however that ends."""
+"""An emulator with its console on a pseudo-terminal; ended with the process that started it, however that ends."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from .tools import Unavailable, require
 
-#: How long QEMU may take to name its pseudo-terminal, in seconds.
+#: How long an emulator may take to name its pseudo-terminal, in seconds.
 _START = 20.0
 
 
 @contextmanager
-def emulated(qemu: Sequence[str], firmware: Path) -> Iterator[str]:
-    """Run ``firmware``; the path of its console. Raises Unavailable when QEMU does not start."""
-    command = [*qemu, "-serial", "pty", "-kernel", str(firmware)]
+def emulated(command: Sequence[str]) -> Iterator[str]:
+    """Run ``command``, which names its pseudo-terminal as QEMU does: the path of the board's console.
+
+    Raises Unavailable when it does not.
+    """
     require((command[0], "setpriv"))
-    # The kernel ends QEMU when this thread is gone, also when a signal ended it that nobody can catch.
+    # The kernel ends it when this thread is gone, also when a signal ended it that nobody can catch.
     with subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", *command],
         stdin=subprocess.DEVNULL,
@@ -47,4 +48,4 @@ def _console(process: subprocess.Popen[bytes]) -> str:
         said += part
         if named := re.search(rb"(/dev/pts/\d+)\s", said):
             return named[1].decode()
-    raise Unavailable(f"QEMU named no pseudo-terminal within {_START:g} s; came {said[-500:]!r}")
+    raise Unavailable(f"it named no pseudo-terminal within {_START:g} s; came {said[-500:]!r}")

@@ -43,7 +43,9 @@ def test_each_board_and_each_defect_is_a_build_of_its_own(monkeypatch: pytest.Mo
     monkeypatch.setattr(builds, "run", lambda *_arguments, **_options: "12.2")
     boards = [*BOARDS, *(defect.board for defect in DEFECTS)]
     assert len({board.id for board in boards}) == len(boards)
-    assert len({str((board.firmware.suite, board.firmware.described())) for board in boards}) == len(boards)
+    assert len({str(board.firmware and (board.firmware.suite, board.firmware.described())) for board in boards}) == len(
+        boards
+    )
 
 
 def test_settings_come_after_the_ports_own() -> None:
@@ -62,13 +64,12 @@ def test_the_emulator_ends_with_whoever_started_it(tmp_path: Path) -> None:
     """Also when that was killed, and nothing of it could be run any more."""
     pid = tmp_path / "pid"
     emulator = tmp_path / "qemu"
-    emulator.write_text(
-        f"#!/bin/sh\necho $$ > {pid}\necho char device redirected to /dev/pts/7 '(label serial0)'\nexec sleep 600\n"
-    )
+    said = "char device redirected to /dev/pts/7 (label serial0)"
+    emulator.write_text(f"#!/bin/sh\necho $$ > {pid}\necho '{said}'\nexec sleep 600\n")
     emulator.chmod(0o755)
     program = (
-        "from tests.emulated.qemu import emulated\nfrom pathlib import Path\nimport time\n"
-        f"with emulated(['{emulator}'], Path('none')) as port:\n    print(port, flush=True)\n    time.sleep(600)\n"
+        "from tests.emulated.qemu import emulated\nimport time\n"
+        f"with emulated(['{emulator}']) as port:\n    print(port, flush=True)\n    time.sleep(600)\n"
     )
     root = Path(__file__).resolve().parents[2]
     owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root)

@@ -24,12 +24,11 @@ PORT = Path(__file__).parent / "port"
 
 @dataclass(frozen=True)
 class Machine:
-    """A board of upstream's QEMU port, and how QEMU runs it. ``disk`` is memory that nothing else uses."""
+    """A board of upstream's QEMU port, and how QEMU runs it."""
 
     name: str
     compiler: str
     qemu: tuple[str, ...]
-    disk: int = 0
     variables: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -37,7 +36,7 @@ class Machine:
 # An instruction takes 32 ns, however fast the host is.
 _COMMON = ("-display", "none", "-monitor", "none", "-semihosting", "-icount", "shift=5")
 
-AN385 = Machine("MPS2_AN385", "arm-none-eabi-gcc", ("qemu-system-arm", "-M", "mps2-an385", *_COMMON), disk=0x2100_0000)
+AN385 = Machine("MPS2_AN385", "arm-none-eabi-gcc", ("qemu-system-arm", "-M", "mps2-an385", *_COMMON))
 MICROBIT = Machine(
     "MICROBIT",
     "arm-none-eabi-gcc",
@@ -50,7 +49,6 @@ RV32 = Machine(
     "VIRT_RV32",
     "riscv64-unknown-elf-gcc",
     ("qemu-system-riscv32", "-M", "virt", "-bios", "none", *_COMMON),
-    disk=0x8100_0000,
     # Debian's gcc 12 finds its 32-bit libraries by this name only; the older ISA specification has Zicsr in it.
     variables={"RV32_ARCH": "rv32imac"},
     environment={"AFLAGS": "-misa-spec=2.2"},
@@ -83,7 +81,7 @@ class Firmware:
         return {
             "board": self.machine.name,
             "whole": self.whole,
-            "disk": [self.disk.place, self.disk.format, self.machine.disk] if self.disk else None,
+            "disk": [self.disk.place, self.disk.format] if self.disk else None,
             "rom": self.rom,
             "settings": dict(sorted(self.settings.items())),
             "heap": self.heap,
@@ -164,6 +162,8 @@ def _header(firmware: Firmware) -> str:
     if firmware.whole:
         lines.append(f'#include "{PORT / "board" / "board.h"}"')
         lines.append(f"#define EMULATED_FILESYSTEM ({int(firmware.disk is not None)})")
+    if firmware.disk is not None and firmware.disk.format == "VfsFat":  # long names, cwd, no clock for its dates
+        lines += [f"#define MICROPY_FATFS_{name}" for name in ("ENABLE_LFN (1)", "RPATH (2)", "NORTC (1)")]
     settings = {**({"MICROPY_VFS_ROM_IOCTL": "1"} if firmware.rom else {}), **firmware.settings}
     for name, value in settings.items():
         lines += [f"#undef {name}", f"#define {name} ({value})"]
@@ -177,9 +177,7 @@ def _manifest(firmware: Firmware, source: Source, folder: Path) -> str:
     if firmware.disk is not None:
         frozen = folder / "frozen"
         frozen.mkdir()
-        (frozen / "emulated_board.py").write_text(
-            f"ADDRESS = {firmware.machine.disk}\nFORMAT = {firmware.disk.format!r}\n"
-        )
+        (frozen / "emulated_board.py").write_text(f"FORMAT = {firmware.disk.format!r}\n")
         start = PORT / "frozen" / ("root" if firmware.disk.place == "/" else firmware.disk.place.strip("/"))
         lines.append(f"freeze({str(PORT / 'frozen')!r}, ('ram_disk.py', 'mounts.py'))")
         lines.append(f"freeze({str(start)!r}, '_boot.py')")

@@ -20,6 +20,9 @@
 #include "shared/runtime/softtimer.h"
 
 #include "shared/runtime/softtimer.c"
+#if MICROPY_VFS_FAT
+#include "shared/timeutils/timeutils.c"
+#endif
 
 int __real_uart_rx_chr(void);
 void __real_uart_init(void);
@@ -100,6 +103,7 @@ static void board_reset(void) {
     *(volatile uint32_t *)0x100000 = 0x7777;
 }
 
+#define DISK_AT ((uint8_t *)0x81000000)
 #define ROM_AT ((uint8_t *)0x81800000)
 
 #else
@@ -156,6 +160,7 @@ static void board_reset(void) {
     SCB_AIRCR = 0x05fa0004; // SYSRESETREQ
 }
 
+#define DISK_AT ((uint8_t *)0x21000000)
 #define ROM_AT ((uint8_t *)0x21800000)
 
 #endif
@@ -307,6 +312,39 @@ int __wrap_pyexec_friendly_repl(void) {
     board_boot();
     return __real_pyexec_friendly_repl();
 }
+
+// -- memory beside the heap, for a disk ------------------------------------------------------------
+
+// board_memory.read(offset, buffer) and .write(offset, data). Nothing is allocated: a file that nobody closed is
+// closed by the collector, which does not allow it.
+static mp_obj_t board_memory_read(mp_obj_t offset, mp_obj_t into) {
+    mp_buffer_info_t buffer;
+    mp_get_buffer_raise(into, &buffer, MP_BUFFER_WRITE);
+    memcpy(buffer.buf, DISK_AT + mp_obj_get_int(offset), buffer.len);
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(board_memory_read_obj, board_memory_read);
+
+static mp_obj_t board_memory_write(mp_obj_t offset, mp_obj_t from) {
+    mp_buffer_info_t buffer;
+    mp_get_buffer_raise(from, &buffer, MP_BUFFER_READ);
+    memcpy(DISK_AT + mp_obj_get_int(offset), buffer.buf, buffer.len);
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(board_memory_write_obj, board_memory_write);
+
+static const mp_rom_map_elem_t board_memory_table[] = {
+    { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_board_memory) },
+    { MP_ROM_QSTR(MP_QSTR_read), MP_ROM_PTR(&board_memory_read_obj) },
+    { MP_ROM_QSTR(MP_QSTR_write), MP_ROM_PTR(&board_memory_write_obj) },
+};
+static MP_DEFINE_CONST_DICT(board_memory_globals, board_memory_table);
+
+const mp_obj_module_t board_memory_module = {
+    .base = { &mp_type_module },
+    .globals = (mp_obj_dict_t *)&board_memory_globals,
+};
+MP_REGISTER_MODULE(MP_QSTR_board_memory, board_memory_module);
 
 // -- a region for ROMFS ---------------------------------------------------------------------------
 

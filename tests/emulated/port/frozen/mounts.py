@@ -1,6 +1,6 @@
 import os
 
-from emulated_board import ADDRESS, FORMAT
+from emulated_board import FORMAT
 from ram_disk import RamDisk
 
 
@@ -9,7 +9,7 @@ def mount(place):
     import vfs
 
     make = getattr(vfs, FORMAT)
-    disk = RamDisk(ADDRESS, 512 * 1024)
+    disk = RamDisk()
     try:
         system = make(disk)
         vfs.mount(system, place)

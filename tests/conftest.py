@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from harness.chips import CHIPS as CHIP_RECORDS
 from harness.formats.virtual_image import flash_offset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.virtual_firmware import build_firmware
@@ -41,13 +43,14 @@ def firmware_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return files
 
 
-def wait_for_vm(board: RunningBoard) -> None:
+def wait_for_vm(board: RunningBoard, *, rts: bool = False) -> None:
     """A chip that boots hears nothing yet, like a real one: wait until its VM has answered once."""
     from harness.link.ports import open_port
     from harness.link.session import Session
     from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 
-    runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)  # type: ignore[arg-type]
+    port = open_port(board.url, rts=rts)
+    runtime = MicroPythonBoard(Session(port), boot_timeout=60)  # type: ignore[arg-type]
     runtime.enter()
     runtime.close()
 
@@ -60,16 +63,23 @@ def write_flash_file(spec: VirtualSpec, offset: int, data: bytes) -> None:
     spec.flash_file.write_bytes(content)
 
 
+@contextmanager
+def programmed_board(chip: str, folder: Path, firmware: Path) -> Iterator[RunningBoard]:
+    """A virtual board with ``firmware`` in its flash and nothing else."""
+    size = CHIP_RECORDS[chip].flash_size  # an STM32's own; its image goes to the start
+    spec = VirtualSpec(f"t{chip}", chip, str(folder), **({} if size is None else {"flash_size": size}))
+    write_flash_file(spec, flash_offset(chip) if size is None else 0, firmware.read_bytes())
+    with start(spec) as board:
+        wait_for_vm(board, rts=size is not None)  # BOOT0 low
+        yield board
+
+
 @pytest.fixture(params=CHIPS)
 def programmed(
     request: pytest.FixtureRequest, tmp_path: Path, firmware_files: dict[str, Path]
 ) -> Iterator[RunningBoard]:
     """A virtual board with the healthy firmware in its flash."""
-    chip = request.param
-    spec = VirtualSpec(f"t{chip}", chip, str(tmp_path))
-    write_flash_file(spec, flash_offset(chip), firmware_files[chip].read_bytes())
-    with start(spec) as board:
-        wait_for_vm(board)
+    with programmed_board(request.param, tmp_path, firmware_files[request.param]) as board:
         yield board
 
 

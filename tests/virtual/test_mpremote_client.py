@@ -1,10 +1,22 @@
 """The unmodified mpremote against the virtual boards."""
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import tool
+import pytest
+
+from conftest import programmed_board, tool
 from harness.virtual.bench import RunningBoard
+
+
+@pytest.fixture(params=["esp32", "esp8266", "stm32f405"])
+def programmed(
+    request: pytest.FixtureRequest, tmp_path: Path, firmware_files: dict[str, Path]
+) -> Iterator[RunningBoard]:
+    """A virtual board of each family with the healthy firmware in its flash."""
+    with programmed_board(request.param, tmp_path / "state", firmware_files[request.param]) as board:
+        yield board
 
 
 def mpremote(board: RunningBoard, *arguments: str, check: bool = True):
@@ -42,6 +54,19 @@ def test_files_are_copied_both_ways(programmed: RunningBoard, tmp_path: Path) ->
     missing = mpremote(programmed, "fs", "cat", ":nothing.txt", check=False)
     assert missing.returncode != 0
     assert "No such file" in missing.stdout + missing.stderr
+
+
+def test_the_files_are_where_the_port_has_them(programmed: RunningBoard) -> None:
+    root = mpremote(programmed, "fs", "ls", ":/").stdout.split()
+    here = mpremote(programmed, "exec", "import os; print(os.getcwd(), 'boot.py' in os.listdir())").stdout
+    if programmed.id == "tstm32f405":
+        assert root == ["ls", ":/", "0", "flash/"]
+        assert here == "/flash True\n"
+        refused = mpremote(programmed, "fs", "touch", ":/x.txt", check=False)
+        assert "No such" in refused.stderr + refused.stdout
+    else:
+        assert root[-1] == "boot.py"
+        assert here == "/ True\n"
 
 
 def test_a_local_folder_is_mounted(programmed: RunningBoard, tmp_path: Path) -> None:

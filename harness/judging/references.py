@@ -49,6 +49,8 @@ def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None])
     boot = attached.runtime.get("/boot.py") if attached.our_build else None
     raw = _raw_heap(attached.facts.heap_total)
     chip = attached.board.chip
+    if CHIPS[chip].port is None and attached.abilities.timer is not None:
+        chip = "esp32"  # so that programs with timers find some; nothing is compared with what its port promises
     version = "" if attached.our_build else attached.facts.version  # what the harness built has the newest port
     vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, version=version, progress=progress)
     if CHIPS[chip].port is not None:

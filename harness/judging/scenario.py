@@ -5,6 +5,7 @@ A scenario runs programs on both and records measurements; it fails when one of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from harness.runtimes.program import Program, agent_source
 from harness.runtimes.records import DamagedRecords, Decoded
 from harness.runtimes.traits import traits_of_vm
 
+_TIMED = re.compile(r"\bagent\.(time|elapsed)\b")
 #: What a VM says that is too small for a program: no heap, no stack.
 _TOO_SMALL = ("MemoryError", "maximum recursion depth exceeded")
 #: Calibration for a small VM: short loops, and without the two benchmarks that need more stack than it has.
@@ -137,7 +139,9 @@ class BoardBench:
             return
         wanted = set(needs_of(source))
         if "agent." in source:
-            wanted |= {"time", *needs_of(agent_source())}  # of time it takes one of two clocks
+            wanted |= set(needs_of(agent_source()))
+            if _TIMED.search(source):
+                wanted.add("time")  # one of two clocks in it, and none for a program that takes no times
         wanted -= {"binascii.crc32", "binascii"} if self.attached.facts.extra.get("crc32") == "no" else set()
         if unasked := sorted(wanted - self._asked.keys()):
             lacking = missing(self.attached.runtime.run, unasked)
@@ -267,6 +271,19 @@ class Scenario:
         Raises :class:`Unsuitable` for a chip of whose port nobody knows.
         """
         return self.chip.promised(self._bench.port_version)
+
+    @property
+    def timer(self) -> int:
+        """A number that ``machine.Timer`` takes: as the port promises, or as the VM said where nobody promises.
+
+        Raises :class:`Unsuitable` where neither does.
+        """
+        if not self.port_is_unknown:
+            return self.port.timer
+        number = self._bench.attached.abilities.timer
+        if number is None:
+            raise Unsuitable("the VM has no machine.Timer")
+        return number
 
     @property
     def port_is_unknown(self) -> bool:

@@ -100,7 +100,7 @@ def test_what_was_running_has_ended(scenario: Scenario) -> None:
     if not scenario.wiring.loopback:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
-    inputs: dict[str, Any] = {"out": out, "in": pin, "timer": scenario.port.timer, "path": scenario.folder}
+    inputs: dict[str, Any] = {"out": out, "in": pin, "timer": scenario.timer, "path": scenario.folder}
     scenario.compare(scenario.run(Program.load("reload_leave", **inputs)), prefix="before.")
     scenario.compare(scenario.run(Program.load("reload_look", **inputs)), prefix="after.")
 

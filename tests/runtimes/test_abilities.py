@@ -98,7 +98,7 @@ def _said(text: bytes, check: int | None = None) -> Abilities:
 
 
 def test_a_good_answer_of_a_stranger() -> None:
-    abilities = _said(b"/flash||1|/flash\x1f/rom|\x1f.frozen\x1f/flash|168000000|machine time")
+    abilities = _said(b"/flash||1|/flash\x1f/rom|\x1f.frozen\x1f/flash|168000000|machine time|-1")
     assert abilities == Abilities(
         base="/flash",
         makes_folders=True,
@@ -106,12 +106,13 @@ def test_a_good_answer_of_a_stranger() -> None:
         path=("", ".frozen", "/flash"),
         frequency=168_000_000,
         modules=("machine", "time"),
+        timer=-1,
     )
 
 
 @pytest.mark.parametrize(
     "text",
-    [b"/||1|||0", b"/||1|||fast|machine", b'/a/../../etc"||1|||0|', b"/" + b"x" * 400 + b"||1|||0|", b""],
+    [b"/||1|||0", b"/||1|||fast|machine|", b"/||1|||0|machine|x", b'/a/../../etc"||1|||0|', b"/" + b"x" * 400 + b"||1|||0||", b""],
 )
 def test_an_answer_that_makes_no_sense_is_refused(text: bytes) -> None:
     with pytest.raises(BenchFault):
@@ -120,7 +121,7 @@ def test_an_answer_that_makes_no_sense_is_refused(text: bytes) -> None:
 
 def test_a_damaged_answer_is_refused() -> None:
     with pytest.raises(BenchFault, match="damaged"):
-        _said(b"/||1|||0|machine", check=1)
+        _said(b"/||1|||0|machine|", check=1)
 
 
 @given(st.binary(max_size=300))

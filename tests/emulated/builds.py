@@ -83,7 +83,7 @@ class Firmware:
             "whole": self.whole,
             "disk": [self.disk.place, self.disk.format] if self.disk else None,
             "rom": self.rom,
-            "settings": dict(sorted(self.settings.items())),
+            "header": _header(self) if self.whole or self.settings else "",
             "heap": self.heap,
             "variables": dict(self.machine.variables),
             "environment": dict(self.machine.environment),
@@ -118,9 +118,11 @@ def build(firmware: Firmware) -> Built:
     folder = cache_folder() / "builds"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{source.version}-{firmware.machine.name}-{key}"
-    # One at a time, each with two processes.
-    with FileLock(folder / "work.lock"):
-        if not (kept / "firmware.elf").exists():
+    built = Built(firmware, source.release, kept / "firmware.elf")
+    if built.elf.exists():
+        return built
+    with FileLock(folder / "work.lock"):  # one at a time, each with two processes
+        if not built.elf.exists():
             work = folder / "work"
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
@@ -131,7 +133,7 @@ def build(firmware: Firmware) -> Built:
             (ready / "described.json").write_text(json.dumps(described, indent=1) + "\n")
             ready.rename(kept)
             shutil.rmtree(work, ignore_errors=True)
-    return Built(firmware, source.release, kept / "firmware.elf")
+    return built
 
 
 def _make(firmware: Firmware, source: Source, folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_machines import raspberry_pi, seven_port_hub
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from harness.bench.plugged import Plugged, plugged_in
 from harness.bench.probe_port import Answer
 from harness.errors import UsageError
 from harness.inventory.load import load_bench
+from tests.bench.fake_machines import raspberry_pi, seven_port_hub
 
 MAC = "24:6f:28:00:00:01"
 MINE = """\

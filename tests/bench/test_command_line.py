@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import tool
+from tests.running_boards import tool
 
 BENCH = """
 name: test bench

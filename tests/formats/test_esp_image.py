@@ -7,17 +7,17 @@ import operator
 from pathlib import Path
 
 import pytest
-from elf_maker import RISCV, XTENSA, make_elf
 from esptool import cmds
 from esptool.bin_image import LoadFirmwareImage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import tool
 from harness.chips import CHIPS, chip_of_image
 from harness.errors import UsageError
 from harness.formats import esp_image
 from harness.formats.esp_image import ImageError
+from tests.formats.elf_maker import RISCV, XTENSA, make_elf
+from tests.running_boards import tool
 
 DATA = bytes(range(256))
 SEGMENTS = [(0x3FFB_0000, DATA), (0x4008_0000, b"code" * 33 + b"x")]

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from esptool.bin_image import LoadFirmwareImage
 
-from conftest import tool
 from harness.errors import UsageError
 from harness.formats import app_desc, esp_image, virtual_image
 from harness.formats.esp_image import ImageError
 from harness.formats.inspect_image import inspect, require_for
 from harness.formats.partitions import parse_table
+from tests.running_boards import tool
 
 PAYLOAD = b"\0asm\1\0\0\0" + bytes(range(251)) * 40
 VERSION = "v1.28.0-preview.7"

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from added_kind import install
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from harness.errors import UsageError
 from harness.judging.limits import at_least, at_most, between, exactly, within_percent
 from harness.judging.outcome import Outcome
 from harness.kinds import BUILT_IN, COUNT, HEAP, HEAP_FREE, STATE, TIME, named, stored
+from tests.judging.added_kind import install
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import write_flash_file
 from harness.errors import BenchFault, UsageError
 from harness.formats.virtual_image import flash_offset
 from harness.link import ports
@@ -19,6 +18,7 @@ from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.power.reset import INTO_BOOTLOADER, CustomReset, HardReset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
+from tests.running_boards import write_flash_file
 
 _HOLD = (
     "import serial, sys; p = serial.Serial(sys.argv[1], exclusive=True); print('held', flush=True); sys.stdin.read()"
@@ -81,7 +81,7 @@ def echoing(tmp_path: Path, firmware_files: dict[str, Path]) -> Iterator[Running
 
 def test_the_lines_choose_between_bootloader_and_application(echoing: RunningBoard) -> None:
     port = open_port(echoing.url)
-    session = Session(port)  # type: ignore[arg-type]
+    session = Session(port)
     INTO_BOOTLOADER(port)
     assert session.read_until(b"waiting for download", idle=2, deadline=5, watch_panics=False).ok
     HardReset()(port)

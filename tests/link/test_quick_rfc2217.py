@@ -194,7 +194,7 @@ def test_a_server_that_hangs_up_is_noticed_at_once() -> None:
 
 
 def test_a_connection_that_breaks_ends_a_read(server: PortServer) -> None:
-    session = Session(open_port(server.url))  # type: ignore[arg-type]
+    session = Session(open_port(server.url))
     server.send(b"last words")
     assert session.read_until(b"words", idle=2, deadline=2).ok
     server.close()
@@ -205,7 +205,7 @@ def test_a_connection_that_breaks_ends_a_read(server: PortServer) -> None:
 
 
 def test_a_server_that_takes_nothing_ends_a_write(server: PortServer) -> None:
-    session = Session(open_port(server.url))  # type: ignore[arg-type]
+    session = Session(open_port(server.url))
     server.reading.clear()
     started = time.monotonic()
     with pytest.raises(BenchFault, match="did not take|took longer"):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_run import HOSTILE, healthy, sample
 
 from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
@@ -18,6 +17,7 @@ from harness.judging.outcome import Outcome
 from harness.results.report.json_report import run_to_json
 from harness.results.report.junit import write_junit
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+from tests.results.sample_run import HOSTILE, healthy, sample
 
 
 def test_json_has_the_published_names() -> None:

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from sample_run import HEAP, HOSTILE, LEAK, healthy, sample
 
 from harness.bench.firmware_record import FirmwareRecord
 from harness.inventory.model import Board
 from harness.judging.outcome import Outcome
 from harness.results.report.terminal import LiveView, closing_line, plain, print_run
 from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
+from tests.results.sample_run import HEAP, HOSTILE, LEAK, healthy, sample
 
 
 def printed(run: RunRecord, *, width: int = 100, all_figures: bool = False) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted_repl import GURU, ROM, ScriptedBoard
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.ports import open_port
@@ -15,6 +14,7 @@ from harness.link.session import Session
 from harness.link.transcript import ReplayPort, Transcript
 from harness.runtimes.micropython import raw_repl
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
+from tests.runtimes.scripted_repl import GURU, ROM, ScriptedBoard
 
 Talk = Callable[..., tuple[ScriptedBoard, MicroPythonBoard]]
 
@@ -29,7 +29,7 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
         *, transcript: Transcript | None = None, nonces: random.Random | None = None, heard: bytes = b"", **options: Any
     ) -> tuple[ScriptedBoard, MicroPythonBoard]:
         scripted = ScriptedBoard(**options)
-        session = Session(open_port(scripted.path), transcript)  # type: ignore[arg-type]
+        session = Session(open_port(scripted.path), transcript)
         scripted.say(heard)  # after opening, which drops what came before
         made.append((scripted, MicroPythonBoard(session, boot_timeout=4.0, nonces=nonces)))
         return made[-1]

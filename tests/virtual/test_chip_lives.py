@@ -1,11 +1,9 @@
 """Reset causes, deep sleep, watchdog and brown-out of whole virtual chips: boot ROM text, VM and RTC domain."""
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_chip_states import MAC, Listener, reset_pulse
 
 from harness.formats.virtual_image import flash_offset
 from harness.virtual import esp_chip as chip_module
@@ -13,52 +11,10 @@ from harness.virtual.cpu import create
 from harness.virtual.esp_chip import Chip
 from harness.virtual.live_board import Surroundings
 from harness.virtual.nor_flash import Flash
-from harness.virtual.serial_chip import SerialChip
+from tests.virtual.chip_clients import MAC, Device, esp_reset_pulse
 
 ESP32_WAKE = b"rst:0x5 (DEEPSLEEP_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)"
 STATE = "import machine as m\nprint('cause', m.reset_cause(), m.RTC().memory())"
-
-
-class Device:
-    """A chip with the healthy firmware, at its raw prompt."""
-
-    def __init__(self, chip: SerialChip) -> None:
-        self.chip = chip
-        self.wire = Listener(None)
-        self.chip.wires.append(self.wire)
-        self.chip.power_on()
-        self.raw()
-
-    def raw(self) -> None:
-        """Wait for the next start of the VM, and enter raw mode."""
-        self.wire.wait(b">>> ")
-        self.wire.clear()
-        self.type(b"\x01")
-        self.wire.wait(b"raw REPL; CTRL-B to exit\r\n>")
-
-    def type(self, data: bytes) -> None:
-        self.chip.receive(data, self.wire)
-
-    def start(self, source: str) -> None:
-        self.wire.clear()
-        self.type(source.encode() + b"\x04")
-
-    def run(self, source: str) -> bytes:
-        self.start(source)
-        self.wire.wait(b"\x04>")
-        output, error, _ = self.wire.heard.removeprefix(b"OK").split(b"\x04")
-        assert error == b""
-        return output.replace(b"\r\n", b"\n")
-
-    def turn(self) -> None:
-        """Wait until the chip's thread has attended to what was posted."""
-        done = threading.Event()
-        self.chip.board.post(done.set)
-        assert done.wait(5)
-
-    def wait_asleep(self) -> None:
-        while not self.chip.board.asleep:
-            self.turn()
 
 
 @pytest.fixture
@@ -100,7 +56,7 @@ def test_each_reset_has_its_cause_and_rtc_memory_is_kept_or_lost_with_it(make, k
     device.wire.wait(b"soft reboot\r\nraw REPL; CTRL-B to exit\r\n>")
     after("soft", b"kept")
     device.wire.clear()
-    reset_pulse(device.chip)
+    esp_reset_pulse(device.chip)
     device.raw()
     after("EN", b"" if kind == "esp32" else b"kept")  # EN low powers the ESP32's RTC domain down
     device.wire.clear()
@@ -168,7 +124,7 @@ def test_an_esp8266_without_that_wire_sleeps_until_en(make) -> None:
     device.start("import machine as m\nm.deepsleep(1)")
     device.wait_asleep()
     assert b"ets Jan" not in device.wire.heard
-    reset_pulse(device.chip)
+    esp_reset_pulse(device.chip)
     device.raw()
     assert device.run(STATE) == b"cause 6 b''\n"
 

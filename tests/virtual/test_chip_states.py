@@ -16,48 +16,9 @@ from harness.virtual.nor_flash import Flash
 from harness.virtual.rom import xor_checksum
 from harness.virtual.serve import Echo
 from harness.virtual.slip import encode
+from tests.virtual.chip_clients import MAC, Listener, Recorder, esp_reset_pulse
 
-MAC = bytes.fromhex("02aabbccddee")
 SYNC = encode(struct.pack("<BBHI", 0, 8, 36, 0) + b"\x07\x07\x12\x20" + b"\x55" * 32)
-
-
-class Listener:
-    """A wire that keeps what the chip sent."""
-
-    def __init__(self, baud: int | None = 115200) -> None:
-        self.baud = baud
-        self._heard = bytearray()
-        self._news = threading.Condition()
-
-    def send(self, data: bytes) -> None:
-        with self._news:
-            self._heard += data
-            self._news.notify_all()
-
-    @property
-    def heard(self) -> bytes:
-        with self._news:
-            return bytes(self._heard)
-
-    def wait(self, text: bytes, times: int = 1, within: float = 5.0) -> None:
-        with self._news:
-            found = self._news.wait_for(lambda: self._heard.count(text) >= times, within)
-        assert found, f"{text!r} x{times} expected, came {self.heard[-300:]!r}"
-
-    def clear(self) -> None:
-        with self._news:
-            self._heard.clear()
-
-
-class Recorder:
-    """Makes echo applications and keeps what the chip gave to each."""
-
-    def __init__(self) -> None:
-        self.contexts: list[AppContext] = []
-
-    def __call__(self, context: AppContext) -> Echo:
-        self.contexts.append(context)
-        return Echo(context)
 
 
 def esp8266_image(payload: bytes, flash_size: int = 4 << 20) -> bytes:
@@ -87,11 +48,6 @@ def make() -> Iterator[Callable[..., tuple[Chip, Listener, Recorder]]]:
     yield factory
     for chip in made:
         chip.power_off()
-
-
-def reset_pulse(chip: Chip) -> None:
-    chip.set_lines(dtr=False, rts=True)
-    chip.set_lines(dtr=False, rts=False)
 
 
 def test_it_boots_what_the_flash_holds_and_echoes(make) -> None:
@@ -143,7 +99,7 @@ def test_rts_alone_resets_and_equal_lines_do_nothing(make) -> None:
     chip.receive(b"still here", wire)
     wire.wait(b"still here")
     assert len(made.contexts) == 1
-    reset_pulse(chip)
+    esp_reset_pulse(chip)
     wire.wait(b"echo:", times=2)
     assert made.contexts[1].reset_cause == "external"
 
@@ -187,7 +143,7 @@ def test_a_late_io0_does_not_enter_download_mode(make, monkeypatch: pytest.Monke
     chip, wire, _ = make(image=esp8266_image(b"x"))
     chip.power_on()
     wire.wait(b"echo:")
-    reset_pulse(chip)
+    esp_reset_pulse(chip)
     wire.wait(b"echo:", times=2)
     chip.set_lines(dtr=True, rts=False)
     assert not chip.downloading

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import tool
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
+from tests.running_boards import tool
 
 FLASH_SIZE = 4 * 1024 * 1024
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cpu import Rig
 
 from harness.chips import Reset
 from harness.errors import UsageError
 from harness.virtual.application import Ended, Exit
 from harness.virtual.live_board import LiveBoard, Surroundings
+from tests.virtual.vm_rig import Rig
 
 LOOPED = Surroundings(loopback=((4, 5),), button=0)
 

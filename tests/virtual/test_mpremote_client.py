@@ -3,8 +3,8 @@
 import random
 from pathlib import Path
 
-from conftest import tool
 from harness.virtual.bench import RunningBoard
+from tests.running_boards import tool
 
 
 def mpremote(board: RunningBoard, *arguments: str, check: bool = True):

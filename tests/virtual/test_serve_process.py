@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import serial
 
-from conftest import write_flash_file
 from harness.errors import BenchFault, UsageError
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.virtual.bench import RunningBoard, VirtualSpec, running, start
+from tests.running_boards import write_flash_file
 
 
 def spec_in(folder: Path, **changes: object) -> VirtualSpec:
@@ -142,7 +142,7 @@ def test_wiring_and_pace_of_the_spec_reach_the_chip(tmp_path: Path, firmware_fil
     spec = spec_in(tmp_path, app="wasm", flash_size=4 << 20, loopback=((18, 19),), pace="fast")
     write_flash_file(spec, 0x1000, firmware_files["esp32"].read_bytes())
     with start(spec) as board:
-        runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)  # type: ignore[arg-type]
+        runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)
         runtime.enter()
         looped = runtime.run(
             "from machine import Pin\nout, back = Pin(18, Pin.OUT), Pin(19, Pin.IN)\n"

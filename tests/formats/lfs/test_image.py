@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from lupa import lua51
-from tests.formats.lfs.independent_reader import IndependentImage
-from tests.formats.lfs.sources import APP, FILES, run
 
 from harness.errors import UsageError
 from harness.formats.lfs.chunk import Proto, write_stock
@@ -21,6 +19,8 @@ from harness.formats.lfs.lfs_image import build_image, module_name
 from harness.formats.lfs.lineinfo import unpack
 from harness.formats.lfs.read import read_image
 from harness.reference.nodemcu.lfs_build import build, build_file
+from tests.formats.lfs.independent_reader import IndependentImage
+from tests.formats.lfs.lua_sources import APP, FILES, run
 
 DIGESTS: dict[str, str] = json.loads((Path(__file__).parent / "digests.json").read_text())
 

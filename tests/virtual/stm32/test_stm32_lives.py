@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_chip_lives import Device
-from test_chip_states import MAC
-from test_stm32_states import reset_pulse
 
 from harness.virtual.cpu import create
 from harness.virtual.live_board import Surroundings
 from harness.virtual.stm32.stm32_chip import Stm32Chip, flash_of, unique_id
+from tests.virtual.chip_clients import MAC, Device, stm32_reset_pulse
 
 REGISTERS = {"stm32f405": 20, "stm32l476": 32}
 STATE = (
@@ -54,7 +52,7 @@ def test_each_reset_has_its_cause_and_only_power_loses_the_backup_registers(make
     device.wire.wait(b"MPY: sync filesystems\r\nMPY: soft reboot\r\nraw REPL; CTRL-B to exit\r\n>")
     after(0, kept)
     device.wire.clear()
-    reset_pulse(device.chip)
+    stm32_reset_pulse(device.chip)
     device.raw()
     after(2, kept)
     device.start("m.deepsleep(20)")

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from test_chip_states import MAC, Listener, Recorder
 
 from harness.chips import CHIPS as ALL_CHIPS
 from harness.formats.virtual_image import build
 from harness.virtual.live_board import Surroundings
 from harness.virtual.stm32.stm32_chip import Stm32Chip, flash_of
+from tests.virtual.chip_clients import MAC, Listener, Recorder, stm32_reset_pulse
 
 CHIPS = {chip.name: chip.virtual.stm32 for chip in ALL_CHIPS.values() if chip.virtual and chip.virtual.stm32}
 
@@ -36,12 +36,6 @@ def make() -> Iterator[Callable[..., Made]]:
     yield factory
     for chip in made:
         chip.power_off()
-
-
-def reset_pulse(chip: Stm32Chip, *, boot0: bool = False) -> None:
-    """DTR asserted pulls NRST low; RTS asserted pulls BOOT0 low."""
-    chip.set_lines(dtr=True, rts=not boot0)
-    chip.set_lines(dtr=False, rts=not boot0)
 
 
 def answers_as_boot_loader(chip: Stm32Chip, wire: Listener) -> bool:
@@ -81,7 +75,7 @@ def test_what_does_not_lead_to_code_hangs_in_silence_until_a_reset(make, harm: s
     chip.receive(b"anyone?", wire)
     assert wire.heard == b""
     assert made.contexts == []
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     assert answers_as_boot_loader(chip, wire)
 
 
@@ -89,10 +83,10 @@ def test_boot0_high_at_the_end_of_a_reset_starts_the_boot_loader_and_low_the_app
     chip, wire, made = make()
     chip.power_on()
     wire.wait(b"echo:")
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     assert chip.downloading
     assert answers_as_boot_loader(chip, wire)
-    reset_pulse(chip)
+    stm32_reset_pulse(chip)
     wire.wait(b"echo:")
     assert not chip.downloading
     assert [context.reset_cause for context in made.contexts] == ["power-on", "external"]
@@ -139,7 +133,7 @@ def test_the_wiring_decides_which_levels_mean_what(make, lines: tuple[str, ...],
 def test_boot0_that_is_not_wired_is_low(make) -> None:
     chip, wire, _ = make(lines=("boot0-unwired",))
     chip.power_on()
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     wire.wait(b"echo:")
     assert not chip.downloading
 
@@ -148,7 +142,7 @@ def test_readout_protection_level_2_leaves_no_way_into_the_boot_loader(make) -> 
     chip, wire, _ = make()
     chip.options.write(0x1FFF_C000, b"\xef\xcc")
     chip.power_on()
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     wire.wait(b"echo:")
     assert not chip.downloading
     chip.leave_download()
@@ -158,7 +152,7 @@ def test_readout_protection_level_2_leaves_no_way_into_the_boot_loader(make) -> 
 def test_go_starts_the_flash_with_the_reset_cause_that_there_was(make) -> None:
     chip, wire, made = make()
     chip.power_on()
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     assert answers_as_boot_loader(chip, wire)
     wire.clear()
     chip.receive(b"\x21\xde", wire)
@@ -212,12 +206,12 @@ def test_an_erase_in_progress_ends_with_a_reset_and_touches_nothing_afterwards(m
     chip, wire, _ = make()
     chip._fast = False
     chip.power_on()
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     before = chip.flash.read(0, 0x1000)
     assert answers_as_boot_loader(chip, wire)
     chip.receive(b"\x44\xbb", wire)
     chip.receive(b"\0\0\0\0\0", wire)  # sector 0: a quarter of a second
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     done = threading.Event()
     chip.later(0.3, done.set)
     assert done.wait(5)

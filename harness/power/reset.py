@@ -19,7 +19,7 @@ import serial
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Board
 from harness.link.panics import printable
-from harness.link.ports import set_lines
+from harness.link.ports import ModemLines, set_lines
 
 #: Seconds for a program that resets a board.
 _COMMAND_PATIENCE = 10.0
@@ -29,7 +29,7 @@ _STEP = re.compile(r"D([01])|R([01])|U([01]),([01])|W(\d{1,2}(?:\.\d{1,3})?)")
 class ResetStrategy(Protocol):
     """Leaves the chip starting its application. Raises BenchFault when the port has no such lines."""
 
-    def __call__(self, port: serial.SerialBase) -> None: ...
+    def __call__(self, port: ModemLines) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class HardReset:
 
     hold: float = 0.1
 
-    def __call__(self, port: serial.SerialBase) -> None:
+    def __call__(self, port: ModemLines) -> None:
         _guarded(port, lambda: set_lines(port, dtr=False, rts=True))
         time.sleep(self.hold)
         set_lines(port, dtr=False, rts=False)
@@ -70,7 +70,7 @@ class CustomReset:
             else:
                 self._steps.append(("rts", int(rts), 0))
 
-    def __call__(self, port: serial.SerialBase) -> None:
+    def __call__(self, port: ModemLines) -> None:
         def run() -> None:
             for kind, first, second in self._steps:
                 if kind == "wait":
@@ -126,7 +126,7 @@ class CommandReset:
     command: tuple[str, ...]
     boot0: bool = False
 
-    def __call__(self, port: serial.SerialBase) -> None:
+    def __call__(self, port: ModemLines) -> None:
         arguments = [*self.command, "boot-loader" if self.boot0 else "application"]
         try:
             done = subprocess.run(
@@ -167,7 +167,7 @@ def bootloader_strategy_for(board: Board) -> ResetStrategy | None:
     return CustomReset(SEQUENCES[reset.method].boot, invert=reset.invert) if reset.method in SEQUENCES else None
 
 
-def _guarded(port: serial.SerialBase, action: Callable[[], None]) -> None:
+def _guarded(port: ModemLines, action: Callable[[], None]) -> None:
     try:
         action()
     except (OSError, serial.SerialException) as problem:

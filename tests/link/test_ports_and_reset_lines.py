@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import serial
 
 from harness.errors import BenchFault, UsageError
 from harness.formats.virtual_image import flash_offset
-from harness.link import ports
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.power.reset import INTO_BOOTLOADER, CustomReset, HardReset
@@ -44,7 +44,7 @@ def test_a_port_without_permission_says_which_group(monkeypatch: pytest.MonkeyPa
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/dev/ttyUSB0")
 
-    monkeypatch.setattr(ports.serial, "Serial", refused)
+    monkeypatch.setattr(serial, "Serial", refused)
     with pytest.raises(BenchFault, match="no permission") as caught:
         open_port("/dev/ttyUSB0")
     assert "dialout" in str(caught.value)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import serial
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -281,7 +282,7 @@ def test_any_chunking_gives_the_same_data_and_states(parts: list[bytes | list[in
 def test_hostile_bytes_do_not_end_the_reader(data: bytes) -> None:
     port: Any = QuickRfc2217(None)
     port.logger = None
-    port._modemstate_timeout = rfc2217.Timeout(-1)
+    port._modemstate_timeout = serial.serialutil.Timeout(-1)
     port._make_options()
     port.telnet_send_option = lambda action, option: None
     port._consume(data)

@@ -9,7 +9,7 @@ import serial
 from esptool import reset as esptool_reset
 
 from harness.inventory.model import Board, Identity, Reset
-from harness.power.reset import SEQUENCES, bootloader_strategy_for, strategy_for
+from harness.power.reset import SEQUENCES, ResetStrategy, bootloader_strategy_for, strategy_for
 
 
 class Circuit:
@@ -30,8 +30,21 @@ class Circuit:
         self.trace.append((name, value))
         self._levels[name] = value != (name in self._flip)
 
-    dtr = property(lambda self: self._levels["dtr"], lambda self, value: self._set("dtr", bool(value)))
-    rts = property(lambda self: self._levels["rts"], lambda self, value: self._set("rts", bool(value)))
+    @property
+    def dtr(self) -> bool:
+        return self._levels["dtr"]
+
+    @dtr.setter
+    def dtr(self, value: bool) -> None:
+        self._set("dtr", bool(value))
+
+    @property
+    def rts(self) -> bool:
+        return self._levels["rts"]
+
+    @rts.setter
+    def rts(self, value: bool) -> None:
+        self._set("rts", bool(value))
 
     def setDTR(self, value: bool) -> None:
         self.dtr = value
@@ -50,9 +63,10 @@ class Circuit:
         return ["application" if io0 else "loader" for (en, _), (after, io0) in pairs if after and not en]
 
 
-def play(sequence: object, circuit: Circuit, monkeypatch: pytest.MonkeyPatch) -> Circuit:
+def play(sequence: ResetStrategy | None, circuit: Circuit, monkeypatch: pytest.MonkeyPatch) -> Circuit:
     monkeypatch.setattr(time, "sleep", circuit.look)
-    sequence(circuit)  # type: ignore[operator]
+    assert sequence is not None
+    sequence(circuit)
     circuit.look()
     return circuit
 

@@ -200,8 +200,8 @@ class FakeBoard:
         os.close(self.master)
 
 
-def talk_to(fake: FakeBoard, **options: float) -> MicroPythonBoard:
-    return MicroPythonBoard(Session(open_port(fake.path)), **options)  # type: ignore[arg-type]
+def talk_to(fake: FakeBoard) -> MicroPythonBoard:
+    return MicroPythonBoard(Session(open_port(fake.path)))
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_what_the_repl_would_act_on_is_refused(talk: Talk) -> None:
     assert scripted.programs == []
 
 
-def test_a_large_upload_costs_hardly_more_than_its_bytes(talk: Talk) -> None:
+def test_a_large_upload_costs_hardly_more_than_its_bytes(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     _, board = talk()
     board.enter()
     sent = 0
@@ -92,7 +92,7 @@ def test_a_large_upload_costs_hardly_more_than_its_bytes(talk: Talk) -> None:
         sent += len(data)
         return write(data)
 
-    board.session.port.write = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(board.session.port, "write", counted)
     board.run("#" * 100_000)
     assert 100_000 < sent <= 100_000 * 1.02
 

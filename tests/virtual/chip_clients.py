@@ -16,6 +16,7 @@ class Listener:
 
     def __init__(self, baud: int | None = 115200) -> None:
         self.baud = baud
+        self.parity: str | None = None
         self._heard = bytearray()
         self._news = threading.Condition()
 

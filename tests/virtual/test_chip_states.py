@@ -20,6 +20,9 @@ from tests.virtual.chip_clients import MAC, Listener, Recorder, esp_reset_pulse
 
 SYNC = encode(struct.pack("<BBHI", 0, 8, 36, 0) + b"\x07\x07\x12\x20" + b"\x55" * 32)
 
+Made = tuple[Chip, Listener, Recorder]
+Make = Callable[..., Made]
+
 
 def esp8266_image(payload: bytes, flash_size: int = 4 << 20) -> bytes:
     """The smallest whole image: one segment, code at 0x9000, MD5 over all but the first word."""
@@ -33,10 +36,10 @@ def esp8266_image(payload: bytes, flash_size: int = 4 << 20) -> bytes:
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., tuple[Chip, Listener, Recorder]]]:
+def make() -> Iterator[Make]:
     made: list[Chip] = []
 
-    def factory(kind: str = "esp8266", image: bytes = b"", baud: int | None = 115200):
+    def factory(kind: str = "esp8266", image: bytes = b"", baud: int | None = 115200) -> Made:
         flash = Flash(4 << 20)
         flash.program(0, image)
         recorder, wire = Recorder(), Listener(baud)
@@ -50,7 +53,7 @@ def make() -> Iterator[Callable[..., tuple[Chip, Listener, Recorder]]]:
         chip.power_off()
 
 
-def test_it_boots_what_the_flash_holds_and_echoes(make) -> None:
+def test_it_boots_what_the_flash_holds_and_echoes(make: Make) -> None:
     chip, wire, made = make(image=esp8266_image(b"\0asm" + bytes(96)))
     chip.power_on()
     wire.wait(b"echo: payload of 100 bytes")
@@ -61,7 +64,7 @@ def test_it_boots_what_the_flash_holds_and_echoes(make) -> None:
     assert context.partitions == {"romfs": (0xB0000, 0x50000), "vfs": (0x100000, (4 << 20) - 0x105000)}
 
 
-def test_it_is_settled_when_its_application_can_be_spoken_to(make) -> None:
+def test_it_is_settled_when_its_application_can_be_spoken_to(make: Make) -> None:
     """What is sent earlier is lost, so a client must be able to know."""
     chip, wire, made = make(image=esp8266_image(b"x"))
     started, loading = threading.Event(), threading.Event()
@@ -83,13 +86,13 @@ def test_it_is_settled_when_its_application_can_be_spoken_to(make) -> None:
     assert b"early" not in wire.heard
 
 
-def test_a_chip_that_cannot_boot_is_settled_too(make) -> None:
+def test_a_chip_that_cannot_boot_is_settled_too(make: Make) -> None:
     chip, _, _ = make("esp32")
     chip.power_on()
     assert chip.settled.wait(5)
 
 
-def test_rts_alone_resets_and_equal_lines_do_nothing(make) -> None:
+def test_rts_alone_resets_and_equal_lines_do_nothing(make: Make) -> None:
     chip, wire, made = make(image=esp8266_image(b"x"))
     chip.power_on()
     wire.wait(b"echo:")
@@ -104,7 +107,7 @@ def test_rts_alone_resets_and_equal_lines_do_nothing(make) -> None:
     assert made.contexts[1].reset_cause == "external"
 
 
-def test_nothing_runs_while_en_is_held_low(make) -> None:
+def test_nothing_runs_while_en_is_held_low(make: Make) -> None:
     chip, wire, _ = make(image=esp8266_image(b"x"))
     chip.power_on()
     wire.wait(b"echo:")
@@ -114,7 +117,7 @@ def test_nothing_runs_while_en_is_held_low(make) -> None:
     assert wire.heard == b""
 
 
-def test_power_does_not_start_a_chip_that_is_held_in_reset(make) -> None:
+def test_power_does_not_start_a_chip_that_is_held_in_reset(make: Make) -> None:
     chip, wire, made = make(image=esp8266_image(b"x"))
     chip.set_lines(dtr=False, rts=True)
     chip.power_on()
@@ -123,7 +126,7 @@ def test_power_does_not_start_a_chip_that_is_held_in_reset(make) -> None:
     assert [context.reset_cause for context in made.contexts] == ["external"]
 
 
-def test_the_classic_reset_sequence_with_slow_lines_enters_download_mode(make) -> None:
+def test_the_classic_reset_sequence_with_slow_lines_enters_download_mode(make: Make) -> None:
     """Over TCP both lines are asserted for a while between the two steps: EN's capacitor bridges that."""
     chip, wire, made = make("esp32")
     chip.power_on()
@@ -138,7 +141,7 @@ def test_the_classic_reset_sequence_with_slow_lines_enters_download_mode(make) -
     assert chip.downloading
 
 
-def test_a_late_io0_does_not_enter_download_mode(make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_io0_does_not_enter_download_mode(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chip_module, "EN_DELAY", 0.01)
     chip, wire, _ = make(image=esp8266_image(b"x"))
     chip.power_on()
@@ -149,7 +152,7 @@ def test_a_late_io0_does_not_enter_download_mode(make, monkeypatch: pytest.Monke
     assert not chip.downloading
 
 
-def test_an_erased_chip_loops_at_a_pace_and_obeys_reset_at_once(make) -> None:
+def test_an_erased_chip_loops_at_a_pace_and_obeys_reset_at_once(make: Make) -> None:
     chip, wire, _ = make("esp32")
     started = time.monotonic()
     chip.power_on()
@@ -163,7 +166,7 @@ def test_an_erased_chip_loops_at_a_pace_and_obeys_reset_at_once(make) -> None:
     assert time.monotonic() - started < 0.1
 
 
-def test_the_application_can_reset_and_crash(make) -> None:
+def test_the_application_can_reset_and_crash(make: Make) -> None:
     chip, wire, made = make(image=esp8266_image(b"x"))
     chip.power_on()
     wire.wait(b"echo:")
@@ -181,7 +184,7 @@ def test_the_application_can_reset_and_crash(make) -> None:
     assert made.contexts[3].noinit == {}
 
 
-def test_a_crash_detail_cannot_carry_control_characters(make) -> None:
+def test_a_crash_detail_cannot_carry_control_characters(make: Make) -> None:
     chip, wire, _ = make("esp32")
 
     class Crashing:
@@ -204,7 +207,7 @@ def test_a_crash_detail_cannot_carry_control_characters(make) -> None:
 
 
 @pytest.mark.parametrize(("baud", "clean"), [(115200, False), (74880, True), (76000, True), (None, True)])
-def test_the_esp8266_rom_is_only_read_at_its_own_rate(make, baud: int | None, clean: bool) -> None:
+def test_the_esp8266_rom_is_only_read_at_its_own_rate(make: Make, baud: int | None, clean: bool) -> None:
     chip, wire, _ = make(baud=baud)  # erased: ROM text only
     chip.power_on()
     if clean:
@@ -218,7 +221,7 @@ def test_the_esp8266_rom_is_only_read_at_its_own_rate(make, baud: int | None, cl
         assert sum(byte > 0x7F for byte in wire.heard) > len(wire.heard) / 2
 
 
-def test_garbage_at_the_wrong_rate_is_the_same_each_time(make) -> None:
+def test_garbage_at_the_wrong_rate_is_the_same_each_time(make: Make) -> None:
     seen = []
     for _ in range(2):
         chip, wire, _made = make("esp8266", baud=9600)
@@ -227,7 +230,7 @@ def test_garbage_at_the_wrong_rate_is_the_same_each_time(make) -> None:
     assert seen[0] == seen[1] != bytes(64)
 
 
-def test_what_is_sent_at_the_wrong_rate_arrives_as_garbage(make) -> None:
+def test_what_is_sent_at_the_wrong_rate_arrives_as_garbage(make: Make) -> None:
     chip, wire, _ = make(image=esp8266_image(b"x"))
     chip.power_on()
     wire.wait(b"echo:")
@@ -240,7 +243,7 @@ def test_what_is_sent_at_the_wrong_rate_arrives_as_garbage(make) -> None:
     assert b"secret-text" not in wire.heard
 
 
-def test_on_a_pty_a_sync_holds_the_buttons_and_a_close_starts_the_application(make) -> None:
+def test_on_a_pty_a_sync_holds_the_buttons_and_a_close_starts_the_application(make: Make) -> None:
     chip, wire, _ = make(image=esp8266_image(b"x"), baud=None)
     chip.power_on()
     wire.wait(b"echo:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -163,7 +164,7 @@ def test_a_deep_sleep_is_no_sooner_than_five_seconds_after_a_start(board: Circui
     assert b"ResetReason.SOFTWARE True " in boot
 
 
-def test_a_key_before_the_sleep_begins_leads_to_the_repl(tmp_path, machine: RunningBoard) -> None:
+def test_a_key_before_the_sleep_begins_leads_to_the_repl(tmp_path: Path, machine: RunningBoard) -> None:
     spec = VirtualSpec("tslow", "esp32", str(tmp_path))
     write_flash_file(spec, flash_offset("esp32"), build_firmware("esp32", runtime="circuitpython"))
     with start(spec) as awake:

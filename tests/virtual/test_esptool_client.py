@@ -2,6 +2,7 @@
 
 import random
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def noise(size: int, seed: int) -> bytes:
     return random.Random(seed).randbytes(size // 2) + bytes(size - size // 2)
 
 
-def esptool(board: RunningBoard, *arguments: str, check: bool = True):
+def esptool(board: RunningBoard, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     assert board.pty
     return tool("esptool", "--port", board.pty, *arguments, check=check)
 

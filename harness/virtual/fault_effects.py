@@ -32,7 +32,7 @@ def at_boot(faults: Faults, flash: Flash, found: Boot) -> tuple[bytes, bytes]:
     chance = faults.boots("boot-garbage")
     noise = chance.randbytes(chance.randrange(20, 200)) if chance else b""
     _fill(flash, _files(flash, found), full=faults.boots("full-filesystem") is not None)
-    return noise, _lie(found.payload) if faults.boots("wrong-version") else found.payload
+    return noise, _with_wrong_version(found.payload) if faults.boots("wrong-version") else found.payload
 
 
 def decay(flash: Flash, *, stuck: bool, chance: random.Random) -> None:
@@ -53,7 +53,7 @@ def _written_in(flash: Flash, where: range) -> list[int]:
     return [where.start + place for place, byte in enumerate(data) if byte not in _BLANK]
 
 
-def _lie(payload: bytes) -> bytes:
+def _with_wrong_version(payload: bytes) -> bytes:
     """The same firmware under another version of the same length, so that nothing else in it moves."""
     if payload.startswith(_NODEMCU):
         return _LUA_VERSION.sub(rb"\g<1>.7.\g<2>", payload)

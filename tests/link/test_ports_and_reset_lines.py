@@ -16,7 +16,7 @@ from harness.errors import BenchFault, UsageError
 from harness.formats.virtual_image import flash_offset
 from harness.link.ports import open_port
 from harness.link.session import Session
-from harness.power.reset import INTO_BOOTLOADER, CustomReset, HardReset
+from harness.power.reset import CustomReset, HardReset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from tests.running_boards import write_flash_file
 
@@ -82,7 +82,7 @@ def echoing(tmp_path: Path, firmware_files: dict[str, Path]) -> Iterator[Running
 def test_the_lines_choose_between_bootloader_and_application(echoing: RunningBoard) -> None:
     port = open_port(echoing.url)
     session = Session(port)
-    INTO_BOOTLOADER(port)
+    CustomReset("U0,0|U0,1|W0.1|U1,0|W0.05|U0,0")(port)  # IO0 is low while EN rises
     assert session.read_until(b"waiting for download", idle=2, deadline=5, watch_panics=False).ok
     HardReset()(port)
     with session.expecting_reset():

@@ -26,6 +26,7 @@ from harness.inventory.model import Board
 from harness.link.ports import OpenPort
 from harness.link.transcript import Transcript
 from harness.link.transcript_files import FOLDER
+from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import BoardRuntime, Facts
 from harness.runtimes.traits import traits_of
 
@@ -88,6 +89,11 @@ class AttachedBoard:
     @property
     def facts(self) -> Facts:
         return self.runtime.facts
+
+    @property
+    def abilities(self) -> Abilities:
+        """What its VM can do, as it was asked when it was made ready."""
+        return self._preparation.abilities
 
     @property
     def firmware(self) -> FirmwareRecord:

@@ -11,6 +11,7 @@ from harness.errors import BenchFault
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
 from harness.inventory.model import Board
+from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import BoardRuntime
 from harness.runtimes.traits import RuntimeTraits
 
@@ -30,6 +31,8 @@ class Preparation:
         self._flash = flash
         self._line = line
         self._report = report
+        #: What the VM can do, once it has been asked.
+        self.abilities = Abilities()
 
     def prepare(self, patience: float = 0.0) -> None:
         """``patience`` in seconds: how long the port may take to appear.
@@ -54,6 +57,8 @@ class Preparation:
             runtime.enter()
             runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
         self._identify(runtime)
+        self._report("asking the VM what it can do", 0, 0)
+        self.abilities = self._traits.ask_abilities(runtime)
         if self._traits.mounts_romfs:
             self._check_romfs(runtime)
 

@@ -17,7 +17,7 @@ import pytest
 from harness.bench.attach import AttachedBoard, Options, attach
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import HealthBook, Quarantined
-from harness.errors import BenchFault, FirmwareFailure, HarnessError, Unsuitable, UsageError
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, ProgramFailed, Refused, Unsuitable, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
 from harness.inventory.selection import bench_file, chosen_boards
@@ -220,7 +220,9 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
             # Of firmware that nobody named nothing can be kept: the next one on this board would be taken for it.
             known = attached.firmware.sha256
             keep = partial(session.store.save_calibration, board.id, known) if known else _keep_nothing
-            yield BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep)
+            bench = BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep)
+            yield bench
+            bench.clean_up()
     finally:
         attached.close()
 
@@ -348,6 +350,8 @@ def _count(session: _Session, board: str, result: ScenarioResult, error: BaseExc
     """What the end of a scenario says about the board's health."""
     if result.outcome is Outcome.SKIPPED or isinstance(error, (GivenUp, Quarantined, UsageError)):
         return
+    if isinstance(error, (Refused, ProgramFailed)):
+        return  # the VM answered: nothing that could be held against the board or its line
     if result.outcome is Outcome.ERROR or isinstance(error, FirmwareFailure):
         session.troubles[board] = session.troubles.get(board, 0) + 1
         session.trouble[board] = error or BenchFault(result.reason)

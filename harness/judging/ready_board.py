@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from harness.inventory.model import Board
+from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import BoardRuntime, ChipRuntime, Facts
 
 
@@ -19,6 +20,11 @@ class ReadyBoard(Protocol):
 
     @property
     def facts(self) -> Facts: ...
+
+    @property
+    def abilities(self) -> Abilities:
+        """What its VM can do, as it was asked."""
+        ...
 
     @property
     def romfs(self) -> bytes:

@@ -5,14 +5,14 @@ A scenario runs programs on both and records measurements; it fails when one of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from harness.chips import CHIPS, Chip, Port
-from harness.errors import FirmwareFailure, Unsuitable, UsageError
+from harness.errors import FirmwareFailure, HarnessError, Unsuitable, UsageError
 from harness.inventory.model import Wiring
 from harness.judging.calibration import Calibration, Point, fit
 from harness.judging.compare import Judge, Measurement
@@ -73,6 +73,7 @@ class BoardBench:
         self.reference = reference
         self.step = step
         self._asked: dict[str, bool] = {}
+        self._folder = ""
         self.judge = Judge(attached.facts, reference.facts, attached.board.limits)
 
     def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
@@ -88,6 +89,28 @@ class BoardBench:
             if self.unknown and heap < SMALL_HEAP and any(sign in str(problem) for sign in _TOO_SMALL):
                 raise Unsuitable(f"program {program.name} is too large for a VM with {heap} bytes of heap") from None
             raise
+
+    def folder(self) -> str:
+        """The harness's own folder for files, the same path on both sides: what a path costs is then the same, too.
+
+        Raises :class:`Unsuitable` for a board on which no files can be written.
+        """
+        abilities = self.attached.abilities
+        if not abilities.base:
+            raise Unsuitable(f"the VM has no filesystem to write to ({abilities.no_files})")
+        if not self._folder:
+            self._folder = abilities.own_folder
+            if abilities.makes_folders:
+                _make_folder(self.attached.runtime, self._folder)
+            if self._folder != "/":
+                _make_folder(self.reference, self._folder)
+        return self._folder
+
+    def clean_up(self) -> None:
+        """Take the harness's own folder off the board; what cannot be now is swept when the board is attached again."""
+        if self._folder and self.attached.abilities.makes_folders:
+            with suppress(HarnessError):
+                self.attached.runtime.run(f"import os\nos.rmdir({self._folder!r})")
 
     @property
     def unknown(self) -> bool:
@@ -112,7 +135,9 @@ class BoardBench:
         """
         if not self.unknown:
             return
-        wanted = set(needs_of(source)) | (set(needs_of(agent_source())) if "agent." in source else set())
+        wanted = set(needs_of(source))
+        if "agent." in source:
+            wanted |= {"time", *needs_of(agent_source())}  # of time it takes one of two clocks
         wanted -= {"binascii.crc32", "binascii"} if self.attached.facts.extra.get("crc32") == "no" else set()
         if unasked := sorted(wanted - self._asked.keys()):
             lacking = missing(self.attached.runtime.run, unasked)
@@ -150,6 +175,12 @@ class BoardBench:
         )
         self._keep(calibration)
         return calibration
+
+
+def _make_folder(runtime: Runtime, path: str) -> None:
+    parts = path.strip("/").split("/")
+    levels = ["/" + "/".join(parts[: n + 1]) for n in range(len(parts))]
+    runtime.run(f"import os\nfor p in {levels!r}:\n try:\n  os.mkdir(p)\n except OSError:\n  pass\ndel p")
 
 
 class Scenario:
@@ -264,6 +295,63 @@ class Scenario:
             program.run_to_reset(runtime, within=within, intervention=intervention)[1] for runtime in self.both
         )
         return board, reference
+
+    @property
+    def folder(self) -> str:
+        """The harness's own folder for files, on both sides. Raises :class:`Unsuitable` where no files can be."""
+        return self._bench.folder()
+
+    @property
+    def sees_ctrl_c(self) -> bool:
+        """Whether Ctrl-C ends a busy loop on the board, as it was asked when it was made ready."""
+        return self._bench.attached.abilities.ctrl_c
+
+    @property
+    def has_files(self) -> bool:
+        """Whether files can be written on the board."""
+        return bool(self._bench.attached.abilities.base)
+
+    @property
+    def no_files(self) -> str:
+        """Why none can, for a figure that is skipped."""
+        return f"the VM has no filesystem to write to ({self._bench.attached.abilities.no_files})"
+
+    @contextmanager
+    def start_file(self, name: str, data: bytes) -> Iterator[None]:
+        """For a while ``data`` is what the board runs at its start under ``name``; then its own file is back."""
+        self.folder  # noqa: B018 - raises Unsuitable where there are no files
+        path = f"{self._bench.attached.abilities.base.rstrip('/')}/{name}"
+        board = self.board
+        before = board.get(path) if not board.run(f"import os\nos.stat({path!r})").stderr else None
+        board.put(path, data)
+        try:
+            yield
+        finally:
+            if before is None:
+                board.remove(path)
+            else:
+                board.put(path, before)
+
+    @contextmanager
+    def files(self, contents: Mapping[str, bytes]) -> Iterator[str]:
+        """For a while files of these names lie in :attr:`folder`, which is given, on both sides."""
+        folder = self.folder if contents else ""
+        paths = {f"{folder.rstrip('/')}/{name}": data for name, data in contents.items()}
+        for runtime in self.both:
+            for path, data in paths.items():
+                runtime.put(path, data)
+        try:
+            yield folder
+        except BaseException:
+            with suppress(HarnessError):  # what ended the scenario is told; what stays is swept at the next attach
+                self._remove(paths)
+            raise
+        self._remove(paths)
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        for runtime in self.both:
+            for path in paths:
+                runtime.remove(path)
 
     @contextmanager
     def code_py(self, source: bytes) -> Iterator[None]:

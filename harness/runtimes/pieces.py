@@ -84,7 +84,7 @@ def _crc32() -> Path:
 
 
 #: How the names of modules begin that the suites put on a board themselves.
-OWN_MODULES = "hx_"
+OWN_MODULES = ("hx_", "uevent")
 
 
 def needs_of(source: str) -> tuple[str, ...]:

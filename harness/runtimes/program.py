@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import BenchFault, FirmwareFailure, UsageError
+from harness.errors import BenchFault, ProgramFailed, UsageError
 from harness.paths import fixtures_dir
 from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime
 from harness.runtimes.pieces import parts_of
@@ -99,7 +99,7 @@ class Program:
         if stderr:
             trace = stderr.decode("utf-8", "backslashreplace").strip()
             last = (trace.splitlines() or ["a traceback without text"])[-1][:200]
-            raise FirmwareFailure(f"{part} ended with {last!r}\n{trace[-2000:]}")
+            raise ProgramFailed(f"{part} ended with {last!r}\n{trace[-2000:]}")
 
 
 def agent_source() -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness import extensions
 from harness.errors import UsageError
+from harness.runtimes.abilities import Abilities
 
 if TYPE_CHECKING:
     from harness.link.session import Session
@@ -65,6 +66,12 @@ class Probe(Protocol):
     def __call__(self, session: Session, patience: float, /) -> ProbeAnswer | None: ...
 
 
+class AbilitiesAsker(Protocol):
+    """Asks the VM behind a runtime what it can do; nothing it asks may hang a board that cannot be reset."""
+
+    def __call__(self, runtime: BoardRuntime, /) -> Abilities: ...
+
+
 @dataclass(frozen=True)
 class HeapTolerance:
     """How far heap figures may be from a reference that models another build's allocator, in percent, and why."""
@@ -109,15 +116,24 @@ class RuntimeTraits:
     #: What is sent to the running VM so that it starts the chip's USB boot loader.
     enters_usb_loader: bytes = b""
     heap_tolerance: HeapTolerance | None = None
+    #: ``module:attribute`` of an :class:`AbilitiesAsker`; empty: such a VM is taken to have all of its kind.
+    abilities: str = ""
     #: A command of somebody else's that speaks to such a board, with ``{port}``; empty: one for the chip's boot loader.
     client_command: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", self.name):
             raise UsageError(f"{self.name!r} is no name for a runtime", hint="lower-case letters, digits, - and _")
-        for place in filter(None, (self.client, self.reference, self.probe, self.virtual_firmware)):
+        for place in filter(None, (self.client, self.reference, self.probe, self.virtual_firmware, self.abilities)):
             if not re.fullmatch(r"[\w.]+:[\w.]+", place):
                 raise UsageError(f"runtime {self.name}: {place!r} is no place", hint="module:attribute")
+
+    def ask_abilities(self, runtime: BoardRuntime) -> Abilities:
+        """What the VM behind ``runtime`` can do. Raises BenchFault for an answer that arrives damaged."""
+        if not self.abilities:
+            return Abilities()
+        ask: AbilitiesAsker = extensions.resolve(self.abilities)
+        return ask(runtime)
 
     def make_client(self, session: Session, means: Means) -> BoardRuntime:
         """The client for a board on ``session``."""

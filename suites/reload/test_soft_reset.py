@@ -86,17 +86,12 @@ def test_globals_modules_and_paths_are_gone(scenario: Scenario) -> None:
 def test_files_are_kept(scenario: Scenario) -> None:
     """A file written before a soft reset is there after it, byte for byte."""
     data = random.Random(20).randbytes(3000)
-    path = "/hx_kept.bin"
-    for runtime in scenario.both:
-        runtime.put(path, data)
-    try:
+    with scenario.files({"hx_kept.bin": data}) as folder:
         scenario.soft_reset()
+        path = f"{folder.rstrip('/')}/hx_kept.bin"
         sums = [hashlib.sha256(runtime.get(path)).hexdigest()[:16] for runtime in scenario.both]
         expected = hashlib.sha256(data).hexdigest()[:16]
         scenario.take(FILE, sums[0], sums[1], limit=exactly(expected))
-    finally:
-        for runtime in scenario.both:
-            runtime.remove(path)
 
 
 @pytest.mark.needs("pin_loopback")
@@ -105,7 +100,7 @@ def test_what_was_running_has_ended(scenario: Scenario) -> None:
     if not scenario.wiring.loopback:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
-    inputs: dict[str, Any] = {"out": out, "in": pin, "timer": scenario.port.timer}
+    inputs: dict[str, Any] = {"out": out, "in": pin, "timer": scenario.port.timer, "path": scenario.folder}
     scenario.compare(scenario.run(Program.load("reload_leave", **inputs)), prefix="before.")
     scenario.compare(scenario.run(Program.load("reload_look", **inputs)), prefix="after.")
 
@@ -131,21 +126,22 @@ def test_the_vm_restarts_however_it_is_asked_to(scenario: Scenario, way: str) ->
         pytest.skip("whether sys.exit() restarts the VM is the port's choice, and this board's port is not known")
     board = scenario.board
     board.soft_reset()
-    board.put("/hx_way.txt", b"kept")
-    assert not board.run("hx_left = 1").stderr
-    started = time.monotonic()
-    if WAYS[way]:
-        board.restart_by(WAYS[way])
-    else:
-        board.soft_reset()
-    seconds = time.monotonic() - started
-    try:
+    has_files = scenario.has_files
+    with scenario.files({"hx_way.txt": b"kept"} if has_files else {}) as folder:
+        assert not board.run("hx_left = 1").stderr
+        started = time.monotonic()
+        if WAYS[way]:
+            board.restart_by(WAYS[way])
+        else:
+            board.soft_reset()
+        seconds = time.monotonic() - started
         left = board.run("print('hx_left' in globals())").stdout.strip().decode("ascii", "replace")
         scenario.take(GLOBALS_LEFT.of(way), left, "False")
-        kept = board.get("/hx_way.txt").decode("ascii", "replace")
-        scenario.take(FILE_KEPT.of(way), kept, "kept")
-    finally:
-        board.remove("/hx_way.txt")
+        if has_files:
+            kept = board.get(f"{folder.rstrip('/')}/hx_way.txt").decode("ascii", "replace")
+            scenario.take(FILE_KEPT.of(way), kept, "kept")
+        else:
+            scenario.skip_figure(FILE_KEPT.of(way), scenario.no_files)
     scenario.take(SECONDS.of(way), round(seconds, 3))
 
 
@@ -164,12 +160,9 @@ def test_a_board_is_rescued_from_its_main_py(scenario: Scenario, kind: str) -> N
     if not scenario.can_reset:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     board = scenario.board
-    board.put("/main.py", RUDE[kind])
-    try:
+    with scenario.start_file("main.py", RUDE[kind]):
         board.hard_reset()
         answer = board.run("print(6 * 7)").stdout.strip().decode("ascii", "replace")
-    finally:
-        board.remove("/main.py")
     board.soft_reset()
     scenario.take(RESCUED.of(kind), answer, "42")
 

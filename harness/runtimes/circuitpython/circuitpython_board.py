@@ -12,7 +12,7 @@ import contextlib
 import re
 import time
 
-from harness.errors import BenchFault, FirmwareFailure
+from harness.errors import BenchFault, FirmwareFailure, Refused
 from harness.link.panics import printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
@@ -229,9 +229,9 @@ class CircuitPythonBoard(MicroPythonBoard):
     # -- files -----------------------------------------------------------------------------------
 
     @staticmethod
-    def _refused(verb: str, path: str, error: bytes) -> BenchFault:
+    def _refused(verb: str, path: str, error: bytes) -> Refused:
         if _READ_ONLY.search(error):
-            return BenchFault(
+            return Refused(
                 f"{path} cannot be {verb}: the filesystem is read-only for the board's own programs (OSError 30)",
                 hint="the host has the drive CIRCUITPY: put `import storage; storage.disable_usb_drive()` into boot.py "
                 "and reset; without a drive, storage.remount('/', readonly=False)",

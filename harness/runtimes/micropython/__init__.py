@@ -14,6 +14,7 @@ TRAITS = RuntimeTraits(
     version_texts=(rb"MicroPython (v\d+\.\d[\w.+-]{0,60})",),
     version_tells_port=True,
     mounts_romfs=True,
+    abilities="harness.runtimes.micropython.ask_abilities:abilities_of",
     checks_wiring=True,
     # MicroPython docs, "machine": machine.bootloader(), at the raw REPL.
     enters_usb_loader=b"\r\x03\x03\x01import machine; machine.bootloader()\x04",

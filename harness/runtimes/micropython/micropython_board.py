@@ -9,7 +9,7 @@ import binascii
 import re
 import time
 
-from harness.errors import BenchFault, FirmwareFailure
+from harness.errors import BenchFault, FirmwareFailure, Refused
 from harness.link.panics import printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
@@ -151,8 +151,8 @@ class MicroPythonBoard(RawRepl):
             )
 
     @staticmethod
-    def _refused(verb: str, path: str, error: bytes) -> BenchFault:
-        return BenchFault(
+    def _refused(verb: str, path: str, error: bytes) -> Refused:
+        return Refused(
             f"{path} cannot be {verb}: {printable(error[-200:])}", hint="is its folder there, is there space?"
         )
 
@@ -162,7 +162,7 @@ class MicroPythonBoard(RawRepl):
         if b"ImportError" in result.stderr:
             return plain_files.get(self._run, path)
         if result.stderr:
-            raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
+            raise Refused(f"{path} cannot be read: {printable(result.stderr[-200:])}")
         lines = result.stdout.split()
         try:
             data = b"".join(binascii.a2b_base64(line) for line in lines[:-1])
@@ -176,14 +176,14 @@ class MicroPythonBoard(RawRepl):
     def remove(self, path: str) -> None:
         result = self._run(f"import os\nos.remove({path!r})")
         if result.stderr:
-            raise BenchFault(f"{path} cannot be removed: {printable(result.stderr[-200:])}")
+            raise Refused(f"{path} cannot be removed: {printable(result.stderr[-200:])}")
 
     @recorded_call
     def listdir(self, path: str) -> list[str]:
         """Names in a folder. They come as hex: a name can hold anything."""
         result = self._run(LIST % path)
         if result.stderr:
-            raise BenchFault(f"{path} cannot be listed: {printable(result.stderr[-200:])}")
+            raise Refused(f"{path} cannot be listed: {printable(result.stderr[-200:])}")
         names = re.findall(rb"^%((?:[0-9a-f]{2}){1,255})\r?$", result.stdout, re.MULTILINE)
         return [binascii.unhexlify(name).decode("utf-8", "replace") for name in names]
 

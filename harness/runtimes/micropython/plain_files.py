@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Callable
 
-from harness.errors import BenchFault
+from harness.errors import BenchFault, Refused
 from harness.link.panics import printable
 from harness.runtimes.interface import RunResult
 from harness.runtimes.micropython.file_programs import SEND_PLAINLY
@@ -26,7 +26,7 @@ def put(run: Run, path: str, data: bytes) -> None:
         programs.append(f"_f.write({data[at : at + _BLOCK]!r})")
     for program in [*programs, "_f.close()\ndel _f"]:
         if error := run(program).stderr:
-            raise BenchFault(f"{path} cannot be written: {printable(error[-200:])}", hint="is there space?")
+            raise Refused(f"{path} cannot be written: {printable(error[-200:])}", hint="is there space?")
     if get(run, path) != data:
         raise BenchFault(f"{path}: the board reads back something else than was written")
 
@@ -35,7 +35,7 @@ def get(run: Run, path: str) -> bytes:
     """Raises BenchFault when there is no such file, or its length or the sum of its bytes is wrong."""
     result = run(SEND_PLAINLY % path)
     if result.stderr:
-        raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
+        raise Refused(f"{path} cannot be read: {printable(result.stderr[-200:])}")
     try:
         *lines, length, check = result.stdout.split()
         data = binascii.unhexlify(b"".join(lines))

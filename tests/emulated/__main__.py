@@ -1,0 +1,55 @@
+"""``python -m tests.emulated``: all suites on each emulated board, and the table of what came.
+
+From the project's folder: ``python -m tests.emulated [--defects] [--runs N] [--build] [BOARD …]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from .bench import Result, how_to_run, run_suites
+from .boards import BOARDS, DEFECTS
+from .table import reasons, table
+from .tools import Unavailable
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.emulated", description=__doc__)
+    parser.add_argument("boards", nargs="*", metavar="BOARD", help="ids (default: all healthy boards)")
+    parser.add_argument("--defects", action="store_true", help="the firmware with one wrong setting each, instead")
+    parser.add_argument("--runs", type=int, default=1, metavar="N", help="how often (default 1)")
+    parser.add_argument("--build", action="store_true", help="only build, and say how to run it")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep bench files and results there")
+    options = parser.parse_args()
+    known = {board.id: board for board in (*BOARDS, *(defect.board for defect in DEFECTS))}
+    default = [defect.board.id for defect in DEFECTS] if options.defects else [board.id for board in BOARDS]
+    unknown = [name for name in options.boards if name not in known]
+    if unknown:
+        parser.error(f"no emulated board {', '.join(unknown)}; there are {', '.join(known)}")
+    results: list[Result] = []
+    missing = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        out = options.out or Path(scratch)
+        for name in options.boards or default:
+            try:
+                if options.build:
+                    print(f"{name}: {' '.join(how_to_run(known[name])[0])}", flush=True)
+                    continue
+                for number in range(options.runs):
+                    result = run_suites(known[name], out / f"{name}-{number + 1}")
+                    results.append(result)
+                    print(f"{name}: {result.content['outcome']} in {result.seconds:.0f} s", file=sys.stderr, flush=True)
+            except (Unavailable, RuntimeError) as problem:
+                missing += 1
+                print(f"{name}: {problem}", file=sys.stderr, flush=True)
+    if results:
+        print(table(results))
+        print(reasons(results))
+    return 3 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

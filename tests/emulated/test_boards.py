@@ -1,0 +1,81 @@
+"""The suites against upstream MicroPython as built here: nothing that a firmware lacks may be held against it.
+
+Slow (it builds the firmware once, and runs all suites on each board), so only `tox -e emulated` runs it; where a tool
+is missing, the reason of the skip names the Debian package. docs/emulated-board.md has the table of what came.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from .bench import Result, run_suites
+from .boards import BOARDS, Board
+from .tools import Unavailable
+
+#: `tox -e emulated` sets it; CI also wants that nothing is skipped for a missing tool.
+WANTED, REQUIRED = os.environ.get("HARNESS_EMULATED"), os.environ.get("CI")
+
+pytestmark = pytest.mark.skipif(not WANTED, reason="builds firmware and takes minutes: tox -e emulated runs it")
+
+
+#: The boards whose VM has a clock; without one no figure is taken.
+TIMED = tuple(board for board in BOARDS if board.firmware is None or board.firmware.whole)
+
+
+def _params(boards: tuple[Board, ...] = BOARDS) -> list[object]:
+    """One group for pytest-xdist each: the tests of a board share one run."""
+    return [pytest.param(board, id=board.id, marks=pytest.mark.xdist_group(board.id)) for board in boards]
+
+
+_done: dict[str, Result | Unavailable] = {}
+
+
+@pytest.fixture
+def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """What one run of all suites says of the board."""
+    board: Board = request.param
+    if board.id not in _done:
+        try:
+            _done[board.id] = run_suites(board, tmp_path_factory.mktemp(board.id))
+        except Unavailable as problem:
+            _done[board.id] = problem
+    came = _done[board.id]
+    if isinstance(came, Unavailable):
+        if REQUIRED:
+            pytest.fail(str(came))
+        pytest.skip(str(came))
+    return came
+
+
+@pytest.mark.parametrize("result", _params(), indirect=True)
+def test_nothing_that_it_lacks_is_held_against_it(result: Result) -> None:
+    assert result.content["problem"] == ""
+    bad = [f"{s['outcome']}: {s['name']}: {s['reason']}" for s in result.scenarios("fail", "error")]
+    assert not bad, "\n".join(bad)
+
+
+@pytest.mark.parametrize("result", _params(), indirect=True)
+def test_each_skip_says_why(result: Result) -> None:
+    for scenario in result.scenarios("skipped"):
+        print(f"{scenario['name']}: {scenario['reason']}")
+    assert all(scenario["reason"] for scenario in result.scenarios("skipped"))
+
+
+@pytest.mark.parametrize(
+    "result", _params(tuple(board for board in BOARDS if board.firmware and board.firmware.whole)), indirect=True
+)
+def test_objects_take_the_bytes_that_they_take_in_the_reference(result: Result) -> None:
+    """Allocated bytes of an independent build of the VM, with no tolerance: the heap rule's ground."""
+    taken = next(s for s in result.content["scenarios"] if s["name"] == "allocations")
+    off = {m["name"]: (m["measured"], m["reference"]) for m in taken["measurements"] if m["measured"] != m["reference"]}
+    assert taken["measurements"]
+    assert not off
+
+
+@pytest.mark.parametrize("result", _params(), indirect=True)
+def test_it_is_the_firmware_that_was_built(result: Result) -> None:
+    facts = result.content["facts"]
+    assert facts["platform"] == ("qemu" if result.board.firmware else "linux")
+    assert f"MicroPython v{result.release}" in facts["version"] or result.board.firmware is None

@@ -85,13 +85,13 @@ class Machine:
     def usb_devices(self) -> list[UsbDevice]:
         """Every USB device and hub, in the order of their sockets."""
         known = "sys/bus/usb/devices"
-        found = [
+        devices = [
             self._usb_device(f"{known}/{name}", name)
             for name in self.names(known)
             if _LOCATION.fullmatch(name) or _ROOT_HUB.fullmatch(name)
         ]
         return sorted(
-            (device for device in found if device is not None), key=lambda device: _by_socket(device.location)
+            (device for device in devices if device is not None), key=lambda device: _by_socket(device.location)
         )
 
     def _usb_device(self, folder: str, location: str) -> UsbDevice | None:

@@ -163,12 +163,12 @@ class _Probe:
 
 
 def _occurrences(data: bytes, needle: bytes) -> list[int]:
-    found, at = [], data.find(needle)
+    places, at = [], data.find(needle)
     while at >= 0:
         if at % 4 == 0 and at + _STATE_OFFSET + 4 <= len(data):
-            found.append(at)
+            places.append(at)
         at = data.find(needle, at + 1)
-    return found
+    return places
 
 
 @functools.lru_cache(maxsize=4)

@@ -63,9 +63,9 @@ def test_a_bench_is_flashed_judged_and_the_second_time_not_rewritten(folder: Pat
         suites = {s["suite"] for s in board["scenarios"]}
         assert suites == {"calibration", "reload", "deep_sleep", "interrupt", "flash_execution"}
         figures = [m for s in board["scenarios"] for m in s["measurements"]]
-        assert {m["kind"] for m in figures} == {"heap", "time", "state", "count"}
-        heap = [m for m in figures if m["kind"] == "heap" and m["reference"] is not None]
-        assert heap
+        assert {m["kind"] for m in figures} == {"heap", "heap_kept", "time", "state", "count", "rate"}
+        heap = [m for m in figures if m["kind"] in ("heap", "heap_kept") and m["reference"] is not None]
+        assert {m["kind"] for m in heap} == {"heap", "heap_kept"}
         assert all(m["measured"] == m["reference"] for m in heap)
         by_name = {s["name"]: {m["name"]: m["measured"] for m in s["measurements"]} for s in board["scenarios"]}
         in_place, source = by_name["in_place_from_romfs"], by_name["from_source"]

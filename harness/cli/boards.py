@@ -37,15 +37,15 @@ def boards(context: click.Context, bench: str, ports: bool, verbose: bool, json_
 
     console = terminal(to_stderr=json_file == "-")
     if ports:
-        found = list_ports()
+        plugged = list_ports()
         table = Table(box=None, padding=(0, 2))
         for heading in ("device", "vid:pid", "usb_serial", "usb_location", "description"):
             table.add_column(heading)
-        for port in found:
+        for port in plugged:
             table.add_row(*(Text(str(getattr(port, name) or "-")) for name in _PORT_FIELDS))
-        console.print(table if found else "no serial ports")
+        console.print(table if plugged else "no serial ports")
         if json_file:
-            write_json(json_file, {"ports": [{n: getattr(p, n) for n in _PORT_FIELDS} for p in found]})
+            write_json(json_file, {"ports": [{n: getattr(p, n) for n in _PORT_FIELDS} for p in plugged]})
         return
     file, loaded = load(bench)
     rows = [_board_row(board, state_dir(file)) for board in loaded.boards]

@@ -70,10 +70,10 @@ def expected(rule: Rule, compared: Compared) -> Expected:
                 f"{compared.name!r} cannot be held against the reference: {why}",
                 hint="declare the figure with a limit, and take it with scenario.take",
             )
-    found = rule.expect(compared)
-    if not isinstance(found, Expected):
-        raise UsageError(f"the rule for {compared.name!r} gave a {type(found).__name__}, expected an Expected")
-    return found
+    expectation = rule.expect(compared)
+    if not isinstance(expectation, Expected):
+        raise UsageError(f"the rule for {compared.name!r} gave a {type(expectation).__name__}, expected an Expected")
+    return expectation
 
 
 def _predicted(compared: Compared) -> Expected:
@@ -144,5 +144,5 @@ def heap_rule(board: Facts, reference: Facts) -> HeapRule:
 
 
 def _minor_version(facts: Facts) -> str:
-    found = re.search(r"v(\d+\.\d+)", facts.version)
-    return found.group(1) if found else facts.version[:20]
+    match = re.search(r"v(\d+\.\d+)", facts.version)
+    return match.group(1) if match else facts.version[:20]

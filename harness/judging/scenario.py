@@ -437,11 +437,11 @@ class Scenario:
         self._families.add(figure.family)
         if figure.limit is None and limit is None and reference is not None:
             line = self.calibration if figure.kind.calibrated else None
-            found = self._judge.by_rule(figure, measured, reference, calibration=line, samples=samples)
+            measurement = self._judge.by_rule(figure, measured, reference, calibration=line, samples=samples)
         else:
-            found = self._judge.take(figure, measured, reference, limit=limit, samples=samples)
-        self.measurements.append(found)
-        return found.verdict
+            measurement = self._judge.take(figure, measured, reference, limit=limit, samples=samples)
+        self.measurements.append(measurement)
+        return measurement.verdict
 
     def skip_figure(self, figure: Figure, reason: str) -> None:
         """A figure that cannot be taken on this board because something is lacking, or not known; the rest is judged.

@@ -40,8 +40,8 @@ HEAP_LOST = Figure("load.heap_lost", HEAP, limit=at_most(2 * BLOCK, "B", words="
 
 def _largest_free_run(pair: Pair) -> int | None:
     """Bytes of the largest free run of heap blocks, from ``micropython.mem_info`` on the board; None: not told."""
-    found = _LARGEST.search(pair.board.other)
-    return int(found[1]) * BLOCK if found else None
+    match = _LARGEST.search(pair.board.other)
+    return int(match[1]) * BLOCK if match else None
 
 
 def _slope(values: list[float]) -> float:

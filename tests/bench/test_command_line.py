@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from conftest import tool
+from tests.running_boards import tool
 
 BENCH = """
 name: test bench
@@ -45,8 +46,9 @@ def harness(folder: Path, *arguments: str, timeout: float = 120) -> subprocess.C
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
 
 
-def report(folder: Path) -> dict:  # type: ignore[type-arg]
-    return json.loads((folder / "out.json").read_text())  # type: ignore[no-any-return]
+def report(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "out.json").read_text())
+    return read
 
 
 def test_a_bench_is_flashed_judged_and_the_second_time_not_rewritten(folder: Path) -> None:

@@ -30,6 +30,8 @@ _CONTROLS = re.compile(rb"[\x01-\x05]")
 _PLAIN_CHUNK = 256
 _PLAIN_PAUSE = 0.01
 GRACE = 3.0
+#: The same in the middle of a program on its way: a board that answered a moment ago may share a busy host (QEMU).
+FLOW_GRACE = 10.0
 #: How much of what a board says before it answers is kept, in bytes.
 _HEARD = 2000
 
@@ -253,7 +255,7 @@ class RawRepl(Wired):
         credit, at = window, 0
         while at < len(source):
             if credit == 0 or self.session.waiting():
-                flow = self.session.read_exactly(1, deadline=GRACE)
+                flow = self.session.read_exactly(1, deadline=FLOW_GRACE)
                 if flow.data == b"\x01":
                     credit += window
                 elif flow.data == EOF:  # the board has had enough: a syntax error, or Ctrl-C

@@ -112,7 +112,14 @@ def test_a_good_answer_of_a_stranger() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"/||1|||0", b"/||1|||fast|machine|", b"/||1|||0|machine|x", b'/a/../../etc"||1|||0|', b"/" + b"x" * 400 + b"||1|||0||", b""],
+    [
+        b"/||1|||0",
+        b"/||1|||fast|machine|",
+        b"/||1|||0|machine|x",
+        b'/a/../../etc"||1|||0|',
+        b"/" + b"x" * 400 + b"||1|||0||",
+        b"",
+    ],
 )
 def test_an_answer_that_makes_no_sense_is_refused(text: bytes) -> None:
     with pytest.raises(BenchFault):

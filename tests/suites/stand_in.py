@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.inventory.model import Board
+from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import ChipRuntime, Facts
 
 
@@ -19,6 +20,7 @@ class StandIn:
     our_build: bool = True
     keeps_host_time: bool = True
     can_reset: bool = True
+    abilities: Abilities = field(default_factory=lambda: Abilities(paste_window=128))
     events: list[str] = field(default_factory=list)
 
     @property

@@ -85,8 +85,9 @@ def exec_hook(old: str, new: str) -> Script:
         "import builtins",
         "executed = exec",
         "def _port_exec(source, *spaces):",
-        f"    return executed(source.replace({old.encode()!r}, {new.encode()!r}) if isinstance(source, bytes) else source"
-        ", *spaces)",
+        "    if isinstance(source, bytes):",
+        f"        source = source.replace({old.encode()!r}, {new.encode()!r})",
+        "    return executed(source, *spaces)",
         "builtins.exec = _port_exec",
     )
 
@@ -399,21 +400,25 @@ def before_the_last(app: WasmApplication, soft: Callable[..., bool]) -> Callable
 
 
 def deaf_in_poll(app: WasmApplication) -> None:
-    """Ctrl-C is lost in waits of the VM's own that are no sleep of a program."""
-    received, sleep_ns = app.received, app.sleep_ns
-
-    def poll(duration: int) -> None:
-        if app.services.sleeps_until_ns is None:
-            app.marks.add("polls")
-        try:
-            sleep_ns(duration)
-        finally:
-            app.marks.discard("polls")
+    """Ctrl-C is lost once a program waits in another way than by a sleep, callbacks in between included."""
 
     def change(app: WasmApplication) -> None:
-        app.__dict__.update(
-            sleep_ns=poll, received=lambda data: received(data.replace(b"\3", b"") if "polls" in app.marks else data)
-        )
+        received, sleep_ns, taken = app.received, app.sleep_ns, app.next_program
+
+        def poll(duration: int) -> None:
+            if app.services.sleeps_until_ns is None:
+                app.marks.add("polls")
+            sleep_ns(duration)
+
+        def next_program() -> bytes:
+            source = taken()
+            app.marks.discard("polls")
+            return source
+
+        def hear(data: bytes) -> None:
+            received(data.replace(b"\3", b"") if "polls" in app.marks else data)
+
+        app.__dict__.update(sleep_ns=poll, next_program=next_program, received=hear)
 
     _once("deaf in poll", change)(app)
 

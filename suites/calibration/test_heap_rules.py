@@ -7,6 +7,7 @@ and ``py/objset.c``. What these figures show of an independent build is in docs/
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -43,9 +44,7 @@ def test_odd_sizes_take_whole_blocks(scenario: Scenario) -> None:
     scenario.compare(pair, prefix="blocks.")
     taken, others = ([int(side.value(f"bytearray.{size}")) for size in SIZES] for side in (pair.board, pair.reference))
     block = 4 * scenario.board.facts.word_size
-    sizes = [
-        math.gcd(*(after - before for before, after in zip(one, one[1:], strict=False))) for one in (taken, others)
-    ]
+    sizes = [math.gcd(*(after - before for before, after in pairwise(one))) for one in (taken, others)]
     scenario.take(BLOCK, *sizes, limit=exactly(block, "B", words=f"{block} B: four words (MICROPY_BYTES_PER_GC_BLOCK)"))
     scenario.take(BROKEN_BLOCKS, sum(n % block != 0 for n in taken))
     scenario.take(TOO_SMALL, sum(n < size for n, size in zip(taken, SIZES, strict=True)))

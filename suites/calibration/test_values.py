@@ -49,7 +49,7 @@ def seeded_floats(bits: int, count: int) -> list[float]:
 def decimal_texts(digits: int, reach: int, count: int) -> list[str]:
     """Numbers of ``digits`` decimal digits, as ``%.*g`` writes them with an exponent."""
     rng = random.Random(digits)
-    made = []
+    made: list[str] = []
     while len(made) < count:
         text = str(rng.randrange(10 ** (digits - 1), 10**digits))
         exponent = rng.choice([-1, 1]) * rng.randrange(digits + 4, reach)

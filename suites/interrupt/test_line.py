@@ -19,14 +19,14 @@ from harness.runtimes.program import PROVES_ITSELF
 EDGES = ((1, -1), (1, 0), (1, 1), (2, 0), (2, 1), (8, 0))
 ARRIVED = Figure("paste.{windows}_windows_{more}", STATE)
 _PREPARE = "from binascii import crc32 as c"
+_FRAME = (f"{PROVES_ITSELF}print(c(b'", "'))")
 
 
 def program_of(length: int) -> tuple[str, bytes]:
     """A program of ``length`` bytes that prints the CRC-32 of almost all of them, and what it must print."""
-    frame = (f"{PROVES_ITSELF}print(c(b'", "'))")
-    letters = random.Random(length).choices(string.ascii_letters + string.digits, k=length - len("".join(frame)))
+    letters = random.Random(length).choices(string.ascii_letters + string.digits, k=length - len("".join(_FRAME)))
     text = "".join(letters)
-    return text.join(frame), str(binascii.crc32(text.encode())).encode()
+    return text.join(_FRAME), str(binascii.crc32(text.encode())).encode()
 
 
 def _said(result: RunResult) -> str:
@@ -39,7 +39,7 @@ def test_a_program_at_the_windows_edge_arrives_whole(scenario: Scenario) -> None
     window = scenario.paste_window
     if not window:
         pytest.skip("this VM's raw REPL has no raw paste")
-    if window - 1 < len(program_of(64)[0]) - 40:
+    if window - 1 < len("".join(_FRAME)):
         pytest.skip(f"its window of {window} bytes is too small for a program that proves itself")
     scenario.require(_PREPARE)
     scenario.soft_reset()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from typing import Self
 
 from harness.chips import Reset, chip_named

@@ -19,7 +19,8 @@ from harness.virtual.application import AppContext
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest, WasmApplication
 from harness.virtual.defects import DEFECTS, HEALTHY
 from harness.virtual.live_board import LiveBoard
-from tests.virtual.test_cpu import ROMFS, VFS, FakeFlash
+from harness.virtual.nor_flash import Flash
+from tests.virtual.vm_rig import FLASH_SIZE, ROMFS, VFS
 
 CHIP = "esp32"
 
@@ -110,7 +111,7 @@ class VirtualChip:
         )
         self.console = QueueConsole()
         self.board = LiveBoard(CHIP)
-        self._flash = FakeFlash()
+        self._flash = Flash(FLASH_SIZE)
         self._noinit: dict[str, bytes] = {}
         self._cause, self._over = Reset.POWER_ON, False
         self._made = threading.Event()
@@ -122,7 +123,7 @@ class VirtualChip:
             self.board.restart(self._cause)
             self.app = WasmApplication(
                 AppContext(
-                    chip=CHIP, payload=self._payload, flash=self._flash, partitions={"vfs": VFS, "romfs": ROMFS},  # type: ignore[arg-type]
+                    chip=CHIP, payload=self._payload, flash=self._flash, partitions={"vfs": VFS, "romfs": ROMFS},
                     console=self.console, reset_cause="", noinit=self._noinit, mac=bytes(6), board=self.board,
                 )
             )  # fmt: skip

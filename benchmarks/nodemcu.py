@@ -7,7 +7,7 @@ import time
 
 import serial
 
-from harness.link.session import Session
+from harness.link.session import Port, Session
 from harness.paths import fixtures_dir
 from harness.reference.nodemcu.lfs_build import build, build_file
 from harness.reference.nodemcu.lua_reference import LuaReference
@@ -22,7 +22,7 @@ _FLASH = 4 * 1024 * 1024
 class _Counting:
     """A port that counts what goes either way."""
 
-    def __init__(self, port: serial.SerialBase) -> None:
+    def __init__(self, port: Port) -> None:
         self._port = port
         self.sent = self.received = 0
 

@@ -19,7 +19,7 @@ def main() -> dict[str, float]:
         whole_mpremote = seconds(lambda: subprocess.run(mpremote, check=True, capture_output=True), 7)
         in_process = _mpremote_in_process(board.pty)
         port = open_port(board.pty)
-        session = Session(port)  # type: ignore[arg-type]
+        session = Session(port)
         runtime = MicroPythonBoard(session)
         runtime.enter()
         ours = seconds(lambda: runtime.run("print(1 + 1)"), 101)

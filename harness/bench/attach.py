@@ -17,6 +17,7 @@ from harness.bench.checked_firmware import Report, firmware_of
 from harness.bench.device_of import device_of
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import QUARANTINE_AFTER, HealthBook, Quarantined, State
+from harness.bench.known_facts import keep
 from harness.bench.preparation import Preparation
 from harness.bench.recovery import PORT_PATIENCE, Recovery
 from harness.errors import BenchFault, FinalFault, FirmwareFailure, UsageError
@@ -190,6 +191,8 @@ class AttachedBoard:
             self._preparation.prepare(patience=PORT_PATIENCE)
             self.happened("recovery", f"by a {started}")
             self.health.recovered(self.board.id, "a new start")
+
+        keep(options.state, self.board.id, self.facts, self.abilities)
 
     def close(self) -> None:
         self._stack.close()

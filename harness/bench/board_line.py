@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import serial
 
-from harness.bench.board_port import BoardPort
+from harness.bench.board_port import BoardPort, console_opener
 from harness.bench.device import Device
 from harness.inventory.model import Board
 from harness.link.ports import OpenPort, is_pty
@@ -40,7 +40,7 @@ class BoardLine:
         self._traits = traits
         self._transcript = transcript
         self._happened = happened
-        self._where = BoardPort(board, device.find)
+        self._where = BoardPort(board, device.find, console_opener(board))
         self._session: Session | None = None
         self._reset = strategy_for(board)
         self.port: OpenPort

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 from harness.errors import BenchFault
 from harness.inventory.model import Board
@@ -12,25 +13,38 @@ from harness.link.deadline import Deadline
 from harness.link.ports import OpenPort, open_port
 
 
-class BoardPort:
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+AnyPort = TypeVar("AnyPort", bound=Closable)
+
+
+def console_opener(board: Board) -> Callable[[str], OpenPort]:
+    """Opens a port by its name as ``board``'s console has it: rate, and the lines' idle levels."""
+    console = board.console
+    return lambda address: open_port(address, baud=console.baud, dtr=console.dtr, rts=console.rts)
+
+
+class BoardPort(Generic[AnyPort]):
     """Opens the port that ``board`` has at this moment, which ``find`` tells by its name."""
 
     def __init__(
         self,
         board: Board,
         find: Callable[[], str],
+        opener: Callable[[str], AnyPort],
         *,
-        opener: Callable[[str], OpenPort] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._board = board
         self._find = find
-        self._opener = opener or self._open
+        self._opener = opener
         self._sleep = sleep
         #: The name that the port had when it was last opened.
         self.address = ""
 
-    def open(self) -> OpenPort:
+    def open(self) -> AnyPort:
         """One attempt. Raises BenchFault when the board is not there, or its name went to another one meanwhile."""
         address = self._find()
         port = self._opener(address)
@@ -44,7 +58,7 @@ class BoardPort:
         self.address = address
         return port
 
-    def wait(self, within: float) -> OpenPort:
+    def wait(self, within: float) -> AnyPort:
         """Try until it succeeds. Raises BenchFault with the last reason after ``within`` seconds."""
         try:
             return until_there(self.open, Deadline(within), sleep=self._sleep)
@@ -53,7 +67,3 @@ class BoardPort:
                 f"{self._board.id}: did not come back within {within:g} s: {problem.message}",
                 hint=problem.hint or "does it wake up, and has it power?",
             ) from None
-
-    def _open(self, address: str) -> OpenPort:
-        console = self._board.console
-        return open_port(address, baud=console.baud, dtr=console.dtr, rts=console.rts)

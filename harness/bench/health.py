@@ -155,13 +155,13 @@ def _to_json(health: Health) -> dict[str, Any]:
     }
 
 
-def _from_json(found: Any) -> Health:
+def _from_json(fields: Any) -> Health:
     with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
         return Health(
-            State(found["state"]),
-            float(found["since"]),
-            str(found["reason"])[:_REASON],
-            int(found["faults"]),
-            tuple((float(at), str(state), str(reason)) for at, state, reason in found["history"][-_HISTORY:]),
+            State(fields["state"]),
+            float(fields["since"]),
+            str(fields["reason"])[:_REASON],
+            int(fields["faults"]),
+            tuple((float(at), str(state), str(reason)) for at, state, reason in fields["history"][-_HISTORY:]),
         )
     return Health()

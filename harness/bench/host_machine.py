@@ -28,17 +28,15 @@ class UsbDevice:
 
     ``location`` is bus and hub ports (``1-1.4``; a root hub is ``usb1``). ``ports`` are its serial devices, each with
     the interface that it stands on (``/dev/ttyUSB0``, ``1-1.4:1.0``).
-    ``power_control`` is ``auto`` when the kernel may suspend it. ``hub_ports`` is 0 for what is no hub.
+    ``power_control`` is ``auto`` when the kernel may suspend it.
     """
 
     location: str
     vid_pid: str
     serial: str = ""
     product: str = ""
-    manufacturer: str = ""
     ports: tuple[tuple[str, str], ...] = ()
     power_control: str = ""
-    hub_ports: int = 0
     bus_file: str = ""
 
 
@@ -87,13 +85,13 @@ class Machine:
     def usb_devices(self) -> list[UsbDevice]:
         """Every USB device and hub, in the order of their sockets."""
         known = "sys/bus/usb/devices"
-        found = [
+        devices = [
             self._usb_device(f"{known}/{name}", name)
             for name in self.names(known)
             if _LOCATION.fullmatch(name) or _ROOT_HUB.fullmatch(name)
         ]
         return sorted(
-            (device for device in found if device is not None), key=lambda device: _by_socket(device.location)
+            (device for device in devices if device is not None), key=lambda device: _by_socket(device.location)
         )
 
     def _usb_device(self, folder: str, location: str) -> UsbDevice | None:
@@ -103,17 +101,15 @@ class Machine:
         vid, pid = fact("idVendor").lower(), fact("idProduct").lower()
         if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{4}", f"{vid}:{pid}"):
             return None  # unplugged while we look
-        bus, number, children = fact("busnum"), fact("devnum"), fact("maxchild")
+        bus, number = fact("busnum"), fact("devnum")
         in_numbers = bus.isdecimal() and number.isdecimal()
         return UsbDevice(
             location=location,
             vid_pid=f"{vid}:{pid}",
             serial=fact("serial"),
             product=fact("product"),
-            manufacturer=fact("manufacturer"),
             ports=tuple(self._ports_of(folder, location)),
             power_control=fact("power/control"),
-            hub_ports=int(children) if children.isdecimal() else 0,
             bus_file=f"/dev/bus/usb/{int(bus):03}/{int(number):03}" if in_numbers else "",
         )
 

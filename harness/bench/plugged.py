@@ -46,7 +46,6 @@ _ADAPTERS = {
     "f055:9800": "MicroPython on STM32, native USB",
 }
 #: Esptool needs its own reset sequence there (esptool ``USBJTAGSerialReset``).
-USB_JTAG = "303a:1001"
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.bench.finding import Finding
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.inventory.model import Board
-from harness.runtimes.interface import LAST_RECORD, BoardRuntime, Runtime
+from harness.runtimes.interface import LAST_RECORD, Restart, RunResult
 
 PinName = int | str
+
+
+class Programmable(Protocol):
+    """A VM that drives and reads its pins."""
+
+    def run(self, source: str, *, timeout: float = 30.0) -> RunResult: ...
+
+
+class Wired(Programmable, Protocol):
+    """One whose chip may be reset by a wire."""
+
+    def run_to_reset(self, source: str, *, within: float = 30.0) -> Restart: ...
+
 
 #: Driven pins see other levels than their own from wires and shorts alone: inputs have pull-ups where they can.
 _PROGRAM = """
@@ -80,7 +94,7 @@ class Survey:
     held: Mapping[PinName, str]
 
 
-def survey(runtime: Runtime, pins: Sequence[PinName]) -> Survey:
+def survey(runtime: Programmable, pins: Sequence[PinName]) -> Survey:
     """Drive and read ``pins``. Raises BenchFault when the answer is not understood."""
     result = runtime.run(_PROGRAM.format(names=repr(tuple(pins)) if pins else "()"), timeout=30)
     lines = _LINE.findall(result.stdout)
@@ -169,7 +183,9 @@ def _spell(pins: Sequence[PinName]) -> str:
     return " and ".join(f"pin {pin}" for pin in pins)
 
 
-def check_button(runtime: Runtime, pin: PinName, press: Callable[[bool], None] | None, *, within: float) -> Finding:
+def check_button(
+    runtime: Programmable, pin: PinName, press: Callable[[bool], None] | None, *, within: float
+) -> Finding:
     """Released it must read high; ``press`` presses and releases it, or asks a person to; None: nobody does.
 
     A person gets ``within`` seconds.
@@ -202,7 +218,7 @@ def check_button(runtime: Runtime, pin: PinName, press: Callable[[bool], None] |
     return Finding("wiring", "ok", f"the button at pin {pin} pulls it low")
 
 
-def check_gpio16(runtime: BoardRuntime) -> Finding:
+def check_gpio16(runtime: Wired) -> Finding:
     """ESP8266: GPIO16 driven low must reset the chip, or no deep sleep ever ends (ESP8266 datasheet, "Deep-sleep")."""
     try:
         runtime.run_to_reset(_RESET_BY_16, within=10)
@@ -214,7 +230,7 @@ def check_gpio16(runtime: BoardRuntime) -> Finding:
 
 
 def check_wiring(
-    board: Board, runtime: BoardRuntime, press: Callable[[bool], None] | None = None, *, within: float = 15.0
+    board: Board, runtime: Wired, press: Callable[[bool], None] | None = None, *, within: float = 15.0
 ) -> list[Finding]:
     """All that can be found out about the wiring of ``board``.
 

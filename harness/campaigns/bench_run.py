@@ -78,14 +78,14 @@ def suite_paths(names: tuple[str, ...]) -> list[str]:
     root = suites_dir()
     if not names:
         return [str(root)]
-    found = []
+    paths = []
     for name in names:
         path = Path(name) if Path(name).exists() else root / name
         if not path.exists():
             known = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] not in "_."))
             raise UsageError(f"there is no suite {name!r}", hint=f"suites: {known}, or the path of one of your own")
-        found.append(str(path))
-    return found
+        paths.append(str(path))
+    return paths
 
 
 def run_bench(request: RunRequest, watch: Watcher) -> int:

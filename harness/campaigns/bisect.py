@@ -40,17 +40,17 @@ def bisect_images(
 
     if len(images) < 2:
         raise UsageError("a bisection needs two images at least", hint="give a good one first and a bad one last")
-    found = bisect(len(images), runs.measure, runs.effect, repeats=repeats, watch=watch)
-    console.print(Text(_found_words(found, images), style="bold"), soft_wrap=True)
+    culprit = bisect(len(images), runs.measure, runs.effect, repeats=repeats, watch=watch)
+    console.print(Text(_found_words(culprit, images), style="bold"), soft_wrap=True)
     if json_file:
-        tried = [{**asdict(t), "state": t.state.value, "image": images[t.index]} for t in found.tried]
-        ends = {"last_good": images[found.last_good], "first_bad": images[found.first_bad]}
-        write_json(json_file, {**ends, "good": found.good, "bad": found.bad, "tried": tried})
+        tried = [{**asdict(t), "state": t.state.value, "image": images[t.index]} for t in culprit.tried]
+        ends = {"last_good": images[culprit.last_good], "first_bad": images[culprit.first_bad]}
+        write_json(json_file, {**ends, "good": culprit.good, "bad": culprit.bad, "tried": tried})
 
 
-def _found_words(found: Found, images: tuple[str, ...]) -> str:
-    words = f"first bad: {images[found.first_bad]} ({figure(found.good)} → {figure(found.bad)})"
-    if found.between:
-        names = ", ".join(images[i] for i in found.between)
+def _found_words(culprit: Found, images: tuple[str, ...]) -> str:
+    words = f"first bad: {images[culprit.first_bad]} ({figure(culprit.good)} → {figure(culprit.bad)})"
+    if culprit.between:
+        names = ", ".join(images[i] for i in culprit.between)
         words += f", or one of these, which could not be judged: {names}"
-    return f"{words}; last good: {images[found.last_good]}"
+    return f"{words}; last good: {images[culprit.last_good]}"

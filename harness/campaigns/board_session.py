@@ -153,7 +153,7 @@ def _done_before(config: pytest.Config) -> set[tuple[str, str, str]]:
         return set()
     session = session_of(config)
     boards = session.store.load_run(session.run).boards
-    return {(board.id, one.suite, one.name) for board in boards for one in board.scenarios}
+    return {(board.id, scenario.suite, scenario.name) for board in boards for scenario in board.scenarios}
 
 
 def _speaks(item: pytest.Item) -> bool:
@@ -367,10 +367,10 @@ def _count(session: _Session, board: str, result: ScenarioResult, error: BaseExc
 
 def _outcome(error: BaseException | None, made: Scenario | None) -> tuple[Outcome, str]:
     if error is None:
-        found = made.outcome if made else Outcome.SKIPPED
-        if found is Outcome.SKIPPED:  # it ran and judged nothing: that proves nothing
+        outcome = made.outcome if made else Outcome.SKIPPED
+        if outcome is Outcome.SKIPPED:  # it ran and judged nothing: that proves nothing
             return Outcome.ERROR, "the scenario recorded no measurement"
-        return found, _marginal_words(made) if found is Outcome.MARGINAL and made else ""
+        return outcome, _marginal_words(made) if outcome is Outcome.MARGINAL and made else ""
     if isinstance(error, pytest.skip.Exception):
         return Outcome.SKIPPED, str(error)
     if isinstance(error, (FirmwareFailure, AssertionError)):

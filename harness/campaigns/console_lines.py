@@ -31,18 +31,18 @@ class Lines:
 
     def feed(self, data: bytes, at: float) -> list[Line]:
         """``at`` is when ``data`` came. A carriage return at its very end may be half of a line's end: it waits."""
-        found: list[Line] = []
+        lines: list[Line] = []
         if not self._rest:
             self._began = at
         self._rest += data
         while True:
             end = _END.search(self._rest)
             if end is not None and (end.group() != b"\r" or end.end() < len(self._rest)):
-                found.append(self._take(end.start(), end.end()))
+                lines.append(self._take(end.start(), end.end()))
             elif len(self._rest) > LONGEST:
-                found.append(self._take(LONGEST, LONGEST))
+                lines.append(self._take(LONGEST, LONGEST))
             else:
-                return [line for line in found if line.text]
+                return [line for line in lines if line.text]
             self._began = at
 
     def flush(self) -> list[Line]:

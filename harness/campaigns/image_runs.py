@@ -93,17 +93,17 @@ class ImageRuns:
 
     def _figure(self, run: RunRecord, image: str) -> Value:
         (board,) = run.boards
-        found: list[Measurement] = [
+        figures: list[Measurement] = [
             m
             for scenario in board.scenarios
             for m in scenario.measurements
             if self._measurement in (m.name, f"{scenario.suite}: {scenario.name}: {m.name}")
         ]
-        if not found:
+        if not figures:
             names = sorted({m.name for s in board.scenarios for m in s.measurements})
             why = board.problem or f"it measured {', '.join(names[:8]) or 'nothing'}"
             raise BenchFault(f"run {run.id} with {image} did not measure {self._measurement!r}: {why}")
-        last = found[-1]
+        last = figures[-1]
         if last.measured is None:
             raise BenchFault(f"run {run.id} with {image} skipped {self._measurement!r}: {last.reason}")
         self.kind = last.kind

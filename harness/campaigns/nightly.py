@@ -80,7 +80,7 @@ def nightly(
     results = Store(where)
     record = results.load_run(number)
     trends = trends_of(record, results)
-    earlier = [results.load_run(one) for one in results.runs(_INDEXED) if one != number]
+    earlier = [results.load_run(past) for past in results.runs(_INDEXED) if past != number]
     results.close()
     print_run(record, console)
     _write(record, earlier, trends, out, state)

@@ -12,7 +12,7 @@ import serial
 from rich.console import Console
 from rich.text import Text
 
-from harness.bench.board_port import BoardPort
+from harness.bench.board_port import BoardPort, console_opener
 from harness.bench.device_of import device_of
 from harness.campaigns.console_lines import Line, Lines
 from harness.errors import BenchFault, UsageError
@@ -49,7 +49,7 @@ def watch(board_id: str, bench: str, seconds: float | None, log_file: str) -> No
             device = device_of(board, state)
             try:
                 device.start(lambda *_: None)
-                _watch(board, BoardPort(board, device.find), console, log, seconds)
+                _watch(board, BoardPort(board, device.find, console_opener(board)), console, log, seconds)
             finally:
                 device.close()
     except KeyboardInterrupt:
@@ -66,7 +66,9 @@ def _log(name: str) -> IO[str] | None:
         raise UsageError(f"{name} cannot be written: {problem.strerror}") from None
 
 
-def _watch(board: Board, where: BoardPort, console: Console, log: IO[str] | None, seconds: float | None) -> None:
+def _watch(
+    board: Board, where: BoardPort[OpenPort], console: Console, log: IO[str] | None, seconds: float | None
+) -> None:
     began = time.monotonic()
     last = 0.0
 
@@ -123,7 +125,7 @@ def _listen(port: Any, lines: Lines, began: float, show: Callable[[Line], None],
     return True
 
 
-def _back(where: BoardPort, began: float, seconds: float | None) -> OpenPort | None:
+def _back(where: BoardPort[OpenPort], began: float, seconds: float | None) -> OpenPort | None:
     while seconds is None or time.monotonic() - began < seconds:
         try:
             return where.wait(1.0)

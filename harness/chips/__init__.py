@@ -73,7 +73,7 @@ class Registry(Mapping[str, Chip]):
         if self._chips is None:
             chips = {chip.name: chip for chip in built_in()}
             origin = dict.fromkeys(chips, "the harness itself")
-            for point in sorted(entry_points(group=GROUP), key=lambda one: (_from(one), one.name)):
+            for point in sorted(entry_points(group=GROUP), key=lambda entry: (_from(entry), entry.name)):
                 for chip in _resolved(point):
                     if chip.name in chips:
                         raise UsageError(
@@ -87,9 +87,9 @@ class Registry(Mapping[str, Chip]):
 
 def built_in() -> Iterator[Chip]:
     """The chips of this package's own files."""
-    for found in pkgutil.iter_modules(__path__):
-        if not found.name.startswith("_"):
-            yield from getattr(import_module(f"{__name__}.{found.name}"), "CHIPS", ())
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith("_"):
+            yield from getattr(import_module(f"{__name__}.{module.name}"), "CHIPS", ())
 
 
 def _from(point: EntryPoint) -> str:

@@ -24,7 +24,7 @@ def _table(heading: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str
 def _memory(chip: Chip) -> list[object]:
     at = " ".join(f"0x{start:08x}+0x{size:x}" for start, size in chip.flash_map) or "-"
     devices = chip.flash_geometry.devices if chip.flash_geometry else ()
-    ids = " ".join(f"0x{one:03x}" for one in devices) or ("-" if chip.image_id is None else str(chip.image_id))
+    ids = " ".join(f"0x{device:03x}" for device in devices) or ("-" if chip.image_id is None else str(chip.image_id))
     return [chip.name, chip.family, f"0x{chip.boot_offset:x}", at, ids, "yes" if chip.virtual else "-"]
 
 
@@ -104,10 +104,10 @@ def _cell(text: str) -> str:
 
 def renewed(page: str) -> str:
     """The page with new tables. Raises ValueError for a page that has no place for them."""
-    found = re.fullmatch(f"(.*{re.escape(_BEGIN)}\n\n).*(\n{re.escape(_END)}.*)", page, re.S)
-    if found is None:
+    parts = re.fullmatch(f"(.*{re.escape(_BEGIN)}\n\n).*(\n{re.escape(_END)}.*)", page, re.S)
+    if parts is None:
         raise ValueError(f"expected the lines {_BEGIN} and {_END}")
-    return found.group(1) + tables() + found.group(2)
+    return parts.group(1) + tables() + parts.group(2)
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ def esp32_port(
     sources: tuple[str, ...] = (),
 ) -> Port:
     if "gpio" in wakes_by:
-        without = tuple(one for one in wakes_by if one != "gpio")
+        without = tuple(source for source in wakes_by if source != "gpio")
         history += (Since("1.27.0", "wakes_by", without, "b4ab3a893c: esp32.wake_on_gpio"),)
     return Port(
         name=name,

@@ -24,8 +24,8 @@ class Geometry:
     def pages(self, flash: int) -> tuple[int, ...]:
         """The sizes of all pages of a flash with ``flash`` bytes, in the order of their numbers."""
         bank = min(flash, self.bank or flash)
-        one = (*self.first, *[self.rest] * ((bank - sum(self.first)) // self.rest))
-        return one * (flash // bank)
+        sizes = (*self.first, *[self.rest] * ((bank - sum(self.first)) // self.rest))
+        return sizes * (flash // bank)
 
 
 @dataclass(frozen=True)

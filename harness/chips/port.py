@@ -112,7 +112,7 @@ class Port:
     """Files of MicroPython (and of the chip's SDK) that say so."""
 
     def __post_init__(self) -> None:
-        names = {one.name for one in fields(self)}
+        names = {part.name for part in fields(self)}
         for entry in self.history:
             if entry.field not in names or not numbers_of(entry.version):
                 raise ValueError(f"{self.name}: no fact {entry.field!r} changed with version {entry.version!r}")
@@ -126,7 +126,7 @@ class Port:
         if not numbers:
             return self
         before: dict[str, object] = {}
-        for entry in sorted(self.history, key=lambda one: numbers_of(one.version), reverse=True):
+        for entry in sorted(self.history, key=lambda since: numbers_of(since.version), reverse=True):
             if numbers < numbers_of(entry.version):
                 before[entry.field] = entry.before
         return replace(self, **before) if before else self  # type: ignore[arg-type]
@@ -165,5 +165,5 @@ class Port:
 
 def numbers_of(version: str) -> tuple[int, ...]:
     """1.9.4 as (1, 9, 4); empty for what is no version of MicroPython, such as a CircuitPython's."""
-    found = re.match(r"v?(1)\.(\d{1,3})(?:\.(\d{1,3}))?(?!\d)", version)
-    return tuple(int(part or 0) for part in found.groups()) if found else ()
+    match = re.match(r"v?(1)\.(\d{1,3})(?:\.(\d{1,3}))?(?!\d)", version)
+    return tuple(int(part or 0) for part in match.groups()) if match else ()

@@ -16,7 +16,7 @@ class EsptoolView:
     """What esptool reads of an ESP. Addresses as the CPU sees them.
 
     ``rom_status`` is the length of the ROM's status field in bytes. ``spi_*`` are register offsets of the flash's SPI
-    controller; ``spi_lengths`` is None where the data lengths stand in USR1. ``chip_id`` is what GET_SECURITY_INFO
+    controller. ``chip_id`` is what GET_SECURITY_INFO
     reports, None where the ROM lacks that command. ``mac_at`` is the address of the fuse word with the MAC's last
     bytes. ``registers`` have fixed values; the MAC's are added per board.
 
@@ -27,13 +27,9 @@ class EsptoolView:
     name: str
     magic: int
     rom_status: int
-    rom_baud: int  # of the ROM's boot text
     spi_base: int
-    spi_usr: int
-    spi_usr1: int
     spi_usr2: int
     spi_w0: int
-    spi_lengths: tuple[int, int] | None  # MOSI, MISO
     mac_at: int
     rom_can: frozenset[str]
     chip_id: int | None = None

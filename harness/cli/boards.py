@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True, context_settings=CONTEXT)
 @bench_option
 @click.option("--ports", is_flag=True, help="List the serial ports of this machine instead.")
+@click.option("-v", "--verbose", is_flag=True, help="Also what each board's VM said it can do, when it was last asked.")
 @json_option
 @click.pass_context
-def boards(context: click.Context, bench: str, ports: bool, json_file: str) -> None:
+def boards(context: click.Context, bench: str, ports: bool, verbose: bool, json_file: str) -> None:
     """List the boards of the bench: where each is now, who holds it, and how it is."""
     from rich.table import Table
     from rich.text import Text
@@ -36,15 +37,15 @@ def boards(context: click.Context, bench: str, ports: bool, json_file: str) -> N
 
     console = terminal(to_stderr=json_file == "-")
     if ports:
-        found = list_ports()
+        plugged = list_ports()
         table = Table(box=None, padding=(0, 2))
         for heading in ("device", "vid:pid", "usb_serial", "usb_location", "description"):
             table.add_column(heading)
-        for port in found:
+        for port in plugged:
             table.add_row(*(Text(str(getattr(port, name) or "-")) for name in _PORT_FIELDS))
-        console.print(table if found else "no serial ports")
+        console.print(table if plugged else "no serial ports")
         if json_file:
-            write_json(json_file, {"ports": [{n: getattr(p, n) for n in _PORT_FIELDS} for p in found]})
+            write_json(json_file, {"ports": [{n: getattr(p, n) for n in _PORT_FIELDS} for p in plugged]})
         return
     file, loaded = load(bench)
     rows = [_board_row(board, state_dir(file)) for board in loaded.boards]
@@ -54,8 +55,24 @@ def boards(context: click.Context, bench: str, ports: bool, json_file: str) -> N
     for row in rows:
         table.add_row(*(Text(row[key]) for key in ("id", "chip", "runtime", "where", "state", "holder", "health")))
     console.print(table)
+    if verbose:
+        _print_facts([board.id for board in loaded.boards], state_dir(file))
     if json_file:
         write_json(json_file, {"bench": loaded.name, "boards": rows})
+
+
+def _print_facts(boards: list[str], state: Path) -> None:
+    from harness.bench.known_facts import known
+    from harness.results.report.terminal import plain
+
+    for board in boards:
+        said = known(state, board)
+        if said is None:
+            click.echo(f"\n{board}: not asked yet ('harness boards check {board}' asks)")
+            continue
+        click.echo(f"\n{board}, asked {time.strftime('%Y-%m-%d %H:%M', time.localtime(said[0]))}")
+        for line in said[1][:40]:
+            click.echo(f"  {plain(line, 300)}")
 
 
 _PORT_FIELDS = ("device", "vid_pid", "usb_serial", "usb_location", "description")

@@ -41,14 +41,22 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
         )
     else:
         rows = [("port", "vid:pid", "serial", "location", "what")]
-        for one in seen:
-            shared = " (shared)" if one.shared_serial else ""
-            rows.append((one.port or one.kind, one.vid_pid, one.usb_serial + shared or "-", one.usb_location, one.what))
+        for device in seen:
+            shared = " (shared)" if device.shared_serial else ""
+            rows.append(
+                (
+                    device.port or device.kind,
+                    device.vid_pid,
+                    device.usb_serial + shared or "-",
+                    device.usb_location,
+                    device.what,
+                )
+            )
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:  # not a table of rich's: it cuts serial numbers short, and they are here to be copied
             line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
             print_parts(console, (line.rstrip(), "bold" if row is rows[0] else ""))
-    if any(one.shared_serial for one in seen):
+    if any(device.shared_serial for device in seen):
         print_parts(console, "(shared): several devices have this serial number; only the location tells them apart")
     answers: list[Answer] = []
     code = 0
@@ -73,5 +81,5 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
             code = code or EXIT_BENCH_FAULT
     if json_file:
         lists: dict[str, Sequence[Any]] = {"plugged": seen, "probed": answers, "changes": changes}
-        write_json(json_file, {name: [asdict(one) for one in items] for name, items in lists.items()})
+        write_json(json_file, {name: [asdict(device) for device in items] for name, items in lists.items()})
     sys.exit(code)

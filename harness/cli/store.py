@@ -35,19 +35,21 @@ def info_command(store: str, json_file: str) -> None:
     from harness.results.report.json_report import write_json
 
     opened = open_store(store)
-    found = counts(opened)
+    numbers = counts(opened)
     opened.close()
     console = Console(stderr=json_file == "-")
-    boards = found["boards"]
+    boards = numbers["boards"]
     console.print(Text(opened.name, style="bold"), soft_wrap=True)
     shown = ", ".join(boards[:10]) + (" …" if len(boards) > 10 else "")
-    console.print(Text(f"{found['run']} runs of {len(boards)} boards: {shown}"))
-    console.print(f"{found['scenario']} scenarios, {found['measurement']} measurements of {found['series']} figures")
-    if found["first"] is not None:
-        first, last = (time.strftime("%Y-%m-%d %H:%M", time.localtime(found[n])) for n in ("first", "last"))
+    console.print(Text(f"{numbers['run']} runs of {len(boards)} boards: {shown}"))
+    console.print(
+        f"{numbers['scenario']} scenarios, {numbers['measurement']} measurements of {numbers['series']} figures"
+    )
+    if numbers["first"] is not None:
+        first, last = (time.strftime("%Y-%m-%d %H:%M", time.localtime(numbers[n])) for n in ("first", "last"))
         console.print(f"from {first} to {last}")
     if json_file:
-        write_json(json_file, {"store": opened.name, **found})
+        write_json(json_file, {"store": opened.name, **numbers})
 
 
 @store.command("export", context_settings=CONTEXT)

@@ -56,10 +56,12 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
             up.append(start(virtual_spec(board, state)))
             if not blank:
                 attach(board, Options(state, purpose="harness virtual up"), lambda *_: None).close()
-        for one in up:
-            console.print(Text.assemble((one.id, "bold"), f"\n  {one.url}", f"\n  {one.pty}" if one.pty else ""))
+        for running in up:
+            console.print(
+                Text.assemble((running.id, "bold"), f"\n  {running.url}", f"\n  {running.pty}" if running.pty else "")
+            )
         tries = {
-            _client(board, one.pty or one.url): None for board, one in zip(chosen, up, strict=True)
+            _client(board, running.pty or running.url): None for board, running in zip(chosen, up, strict=True)
         }  # one line for each kind of board, in their order
         console.print(
             Text(
@@ -70,11 +72,11 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
             soft_wrap=True,
         )
         if json_file:
-            write_json(json_file, {one.id: {"url": one.url, "pty": one.pty} for one in up})
+            write_json(json_file, {running.id: {"url": running.url, "pty": running.pty} for running in up})
         done.wait()
     finally:
-        for one in up:
-            one.stop()
+        for running in up:
+            running.stop()
 
 
 def _client(board: Board, port: str) -> str:

@@ -105,7 +105,7 @@ class AccessFlasher:
     def _verify(self, address: int, data: bytes) -> None:
         there = self._read(address, len(data))
         if there != data:
-            at = next(n for n, (one, other) in enumerate(zip(data, there, strict=True)) if one != other)
+            at = next(n for n, (expected, other) in enumerate(zip(data, there, strict=True)) if expected != other)
             raise AccessFailed(f"0x{address + at:08x} holds 0x{there[at]:02x}, written was 0x{data[at]:02x}")
 
     @contextlib.contextmanager

@@ -237,15 +237,15 @@ class Stm32UartFlasher:
             return self._read(offset, size)
 
     def _read(self, address: int, size: int) -> bytes:
-        found = bytearray()
-        while len(found) < size:
-            wanted = min(CHUNK, size - len(found))
-            piece = self._loader.read_memory(address + len(found), wanted)
+        content = bytearray()
+        while len(content) < size:
+            wanted = min(CHUNK, size - len(content))
+            piece = self._loader.read_memory(address + len(content), wanted)
             if len(piece) != wanted:
-                raise CommandError(f"{len(piece)} bytes came for {wanted} at 0x{address + len(found):08x}")
-            found += piece
-            self._progress(self._step, len(found), size)
-        return bytes(found)
+                raise CommandError(f"{len(piece)} bytes came for {wanted} at 0x{address + len(content):08x}")
+            content += piece
+            self._progress(self._step, len(content), size)
+        return bytes(content)
 
     def plan(self, images: list[FlashImage]) -> Stm32Plan:
         """What must be erased and written. Raises UsageError when an image does not fit; nothing was erased."""
@@ -325,7 +325,7 @@ class Stm32UartFlasher:
         for address, data in todo.write:
             there = self._loader.read_memory(address, len(data))
             if bytes(there) != data:
-                at = next(n for n, (one, other) in enumerate(zip(data, there, strict=False)) if one != other)
+                at = next(n for n, (expected, other) in enumerate(zip(data, there, strict=False)) if expected != other)
                 raise CommandError(f"0x{address + at:08x} holds 0x{there[at]:02x}, written was 0x{data[at]:02x}")
             done += len(data)
             self._progress("verify", done, todo.size)

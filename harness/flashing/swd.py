@@ -131,10 +131,10 @@ class OpenOcd:
 
     def _word(self, address: int) -> int:
         said = self._run("init", "reset halt", f"mdw 0x{address:08x}")
-        found = [value for at, value in _WORD.findall(said) if int(at, 16) == address]
-        if not found:
+        values = [value for at, value in _WORD.findall(said) if int(at, 16) == address]
+        if not values:
             raise AccessFailed(f"expected the word at 0x{address:08x}, openocd said {said[-200:]!r}")
-        return int(found[0], 16)
+        return int(values[0], 16)
 
     def read(self, address: int, size: int) -> bytes:
         with tempfile.TemporaryDirectory(prefix="vm-harness-") as folder:

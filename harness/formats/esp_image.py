@@ -93,15 +93,15 @@ class EspImage:
     @property
     def faults(self) -> tuple[str, ...]:
         """What is wrong with the content, in words; empty when checksum, SHA-256 and CRC agree."""
-        found = []
+        problems = []
         if self.checksum != self.checksum_computed:
-            found.append(f"checksum stored 0x{self.checksum:02x}, computed 0x{self.checksum_computed:02x}")
+            problems.append(f"checksum stored 0x{self.checksum:02x}, computed 0x{self.checksum_computed:02x}")
         if self.sha256 != self.sha256_computed:
             stored = (self.sha256 or b"").hex()[:16]
-            found.append(f"SHA-256 stored {stored}…, computed {(self.sha256_computed or b'').hex()[:16]}…")
+            problems.append(f"SHA-256 stored {stored}…, computed {(self.sha256_computed or b'').hex()[:16]}…")
         if self.crc32 != self.crc32_computed:
-            found.append(f"CRC-32 stored 0x{self.crc32 or 0:08x}, computed 0x{self.crc32_computed or 0:08x}")
-        return tuple(found)
+            problems.append(f"CRC-32 stored 0x{self.crc32 or 0:08x}, computed 0x{self.crc32_computed or 0:08x}")
+        return tuple(problems)
 
 
 def looks_like_esp8266(data: bytes) -> bool:

@@ -54,13 +54,13 @@ def parse_table(data: bytes) -> tuple[Partition, ...]:
     Raises :class:`ImageError` when the first row has no partition magic, a row is damaged, the end
     of the table is missing, or the MD5 row does not agree with the rows before it.
     """
-    found: list[Partition] = []
+    rows: list[Partition] = []
     for position in range(0, min(len(data), TABLE_SIZE), 32):
         row = data[position : position + 32]
         if len(row) < 32:
             break
-        if row == _END and found:
-            return tuple(found)
+        if row == _END and rows:
+            return tuple(rows)
         if row[:16] == _MD5_MAGIC:
             computed = hashlib.md5(data[:position], usedforsecurity=False).digest()
             if row[16:] != computed:
@@ -68,11 +68,11 @@ def parse_table(data: bytes) -> tuple[Partition, ...]:
                     f"partition table: MD5 stored {row[16:].hex()}, computed {computed.hex()}",
                     hint="fetch or build the image again; its partition table is damaged",
                 )
-            return tuple(found)
+            return tuple(rows)
         magic, kind, subtype, offset, size, label, flags = _ROW.unpack(row)
         if magic != _MAGIC:
             raise ImageError(f"partition table: expected a row (aa 50) at byte {position}, found {row[:2].hex(' ')}")
-        found.append(Partition(plain(label), kind, subtype, offset, size, flags))
+        rows.append(Partition(plain(label), kind, subtype, offset, size, flags))
     raise ImageError(f"partition table has no end within {min(len(data), TABLE_SIZE)} bytes")
 
 

@@ -81,20 +81,6 @@ def build(
     return _build_esp8266(payload, version, project, flash_size)
 
 
-def extract(irom: bytes) -> bytes:
-    """The payload at the start of ``irom`` (ESP8266 irom; ESP32 DROM segment after its description).
-
-    Raises :class:`harness.formats.esp_image.ImageError` when there is none, or it is cut off.
-    """
-    head = len(PAYLOAD_MAGIC) + 4
-    if irom[: len(PAYLOAD_MAGIC)] != PAYLOAD_MAGIC or len(irom) < head:
-        raise esp_image.ImageError("expected a VM payload (VMWASM), found other content")
-    size = struct.unpack_from("<I", irom, len(PAYLOAD_MAGIC))[0]
-    if head + size > len(irom):
-        raise esp_image.ImageError(f"VM payload is truncated: {size} bytes expected, {len(irom) - head} there")
-    return irom[head : head + size]
-
-
 def _wrap(payload: bytes) -> bytes:
     return PAYLOAD_MAGIC + struct.pack("<I", len(payload)) + payload + bytes(-len(payload) % 4)
 

@@ -44,19 +44,11 @@ class Calibration:
         """The time in µs that this board should take for what costs the reference ``cost``."""
         return self.scale * cost
 
-    def residual(self, point: Point) -> float:
-        """Measured over predicted; 1 is in line."""
-        return point.measured_us / self.predict(point.cost)
-
     @property
     def tolerance_percent(self) -> float:
         """What a time may differ from its prediction before it is out of line: four spreads, within bounds."""
         least, most = _TOLERANCE
         return min(most, max(least, 400.0 * self.spread))
-
-    def outliers(self) -> list[Point]:
-        """The points out of line: what is slow or quick *for this board*."""
-        return [p for p in self.points if abs(self.residual(p) - 1) * 100 > self.tolerance_percent]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -5,6 +5,7 @@ A scenario runs programs on both and records measurements; it fails when one of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from harness.runtimes.program import Program, agent_source
 from harness.runtimes.records import DamagedRecords, Decoded
 from harness.runtimes.traits import traits_of_vm
 
+_TIMED = re.compile(r"\bagent\.(time|elapsed)\b")
 #: What a VM says that is too small for a program: no heap, no stack.
 _TOO_SMALL = ("MemoryError", "maximum recursion depth exceeded")
 #: Calibration for a small VM: short loops, and without the two benchmarks that need more stack than it has.
@@ -137,7 +139,9 @@ class BoardBench:
             return
         wanted = set(needs_of(source))
         if "agent." in source:
-            wanted |= {"time", *needs_of(agent_source())}  # of time it takes one of two clocks
+            wanted |= set(needs_of(agent_source()))
+            if _TIMED.search(source):
+                wanted.add("time")  # one of two clocks in it, and none for a program that takes no times
         wanted -= {"binascii.crc32", "binascii"} if self.attached.facts.extra.get("crc32") == "no" else set()
         if unasked := sorted(wanted - self._asked.keys()):
             lacking = missing(self.attached.runtime.run, unasked)
@@ -269,6 +273,19 @@ class Scenario:
         return self.chip.promised(self._bench.port_version)
 
     @property
+    def timer(self) -> int:
+        """A number that ``machine.Timer`` takes: as the port promises, or as the VM said where nobody promises.
+
+        Raises :class:`Unsuitable` where neither does.
+        """
+        if not self.port_is_unknown:
+            return self.port.timer
+        number = self._bench.attached.abilities.timer
+        if number is None:
+            raise Unsuitable("the VM has no machine.Timer")
+        return number
+
+    @property
     def port_is_unknown(self) -> bool:
         """Whether :attr:`port` has nothing to tell."""
         return self._bench.unknown
@@ -305,6 +322,16 @@ class Scenario:
     def sees_ctrl_c(self) -> bool:
         """Whether Ctrl-C ends a busy loop on the board, as it was asked when it was made ready."""
         return self._bench.attached.abilities.ctrl_c
+
+    @property
+    def has_timer(self) -> bool:
+        """Whether :attr:`timer` has an answer."""
+        return not self.port_is_unknown or self._bench.attached.abilities.timer is not None
+
+    @property
+    def paste_window(self) -> int:
+        """How many bytes of a program the board's raw paste takes at once; 0 when it has none."""
+        return self._bench.attached.abilities.paste_window
 
     @property
     def has_files(self) -> bool:
@@ -420,11 +447,11 @@ class Scenario:
         self._families.add(figure.family)
         if figure.limit is None and limit is None and reference is not None:
             line = self.calibration if figure.kind.calibrated else None
-            found = self._judge.by_rule(figure, measured, reference, calibration=line, samples=samples)
+            measurement = self._judge.by_rule(figure, measured, reference, calibration=line, samples=samples)
         else:
-            found = self._judge.take(figure, measured, reference, limit=limit, samples=samples)
-        self.measurements.append(found)
-        return found.verdict
+            measurement = self._judge.take(figure, measured, reference, limit=limit, samples=samples)
+        self.measurements.append(measurement)
+        return measurement.verdict
 
     def skip_figure(self, figure: Figure, reason: str) -> None:
         """A figure that cannot be taken on this board because something is lacking, or not known; the rest is judged.

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import serial
 
@@ -49,17 +49,27 @@ def is_pty(port: Any) -> bool:
     return "://" not in name and "/pts/" in str(Path(name).resolve())
 
 
-def set_lines(port: serial.SerialBase, *, dtr: bool, rts: bool) -> None:
+class ModemLines(Protocol):
+    """A port as far as a reset needs it: its name, and the two lines that a computer sets."""
+
+    dtr: bool
+    rts: bool
+
+    @property
+    def port(self) -> str | None: ...
+
+
+def set_lines(port: ModemLines, *, dtr: bool, rts: bool) -> None:
     """Set both lines without passing through "RTS alone", which would reset a devkit on the way.
 
     On a port that has no such lines (a pty, a raw socket) nothing happens.
     """
     try:
-        descriptor = port.fileno() if sys.platform != "win32" else None
+        descriptor = port.fileno() if isinstance(port, serial.Serial) and sys.platform != "win32" else None
     except (AttributeError, OSError):  # includes io.UnsupportedOperation
         descriptor = None
     try:
-        if descriptor is not None and isinstance(port, serial.Serial):
+        if descriptor is not None:
             _set_together(descriptor, dtr, rts)
             vars(port).update(_dtr_state=dtr, _rts_state=rts)  # what pyserial believes
         elif rts:

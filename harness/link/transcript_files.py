@@ -43,8 +43,8 @@ class Place:
     @classmethod
     def parse(cls, reference: str) -> Place | None:
         """None for anything that is not the reference of a transcript: it may have been imported."""
-        found = _PLACE.fullmatch(reference)
-        return cls(found[1], int(found[2]), int(found[3])) if found else None
+        match = _PLACE.fullmatch(reference)
+        return cls(match[1], int(match[2]), int(match[3])) if match else None
 
 
 def place_since(state: Path, path: str, begin: int) -> str:
@@ -105,10 +105,10 @@ def _joined(entries: Iterator[Entry]) -> Iterator[Entry]:
 
 def forget_old(state: Path, keep: int = KEPT_RUNS) -> None:
     """Delete the transcripts of all but the newest ``keep`` runs, by the time at which they began."""
-    found: list[tuple[float, Path]] = []
+    files: list[tuple[float, Path]] = []
     for folder in (state / FOLDER).glob("run-*"):
         with contextlib.suppress(OSError):  # another process can be quicker
             if folder.is_dir() and not folder.is_symlink():
-                found.append((folder.stat().st_mtime, folder))
-    for _, folder in sorted(found)[: max(0, len(found) - keep)]:
+                files.append((folder.stat().st_mtime, folder))
+    for _, folder in sorted(files)[: max(0, len(files) - keep)]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -92,7 +92,7 @@ def _print(console: Console, seeded: list[Finding], well: list[Finding]) -> None
         name = finding.case.defect
         caught = finding.caught_by
         said = caught[0] + (f" and {len(caught) - 1} more" if len(caught) > 1 else "") if caught else "nothing"
-        others = [one for one in (*finding.failed, *finding.errors) if one not in caught]
+        others = [scenario for scenario in (*finding.failed, *finding.errors) if scenario not in caught]
         if not caught and others:
             said = f"nothing that names it; instead {others[0]}"
         style = "green" if caught else "bold red"

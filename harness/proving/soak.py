@@ -55,7 +55,7 @@ def soak(faults: bool, count: int, seed: int, kinds: str, list_only: bool, bench
     if not boards:
         raise UsageError("this bench has no virtual board")
     injections = plan(count, seed) if not wanted else [
-        one for one in plan(count * len(KINDS), seed) if one.kind in wanted
+        injection for injection in plan(count * len(KINDS), seed) if injection.kind in wanted
     ][:count]  # fmt: skip
     folder = Path(tempfile.mkdtemp(prefix="vm-harness-soak-"))
     try:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from harness.virtual.faults import KINDS, Fault
 
-#: What the harness does while a fault is about: ``measure`` figures, ``upload`` a file, write the ``flash``, look at
-#: the firmware's ``version``.
-ACTIONS = ("measure", "upload", "flash", "version")
 #: A fault of the means to recover shows only when they are needed.
 _TOGETHER = {"power-stuck": "latch-up", "lines-stuck": "hang"}
 _ACTION = {
@@ -19,7 +16,9 @@ _ACTION = {
     "full-filesystem": "upload",
     "wrong-version": "version",
 }
-#: Bytes that surely pass in each action, in the direction that the fault counts: it strikes within these.
+#: What the harness does while a fault is about: ``measure`` figures, ``upload`` a file, write the ``flash``, look at
+#: the firmware's ``version``. Bytes that surely pass in each, in the direction that the fault counts: it strikes
+#: within these.
 _PASS = {"measure": 300, "upload": 1500, "flash": 3000, "version": 100}
 
 

@@ -266,10 +266,10 @@ class _Target:
             self._report.calibrations += 1
 
     def _board(self, fields: dict[str, Any]) -> BoardRecord:
-        found = self._known.get(_text(fields, "board"))
-        if found is None:
+        board = self._known.get(_text(fields, "board"))
+        if board is None:
             raise _Wrong(f"belongs to board {fields['board']!r}, of which there is no line before")
-        return found
+        return board
 
     def _place(self, kind: str, fields: dict[str, Any]) -> int:
         """Positions go up by one: a record that is missing in the middle would shift the names of the others."""

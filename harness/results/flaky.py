@@ -62,8 +62,8 @@ def flakiness(store: Store, board: str = "", *, last: int = 0) -> list[Flakiness
         for row in connection.execute(query):
             key = (row.board, row.suite, row.name)
             results.setdefault(key, []).append((row.firmware_sha256, row.outcome in _GOOD))
-    found = [_judge(*key, outcomes[-last:]) for key, outcomes in results.items()]
-    return sorted((f for f in found if f.odd), key=lambda f: (-f.share, f.board, f.suite, f.scenario))
+    judged = [_judge(*key, outcomes[-last:]) for key, outcomes in results.items()]
+    return sorted((f for f in judged if f.odd), key=lambda f: (-f.share, f.board, f.suite, f.scenario))
 
 
 def _judge(board: str, suite: str, scenario: str, outcomes: list[tuple[str, bool]]) -> Flakiness:

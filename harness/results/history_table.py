@@ -62,7 +62,7 @@ def print_histories(console: Console, judged: Judged, *, constant: bool = False)
     Figures that never changed are only counted, unless ``constant`` asks for them.
     """
     shown = [(h, v) for h, v in judged if constant or not never_changed(h)]
-    shown.sort(key=lambda one: one[0].line)  # stable: within a line as before
+    shown.sort(key=lambda row: row[0].line)  # stable: within a line as before
     several = len({history.line for history, _ in judged}) > 1
     width = console.width
     trend = _WIDTH if width >= _NARROW else _NARROW_WIDTH

@@ -35,15 +35,15 @@ class Change:
 
 def diff(store: Store, before: int, after: int) -> list[Change]:
     """All that differs between two runs. Raises UsageError for a run that is not there."""
-    one, other = store.load_run(before), store.load_run(after)
-    changes = _mapping("environment", "", one.environment, other.environment)
-    boards = {board.id: board for board in one.boards}
-    for board in other.boards:
+    earlier, later = store.load_run(before), store.load_run(after)
+    changes = _mapping("environment", "", earlier.environment, later.environment)
+    boards = {board.id: board for board in earlier.boards}
+    for board in later.boards:
         known = boards.pop(board.id, None)
         if known is None:
             changes.append(Change("board", board.id, "", None, board.outcome.value))
         else:
-            changes += _board(store, one, known, board)
+            changes += _board(store, earlier, known, board)
     changes += [Change("board", board.id, "", board.outcome.value, None) for board in boards.values()]
     return changes
 

@@ -173,13 +173,13 @@ def write_scenario(connection: Connection, run: int, board: str, position: int, 
     key = connection.execute(SCENARIO.insert().values(values).returning(SCENARIO.c.id)).scalar_one()
     series, limits, rows = {}, {}, []
     for place, m in enumerate(result.measurements):
-        one = series_row(board, result.suite, result.name, m.name, m.kind, m.unit)
+        row = series_row(board, result.suite, result.name, m.name, m.kind, m.unit)
         limit = limit_row(m.limit, m.rule, m.bounds.to_json() if m.bounds else None)
         # In the order of their keys: two processes that add the same ones wait for each other, and never in a circle.
-        series[one["id"]], limits[limit["id"]] = one, limit
+        series[row["id"]], limits[limit["id"]] = row, limit
         rows.append(
             {
-                "series": one["id"],
+                "series": row["id"],
                 "scenario": key,
                 "position": place,
                 "measured": m.measured,

@@ -12,7 +12,9 @@ class Abilities:
     ``own_folder`` is the harness's own below it: all that it puts on a board lies there (or in ``base`` itself where
     the VM makes no folders). ``mounts`` and ``path`` are what the VM says of its mounted filesystems and of
     ``sys.path``; ``frequency`` in Hz, 0 when it does not tell one; ``ctrl_c`` whether Ctrl-C ends a busy loop;
-    ``modules`` are those of :data:`ASKED_MODULES` that it has.
+    ``timer`` is a number that ``machine.Timer`` takes, None when it takes none;
+    ``modules`` are those of :data:`ASKED_MODULES` that it has; ``paste_window`` how many bytes of a program its raw
+    paste takes at once, 0 when it has none.
     """
 
     base: str = "/"
@@ -23,6 +25,8 @@ class Abilities:
     frequency: int = 0
     ctrl_c: bool = True
     modules: tuple[str, ...] = ()
+    timer: int | None = None
+    paste_window: int = 0
 
     @property
     def own_folder(self) -> str:
@@ -39,6 +43,8 @@ class Abilities:
             f"sys.path: {', '.join(map(repr, self.path)) or 'not told'}",
             f"frequency: {f'{self.frequency / 1e6:g} MHz' if self.frequency else 'not told'}",
             f"Ctrl-C ends a busy loop: {'yes' if self.ctrl_c else 'no'}",
+            f"timer: {'none' if self.timer is None else f'machine.Timer({self.timer})'}",
+            f"raw paste: {f'{self.paste_window} bytes at once' if self.paste_window else 'none'}",
             f"modules: {', '.join(self.modules) or 'none of those asked for'}",
         ]
 

@@ -154,14 +154,14 @@ class RunningBoard:
 
 def running(state_dir: Path) -> dict[str, RunningBoard]:
     """The boards that serve now; notes left behind by killed ones are removed."""
-    found = {}
+    boards = {}
     for file in sorted(state_dir.glob("*.json")):
         board = _alive(file)
         if board is None:
             file.unlink(missing_ok=True)
         else:
-            found[board.id] = board
-    return found
+            boards[board.id] = board
+    return boards
 
 
 def start(spec: VirtualSpec, *, timeout: float = 15.0) -> RunningBoard:

@@ -23,10 +23,6 @@ class SoftReset(Exception):
     """Ctrl-D on an empty line."""
 
 
-class Interrupted(Exception):
-    """Ctrl-C while a program was being received in raw-paste mode."""
-
-
 class Terminal(Protocol):
     """The REPL's two wires. ``getc`` waits for one byte; it raises when the board is stopped.
 

@@ -63,7 +63,7 @@ class Chip(SerialChip):
             super().brown_out()
         with self._lock:
             if self._life is not None:
-                self.board.post(_dip)
+                self.board.post(_brown_out)
 
     def set_lines(self, *, dtr: bool, rts: bool) -> None:
         with self._lock:
@@ -148,12 +148,12 @@ class Chip(SerialChip):
         if end.why is Ended.CRASH:
             return self._panic(end.detail), "panic"
         if end.why is Ended.WATCHDOG:
-            return self._bite()
+            return self._watchdog_words()
         if end.why is Ended.BROWN_OUT:
             return "\nBrownout detector was triggered\n\n", "brown-out"
         return "", "external" if end.why is Ended.RESET_PIN else "software"
 
-    def _bite(self) -> tuple[str, str]:
+    def _watchdog_words(self) -> tuple[str, str]:
         if self.name == "esp8266":
             return "", "watchdog"  # its hardware says nothing before the ROM does
         at = f"E ({self.board.clock.now_ns // 1_000_000}) task_wdt: "
@@ -177,5 +177,5 @@ class Chip(SerialChip):
         )
 
 
-def _dip() -> None:
+def _brown_out() -> None:
     raise ChipReset(Reset.BROWN_OUT)

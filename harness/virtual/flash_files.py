@@ -91,8 +91,8 @@ class FlashFiles:
                     file.write(content)
 
     def stat(self, path: str) -> Stat:
-        found = _checked(lambda: self._fs.stat(path))
-        return Stat(found.type == 2, found.size)
+        status = _checked(lambda: self._fs.stat(path))
+        return Stat(status.type == 2, status.size)
 
     def listdir(self, path: str) -> list[tuple[str, bool]]:
         return _checked(lambda: [(e.name, e.type == 2) for e in self._fs.scandir(path)])

@@ -10,8 +10,9 @@ import contextlib
 import socket
 import struct
 import threading
+from typing import Protocol
 
-from harness.virtual.serial_chip import SerialChip
+from harness.virtual.serial_chip import Wire
 
 IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
 _BINARY, _ECHO, _SUPPRESS_GO_AHEAD, _COM_PORT = 0, 1, 3, 44
@@ -25,10 +26,20 @@ _SEND_TIMEOUT = 5.0
 _CLOSE_NOTICED = 0.3
 
 
+class LineChip(Protocol):
+    """What a connection asks of the chip behind it."""
+
+    wires: list[Wire]
+
+    def set_lines(self, *, dtr: bool, rts: bool) -> None: ...
+    def release_lines(self) -> None: ...
+    def receive(self, data: bytes, wire: Wire) -> None: ...
+
+
 class Rfc2217Server:
     """Serves ``chip`` on 127.0.0.1. Raises OSError when the port is taken."""
 
-    def __init__(self, chip: SerialChip, port: int = 0) -> None:
+    def __init__(self, chip: LineChip, port: int = 0) -> None:
         self._chip = chip
         self._listener = socket.create_server(("127.0.0.1", port))
         self._client: _Client | None = None
@@ -81,7 +92,7 @@ class Rfc2217Server:
 class _Client:
     """One connection; also the wire that the chip talks to."""
 
-    def __init__(self, chip: SerialChip, connection: socket.socket) -> None:
+    def __init__(self, chip: LineChip, connection: socket.socket) -> None:
         self._chip = chip
         self._socket = connection
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -342,16 +342,16 @@ class _Life:
             cause, told = _CAUSES[reason]
             if cause is not Reset.DEEP_SLEEP:  # the board has woken by itself
                 chip.board.restart(cause)
-            found = chip.boot(reason)
-            for baud, text in found.text:
+            booted = chip.boot(reason)
+            for baud, text in booted.text:
                 self._emit(text, baud)
-            if found.payload is None:
-                reason = found.again_because
+            if booted.payload is None:
+                reason = booted.again_because
                 chip.settled.set()
                 self._ended.wait(chip.boot_pause if reason else None)
                 continue
             self._emit(b"", APP_BAUD)
-            noise, found.payload = at_boot(chip.faults, chip.flash, found)
+            noise, booted.payload = at_boot(chip.faults, chip.flash, booted)
             self._emit(noise)
             if chip.faults.boots("brown-out-loop"):
                 chip.settled.set()
@@ -360,9 +360,9 @@ class _Life:
                 continue
             context = AppContext(
                 chip=chip.name,
-                payload=found.payload,
+                payload=booted.payload,
                 flash=chip.flash,
-                partitions=found.partitions,
+                partitions=booted.partitions,
                 console=self._console,
                 reset_cause=told,
                 noinit=chip.noinit,

@@ -129,5 +129,5 @@ def _image(chip: str, payload: bytes, module: bytes, runtime: str, flash_size: i
 @functools.lru_cache(maxsize=2)
 def vm_version(module: bytes) -> str:
     """The version that the module itself reports, e.g. ``v1.27.0-preview.225.g3f6d144cb8``."""
-    found = re.search(rb"MicroPython (v\d+\.\d+\.[\w.+-]{1,60})", module)
-    return found.group(1).decode() if found else "unknown"
+    match = re.search(rb"MicroPython (v\d+\.\d+\.[\w.+-]{1,60})", module)
+    return match.group(1).decode() if match else "unknown"

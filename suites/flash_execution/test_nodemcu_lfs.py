@@ -206,12 +206,12 @@ def test_a_reload_replaces_the_image(scenario: Scenario) -> None:
     for index, text in enumerate(("one", "two")):
         scenario.step(f"reload {index + 1} of 2")
         fresh = _load(scenario, _probe(text))[0]
-        found = _look(scenario)
-        scenario.take(MODULE.of(index + 1), *found.text("probe"), limit=exactly(text))
+        seen = _look(scenario)
+        scenario.take(MODULE.of(index + 1), *seen.text("probe"), limit=exactly(text))
         if fresh:
-            watchdog = found.board.value("reason") in (HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG)
+            watchdog = seen.board.value("reason") in (HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG)
             scenario.take(WATCHDOG.of(index + 1), str(watchdog), "True")
-        free.append(found.board.value("free"))
+        free.append(seen.board.value("free"))
     scenario.take(HEAP_LOST, free[0] - free[-1], 0, samples=free)
 
 

@@ -38,16 +38,16 @@ def test_every_edge_is_counted(scenario: Scenario) -> None:
 
 def test_tasks_run_by_priority_and_a_full_queue_refuses(scenario: Scenario) -> None:
     """Each of three queues holds eight; the error past it; high before medium before low, and first come first."""
-    found = scenario.run(Program.load_lua("events_tasks"))
+    pair = scenario.run(Program.load_lua("events_tasks"))
     for priority in range(3):
         figure = HELD.of(priority)
-        scenario.take(figure, *found.value(figure.name))
-    scenario.compare(found, only=("error", "ran", "out_of_order", "rounds"))
+        scenario.take(figure, *pair.value(figure.name))
+    scenario.compare(pair, only=("error", "ran", "out_of_order", "rounds"))
 
 
 def test_timers_call_as_often_as_they_should(scenario: Scenario) -> None:
     """Single, semi-automatic and automatic timers at once: how often, in which order, and how late at worst."""
-    found = scenario.run(Program.load_lua("events_timers"))
-    scenario.compare(found, only=("auto", "single", "semi", "order", "stopped"))
-    scenario.take(TEN_TICKS, *found.value("ten_ticks_us"))
-    scenario.take(JITTER, *found.value("worst_us"))
+    pair = scenario.run(Program.load_lua("events_timers"))
+    scenario.compare(pair, only=("auto", "single", "semi", "order", "stopped"))
+    scenario.take(TEN_TICKS, *pair.value("ten_ticks_us"))
+    scenario.take(JITTER, *pair.value("worst_us"))

@@ -36,7 +36,7 @@ def percentile(values: list[float], share: float) -> float:
 def test_latency(scenario: Scenario) -> None:
     """A timer's callback while the main program sleeps, computes, collects, and writes a file."""
     path = scenario.folder if scenario.has_files else ""
-    timer = scenario.port.timer
+    timer = scenario.timer
     program = Program.load("interrupt_timer", period_ms=PERIOD_MS, count=COUNT_TICKS, timer=timer, path=path)
     pair = scenario.run(program, timeout=120.0)
     for work, (limit, why) in LATE.items():
@@ -56,7 +56,7 @@ def test_latency(scenario: Scenario) -> None:
 def test_rate(scenario: Scenario) -> None:
     """Rising rates while the main program computes: the fastest one at which no callback is lost."""
     periods = [50, 20, 10, 5, 2, 1]
-    program = Program.load("interrupt_rate", periods_ms=periods, window_ms=300, timer=scenario.port.timer)
+    program = Program.load("interrupt_rate", periods_ms=periods, window_ms=300, timer=scenario.timer)
     pair = scenario.run(program)
     fastest = [0, 0]
     for index, side in enumerate((pair.board, pair.reference)):

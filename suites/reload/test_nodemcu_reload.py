@@ -84,11 +84,11 @@ def test_a_hang_ends_by_the_watchdog(scenario: Scenario) -> None:
     scenario.soft_reset()
     board, _ = scenario.run_to_reset(Program.load_lua("hang"), within=15.0)
     look = Program.load_lua("why_started")
-    found = look.run(scenario.board), look.run(scenario.reference)
-    reason = "watchdog" if found[0].value("reason") in (HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG) else "other"
+    seen = look.run(scenario.board), look.run(scenario.reference)
+    reason = "watchdog" if seen[0].value("reason") in (HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG) else "other"
     scenario.take(HANG_REASON, reason, "watchdog")
     scenario.take(HANG_SECONDS, round(board.silent, 3))
-    scenario.take(HANG_RTC, found[0].value("slot"), found[1].value("slot"))
+    scenario.take(HANG_RTC, seen[0].value("slot"), seen[1].value("slot"))
 
 
 def test_a_reset_pulse_is_told_from_a_restart(scenario: Scenario) -> None:
@@ -98,5 +98,5 @@ def test_a_reset_pulse_is_told_from_a_restart(scenario: Scenario) -> None:
     look = Program.load_lua("why_started")
     for runtime in scenario.both:
         runtime.hard_reset()
-    found = [look.run(runtime).value("reason") for runtime in scenario.both]
-    scenario.take(PULSE_REASON, found[0], found[1])
+    reasons = [look.run(runtime).value("reason") for runtime in scenario.both]
+    scenario.take(PULSE_REASON, reasons[0], reasons[1])

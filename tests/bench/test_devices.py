@@ -31,9 +31,9 @@ def test_whether_a_board_is_virtual_is_asked_in_one_place() -> None:
     for room in ROOMS:
         for file in (ROOT / "harness" / room).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
-                named = isinstance(node, ast.Attribute) and node.attr == "virtual"
-                if named and ast.unparse(node.value).endswith("board"):
-                    asking.add(file.name)
+                match node:
+                    case ast.Attribute(value=of, attr="virtual") if ast.unparse(of).endswith("board"):
+                        asking.add(file.name)
     assert asking == {"device_of.py", "virtual_device.py"}
 
 

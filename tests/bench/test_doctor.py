@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_machines import Tree, raspberry_pi, seven_port_hub, stm32_bench
 
 from harness.bench.doctor import Patient, examine
 from harness.bench.finding import Finding
 from harness.bench.host_machine import Access, Machine
 from harness.inventory.model import Bench, Board
+from tests.bench.fake_machines import Tree, raspberry_pi, seven_port_hub, stm32_bench
 
 
 def bench(*boards: dict[str, object]) -> Bench:

@@ -8,7 +8,7 @@ from harness.bench.escalation import RecoveryStep, escalate
 from harness.errors import BenchFault, FirmwareFailure
 from harness.link.deadline import Deadline, driven_by
 from harness.link.session import Session
-from tests.hostile.lines import HostilePort
+from tests.hostile.hostile_lines import HostilePort
 
 
 def escalated(*ends: Exception | None, budget: float = 100.0) -> tuple[list[str], Callable[[], str]]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import serial
-from fake_machines import raspberry_pi, seven_port_hub, stm32_bench
 
 from harness.bench import plugged
 from harness.bench.host_machine import Machine
 from harness.bench.plugged import plugged_in
+from tests.bench.fake_machines import raspberry_pi, seven_port_hub, stm32_bench
 
 
 def test_each_port_is_listed_with_its_socket_and_hubs_are_not(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def write(folder: Path, url: str) -> Path:
 
 
 @pytest.fixture
-def fed(tmp_path: Path):
+def fed(tmp_path: Path) -> Iterator[RunningBoard]:
     """A virtual board with its firmware written, that stays up."""
     board = load_bench(write(tmp_path, "rfc2217://localhost:1")).boards[0]
     with start(virtual_spec(board, tmp_path / ".harness")) as running:

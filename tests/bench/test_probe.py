@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from conftest import write_flash_file
 from harness.bench import probe_port as probing
 from harness.bench.probe_port import chip_named_in, probe
 from harness.errors import BenchFault
 from harness.formats.virtual_image import flash_offset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.virtual_firmware import build_firmware
+from tests.running_boards import write_flash_file
 
 
 @contextmanager
 def board(folder: Path, chip: str, image: bytes, app: str = "wasm") -> Iterator[RunningBoard]:
     spec = VirtualSpec(f"p{chip}", chip, str(folder), app=app, mac="02:00:00:00:00:07")
-    write_flash_file(spec, flash_offset(chip), image)  # type: ignore[arg-type]
+    write_flash_file(spec, flash_offset(chip), image)
     with start(spec) as running:
         yield running
 

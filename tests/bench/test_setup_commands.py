@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from fake_machines import Tree, raspberry_pi
 
 from harness.bench import host_machine as machine
 from harness.bench import probe_port as probe
 from harness.bench.probe_port import Answer
 from harness.cli import main
 from harness.inventory.load import load_bench
+from tests.bench.fake_machines import Tree, raspberry_pi
 
 VIRTUAL = "boards:\n  - {id: v, chip: esp32, runtime: micropython, virtual: {}, firmware: {build: virtual}}\n"
 

@@ -16,7 +16,7 @@ from harness.bench.wiring_check import Survey, check_wiring, judge, survey
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Board
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.interface import RunResult
+from harness.runtimes.interface import Restart, RunResult
 from harness.virtual.bench import start
 
 
@@ -121,8 +121,11 @@ class Says:
     def __init__(self, text: bytes) -> None:
         self._text = text
 
-    def run(self, source: str, **_: object) -> RunResult:
+    def run(self, source: str, *, timeout: float = 30.0) -> RunResult:
         return RunResult(self._text, b"", 0.0)
+
+    def run_to_reset(self, source: str, *, within: float = 30.0) -> Restart:
+        raise AssertionError("nothing here resets")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ class Says:
 )
 def test_half_an_answer_is_no_answer(text: bytes) -> None:
     with pytest.raises(BenchFault, match="did not say how its pins are"):
-        survey(Says(text), [4, 5])  # type: ignore[arg-type]
+        survey(Says(text), [4, 5])
 
 
 # -- on virtual boards -------------------------------------------------------------------------------
@@ -176,4 +179,4 @@ def test_an_esp8266_with_all_its_wires(tmp_path: Path) -> None:
 
 def test_a_board_without_claims_has_nothing_to_check() -> None:
     with pytest.raises(UsageError, match="claims no wiring"):
-        check_wiring(board(), Says(b""))  # type: ignore[arg-type]
+        check_wiring(board(), Says(b""))

@@ -51,7 +51,9 @@ def test_a_broken_pattern_matches_nothing_but_itself() -> None:
 
 
 @given(LINES, LINES, LINES)
-def test_whatever_stands_in_place_of_a_wildcard_is_accepted(head: list[bytes], any_: list[bytes], tail: list[bytes]):
+def test_whatever_stands_in_place_of_a_wildcard_is_accepted(
+    head: list[bytes], any_: list[bytes], tail: list[bytes]
+) -> None:
     expected = joined([*head, b"########", *tail])
     assert first_difference(expected, joined([*head, *any_, *tail])) is None
 

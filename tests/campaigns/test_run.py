@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.campaigns.conformance.conformance_programs import collect
 from harness.campaigns.conformance.conformance_report import exit_code, to_json
-from harness.campaigns.conformance.conformance_run import Outcome, Report, Result, run_programs
+from harness.campaigns.conformance.conformance_run import Outcome, Report, Restartable, Result, run_programs
 from harness.errors import BenchFault, FirmwareFailure
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.interface import RunResult
@@ -17,12 +18,16 @@ BAR = "-" * 70
 
 
 @pytest.fixture(scope="module")
-def reference():
+def reference() -> Iterator[ReferenceVm]:
     with ReferenceVm() as vm:
         yield vm
 
 
-def run(folder: Path, vm, timeout: float = 20.0, **programs: str) -> Report:
+def run(folder: Path, vm: Restartable, timeout: float = 20.0, **programs: str) -> Report:
+    return run_all(folder, vm, programs, timeout)
+
+
+def run_all(folder: Path, vm: Restartable, programs: dict[str, str], timeout: float = 20.0) -> Report:
     for name, source in programs.items():
         name, _, expected = name.partition("__")
         (folder / f"{name}.py{'.exp' if expected else ''}").write_text(source)
@@ -143,14 +148,14 @@ PRINTS = {f"p{n}": "print(1)" for n in range(3)}
 
 def test_each_program_has_a_fresh_vm_and_a_hard_reset_helps_one_that_hangs(tmp_path: Path) -> None:
     vm = ScriptedVm(["1\n"] * 3, resets={2: BenchFault("no answer")})
-    report = run(tmp_path, vm, **PRINTS)
+    report = run_all(tmp_path, vm, PRINTS)
     assert (vm.soft, vm.hard) == (3, 1)
     assert report.count(Outcome.PASSED) == 3
 
 
 def test_a_program_that_loses_the_line_gets_a_second_try_and_then_fails_alone(tmp_path: Path) -> None:
     lost = BenchFault("no answer")
-    found = outcomes(run(tmp_path, ScriptedVm([lost, "1\n", lost, lost, "1\n"]), **PRINTS))
+    found = outcomes(run_all(tmp_path, ScriptedVm([lost, "1\n", lost, lost, "1\n"]), PRINTS))
     assert found == {
         "p0": (Outcome.PASSED, ""),
         "p1": (Outcome.FAILED, "the VM was lost twice: no answer"),
@@ -164,7 +169,7 @@ def test_what_was_done_stays_in_the_report_whatever_ends_the_run(tmp_path: Path,
     resets: dict[str, dict[int, Exception]] = {"fault": {3: BenchFault("x")}, "dead": {2: FirmwareFailure("x")}}
     vm = ScriptedVm(["1\n", trouble.get(ending, "1\n")], resets=resets.get(ending))
     vm.revived = False
-    report = run(tmp_path, vm, **PRINTS)
+    report = run_all(tmp_path, vm, PRINTS)
     assert [result.outcome for result in report.results] == [Outcome.PASSED]
     assert report.not_run == 2
     assert exit_code(report) == (130 if ending == "interrupt" else 3)

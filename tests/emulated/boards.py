@@ -80,7 +80,6 @@ class Defect:
 DEFECTS = (
     Defect("queue-2", {"MICROPY_SCHEDULER_DEPTH": "2"}, "the scheduler's queue holds 2 callbacks, not 4"),
     Defect("queue-16", {"MICROPY_SCHEDULER_DEPTH": "16"}, "the scheduler's queue holds 16 callbacks, not 4"),
-    Defect("no-scheduler", {"MICROPY_ENABLE_SCHEDULER": "0"}, "callbacks run at once, or not at all"),
     Defect("no-ctrl-c", {"MICROPY_KBD_EXCEPTION": "0"}, "Ctrl-C ends no program"),
     Defect("gc-block-32", {"MICROPY_BYTES_PER_GC_BLOCK": "32"}, "each object takes a multiple of 32 bytes"),
     Defect("qstr-chunk-1k", {"MICROPY_ALLOC_QSTR_CHUNK_INIT": "1024"}, "room for names is taken in 1 kB"),

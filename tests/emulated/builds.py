@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +83,7 @@ class Firmware:
             "whole": self.whole,
             "disk": [self.disk.place, self.disk.format] if self.disk else None,
             "rom": self.rom,
-            "settings": dict(sorted(self.settings.items())),
+            "header": _header(self) if self.whole or self.settings else "",
             "heap": self.heap,
             "variables": dict(self.machine.variables),
             "environment": dict(self.machine.environment),
@@ -118,17 +118,22 @@ def build(firmware: Firmware) -> Built:
     folder = cache_folder() / "builds"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{source.version}-{firmware.machine.name}-{key}"
-    with FileLock(folder / f"{kept.name}.lock"):
-        if not (kept / "firmware.elf").exists():
-            with tempfile.TemporaryDirectory(dir=folder, prefix=f".{kept.name}-") as name:
-                making = Path(name)
-                _make(firmware, source, making)
-                ready = making / "ready"
-                ready.mkdir()
-                (making / "build" / "firmware.elf").rename(ready / "firmware.elf")
-                (ready / "described.json").write_text(json.dumps(described, indent=1) + "\n")
-                ready.rename(kept)
-    return Built(firmware, source.release, kept / "firmware.elf")
+    built = Built(firmware, source.release, kept / "firmware.elf")
+    if built.elf.exists():
+        return built
+    with FileLock(folder / "work.lock"):  # one at a time, each with two processes
+        if not built.elf.exists():
+            work = folder / "work"
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            _make(firmware, source, work)
+            ready = work / "ready"
+            ready.mkdir()
+            (work / "build" / "firmware.elf").rename(ready / "firmware.elf")
+            (ready / "described.json").write_text(json.dumps(described, indent=1) + "\n")
+            ready.rename(kept)
+            shutil.rmtree(work, ignore_errors=True)
+    return built
 
 
 def _make(firmware: Firmware, source: Source, folder: Path) -> None:
@@ -145,7 +150,7 @@ def _make(firmware: Firmware, source: Source, folder: Path) -> None:
     }
     if firmware.whole or firmware.settings:
         (folder / "settings.h").write_text(_header(firmware))
-        variables["CFLAGS_EXTRA"] = f"-I{folder} '-DMP_CONFIGFILE=<settings.h>'"
+        variables["CFLAGS_EXTRA"] = f"-I{folder} -I{PORT / 'board'} '-DMP_CONFIGFILE=<settings.h>'"
     if firmware.whole:
         variables["USER_C_MODULES"] = str(PORT)
     if firmware.disk is not None:
@@ -160,7 +165,7 @@ def _header(firmware: Firmware) -> str:
     """The VM's configuration: the port's, what our part of the board needs, and last the settings."""
     lines = ["#include <mpconfigport.h>"]
     if firmware.whole:
-        lines.append(f'#include "{PORT / "board" / "board.h"}"')
+        lines.append('#include "board.h"')
         lines.append(f"#define EMULATED_FILESYSTEM ({int(firmware.disk is not None)})")
     if firmware.disk is not None and firmware.disk.format == "VfsFat":  # long names, cwd, no clock for its dates
         lines += [f"#define MICROPY_FATFS_{name}" for name in ("ENABLE_LFN (1)", "RPATH (2)", "NORTC (1)")]

@@ -5,27 +5,29 @@ from __future__ import annotations
 import functools
 import operator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from elf_maker import RISCV, XTENSA, make_elf
 from esptool import cmds
 from esptool.bin_image import LoadFirmwareImage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import tool
 from harness.chips import CHIPS, chip_of_image
 from harness.errors import UsageError
 from harness.formats import esp_image
-from harness.formats.esp_image import ImageError
+from harness.formats.esp_image import FlashMode, ImageError
+from tests.formats.elf_maker import RISCV, XTENSA, make_elf
+from tests.running_boards import tool
 
 DATA = bytes(range(256))
 SEGMENTS = [(0x3FFB_0000, DATA), (0x4008_0000, b"code" * 33 + b"x")]
 
 
-def elf2image(sections: list[tuple[str, int, bytes]], entry: int, chip: str, machine: int, **options) -> bytes:
+def elf2image(sections: list[tuple[str, int, bytes]], entry: int, chip: str, machine: int, **options: Any) -> bytes:
     result = cmds.elf2image(make_elf(sections, entry=entry, machine=machine), chip, None, **options)
-    return result[1] if isinstance(result, tuple) else result
+    image: bytes = result[1] if isinstance(result, tuple) else result
+    return image
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_the_chip_table_agrees_with_esptool() -> None:
     mode=st.sampled_from(esp_image.FLASH_MODES),
     chip_id=st.sampled_from(sorted(chip.image_id for chip in CHIPS.values() if chip.image_id is not None)),
 )
-def test_built_images_come_back(segments, entry, mode, chip_id) -> None:
+def test_built_images_come_back(segments: list[tuple[int, bytes]], entry: int, mode: FlashMode, chip_id: int) -> None:
     data = esp_image.build_esp32(segments, entry=entry, flash_mode=mode, chip_id=chip_id)
     image = esp_image.parse(data + b"trailing", esp8266=False)
     assert (image.entry, image.chip_id, image.length, image.faults) == (entry, chip_id, len(data), ())

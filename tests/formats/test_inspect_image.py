@@ -6,7 +6,6 @@ import functools
 import struct
 
 import pytest
-from elf_maker import make_elf
 from esptool import cmds
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from harness.formats.app_desc import AppDesc
 from harness.formats.esp_image import ImageError
 from harness.formats.inspect_image import inspect, require_for
 from harness.formats.partitions import Partition, build_table
+from tests.formats.elf_maker import make_elf
 
 MB = 1 << 20
 FLASH = 0x0800_0000

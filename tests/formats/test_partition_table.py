@@ -90,7 +90,9 @@ TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=1
 
 
 @given(TEXT, TEXT, TEXT, TEXT, TEXT, st.binary(min_size=32, max_size=32), st.integers(0, 0xFFFF_FFFF))
-def test_application_descriptions_come_back(version, project, time, date, idf, sha, secure) -> None:
+def test_application_descriptions_come_back(
+    version: str, project: str, time: str, date: str, idf: str, sha: bytes, secure: int
+) -> None:
     desc = AppDesc(version, project, time, date, idf, sha, secure)
     data = app_desc.build(desc)
     assert len(data) == 256 and data[:4] == bytes.fromhex("3254cdab")

@@ -20,7 +20,7 @@ from harness.runtimes.ask_names import read_facts
 from harness.runtimes.interface import RunResult
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.runtimes.records import decode
-from tests.hostile.lines import TEXTS, HostilePort, endless
+from tests.hostile.hostile_lines import TEXTS, HostilePort, endless
 
 MB = 1024 * 1024
 

@@ -19,7 +19,7 @@ from harness.results.report.junit import write_junit
 from harness.results.report.terminal import plain, print_run
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 from harness.results.store import Store
-from tests.hostile.lines import TEXTS
+from tests.hostile.hostile_lines import TEXTS
 
 #: Tags that the page itself is made of; anything else came from the board.
 CONTROLS = {chr(code) for code in (*range(32), *range(127, 160))} - {"\n"}

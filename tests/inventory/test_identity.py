@@ -106,14 +106,14 @@ class Time:
             action()
 
 
-def reopening(wanted: Board, time: Time, opened: list[FakePort] | None = None) -> BoardPort:
+def reopening(wanted: Board, time: Time, opened: list[FakePort] | None = None) -> BoardPort[FakePort]:
     made = [] if opened is None else opened
 
     def opener(address: str) -> FakePort:
         made.append(FakePort(address))
         return made[-1]
 
-    return BoardPort(wanted, lambda: find_port(wanted), opener=opener, sleep=time.sleep)  # type: ignore[arg-type]
+    return BoardPort(wanted, lambda: find_port(wanted), opener, sleep=time.sleep)
 
 
 def test_a_board_that_comes_back_under_another_name_is_opened_there(ports: list[Port]) -> None:
@@ -145,8 +145,8 @@ def test_a_name_that_changes_hands_while_it_is_opened_is_not_used(ports: list[Po
 
     time = Time()
     wanted = board(usb_serial=S3.usb_serial)
-    again = BoardPort(wanted, lambda: find_port(wanted), opener=opener, sleep=time.sleep)  # type: ignore[arg-type]
-    assert again.wait(5).address == "/dev/ttyACM1"  # type: ignore[attr-defined]
+    again = BoardPort(wanted, lambda: find_port(wanted), opener, sleep=time.sleep)
+    assert again.wait(5).address == "/dev/ttyACM1"
     assert [(port.address, port.closed) for port in opened] == [("/dev/ttyACM0", True), ("/dev/ttyACM1", False)]
 
 

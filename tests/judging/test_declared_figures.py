@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from added_kind import install
+
+from tests.judging.added_kind import install
 
 BENCH = """
 boards:

@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from added_kind import install
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import extensions, kinds
 from harness.errors import UsageError
-from harness.judging.limits import at_least, at_most, between, exactly, within_percent
+from harness.judging.limits import Limit, at_least, at_most, between, exactly, within_percent
 from harness.judging.outcome import Outcome
 from harness.kinds import BUILT_IN, COUNT, HEAP, HEAP_FREE, STATE, TIME, named, stored
+from tests.judging.added_kind import install
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,7 +103,7 @@ _LIMITS = st.one_of(
 
 
 @given(_LIMITS, st.integers(-150, 150))
-def test_a_limit_that_does_not_decide_passes_the_same_and_fails_nothing(limit, value: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_limit_that_does_not_decide_passes_the_same_and_fails_nothing(limit: Limit, value: int) -> None:
     hard, soft = limit.judge(value), limit.told_only().judge(value)
     assert (soft is Outcome.PASS) == (hard is Outcome.PASS)
     assert soft in (Outcome.PASS, Outcome.MARGINAL)

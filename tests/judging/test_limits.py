@@ -55,9 +55,9 @@ PASS, MARGINAL, FAIL = Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL
         ),
     ],
 )
-def test_sentence_and_verdicts(limit: object, words: str, verdicts: dict[float | str, Outcome]) -> None:
+def test_sentence_and_verdicts(limit: Limit, words: str, verdicts: dict[float | str, Outcome]) -> None:
     assert str(limit) == words
-    assert {value: limit.judge(value) for value in verdicts} == verdicts  # type: ignore[attr-defined]
+    assert {value: limit.judge(value) for value in verdicts} == verdicts
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,7 +22,7 @@ def lines(vm: ReferenceVm, source: str) -> list[str]:
 
 
 @pytest.fixture
-def esp32():
+def esp32() -> Iterator[ReferenceVm]:
     with ReferenceVm(chip="esp32") as vm:
         yield vm
 
@@ -119,16 +120,18 @@ def test_reset_causes_are_the_ports_numbers(name: str) -> None:
         def seen() -> list[str]:
             return [*lines(vm, ask)]
 
+        def ended(source: str) -> Reset | None:
+            vm.run(source)
+            return vm.ended_by
+
         assert seen() == [str(causes[Reset.POWER_ON])]
         vm.soft_reset()
         assert seen() == [str(causes[Reset.SOFT])]
         vm.hard_reset()
         assert seen() == [str(causes[Reset.PIN])]
-        vm.run("machine.reset()")
-        assert vm.ended_by is Reset.MACHINE
+        assert ended("machine.reset()") is Reset.MACHINE
         assert seen() == [str(causes[Reset.MACHINE])]
-        vm.run("w = machine.WDT(timeout=50)\nwhile True: pass")
-        assert vm.ended_by is Reset.WATCHDOG
+        assert ended("w = machine.WDT(timeout=50)\nwhile True: pass") is Reset.WATCHDOG
         assert seen() == [str(causes[Reset.WATCHDOG])]
         vm.run("machine.deepsleep(10)")
         assert seen() == [str(causes[Reset.DEEP_SLEEP])]

@@ -20,9 +20,11 @@ PROGRAMS = Path(__file__).parents[2] / "fixtures" / "explore"
 UNSAFE = {"lost_update", "heapq_own_entries"}
 
 
-def explored(source: str, limits: Limits | None = None, **options: object) -> Exploration:
+def explored(
+    source: str, limits: Limits | None = None, *, every_point: bool = False, only: int | None = None
+) -> Exploration:
     rewinder = Rewinder(vm_module(), source, heap_size=57344, files={})
-    return explore(rewinder, limits or Limits(), **options)  # type: ignore[arg-type]
+    return explore(rewinder, limits or Limits(), every_point=every_point, only=only)
 
 
 def program(main: str, interrupt: str = "pass", check: str = "", setup: str = "") -> str:

@@ -51,7 +51,7 @@ def test_memory_without_an_area_record_is_refused() -> None:
             return bytes(size)
 
     with pytest.raises(ValueError, match="not found"):
-        find_area(Blank(), 32768)  # type: ignore[arg-type]
+        find_area(Blank(), 32768)
 
 
 def test_every_figure_of_mem_info_is_in_the_map_of_that_moment() -> None:

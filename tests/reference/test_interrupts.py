@@ -1,5 +1,6 @@
 """Interrupts of the reference VM: MicroPython's scheduler rules (py/scheduler.c, shared/runtime/mpirq.c)."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -19,13 +20,13 @@ def lines(vm: ReferenceVm, source: str) -> list[str]:
 
 
 @pytest.fixture
-def esp32():
+def esp32() -> Iterator[ReferenceVm]:
     with ReferenceVm(chip="esp32") as vm:
         yield vm
 
 
 @pytest.fixture
-def stm32():
+def stm32() -> Iterator[ReferenceVm]:
     with ReferenceVm(chip="stm32f405") as vm:
         vm.wire("A0", "A1")
         vm.run(

@@ -26,7 +26,7 @@ class WiredPins(RuleBasedStateMachine):
         self.before = dict.fromkeys(NAMES, 0)
 
     def expected(self) -> dict[int, int]:
-        levels = {}
+        levels: dict[int, int] = {}
         for group in self.groups:
             driven = {self.outside[n] for n in group if n in self.outside}
             driven |= {self.settings[n][1] for n in group if self.settings[n][0] == OUT}

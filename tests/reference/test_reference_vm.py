@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,7 +9,7 @@ from harness.runtimes.interface import Runtime
 
 
 @pytest.fixture
-def vm():
+def vm() -> Iterator[ReferenceVm]:
     with ReferenceVm() as machine:
         yield machine
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import kinds
-from harness.kinds import Value
+from harness.kinds import Effect, Value
 from harness.results.change import Point, Verdict, baseline_of, find_steps
 
 EFFECTS = {name: kind.history for name, kind in kinds.BUILT_IN.items() if kind.history}
 HEAP, TIME, STATE = EFFECTS["heap"], EFFECTS["time"], EFFECTS["state"]
 
 
-def judged(values: list[Value], effect: object = HEAP) -> Verdict:
-    return find_steps([Point(value) for value in values], effect)  # type: ignore[arg-type]
+def judged(values: Sequence[Value], effect: Effect = HEAP) -> Verdict:
+    return find_steps([Point(value) for value in values], effect)
 
 
 def noisy(count: int, *, seed: int = 1, middle: float = 1000.0, sigma: float = 10.0) -> list[Value]:

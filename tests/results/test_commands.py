@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from stores import heaps, nightly
 
 from harness.campaigns import bisect as command
 from harness.campaigns import image_runs as runner
@@ -23,6 +22,7 @@ from harness.paths import shipped_bench
 from harness.results.history_table import sparkline
 from harness.results.series import Entry
 from harness.results.store import Store
+from tests.results.sample_stores import heaps, nightly
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,8 +173,10 @@ def test_the_newer_calibration_wins(tmp_path: Path) -> None:
         (lambda lines: [lines[0], '{"type": "drop"}'], "line 2: is no record"),
     ],
 )
-def test_a_line_that_is_none_of_an_export_is_named(tmp_path: Path, change: object, said: str) -> None:
-    lines = change(content(filled(tmp_path / "a")))  # type: ignore[operator]
+def test_a_line_that_is_none_of_an_export_is_named(
+    tmp_path: Path, change: Callable[[list[str]], list[str]], said: str
+) -> None:
+    lines = change(content(filled(tmp_path / "a")))
     target = Store(tmp_path / "b")
     with pytest.raises(UsageError, match=said):
         import_lines(target, lines, source="f")

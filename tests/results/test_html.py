@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_run import HOSTILE, healthy, sample
 
 from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
@@ -19,6 +18,7 @@ from harness.link.transcript import Transcript
 from harness.link.transcript_files import place_since
 from harness.results.report.html import run_to_html, write_html
 from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
+from tests.results.sample_run import HOSTILE, healthy, sample
 
 _VOID = {"meta", "br"}
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_run import HOSTILE, healthy, sample
 
 from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
@@ -18,6 +17,7 @@ from harness.judging.outcome import Outcome
 from harness.results.report.json_report import run_to_json
 from harness.results.report.junit import write_junit
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+from tests.results.sample_run import HOSTILE, healthy, sample
 
 
 def test_json_has_the_published_names() -> None:
@@ -54,6 +54,12 @@ def junit(run: RunRecord, folder: Path) -> ET.Element:
     return ET.parse(folder / "new" / "junit.xml").getroot()
 
 
+def child(element: ET.Element, path: str) -> ET.Element:
+    found = element.find(path)
+    assert found is not None, f"{element.tag} has no {path}"
+    return found
+
+
 def test_junit_counts_and_elements(tmp_path: Path) -> None:
     first, second = junit(sample(), tmp_path).findall("testsuite")
     assert {k: first.get(k) for k in ("name", "tests", "failures", "errors", "skipped", "time")} == {
@@ -65,15 +71,15 @@ def test_junit_counts_and_elements(tmp_path: Path) -> None:
         "time": "3.000",
     }
     cases = {case.get("name"): case for case in first.findall("testcase")}
-    assert cases["leaks"].find("failure").get("message") == "reload.leak is 64 B"
-    assert cases["files"].find("error").text == "the port vanished"
+    assert child(cases["leaks"], "failure").get("message") == "reload.leak is 64 B"
+    assert child(cases["files"], "error").text == "the port vanished"
     assert cases["wakes"].find("skipped") is not None
-    assert cases["from_mpy"].find("properties/property").attrib == {"name": "marginal", "value": "x.time is near"}
+    assert child(cases["from_mpy"], "properties/property").attrib == {"name": "marginal", "value": "x.time is near"}
     assert [c.tag for c in cases["from_source"]] == ["system-out"]
-    assert "pass     x.allocated: 48 B (exactly 48 B)" in cases["from_source"].find("system-out").text
+    assert "pass     x.allocated: 48 B (exactly 48 B)" in (child(cases["from_source"], "system-out").text or "")
     # A board that did not get to its end is an error in the report, whatever its scenarios were.
     assert (second.get("failures"), second.get("errors")) == ("1", "1")
-    assert "<script>alert(1)</script>" in second.findall("testcase")[0].find("failure").text  # as text, unharmed
+    assert "<script>alert(1)</script>" in (child(second, "testcase/failure").text or "")  # as text, unharmed
     assert "\x1b" not in ET.tostring(second, "unicode")
 
 

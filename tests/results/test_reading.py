@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stores import heaps, nightly
 
 from harness.errors import UsageError
 from harness.judging.outcome import Outcome
@@ -15,6 +14,7 @@ from harness.results.run_diff import Change, diff
 from harness.results.run_record import ScenarioResult
 from harness.results.series import histories
 from harness.results.store import Store
+from tests.results.sample_stores import heaps, nightly
 
 
 @pytest.fixture

@@ -37,13 +37,13 @@ def old_store(path: Path, version: int) -> None:
     db.close()
 
 
-def shape(path: Path) -> dict[str, object]:
+def shape(path: Path) -> dict[str, tuple[list[str], ...]]:
     """Tables with their columns, keys and indexes."""
     engine = create_engine(f"sqlite:///{path}")
     found = inspect(engine)
-    result = {
+    result: dict[str, tuple[list[str], ...]] = {
         table: (
-            [column["name"] for column in found.get_columns(table)],
+            [str(column["name"]) for column in found.get_columns(table)],
             found.get_pk_constraint(table)["constrained_columns"],
             sorted(str(index["column_names"]) for index in found.get_indexes(table)),
             sorted(str(unique["column_names"]) for unique in found.get_unique_constraints(table)),

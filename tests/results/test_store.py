@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,9 +217,9 @@ def from_the_future(path: Path) -> None:
         (from_the_future, "has version 99"),
     ],
 )
-def test_what_is_no_store_is_told_and_left_as_it_was(tmp_path: Path, make: object, said: str) -> None:
+def test_what_is_no_store_is_told_and_left_as_it_was(tmp_path: Path, make: Callable[[Path], object], said: str) -> None:
     path = tmp_path / "results.sqlite"
-    make(path)  # type: ignore[operator]
+    make(path)
     before = path.read_bytes() if path.is_file() else b""
     with pytest.raises(UsageError, match=said) as caught:
         Store(path)

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from sample_run import HEAP, HOSTILE, LEAK, healthy, sample
 
 from harness.bench.firmware_record import FirmwareRecord
 from harness.inventory.model import Board
 from harness.judging.outcome import Outcome
 from harness.results.report.terminal import LiveView, closing_line, plain, print_run
 from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
+from tests.results.sample_run import HEAP, HOSTILE, LEAK, healthy, sample
 
 
 def printed(run: RunRecord, *, width: int = 100, all_figures: bool = False) -> str:
-    console = Console(file=io.StringIO(), width=width, highlight=False)
-    print_run(run, console, all_figures=all_figures)
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    out = io.StringIO()
+    print_run(run, Console(file=out, width=width, highlight=False), all_figures=all_figures)
+    return out.getvalue()
 
 
 def test_figures_reasons_and_closing_line() -> None:
@@ -100,11 +100,11 @@ EVENTS: list[dict[str, Any]] = [
 
 
 def test_without_a_terminal_each_milestone_is_one_plain_line() -> None:
-    console = Console(file=io.StringIO(), width=120, highlight=False)
-    with LiveView(BOARDS, console) as view:
+    out = io.StringIO()
+    with LiveView(BOARDS, Console(file=out, width=120, highlight=False)) as view:
         for event in EVENTS:
             view(event)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
+    text = out.getvalue()
     lines = [re.sub(r"^ *[\d.]+ s +", "", line) for line in text.splitlines()]
     assert [re.sub(" +", " ", line) for line in lines[:3]] == [
         "vesp32 write",
@@ -117,9 +117,9 @@ def test_without_a_terminal_each_milestone_is_one_plain_line() -> None:
 
 
 def live_lines(view: LiveView, width: int = 120) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, highlight=False)
-    console.print(view._table())
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+    out = io.StringIO()
+    Console(file=out, width=width, highlight=False).print(view._table())
+    return out.getvalue().splitlines()
 
 
 def test_the_live_table_shows_who_does_what() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.inventory.model import Board
+from harness.reference.vm import ReferenceVm
+from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import ChipRuntime, Facts
 
 
@@ -19,6 +21,7 @@ class StandIn:
     our_build: bool = True
     keeps_host_time: bool = True
     can_reset: bool = True
+    abilities: Abilities = field(default_factory=lambda: Abilities(paste_window=128))
     events: list[str] = field(default_factory=list)
 
     @property
@@ -26,7 +29,8 @@ class StandIn:
         return self.runtime.facts
 
     def write_romfs(self, image: bytes) -> None:
-        self.runtime.map_romfs(image)  # type: ignore[attr-defined]
+        assert isinstance(self.runtime, ReferenceVm)
+        self.runtime.map_romfs(image)
 
     def happened(self, kind: str, text: str) -> None:
         self.events.append(f"{kind}: {text}")

@@ -21,14 +21,24 @@ BOARDS = {board.id: board for board in load_bench(shipped_bench()).boards}
 
 
 class Nobody:
+    """A bench that no fault does anything to."""
+
     downloading = False
+
+    def deliver(self, data: bytes) -> None: ...
+    def feed(self, data: bytes) -> None: ...
+    def glitch(self, reason: str) -> None: ...
+    def lose_port(self, seconds: float | None, renamed: bool) -> None: ...
+    def decay(self, *, stuck: bool, chance: random.Random) -> None: ...
 
 
 def flashed(name: str) -> tuple[Flash, str]:
     board = BOARDS[name]
     base = 0x0800_0000 if board.chip.startswith("stm32") else 0
     flash = Flash(CHIPS[board.chip].flash_size if base else 4 * 1024 * 1024)
-    for image in firmware_of(board, None, lambda *_: None).images:
+    firmware = firmware_of(board, None, lambda *_: None)
+    assert firmware is not None
+    for image in firmware.images:
         flash.program(image.offset - base, image.data)
     return flash, board.chip
 
@@ -58,5 +68,5 @@ def test_the_firmware_says_another_version_of_the_same_length(name: str) -> None
     found = started(flash, chip)
     before = found.payload
     assert before is not None
-    _, after = at_boot(Faults(Nobody(), (Fault("wrong-version"),)), flash, found)  # type: ignore[arg-type]
+    _, after = at_boot(Faults(Nobody(), (Fault("wrong-version"),)), flash, found)
     assert after != before and len(after) == len(before)

@@ -1,13 +1,14 @@
 """The unmodified mpremote against the virtual boards."""
 
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import programmed_board, tool
 from harness.virtual.bench import RunningBoard
+from tests.running_boards import programmed_board, tool
 
 
 @pytest.fixture(params=["esp32", "esp8266", "stm32f405"])
@@ -19,7 +20,7 @@ def programmed(
         yield board
 
 
-def mpremote(board: RunningBoard, *arguments: str, check: bool = True):
+def mpremote(board: RunningBoard, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     assert board.pty
     return tool("mpremote", "connect", board.pty, *arguments, check=check)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from conftest import programmed_board
 from harness.chips import CHIPS, virtual_chips
 from harness.chips.port_facts import page, port_facts
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
+from tests.running_boards import programmed_board
 
 IMPORTS = "import gc, machine, os, sys, vfs\nfrom machine import Pin\n"
 PAGE = Path(__file__).parents[2] / "docs" / "port-facts.md"

@@ -32,21 +32,21 @@ def collect(paths: Sequence[Path]) -> list[Program]:
     Hidden folders and ``__pycache__`` are left out, links to folders are not followed. Raises UsageError for a
     path that is not there, and when there is no program at all.
     """
-    found: dict[Path, Program] = {}
+    programs: dict[Path, Program] = {}
     for path in paths:
         if path.is_dir():
             several = len(paths) > 1
             for file in _files_below(path):
                 name = file.relative_to(path)
-                _add(found, file, str(path / name if several else name))
+                _add(programs, file, str(path / name if several else name))
         elif path.is_file():
-            _add(found, path, str(path))
+            _add(programs, path, str(path))
         else:
             raise UsageError(f"there is no test program or folder {str(path)!r}")
-    if not found:
+    if not programs:
         where = ", ".join(str(path) for path in paths)
         raise UsageError(f"there is no test program (*.py) in {where}", hint="give a folder of .py files")
-    return list(found.values())
+    return list(programs.values())
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -55,6 +55,6 @@ def _files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(root, name) for name in sorted(files) if name.endswith(".py"))
 
 
-def _add(found: dict[Path, Program], file: Path, name: str) -> None:
+def _add(programs: dict[Path, Program], file: Path, name: str) -> None:
     expected = file.with_name(file.name + ".exp")
-    found.setdefault(file.resolve(), Program(name, file, expected if expected.is_file() else None))
+    programs.setdefault(file.resolve(), Program(name, file, expected if expected.is_file() else None))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from harness.campaigns.conformance.conformance_programs import PROGRAM_LIMIT, Program
 from harness.campaigns.conformance.expectation import (
@@ -21,7 +22,7 @@ from harness.campaigns.conformance.expectation import (
     normal,
 )
 from harness.errors import BenchFault, FirmwareFailure, UsageError
-from harness.runtimes.interface import RunResult, Runtime
+from harness.runtimes.interface import RunResult
 
 #: How a program says that it cannot be tested on this VM (MicroPython ``tests/README.md``).
 _SKIP = b"SKIP\n"
@@ -29,6 +30,14 @@ _TOO_LARGE = b"SKIP-TOO-LARGE\n"
 #: A build without ``@micropython.native``, ``viper`` or ``asm_*`` says this (``py/compile.c``).
 _NO_EMITTER = b"SyntaxError: invalid micropython decorator"
 _SUMMARY = re.compile(rb"-{70}\nRan \d+ tests\n\n(OK|FAILED)[^\n]*\n\Z")
+
+
+class Restartable(Protocol):
+    """What test programs need of a language VM."""
+
+    def run(self, source: str, *, timeout: float = 30.0) -> RunResult: ...
+    def soft_reset(self) -> None: ...
+    def hard_reset(self) -> None: ...
 
 
 class Outcome(Enum):
@@ -69,7 +78,7 @@ class Report:
 
 def run_programs(
     programs: Sequence[Program],
-    vm: Runtime,
+    vm: Restartable,
     *,
     timeout: float = 30.0,
     watch: Callable[[Program, Result | None], None] = lambda _program, _result: None,
@@ -92,7 +101,7 @@ def run_programs(
     return report
 
 
-def run_one(program: Program, vm: Runtime, *, timeout: float) -> Result:
+def run_one(program: Program, vm: Restartable, *, timeout: float) -> Result:
     """One program in a fresh VM. Raises BenchFault when the VM cannot be had back."""
     try:
         source = _source(program)
@@ -126,7 +135,7 @@ def _source(program: Program) -> str:
         raise UsageError("not UTF-8 text") from None
 
 
-def _restart(vm: Runtime) -> None:
+def _restart(vm: Restartable) -> None:
     """A fresh VM. One that does not come back from a soft reset, whatever the last program did, gets a hard one."""
     try:
         vm.soft_reset()

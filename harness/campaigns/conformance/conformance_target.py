@@ -86,10 +86,10 @@ def _native(request: Request, path: Path) -> Iterator[Runtime]:
 def _board(request: Request, board: Callable[[str], tuple[Board, Path]], report: Report) -> Iterator[Runtime]:
     from harness.bench.attach import Options, attach
 
-    found, state = board(request.name)
+    entry, state = board(request.name)
     if request.heap is not None:
         raise UsageError(f"--heap does not go with a board: the heap of {request.name} is its firmware's")
-    attached = attach(found, Options(state, flash=request.flash), report)
+    attached = attach(entry, Options(state, flash=request.flash), report)
     try:
         yield attached.runtime
     finally:

@@ -63,12 +63,12 @@ class Sealed:
     signature: dict[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"certificate": self.content, "sha256": self.sha256}
+        document: dict[str, Any] = {"certificate": self.content, "sha256": self.sha256}
         if self.page:
-            found["page_sha256"] = self.page
+            document["page_sha256"] = self.page
         if self.signature:
-            found["signature"] = self.signature
-        return found
+            document["signature"] = self.signature
+        return document
 
     @property
     def signed_words(self) -> bytes:
@@ -119,12 +119,12 @@ def read_certificate(file: Path) -> tuple[Sealed, str]:
         page = text[: block.start()] + text[block.end() :]
         text = block.group(1)
     try:
-        found = json.loads(text)
-        content, sha256 = found["certificate"], str(found["sha256"])
+        document = json.loads(text)
+        content, sha256 = document["certificate"], str(document["sha256"])
         if not isinstance(content, dict):
             raise TypeError
-        signature = found.get("signature")
-        sealed = Sealed(content, sha256, str(found.get("page_sha256", "")), signature)
+        signature = document.get("signature")
+        sealed = Sealed(content, sha256, str(document.get("page_sha256", "")), signature)
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
         raise UsageError(
             f"{file} is not a certificate of the harness", hint="expected the .json or .html of 'harness qualify'"

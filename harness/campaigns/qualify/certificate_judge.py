@@ -23,20 +23,20 @@ def judge(declared: dict[str, Any], rounds: list[dict[str, Any]]) -> Judgement:
     open_questions: list[str] = []
     good = {"round": 0, "soak": 0}
     faults = 0
-    for position, one in enumerate(rounds, 1):
-        title = f"{one['kind']} {position}"
-        scenarios = one["scenarios"]
+    for position, made in enumerate(rounds, 1):
+        title = f"{made['kind']} {position}"
+        scenarios = made["scenarios"]
         fails = [s for s in scenarios if s["outcome"] == "fail"]
         failed += [f"{title}, {s['suite']}: {s['name']}: {s['reason']}" for s in fails]
         errors = [f"{s['suite']}: {s['name']}: {s['reason']}" for s in scenarios if s["outcome"] == "error"]
-        if one["problem"]:
-            errors.insert(0, one["problem"])
+        if made["problem"]:
+            errors.insert(0, made["problem"])
         if errors and not fails:
             faults += 1
             if faults > plan["bench_faults"]:
                 open_questions.append(f"{title} failed by the bench: {errors[0]}")
             continue
-        expected = set(declared["scenarios"] if one["kind"] == "round" else declared["soak"])
+        expected = set(declared["scenarios"] if made["kind"] == "round" else declared["soak"])
         missing = expected - {f"{s['suite']}: {s['name']}" for s in scenarios}
         if missing:
             open_questions.append(f"{title} lacks {len(missing)} scenarios: {', '.join(sorted(missing)[:3])}")
@@ -44,12 +44,12 @@ def judge(declared: dict[str, Any], rounds: list[dict[str, Any]]) -> Judgement:
         marginal = sum(m["verdict"] == "marginal" for s in scenarios for m in s["measurements"])
         if marginal > plan["marginal"]:
             failed.append(f"{title} has {marginal} marginal figures, the plan allows {plan['marginal']}")
-        good[one["kind"]] += 1
+        good[made["kind"]] += 1
     if good["round"] < plan["rounds"] and not failed:
         open_questions.append(f"{good['round']} good rounds, the plan asks for {plan['rounds']}")
     if declared["soak"] and not good["soak"] and not failed:
         open_questions.append("there was no good soak")
-    firmware = {one["firmware"]["sha256"] or one["firmware"]["version"] for one in rounds if not one["problem"]}
+    firmware = {made["firmware"]["sha256"] or made["firmware"]["version"] for made in rounds if not made["problem"]}
     if len(firmware) > 1:
         open_questions.append(f"the firmware was not the same in all rounds: {', '.join(sorted(firmware))}")
     outcome = NOT_QUALIFIED if failed else UNDECIDED if open_questions else QUALIFIED

@@ -55,28 +55,28 @@ def _summary(content: dict[str, Any]) -> Iterator[str]:
 def _rounds(content: dict[str, Any]) -> Iterator[str]:
     yield "<section><h3>Rounds</h3><div class='scroll'><table class='grid'><thead><tr><th>round</th><th>began</th>"
     yield "<th>outcome</th><th>scenarios</th><th></th></tr></thead><tbody>"
-    for position, one in enumerate(content["rounds"], 1):
-        counts = {name: sum(s["outcome"] == name for s in one["scenarios"]) for name in _WORST}
+    for position, made in enumerate(content["rounds"], 1):
+        counts = {name: sum(s["outcome"] == name for s in made["scenarios"]) for name in _WORST}
         told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        yield f"<tr><td>{safe_text(one['kind'])} {position}</td><td>{_day(one['started'])}</td>"
-        yield f'<td class="{safe_text(one["outcome"])}">{safe_text(one["outcome"])}</td>'
-        yield f"<td>{told}</td><td class='reason'>{safe_text(one['problem'])}</td></tr>"
+        yield f"<tr><td>{safe_text(made['kind'])} {position}</td><td>{_day(made['started'])}</td>"
+        yield f'<td class="{safe_text(made["outcome"])}">{safe_text(made["outcome"])}</td>'
+        yield f"<td>{told}</td><td class='reason'>{safe_text(made['problem'])}</td></tr>"
     yield "</tbody></table></div></section>"
 
 
 def _figures(content: dict[str, Any]) -> Iterator[str]:
     """Each figure once: its range over all rounds, beside reference and limit."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for one in content["rounds"]:
-        for scenario in one["scenarios"]:
+    figures: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for made in content["rounds"]:
+        for scenario in made["scenarios"]:
             for m in scenario["measurements"]:
                 title = f"{scenario['suite']}: {scenario['name'].replace('_', ' ')}"
-                found.setdefault((title, m["name"]), []).append(m)
+                figures.setdefault((title, m["name"]), []).append(m)
     yield "<section><h3>Figures over all rounds</h3><div class='scroll'><table><thead><tr><th>figure</th>"
     yield '<th class="figure">least … median … greatest</th><th class="figure">reference</th><th>limit</th>'
     yield "<th>worst</th></tr></thead><tbody>"
     before = ""
-    for (title, name), values in found.items():
+    for (title, name), values in figures.items():
         if title != before:
             yield f'<tr class="scenario"><td colspan="5">{safe_text(title)}</td></tr>'
             before = title

@@ -60,7 +60,7 @@ def plan_of(content: dict[Any, Any], where: str) -> Plan:
         if key not in known:
             raise UsageError(f"{where}: there is no key {key!r:.40} in a plan", hint=f"its keys: {', '.join(known)}")
         if key in ("suites", "soak_suites"):
-            if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+            if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
                 raise UsageError(f"{where}: {key}: expected a list of suites; came {value!r:.60}")
             values[key] = tuple(value)
             continue
@@ -128,7 +128,7 @@ def scenarios_of(board: Board, suites: tuple[str, ...], bench_file: Path) -> tup
     if done.returncode:
         words = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()[-3:]
         raise UsageError(f"the suites cannot be collected: {' / '.join(words)[:400]}")
-    found = tuple(json.loads(done.stdout))
-    if not found:
+    scenarios = tuple(json.loads(done.stdout))
+    if not scenarios:
         raise UsageError(f"no scenario of {', '.join(suites) or 'the suites'} is for {board.id} ({board.runtime})")
-    return found
+    return scenarios

@@ -44,11 +44,11 @@ def _findings(sealed: Sealed, page: str, signer: Ed25519PublicKey | None, board:
         elif not signature_holds(sealed, signer):
             yield "it was not signed by that signer"
     yield from _declaration(content, declared, rounds, board)
-    for position, one in enumerate(rounds, 1):
-        yield from _round(f"{one['kind']} {position}", one, declared)
-    found = judge(declared, rounds)
-    if found.outcome != content["outcome"]:
-        yield f"it says {content['outcome']!r}; by its own plan and rounds it is {found.outcome!r}"
+    for position, made in enumerate(rounds, 1):
+        yield from _round(f"{made['kind']} {position}", made, declared)
+    verdict = judge(declared, rounds)
+    if verdict.outcome != content["outcome"]:
+        yield f"it says {content['outcome']!r}; by its own plan and rounds it is {verdict.outcome!r}"
 
 
 def _declaration(
@@ -72,12 +72,12 @@ def _limit(limit: dict[str, Any] | None) -> str:
     return "none" if limit is None else ", ".join(f"{key} {value}" for key, value in limit.items() if key != "why")
 
 
-def _round(title: str, one: dict[str, Any], declared: dict[str, Any]) -> Iterator[str]:
-    expected = set(declared["scenarios"] if one["kind"] == "round" else declared["soak"])
-    missing = expected - {f"{s['suite']}: {s['name']}" for s in one["scenarios"]}
-    if missing and not one["problem"]:
+def _round(title: str, made: dict[str, Any], declared: dict[str, Any]) -> Iterator[str]:
+    expected = set(declared["scenarios"] if made["kind"] == "round" else declared["soak"])
+    missing = expected - {f"{s['suite']}: {s['name']}" for s in made["scenarios"]}
+    if missing and not made["problem"]:
         yield f"{title} lacks {', '.join(sorted(missing)[:5])}"
-    for scenario in one["scenarios"]:
+    for scenario in made["scenarios"]:
         name = f"{title}, {scenario['suite']}: {scenario['name']}"
         if digest({key: value for key, value in scenario.items() if key != "sha256"}) != scenario["sha256"]:
             yield f"{name} was changed after it was recorded"

@@ -96,20 +96,6 @@ def unpack_image(data: bytes, *, region_size: int = LARGEST_IMAGE, integer: bool
     return out
 
 
-def relocate(relocatable: bytes, base: int) -> bytes:
-    """What the loader's second pass writes to flash that is mapped at ``base``: the image with its addresses.
-
-    ``relocatable`` is what :func:`unpack_image` returned.
-    """
-    count = int.from_bytes(relocatable[4:8], "little") // 4
-    words = list(struct.unpack_from(f"<{count}I", relocatable))
-    flags = struct.unpack_from(f"<{(count + 31) // 32}I", relocatable, 4 * count)
-    for at in range(count):
-        if flags[at >> 5] >> (at & 31) & 1:
-            words[at] = (4 * words[at] + base) & 0xFFFFFFFF
-    return struct.pack(f"<{count}I", *words)
-
-
 def _check_header(out: bytes, length: int, region_size: int, integer: bool) -> None:
     signature, flash_size = struct.unpack("<2I", out[:8].ljust(8, b"\0"))
     expected = SIGNATURE | (INTEGER if integer else PACKED_TVALUE)

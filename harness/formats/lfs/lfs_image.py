@@ -133,15 +133,15 @@ def _floating_byte(n: int) -> int:
 
 
 def _strings_of(proto: Proto) -> list[bytes]:
-    found = [proto.source]
+    strings = [proto.source]
     if proto.packed_lines:
-        found.append(proto.packed_lines)
-    found += [value for value in proto.constants if isinstance(value, bytes)]
-    found += proto.upvalues
-    found += [local.name for local in proto.locals]
+        strings.append(proto.packed_lines)
+    strings += [value for value in proto.constants if isinstance(value, bytes)]
+    strings += proto.upvalues
+    strings += [local.name for local in proto.locals]
     for child in proto.protos:
-        found += _strings_of(child)
-    return found
+        strings += _strings_of(child)
+    return strings
 
 
 class _Builder:
@@ -167,8 +167,8 @@ class _Builder:
             self._point(start + i, target)
         return start if targets else 0
 
-    def strings(self, found: list[bytes]) -> None:
-        ordered = in_table_order(found)
+    def strings(self, strings: list[bytes]) -> None:
+        ordered = in_table_order(strings)
         words = self.image.words
         buckets = 2 << (len(ordered).bit_length() - 1)
         vector = self._append([0] * buckets)

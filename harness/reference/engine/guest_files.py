@@ -142,8 +142,8 @@ class MemoryFiles:
         if path not in self._dirs:
             raise fault(errno.ENOTDIR if path in self._files else errno.ENOENT)
         prefix = path.rstrip("/") + "/"
-        found = [(name, True) for name in self._dirs if name != "/"] + [(n, False) for n in self._files]
-        inside = [(n[len(prefix) :], d) for n, d in found if n.startswith(prefix)]
+        entries = [(name, True) for name in self._dirs if name != "/"] + [(n, False) for n in self._files]
+        inside = [(n[len(prefix) :], d) for n, d in entries if n.startswith(prefix)]
         return sorted((n, d) for n, d in inside if "/" not in n)
 
     def open(self, path: str, mode: Mode) -> File:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Protocol
 
 import wasmtime
 
 
 class GuestFault(Exception):
     """The guest passed an address outside its memory."""
+
+
+class Readable(Protocol):
+    """Memory that can be looked at, from address 0 to its length."""
+
+    def __len__(self) -> int: ...
+    def read(self, address: int, size: int) -> bytes: ...
+
+
+class Writable(Protocol):
+    """Memory that can be changed, in bytes and in little-endian words."""
+
+    def read(self, address: int, size: int) -> bytes: ...
+    def write(self, address: int, data: bytes) -> None: ...
+    def read_u32(self, address: int) -> int: ...
+    def write_u32(self, address: int, value: int) -> None: ...
 
 
 class GuestMemory:

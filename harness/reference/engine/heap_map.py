@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from harness.reference.engine.guest_memory import GuestMemory
+from harness.reference.engine.guest_memory import Readable
 
 BLOCK = 16
 FREE, HEAD, TAIL, MARK = range(4)
@@ -65,7 +65,7 @@ class HeapMap:
                 index += 1
 
 
-def find_area(memory: GuestMemory, heap_object: int) -> int:
+def find_area(memory: Readable, heap_object: int) -> int:
     """Address of the area record in static memory. ``heap_object`` is any address inside the heap.
 
     The record is told by what must hold in it: table, optional finaliser table and pool lie one after the
@@ -84,7 +84,7 @@ def find_area(memory: GuestMemory, heap_object: int) -> int:
     raise ValueError("the collector's area record was not found where upstream keeps it")
 
 
-def read_heap(memory: GuestMemory, area: int) -> HeapMap:
+def read_heap(memory: Readable, area: int) -> HeapMap:
     """The state of the heap now. ``area`` comes from :func:`find_area`."""
     table, length, a, b, c = struct.unpack("<5I", memory.read(area, 20))
     pool = a if b - a == 64 * length else b

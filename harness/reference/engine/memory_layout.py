@@ -16,7 +16,7 @@ import struct
 from dataclasses import asdict, dataclass
 
 from harness.reference.engine.guest_files import Files, MemoryFiles
-from harness.reference.engine.guest_memory import GuestMemory
+from harness.reference.engine.guest_memory import Writable
 from harness.reference.engine.vm_cache import cache_dir
 from harness.reference.engine.wasm_machine import Machine, Stopped
 from harness.reference.engine.wasm_module import compiled, without_custom_sections, write_atomically
@@ -49,7 +49,7 @@ class Layout:
     pending_exception: int
     depth: int = 4
 
-    def schedule(self, memory: GuestMemory, function: int, argument: int, *, at: int | None = None) -> bool:
+    def schedule(self, memory: Writable, function: int, argument: int, *, at: int | None = None) -> bool:
         """Queue ``function(argument)`` (guest objects) as ``mp_sched_schedule`` in ``py/scheduler.c`` does.
 
         False when the queue is full. ``at`` puts it before the entry of that number instead of at the end.
@@ -66,7 +66,7 @@ class Layout:
         memory.write(self.queue + _STATE_OFFSET, struct.pack("<hBB", state, length + 1, index))
         return True
 
-    def leading(self, memory: GuestMemory, function: int) -> int:
+    def leading(self, memory: Writable, function: int) -> int:
         """How many entries at the head of the queue call ``function``."""
         _, length, index = self.queue_state(memory)
         count = 0
@@ -77,12 +77,12 @@ class Layout:
     def _entry(self, number: int) -> int:
         return self.queue + _ENTRY * (number % self.depth)
 
-    def queue_state(self, memory: GuestMemory) -> tuple[int, int, int]:
+    def queue_state(self, memory: Writable) -> tuple[int, int, int]:
         """State (1 idle, 0 pending, negative: locked that many times), length and first index of the queue."""
         state, length, index = struct.unpack("<hBB", memory.read(self.queue + _STATE_OFFSET, 4))
         return state, length, index
 
-    def raise_exception(self, memory: GuestMemory, instance: int) -> None:
+    def raise_exception(self, memory: Writable, instance: int) -> None:
         """Make the VM raise the exception object at ``instance`` at its next check, as Ctrl-C does.
 
         The traceback it may carry from an earlier raise is cleared first
@@ -93,27 +93,27 @@ class Layout:
         if self.queue_state(memory)[0] == _IDLE:
             memory.write(self.queue + _STATE_OFFSET, struct.pack("<h", _PENDING))
 
-    def lock(self, memory: GuestMemory) -> None:
+    def lock(self, memory: Writable) -> None:
         """Keep callbacks from running, as ``mp_sched_lock`` does; nests."""
         state = self.queue_state(memory)[0]
         memory.write(self.queue + _STATE_OFFSET, struct.pack("<h", state - 1 if state < 0 else -1))
 
-    def unlock(self, memory: GuestMemory) -> None:
+    def unlock(self, memory: Writable) -> None:
         """Take back one :meth:`lock`, as ``mp_sched_unlock`` does. No effect when the scheduler is not locked."""
         state, length, _ = self.queue_state(memory)
         if state < 0:
             free = _PENDING if length or self.exception_pending(memory) else _IDLE
             memory.write(self.queue + _STATE_OFFSET, struct.pack("<h", state + 1 if state < -1 else free))
 
-    def main_globals(self, memory: GuestMemory) -> int:
+    def main_globals(self, memory: Writable) -> int:
         """Address of the running code's globals; at a program's start these are ``__main__``'s."""
         return memory.read_u32(self.pending_exception - _PENDING_OFFSET + 4)
 
-    def exception_pending(self, memory: GuestMemory) -> bool:
+    def exception_pending(self, memory: Writable) -> bool:
         """Whether an exception waits to be raised."""
         return memory.read_u32(self.pending_exception) != 0
 
-    def withdraw_exception(self, memory: GuestMemory) -> None:
+    def withdraw_exception(self, memory: Writable) -> None:
         """Take back an exception that has not been raised yet."""
         memory.write_u32(self.pending_exception, 0)
 
@@ -163,12 +163,12 @@ class _Probe:
 
 
 def _occurrences(data: bytes, needle: bytes) -> list[int]:
-    found, at = [], data.find(needle)
+    places, at = [], data.find(needle)
     while at >= 0:
         if at % 4 == 0 and at + _STATE_OFFSET + 4 <= len(data):
-            found.append(at)
+            places.append(at)
         at = data.find(needle, at + 1)
-    return found
+    return places
 
 
 @functools.lru_cache(maxsize=4)

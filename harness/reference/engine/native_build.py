@@ -54,8 +54,8 @@ def find_native() -> Path | None:
         if not is_native(Path(named)):
             raise UsageError(f"{ENVIRONMENT} names {named!r}, which is not a native executable")
         return Path(named).resolve()
-    found = shutil.which("micropython")
-    return Path(found) if found and is_native(Path(found)) else None
+    program = shutil.which("micropython")
+    return Path(program) if program and is_native(Path(program)) else None
 
 
 class NativeProcess:

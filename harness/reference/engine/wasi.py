@@ -174,16 +174,16 @@ class Wasi:
     # -- open files ------------------------------------------------------------------------------
 
     def _file(self, fd: int) -> File:
-        found = self.open_files.get(fd)
-        if found is None or isinstance(found, str):
+        file = self.open_files.get(fd)
+        if file is None or isinstance(file, str):
             raise OSError(errno.EBADF, "not an open file")
-        return found
+        return file
 
     def fd_close(self, fd: int) -> int:
-        found = self.open_files.pop(fd, None)
-        if found is None:
+        file = self.open_files.pop(fd, None)
+        if file is None:
             return _EBADF
-        return 0 if isinstance(found, str) else self._guard(found.close)
+        return 0 if isinstance(file, str) else self._guard(file.close)
 
     def fd_fdstat_get(self, fd: int, result: int) -> int:
         terminal = fd in _CONSOLE

@@ -137,10 +137,10 @@ class ModuleStack:
             kept = [replace(m, state=State.READY) for m in self._modules if m.state is not State.POPPED]
             self._write(kept)
         for module in self._modules:
-            found = zlib.crc32(self._region.read(module.offset, module.size))
-            if found != module.checksum:
+            checksum = zlib.crc32(self._region.read(module.offset, module.size))
+            if checksum != module.checksum:
                 raise BenchFault(
-                    f"module {module.name!r} in flash has changed: checksum 0x{found:08x}, "
+                    f"module {module.name!r} in flash has changed: checksum 0x{checksum:08x}, "
                     f"pushed with 0x{module.checksum:08x}",
                     hint="something else wrote to the region; pop the module, reset, and push it again",
                 )

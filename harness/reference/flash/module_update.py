@@ -56,8 +56,8 @@ class ImageStore:
     @property
     def current(self) -> Stored | None:
         """The newest whole image; None when there is none."""
-        found = [stored for slot in range(self._slots) if (stored := self._look(slot))]
-        return max(found, key=lambda stored: stored.sequence, default=None)
+        whole = [stored for slot in range(self._slots) if (stored := self._look(slot))]
+        return max(whole, key=lambda stored: stored.sequence, default=None)
 
     def read(self) -> bytes | None:
         """The current image's bytes."""

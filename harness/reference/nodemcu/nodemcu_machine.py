@@ -223,7 +223,7 @@ class NodeMcu:
             return
         text = result[1] if isinstance(result[1], bytes) else b"(error object is not a string)"
         # What of the firmware is Lua here is C on the chip, and its own call of a chunk is no xpcall there.
-        lines = [one for one in text.split(b"\n") if not one.startswith(b"\tprelude:")]
+        lines = [line for line in text.split(b"\n") if not line.startswith(b"\tprelude:")]
         while len(lines) > 1 and lines[-1].startswith(b"\t[C]: in function 'xpcall'"):
             lines.pop()
         self.write(b"Lua error: " + b"\n".join(lines) + b"\n")

@@ -249,15 +249,15 @@ class Configuration:
 
     def _records(self) -> list[tuple[int, int, bytes]]:
         """Offset, id and body of each record."""
-        found, at = [], RCR
+        records, at = [], RCR
         while at < RCR + SECTOR - 4:
             words, kind = self._flash.read(at, 2)
             if kind == _FREE:
                 break
             size = min(4 * words, RCR + SECTOR - at - 4)
-            found.append((at, kind, self._flash.read(at + 4, size)))
+            records.append((at, kind, self._flash.read(at + 4, size)))
             at += 4 + size
-        return found
+        return records
 
     def _find(self, wanted: int) -> bytes | None:
         return next((body for _, kind, body in reversed(self._records()) if kind == wanted), None)

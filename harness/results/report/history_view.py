@@ -46,10 +46,12 @@ def show_history(
             style="dim",
         )
     )
-    for one in flaky:
-        share = f"{one.odd} of {one.tried} results unlike the others of the same image"
-        bounds = f"{one.low:.0%} to {one.high:.0%}"
-        console.print(Text(f"flaky: {plain(f'{one.suite}: {one.scenario}', 80)}: {share} ({bounds})", style="yellow"))
+    for scenario in flaky:
+        share = f"{scenario.odd} of {scenario.tried} results unlike the others of the same image"
+        bounds = f"{scenario.low:.0%} to {scenario.high:.0%}"
+        console.print(
+            Text(f"flaky: {plain(f'{scenario.suite}: {scenario.scenario}', 80)}: {share} ({bounds})", style="yellow")
+        )
     if json_file:
         content = {"board": board, "figures": [history_to_json(h, v) for h, v in judged]}
         write_json(json_file, {**content, "flaky": [_flaky_to_json(f) for f in flaky]})
@@ -90,8 +92,8 @@ def history_to_json(history: History, verdict: Verdict) -> dict[str, Any]:
     return {**fields, "baseline": baseline, "steps": steps, "runs": entries}
 
 
-def _flaky_to_json(one: Flakiness) -> dict[str, Any]:
-    return {**asdict(one), "share": one.share, "low": one.low, "high": one.high}
+def _flaky_to_json(scenario: Flakiness) -> dict[str, Any]:
+    return {**asdict(scenario), "share": scenario.share, "low": scenario.low, "high": scenario.high}
 
 
 def show_diff(before: int, after: int, store: str, json_file: str) -> None:

@@ -128,13 +128,13 @@ def _attention(run: RunRecord, state: Path | None) -> Iterator[str]:
             if s.outcome is not Outcome.PASS and s.reason and s.reason != board.problem
         ]
     skipped = [(where, reason) for outcome, where, reason, _ in told if outcome is Outcome.SKIPPED]
-    told = [one for one in told if one[0] is not Outcome.SKIPPED]
+    told = [row for row in told if row[0] is not Outcome.SKIPPED]
     if not told and not skipped:
         return
     order = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.PASS)
     yield "<section>" + ("\n<h3>What to look at</h3>" if told else "")
     shown = 0
-    for outcome, where, reason, reference in sorted(told, key=lambda one: order.index(one[0])):
+    for outcome, where, reason, reference in sorted(told, key=lambda row: order.index(row[0])):
         yield f'<div class="title">{badge(outcome)}<b>{safe_text(where)}</b></div>'
         yield f'<p class="reason">{safe_text(reason)}</p>'
         if state is not None and outcome in (Outcome.FAIL, Outcome.ERROR) and shown < _MOST_TRANSCRIPTS:
@@ -225,8 +225,8 @@ def _suite(board: str, suite: str, scenarios: list[ScenarioResult], trends: Tren
 
 
 def _counts(scenarios: list[ScenarioResult]) -> str:
-    found = [(outcome, sum(s.outcome is outcome for s in scenarios)) for outcome in Outcome]
-    return ", ".join(f"{count} {outcome.value}" for outcome, count in found if count)
+    counts = [(outcome, sum(s.outcome is outcome for s in scenarios)) for outcome in Outcome]
+    return ", ".join(f"{count} {outcome.value}" for outcome, count in counts if count)
 
 
 def _rules(board: BoardRecord) -> Iterator[str]:

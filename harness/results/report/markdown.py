@@ -73,11 +73,11 @@ def _glance(run: RunRecord) -> Iterator[str]:
 
 
 def _cell(board: BoardRecord, suite: str) -> str:
-    found = [s.outcome for s in board.scenarios if s.suite == suite]
-    if not found:
+    outcomes = [s.outcome for s in board.scenarios if s.suite == suite]
+    if not outcomes:
         return "-"
-    bad = sum(outcome in _ORDER for outcome in found)
-    return f"{_SIGNS[worst(found)]}" + (f" ({bad} of {len(found)})" if bad else "")
+    bad = sum(outcome in _ORDER for outcome in outcomes)
+    return f"{_SIGNS[worst(outcomes)]}" + (f" ({bad} of {len(outcomes)})" if bad else "")
 
 
 def _attention(run: RunRecord) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _attention(run: RunRecord) -> Iterator[str]:
         return
     yield "### What to look at"
     yield ""
-    for outcome, board_id, title, reason in sorted(told, key=lambda one: _ORDER.index(one[0]))[:_MOST]:
+    for outcome, board_id, title, reason in sorted(told, key=lambda row: _ORDER.index(row[0]))[:_MOST]:
         yield f"- {_SIGNS[outcome]} {_code(board_id)} {title}: {_code(reason)}"
     yield from _rest(len(told))
 

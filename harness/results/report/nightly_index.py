@@ -49,12 +49,12 @@ def _glance(run: RunRecord) -> Iterator[str]:
 
 
 def _cell(board: BoardRecord, suite: str) -> str:
-    found = [s.outcome for s in board.scenarios if s.suite == suite]
-    if not found:
+    outcomes = [s.outcome for s in board.scenarios if s.suite == suite]
+    if not outcomes:
         return "<td class='soft'>–</td>"
-    judged = [outcome for outcome in found if outcome is not Outcome.SKIPPED]
+    judged = [outcome for outcome in outcomes if outcome is not Outcome.SKIPPED]
     good = sum(outcome is Outcome.PASS for outcome in judged)
-    return f"<td>{badge(worst(found))}<br><span class='soft'>{good} of {len(judged)}</span></td>"
+    return f"<td>{badge(worst(outcomes))}<br><span class='soft'>{good} of {len(judged)}</span></td>"
 
 
 def _boards(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _boards(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
     for name in names:
         yield f"<tr><td>{safe_text(name)}</td>"
         for run in ordered:
-            board = next((one for one in run.boards if one.id == name), None)
+            board = next((entry for entry in run.boards if entry.id == name), None)
             if board is None:
                 yield "<td></td>"
             else:

@@ -26,17 +26,19 @@ Trends = Mapping[Place, Sequence[float]]
 
 def trends_of(run: RunRecord, store: Store) -> Trends:
     """The last values of each figure of ``run``, with the same firmware line, up to this run."""
-    found: dict[Place, Sequence[float]] = {}
+    trends: dict[Place, Sequence[float]] = {}
     for board in run.boards:
         try:
             every = histories(store, board.id, line=board.firmware.line)
         except UsageError:  # no figure yet
             continue
-        for one in every:
-            values = [e.measured for e in one.entries if e.started <= run.started]
+        for history in every:
+            values = [e.measured for e in history.entries if e.started <= run.started]
             if not any(isinstance(value, str) for value in values):
-                found[board.id, one.suite, one.scenario, one.name] = [float(v) for v in values[-_MOST_RUNS:]]
-    return found
+                trends[board.id, history.suite, history.scenario, history.name] = [
+                    float(v) for v in values[-_MOST_RUNS:]
+                ]
+    return trends
 
 
 def trend_svg(values: Sequence[float], effect: Effect = NO_EFFECT) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from harness.errors import BenchFault
 from harness.link.panics import printable
 from harness.runtimes.abilities import ASKED_MODULES, OWN_FOLDER, Abilities
 from harness.runtimes.interface import BoardRuntime, RunResult
+from harness.runtimes.micropython.raw_repl import RawRepl
 from harness.runtimes.pieces import parts_of
 
 # Where files can be written is tried: the working directory first (/flash on the stm32 port, which has nothing at /),
@@ -83,8 +85,13 @@ def _ask():
     hz = _try(lambda: __import__("machine").freq()) or 0
     if isinstance(hz, tuple):
         hz = hz[0]
+    timer = ""
+    for number in (-1, 0):
+        if not timer and _try(lambda: __import__("machine").Timer(number).deinit() or 1):
+            timer = str(number)
     fields = [base, why, str(made), "\\n".join(mounts), "\\n".join(getattr(sys, "path", [])), str(hz)]
     fields.append(" ".join([n for n in "ASKED_MODULES".split() if _has(n)]))
+    fields.append(timer)
     text = "|".join([f.replace("|", "/").replace("\\n", "\\x1f") for f in fields])
     text = "".join([c if "\\x1f" <= c <= "~" else "?" for c in text])
     crc = 0
@@ -100,16 +107,20 @@ del _ask, _writes, _empty, _try, _has
 
 #: Ends by itself, so that a VM that does not see Ctrl-C is not lost; about a second on the slowest of them.
 _BUSY = """
+def _busy():
+    try:
+        from time import ticks_ms, ticks_diff
+        start = ticks_ms()
+        print("hx-busy")
+        while ticks_diff(ticks_ms(), start) < 800: pass
+    except ImportError:
+        print("hx-busy")
+        for _ in range(300000): pass
+    print("hx-ended")
 try:
-    from time import ticks_ms, ticks_diff
-    _t = ticks_ms()
-    print("hx-busy")
-    while ticks_diff(ticks_ms(), _t) < 800: pass
-except ImportError:
-    print("hx-busy")
-    for _t in range(300000): pass
-print("hx-ended")
-del _t
+    _busy()
+finally:
+    del _busy
 """
 
 _FRAME = re.compile(rb"\x02([\x1f-\x7e]{0,1500})\|([0-9a-f]{8})\x03")
@@ -144,8 +155,9 @@ def ask_abilities(run: Run, parts: Callable[[str], list[str]] = lambda source: [
         raise BenchFault("what the board says it can do arrived damaged", hint="check the cable and the baud rate")
     fields = text.decode("ascii").split("|")
     try:
-        base, why, made, mounts, path, hertz, modules = fields
+        base, why, made, mounts, path, hertz, modules, timer = fields
         frequency = int(hertz)
+        number = int(timer) if timer else None
     except ValueError:
         raise BenchFault(f"what the board says it can do makes no sense: {fields}") from None
     if not _BASE.fullmatch(base):
@@ -158,6 +170,7 @@ def ask_abilities(run: Run, parts: Callable[[str], list[str]] = lambda source: [
         path=_list(path),
         frequency=frequency,
         modules=tuple(modules.split()),
+        timer=number,
         ctrl_c=_sees_ctrl_c(run),
     )
 
@@ -165,7 +178,8 @@ def ask_abilities(run: Run, parts: Callable[[str], list[str]] = lambda source: [
 def abilities_of(runtime: BoardRuntime) -> Abilities:
     """See :class:`harness.runtimes.traits.AbilitiesAsker`."""
     facts = runtime.facts
-    return ask_abilities(runtime.run, lambda source: parts_of(source, facts))
+    asked = ask_abilities(runtime.run, lambda source: parts_of(source, facts))
+    return replace(asked, paste_window=runtime.paste_window) if isinstance(runtime, RawRepl) else asked
 
 
 def _sees_ctrl_c(run: Run) -> bool:

@@ -42,18 +42,18 @@ class Options:
         return self._find(address, size) is not None
 
     def read(self, address: int, size: int) -> bytes:
-        found = self._find(address, size)
-        if found is None:
+        place = self._find(address, size)
+        if place is None:
             raise ValueError(f"0x{address:08x} holds no option bytes")
-        index, at = found
+        index, at = place
         return self._area(index)[at : at + size]
 
     def write(self, address: int, data: bytes) -> None:
         """Raises ValueError outside the option bytes."""
-        found = self._find(address, len(data))
-        if found is None:
+        place = self._find(address, len(data))
+        if place is None:
             raise ValueError(f"0x{address:08x} holds no option bytes")
-        index, at = found
+        index, at = place
         area = bytearray(self._area(index))
         area[at : at + len(data)] = data
         self._put(index, bytes(area))

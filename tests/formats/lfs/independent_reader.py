@@ -26,7 +26,7 @@ class IndependentImage:
         words = struct.unpack(f"<{len(data) // 4}I", data)
         self.size = words[1]
         count = self.size // 4
-        self.words = words[:count]
+        self.words: tuple[int, ...] = words[:count]
         bitmap = words[count:]
         need(len(bitmap) == (count + 31) // 32, "length of the bitmap")
         self.marked = {i for i in range(32 * len(bitmap)) if bitmap[i // 32] >> (i % 32) & 1}
@@ -143,7 +143,7 @@ class IndependentImage:
 
     def modules(self) -> dict[bytes, dict[str, Any]]:
         """By following the index function's own instructions."""
-        found = {}
+        found: dict[bytes, dict[str, Any]] = {}
         code, k = self.main["code"], self.main["k"]
         need(self.main["source"] == b"=(luac)", "source of the index")
         n = len(self.main["p"])

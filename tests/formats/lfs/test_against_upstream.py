@@ -19,7 +19,7 @@ from harness.formats.lfs.compile import compile_lua
 from harness.formats.lfs.read import read_image
 from harness.formats.lfs.tokens import tokens_of
 from harness.reference.nodemcu.lfs_build import build, read_sources
-from tests.formats.lfs.sources import APP, FILES
+from tests.formats.lfs.lua_sources import APP, FILES
 from tests.formats.lfs.test_image import DIGESTS, digest
 
 FLOAT, INTEGER = os.environ.get("HARNESS_LUAC_CROSS", ""), os.environ.get("HARNESS_LUAC_CROSS_INT", "")

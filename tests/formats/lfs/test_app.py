@@ -10,7 +10,7 @@ from lupa import lua51
 
 from harness.formats.lfs.read import read_image
 from harness.reference.nodemcu.lfs_build import build_file
-from tests.formats.lfs.sources import APP
+from tests.formats.lfs.lua_sources import APP
 
 _CHECKS = sorted((Path(__file__).parent / "app").glob("*.lua"))
 _IMAGE = read_image(build_file({file.name: file.read_bytes() for file in APP}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,29 @@ from lupa import lua51
 from harness.errors import UsageError
 from harness.formats.lfs.chunk import Proto, write_stock
 from harness.formats.lfs.compile import compile_lua
-from harness.formats.lfs.container import pack_image, relocate, unpack_image
+from harness.formats.lfs.container import pack_image, unpack_image
 from harness.formats.lfs.lfs_image import build_image, module_name
 from harness.formats.lfs.lineinfo import unpack
 from harness.formats.lfs.read import read_image
 from harness.reference.nodemcu.lfs_build import build, build_file
 from tests.formats.lfs.independent_reader import IndependentImage
-from tests.formats.lfs.sources import APP, FILES, run
+from tests.formats.lfs.lua_sources import APP, FILES, run
 
 DIGESTS: dict[str, str] = json.loads((Path(__file__).parent / "digests.json").read_text())
+
+
+def relocate(relocatable: bytes, base: int) -> bytes:
+    """What the loader's second pass writes to flash that is mapped at ``base``: the image with its addresses.
+
+    ``relocatable`` is what :func:`unpack_image` returned.
+    """
+    count = int.from_bytes(relocatable[4:8], "little") // 4
+    words = list(struct.unpack_from(f"<{count}I", relocatable))
+    flags = struct.unpack_from(f"<{(count + 31) // 32}I", relocatable, 4 * count)
+    for at in range(count):
+        if flags[at >> 5] >> (at & 31) & 1:
+            words[at] = (4 * words[at] + base) & 0xFFFFFFFF
+    return struct.pack(f"<{count}I", *words)
 
 
 def as_plain(proto: Proto) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from harness.cli import main
 from harness.formats.lfs.read import read_image
-from tests.formats.lfs.sources import APP
+from tests.formats.lfs.lua_sources import APP
 
 
 def harness(*arguments: object) -> Result:

@@ -16,7 +16,7 @@ from harness.formats.lfs.container import LoaderRefusal, pack_image, unpack_imag
 from harness.formats.lfs.lfs_image import build_image
 from harness.formats.lfs.lineinfo import LinePacker, pack, unpack
 from harness.formats.lfs.traversal import in_table_order, string_hash
-from tests.formats.lfs.sources import APP
+from tests.formats.lfs.lua_sources import APP
 
 _lines = st.lists(st.one_of(st.integers(1, 300), st.integers(1, 1 << 20)), max_size=300)
 

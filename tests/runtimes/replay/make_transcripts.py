@@ -1,6 +1,6 @@
 """Makes the transcripts beside it, on virtual boards with a fault each.
 
-``python -m tests.runtimes.replay.make_transcripts`` (all, or those named).
+``python -m tests.runtimes.replay.make_transcripts`` makes all, or those named.
 
 Needed again when what the harness sends changes on purpose.
 """

@@ -21,8 +21,8 @@ CONTENT = bytes(range(256)) * 40 + b"odd end"
 
 
 @contextmanager
-def serving(chip: str, folder: Path, **options: object) -> Iterator[RunningBoard]:
-    spec = VirtualSpec(id="b", chip=chip, state_dir=str(folder), app="echo", pace="fast", **options)  # type: ignore[arg-type]
+def serving(chip: str, folder: Path, lines: tuple[str, ...] = ()) -> Iterator[RunningBoard]:
+    spec = VirtualSpec(id="b", chip=chip, state_dir=str(folder), app="echo", pace="fast", lines=lines)
     with start(spec) as board:
         yield board
 

@@ -209,6 +209,12 @@ void soft_timer_schedule_at_ms(uint32_t ticks_ms) {
     board_timer_set = true;
 }
 
+#if !MICROPY_KBD_EXCEPTION
+void mp_hal_set_interrupt_char(int c) {
+    (void)c;
+}
+#endif
+
 // -- the console's input, looked at in the tick ----------------------------------------------------
 
 static uint8_t board_ring[1024];

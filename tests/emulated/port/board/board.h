@@ -27,6 +27,11 @@ void board_deinit(void);
 #define MICROPY_PY_ASYNCIO (1)
 #undef MICROPY_PY_MACHINE_TIMER
 #define MICROPY_PY_MACHINE_TIMER (1)
-#define MICROPY_PY_MACHINE_EXTRA_GLOBALS { MP_ROM_QSTR(MP_QSTR_Timer), MP_ROM_PTR(&machine_timer_type) },
+#undef MICROPY_PY_MACHINE_INCLUDEFILE
+#define MICROPY_PY_MACHINE_INCLUDEFILE "machine.c"
+#define MICROPY_PY_MACHINE_EXTRA_GLOBALS \
+    { MP_ROM_QSTR(MP_QSTR_Timer), MP_ROM_PTR(&machine_timer_type) }, \
+    { MP_ROM_QSTR(MP_QSTR_disable_irq), MP_ROM_PTR(&board_disable_irq_obj) }, \
+    { MP_ROM_QSTR(MP_QSTR_enable_irq), MP_ROM_PTR(&board_enable_irq_obj) },
 
 #endif

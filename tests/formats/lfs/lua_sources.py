@@ -8,7 +8,7 @@ from typing import Any
 from lupa import lua51
 
 FILES = sorted((Path(__file__).parent / "sources").glob("*.lua"))
-APP = sorted((Path(__file__).parents[2] / "fixtures" / "lua" / "app").glob("*.lua"))
+APP = sorted((Path(__file__).parents[3] / "fixtures" / "lua" / "app").glob("*.lua"))
 
 # The values that a chunk returns, in words: what the source and the module taken from an image must agree on.
 _RUN = b"""

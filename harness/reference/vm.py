@@ -56,7 +56,8 @@ class ReferenceVm:
     ``boot`` the content of a ``boot.py`` that runs at each start. With ``chip`` (a name of
     :mod:`harness.chips`) it has that chip's ``machine`` module as MicroPython's ``version`` has it: pins, timers,
     sleep, reset causes, RTC; without one, or with one whose port nobody knows, it is the bare language VM. ``module``
-    is a WASI build to use instead of the prepared one. Raises UsageError for a chip that there is not.
+    is a WASI build to use instead of the prepared one. The files are where the port has them (``/flash`` on STM32), or
+    at ``files_at``; without a chip at ``/``. Raises UsageError for a chip that there is not.
     """
 
     def __init__(

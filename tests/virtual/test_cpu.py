@@ -175,3 +175,30 @@ def test_a_main_py_that_restarts_at_once_is_stopped_whenever_ctrl_c_comes() -> N
         rig.send(b"3 + 4\r")
         rig.expect(b"7\r\n")
         rig.stop()
+
+
+def test_an_open_files_caches_are_freed_with_it_and_never_stand_in_its_way(rig: Rig) -> None:
+    """What littlefs keeps for a file is on the heap as long as the file object is; a full heap is no reason to fail."""
+    rig.raw()
+    program = b"""
+import gc
+def opened(count):
+    files = [open('boot.py') for _ in range(count)]
+    return gc.mem_alloc(), files
+gc.collect(); before = gc.mem_alloc()
+after, files = opened(20)
+print(after - before >= 20 * 256)
+del files
+gc.collect()
+print(gc.mem_alloc() - before < 1024)
+hoard = []
+try:
+    while True: hoard.append(bytearray(200))
+except MemoryError:
+    for _ in range(20): hoard.pop()
+kept = open('boot.py').read()
+hoard = None
+gc.collect()
+print(kept == open('boot.py').read(), gc.mem_alloc() - before < 10 * 256)
+"""
+    assert rig.run(program) == b"OKTrue\r\nTrue\r\nTrue True\r\n\x04\x04>"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from harness.chips import CHIPS as CHIP_RECORDS
@@ -46,7 +47,9 @@ def write_flash_file(spec: VirtualSpec, offset: int, data: bytes) -> None:
 def programmed_board(chip: str, folder: Path, firmware: Path) -> Iterator[RunningBoard]:
     """A virtual board with ``firmware`` in its flash and nothing else."""
     size = CHIP_RECORDS[chip].flash_size  # an STM32's own; its image goes to the start
-    spec = VirtualSpec(f"t{chip}", chip, str(folder), **({} if size is None else {"flash_size": size}))
+    spec = VirtualSpec(f"t{chip}", chip, str(folder))
+    if size is not None:
+        spec = replace(spec, flash_size=size)
     write_flash_file(spec, flash_offset(chip) if size is None else 0, firmware.read_bytes())
     with start(spec) as board:
         wait_for_vm(board, rts=size is not None)  # BOOT0 low

@@ -51,13 +51,10 @@ def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None])
     files_at = _files_at(attached.abilities.base, port)
     boot = attached.runtime.get(f"{files_at.rstrip('/')}/boot.py") if attached.our_build else None
     chip = attached.board.chip
-<<<<<<< HEAD
     own_code = OWN_CODE if port is not None and not attached.our_build else 0
     raw = _raw_heap(attached.facts.heap_total + own_code)
-=======
     if CHIPS[chip].port is None and attached.abilities.timer is not None:
         chip = "esp32"  # so that programs with timers find some; nothing is compared with what its port promises
->>>>>>> main
     version = "" if attached.our_build else attached.facts.version  # what the harness built has the newest port
     vm = ReferenceVm(
         heap_size=raw,

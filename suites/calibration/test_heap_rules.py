@@ -1,7 +1,7 @@
 """How the heap is taken: growth of containers, whole blocks, one object for one name, and what an exception costs.
 
 Sizes in blocks are MicroPython's (``py/gc.c``); how lists, dicts and sets grow stands in ``py/objlist.c``, ``py/map.c``
-and ``py/objset.c``. What these figures show of an independent build is in docs/emulated-board.md.
+and ``py/objset.c``.
 """
 
 from __future__ import annotations

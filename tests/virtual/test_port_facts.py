@@ -28,7 +28,7 @@ def board(
     chip = request.param
     with programmed_board(chip, tmp_path_factory.mktemp(chip), firmware_files[chip]) as up:
         port = open_port(up.url, rts=CHIPS[chip].family == "stm32")
-        runtime = MicroPythonBoard(Session(port), boot_timeout=60)  # type: ignore[arg-type]
+        runtime = MicroPythonBoard(Session(port), boot_timeout=60)
         runtime.enter()
         yield chip, runtime
         runtime.close()

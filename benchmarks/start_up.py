@@ -21,7 +21,7 @@ _BOARD = """  - id: v{number:02}
     chip: esp32
     runtime: micropython
     virtual: {{pace: fast}}
-    firmware: {{build: true}}
+    firmware: {{build: virtual}}
 """
 
 
@@ -43,13 +43,41 @@ def _process(command: list[str], folder: Path, repeat: int = 7) -> tuple[float, 
 
 
 def _cpu(command: list[str], folder: Path) -> tuple[float, float]:
-    """CPU seconds of ``command`` with all its processes that were waited for, and wall seconds."""
-    before = os.times()
+    """CPU seconds of ``command`` with all its processes but the virtual boards', and wall seconds.
+
+    Board processes are forks of a server that nobody waits for, so the kernel's sum over children leaves them out: each
+    process that bears the mark of this run is looked at every 20 ms, and what it had used when it was last seen counts.
+    """
+    mark = f"VM_HARNESS_BENCHMARK={os.getpid()}-{time.monotonic_ns()}"
+    name, _, value = mark.partition("=")
     started = time.perf_counter()
-    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    after = os.times()
-    used = after.children_user - before.children_user + after.children_system - before.children_system
-    return used, time.perf_counter() - started
+    process = subprocess.Popen(
+        command, cwd=folder, env={**os.environ, name: value}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    used: dict[int, float] = {}
+    boards: set[int] = set()
+    while process.poll() is None:
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                _look(entry, mark.encode(), used, boards)
+        time.sleep(0.02)
+    wall = time.perf_counter() - started
+    if process.returncode:
+        raise RuntimeError(f"{command} ended with {process.returncode}")
+    return sum(seconds for pid, seconds in used.items() if pid not in boards), wall
+
+
+def _look(entry: Path, mark: bytes, used: dict[int, float], boards: set[int]) -> None:
+    pid = int(entry.name)
+    try:
+        if pid not in used and mark not in (entry / "environ").read_bytes().split(b"\0"):
+            return
+        if b"harness.virtual.serve" in (entry / "cmdline").read_bytes():
+            boards.add(pid)
+        fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return  # it has ended
+    used[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _first_line(command: list[str], folder: Path) -> float:
@@ -91,7 +119,7 @@ def main() -> dict[str, float]:
         (folder / "many").mkdir()
         boards = "".join(_BOARD.format(number=number) for number in range(16))
         (folder / "many" / "boards.yaml").write_text(f"name: many\nboards:\n{boards}")
-        many = [*ours, "run", "--jobs", "16", "-k", "globals or files_are_kept"]
+        many = [*ours, "run", "--jobs", "16", "-k", "globals or files"]
         figures["16 boards, 2 scenarios: CPU seconds of all but the boards"], wall = _cpu(many, folder / "many")
         figures["16 boards, 2 scenarios: wall seconds"] = wall
     return figures

@@ -54,6 +54,8 @@ class Judge:
     board: Facts
     reference: Facts
     limits: Mapping[str, BoardLimit]
+    #: Both VMs are one build that the harness made (a virtual board): to the byte, whatever machine each names.
+    same_build: bool = False
 
     def take(
         self,
@@ -103,7 +105,14 @@ class Judge:
     ) -> Measurement:
         """Hold ``measured`` against what the reference measured (for a time: its cost), by the rule of the kind."""
         compared = Compared(
-            figure.name, figure.unit, reference, self.board, self.reference, calibration=calibration, loose=loose
+            figure.name,
+            figure.unit,
+            reference,
+            self.board,
+            self.reference,
+            calibration=calibration,
+            loose=loose,
+            same_build=self.same_build,
         )
         asked = expected(figure.kind.rule, compared)
         return self.take(figure, measured, asked.reference, limit=asked.limit, rule=asked.rule, samples=samples)

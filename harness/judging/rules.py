@@ -25,7 +25,8 @@ LOOSE_RATIO = 5.0
 class Compared:
     """What a rule goes by: the reference's figure (for a time its metered cost), and the two VMs.
 
-    ``loose`` says what plays a part that a prediction leaves out, empty when nothing does.
+    ``loose`` says what plays a part that a prediction leaves out, empty when nothing does. ``same_build``: both VMs are
+    one build that the harness made, whatever name each bears.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Compared:
     reference_facts: Facts
     calibration: Calibration | None = None
     loose: str = ""
+    same_build: bool = False
 
     @property
     def number(self) -> float:
@@ -105,7 +107,7 @@ class HeapRule:
 
 
 def _allocated(compared: Compared, stale_blocks: int) -> Expected:
-    rule = heap_rule(compared.board_facts, compared.reference_facts)
+    rule = heap_rule(compared.board_facts, compared.reference_facts, same_build=compared.same_build)
     if not rule.judged:
         limit = Limit(rule.words)
     elif rule.exact:
@@ -117,7 +119,7 @@ def _allocated(compared: Compared, stale_blocks: int) -> Expected:
     return Expected(limit, compared.reference, rule.words)
 
 
-def heap_rule(board: Facts, reference: Facts) -> HeapRule:
+def heap_rule(board: Facts, reference: Facts, *, same_build: bool = False) -> HeapRule:
     """Which heap rule holds between two VMs.
 
     Allocation sizes follow from word size, object representation and version (MicroPython ``py/gc.c``: blocks of
@@ -126,8 +128,9 @@ def heap_rule(board: Facts, reference: Facts) -> HeapRule:
     if board.word_size != reference.word_size:
         words = f"words of {board.word_size} and {reference.word_size} bytes: for orientation only"
         return HeapRule(words, judged=False)
+    other_build = board.machine != reference.machine and not same_build
     traits = traits_of_vm(board.name)
-    if traits is not None and traits.heap_tolerance is not None and board.machine != reference.machine:
+    if traits is not None and traits.heap_tolerance is not None and other_build:
         return HeapRule(traits.heap_tolerance.why, percent=traits.heap_tolerance.percent)
     reasons = []
     if board.object_repr != reference.object_repr:
@@ -138,7 +141,7 @@ def heap_rule(board: Facts, reference: Facts) -> HeapRule:
         reasons.append(f"MicroPython {_minor_version(board)} against {_minor_version(reference)}")
     if reasons:
         return HeapRule(" and ".join(reasons), blocks=4 + INTERNING_BLOCKS)
-    if board.machine != reference.machine:
+    if other_build:
         return HeapRule("another firmware may have other names in ROM", blocks=INTERNING_BLOCKS)
     return HeapRule("same word size, representation, version and build: equal to the byte", exact=True)
 

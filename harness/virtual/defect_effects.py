@@ -100,7 +100,7 @@ SHORT_FLOATS = (
     "    return '%.9g' % value if isinstance(value, float) and said(value)[-3:-1] != 'e+' else said(value)",
     "builtins.repr = _port_repr",
 )
-SYS_PATH = 'sys.path[:] = ["", ".frozen", "/lib"]'
+SYS_PATH = 'sys.path[:] = ["", ".frozen"] + told[2:]'
 
 
 # -- in the virtual CPU ---------------------------------------------------------------------------

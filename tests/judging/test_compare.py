@@ -139,3 +139,11 @@ def test_the_boards_own_limit_takes_the_place_of_the_rule() -> None:
     limits = {"*.allocated": BoardLimit.model_validate({"max": 2000, "why": "WiFi"})}
     found = judged(Judge(TWIN, REFERENCE, limits), heap(1500), heap(1000))
     assert (found.verdict, found.limit) == (PASS, "at most 2000 B, by boards.yaml (WiFi)")
+
+
+def test_one_build_of_two_names_is_held_to_the_byte() -> None:
+    named = replace(TWIN, machine="Generic ESP32 module with ESP32")
+    assert not heap_rule(named, REFERENCE).exact
+    assert heap_rule(named, REFERENCE, same_build=True).exact
+    assert judged(Judge(named, REFERENCE, {}, same_build=True), heap(1016), heap(1000)).verdict is FAIL
+    assert not heap_rule(replace(named, version="v1.24.0"), REFERENCE, same_build=True).exact

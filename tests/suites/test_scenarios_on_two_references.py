@@ -16,6 +16,7 @@ from harness.formats.suite_romfs import suite_romfs
 from harness.judging.outcome import Outcome
 from harness.judging.scenario import BoardBench, Scenario
 from harness.reference.vm import ReferenceVm
+from harness.runtimes.abilities import Abilities
 from tests.suites.stand_in import StandIn, entry
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -61,7 +62,14 @@ def _bench(chip: str, board_chip: str = "") -> BoardBench:
     if not board_chip and CHIPS[chip].port is not None:
         for vm in (board, reference):
             vm.wire(*pins)
-    attached = StandIn(entry(chip, "micropython", loopback=[pins]), board, romfs=b"in place", can_intervene=True)
+    base = "/flash" if CHIPS[chip].family == "stm32" else "/"
+    attached = StandIn(
+        entry(chip, "micropython", loopback=[pins]),
+        board,
+        romfs=b"in place",
+        can_intervene=True,
+        abilities=Abilities(base=base, paste_window=128),
+    )
     return BoardBench(attached, reference, lambda _text: None)
 
 

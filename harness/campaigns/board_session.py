@@ -39,6 +39,7 @@ from harness.runtimes.traits import DEFAULT_RUNTIME
 
 _SESSION = pytest.StashKey["_Session"]()
 _SCENARIO = pytest.StashKey[Scenario]()
+_DONE = pytest.StashKey[bool]()
 _SECONDS = pytest.StashKey[float]()
 _ERROR = pytest.StashKey[BaseException]()
 #: After this many errors of the bench in a row a board is given up for the rest of the run.
@@ -250,6 +251,10 @@ def new_scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Sce
             raise
     elif board_bench.unknown:
         attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
+    # Asked again now that the board is ours: the run that is gone on with may have ended this one on its last breath.
+    if place_of(request.node) in _done_before(request.config):
+        request.node.stash[_DONE] = True
+        pytest.skip("the run that is gone on with had finished it")
     made = Scenario(board_bench, declared_by(request.node))
     request.node.stash[_SCENARIO] = made
     return made
@@ -325,6 +330,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     begin = size_of(session.options.state / transcript)
     started = time.time()
     outcome = yield
+    if item.stash.get(_DONE, False):
+        return outcome
     made = item.stash.get(_SCENARIO, None)
     verdict, reason = _outcome(item.stash.get(_ERROR, None), made)
     result = ScenarioResult(

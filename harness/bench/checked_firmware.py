@@ -13,8 +13,6 @@ from harness.flashing.flasher import FlashImage
 from harness.formats.inspect_image import require_for
 from harness.formats.virtual_image import flash_offset
 from harness.inventory.model import Board
-from harness.virtual.defects import DEFECTS
-from harness.virtual.virtual_firmware import build_firmware
 
 #: Told what is being done now: a step's name and (done, total) in bytes, (0, 0) where that is not known.
 Report = Callable[[str, int, int], None]
@@ -36,6 +34,10 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
     if board.firmware is None:
         return None
     if board.firmware.build:
+        # For virtual boards alone, and much to import.
+        from harness.virtual.defects import DEFECTS
+        from harness.virtual.virtual_firmware import build_firmware
+
         assert board.flash_size is not None  # it is the harness's own build for a virtual board
         # With a variant chosen for a run, a board of another runtime keeps its own firmware.
         other = variant in DEFECTS and DEFECTS[variant].runtime != board.runtime

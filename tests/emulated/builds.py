@@ -65,7 +65,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Firmware:
-    """What is built. ``whole``: with our C module. ``settings``: macros of the VM's configuration; ``variables``: make's."""
+    """What is built. ``whole``: with our C module. ``settings``: the VM's macros; ``variables``: make's."""
 
     machine: Machine
     suite: str

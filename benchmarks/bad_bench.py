@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
-from harness.bench.run import RunRequest, run_bench
+from harness.campaigns.bench_run import RunRequest, run_bench
 from harness.inventory.load import load_bench
 from harness.link.ports import open_port
 from harness.link.session import Port, Session

@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.bench.run import RunRequest, run_bench
+from harness.campaigns.bench_run import RunRequest, run_bench
 from harness.inventory.load import load_bench
 from harness.paths import shipped_bench
 from harness.results.store import Store

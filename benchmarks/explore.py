@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from harness.engine.prepare import vm_module
-from harness.explore.explorer import Limits, explore
-from harness.explore.rewind import Rewinder
+from harness.reference.engine.prepare import vm_module
+from harness.reference.explore.explorer import Limits, explore
+from harness.reference.explore.rewind import Rewinder
 
 # Twelve turns of eight bytecodes, about a hundred in all.
 _PROGRAM = """

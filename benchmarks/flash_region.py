@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness.flashstore.module_stack import TABLE_SECTORS, ModuleStack
-from harness.flashstore.region import SECTOR, Region
-from harness.flashstore.romfs import build_romfs, compile_module
-from harness.flashstore.update import ImageStore
+from harness.formats.romfs import build_romfs, compile_module
+from harness.reference.flash.flash_region import SECTOR, Region
+from harness.reference.flash.module_stack import TABLE_SECTORS, ModuleStack
+from harness.reference.flash.module_update import ImageStore
 from harness.reference.vm import ReferenceVm
 
 _FUNCTIONS = 40

@@ -7,8 +7,8 @@ import sys
 import time
 
 from benchmarks._boards import FIRMWARE_OFFSET, seconds, virtual_esp32
-from harness.flashing.base import FlashImage, FlashReport
 from harness.flashing.esp import EspFlasher
+from harness.flashing.flasher import FlashImage, FlashReport
 from harness.link.ports import open_port
 
 

@@ -18,13 +18,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.history.change import EFFECTS, Point, find_steps
-from harness.history.series import histories
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
-from harness.results.schema import limit_row, series_row
+from harness.bench.firmware_record import FirmwareRecord
+from harness.judging.compare import Measurement
+from harness.judging.outcome import Outcome
+from harness.kinds import HEAP, TIME
+from harness.results.change import Point, find_steps
+from harness.results.run_record import BoardRecord, ScenarioResult
+from harness.results.series import History, histories
 from harness.results.store import Store
-from harness.verdict.compare import Measurement
-from harness.verdict.outcome import Outcome
+from harness.results.store_schema import limit_row, series_row
 
 _NIGHTS = 365
 _BOARDS = 20
@@ -33,6 +35,9 @@ _TIMES, _EXACT = 30, 50
 _FIRST_NIGHT = 1_735_689_600.0  # 2025-01-01
 _ROWS = int(os.environ.get("HISTORY_ROWS", "1000000"))
 _KILLS = int(os.environ.get("HISTORY_KILLS", "20"))
+
+assert TIME.history is not None and HEAP.history is not None
+_TIME, _HEAP = TIME.history, HEAP.history
 
 # -- noise ---------------------------------------------------------------------------------------
 
@@ -77,14 +82,14 @@ def _rates(figures: dict[str, float], count: int = 1000) -> None:
         alarms = 0
         for _ in range(count):
             points = [Point(1000 * (1 + 0.01 * n)) for n in noise(chance, _NIGHTS)]
-            alarms += len(find_steps(points, EFFECTS["time"]).steps)
+            alarms += len(find_steps(points, _TIME).steps)
         figures[f"false alarms, {name}: per 1000 figures and year"] = 1000 * alarms / count
     for share in (0.01, 0.03, 0.1):
         chance = random.Random(f"blips {share}")
         alarms = 0
         for _ in range(count):
             points = [Point(8112 - 96 * (chance.random() < share)) for _ in range(_NIGHTS)]
-            alarms += sum(step.confirmed for step in find_steps(points, EFFECTS["heap"]).steps)
+            alarms += sum(step.confirmed for step in find_steps(points, _HEAP).steps)
         label = f"false alarms, heap that differs in {100 * share:g} % of the nights: per 1000 figures and year"
         figures[label] = 1000 * alarms / count
 
@@ -97,7 +102,7 @@ def _power(figures: dict[str, float], count: int = 300) -> None:
         for _ in range(count):
             noise = _normal(chance, 120)
             points = [Point(1000 * (1 + 0.01 * (n + size * (i >= 90)))) for i, n in enumerate(noise)]
-            steps = [s for s in find_steps(points, EFFECTS["time"]).steps if s.told >= 90]
+            steps = [s for s in find_steps(points, _TIME).steps if s.told >= 90]
             if steps:
                 delays.append(steps[0].told - 89)
                 exact += steps[0].first == 90
@@ -148,8 +153,8 @@ def _year(figures: dict[str, float]) -> None:
     figures[f"year: all {_BOARDS * (_TIMES + _EXACT)} histories judged: seconds"] = seconds
 
 
-def _has(history: object, run: int) -> bool:
-    return any(entry.run == run for entry in history.entries)  # type: ignore[attr-defined]
+def _has(history: History, run: int) -> bool:
+    return any(entry.run == run for entry in history.entries)
 
 
 def _write_year(store: Store, chance: random.Random, truth: dict[tuple[str, str], tuple[int, float]]) -> list[int]:
@@ -178,6 +183,10 @@ def _write_year(store: Store, chance: random.Random, truth: dict[tuple[str, str]
     return _store_nights(Path(store.name), values, chance)
 
 
+def _insert(db: sqlite3.Connection, table: str, *row: object) -> None:
+    db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+
 def _store_nights(path: Path, values: dict[tuple[str, str], list[float]], chance: random.Random) -> list[int]:
     db = sqlite3.connect(path)
     limit = limit_row("within 25 %", "")
@@ -201,10 +210,8 @@ def _store_nights(path: Path, values: dict[tuple[str, str], list[float]], chance
             if chance.random() < 0.02:
                 continue
             scenario += 1
-            row = (run, board, number, "esp32", "fw.bin", f"v1.{night}", f"{night:064x}", "fw", "", "{}")
-            db.execute(f"INSERT INTO board VALUES ({', '.join('?' * len(row))})", row)
-            row = (scenario, run, board, 0, "suite", "scenario", "pass", "", started, 1.0, "")
-            db.execute(f"INSERT INTO scenario VALUES ({', '.join('?' * len(row))})", row)
+            _insert(db, "board", run, board, number, "esp32", "fw.bin", f"v1.{night}", f"{night:064x}", "fw", "", "{}")
+            _insert(db, "scenario", scenario, run, board, 0, "suite", "scenario", "pass", "", started, 1.0, "")
             names = [name for owner, name in values if owner == board]
             db.executemany(
                 "INSERT INTO measurement VALUES (?, ?, ?, ?, 'null', ?, 'pass', '[]')",

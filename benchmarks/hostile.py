@@ -10,8 +10,8 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.link.session import Session
 from harness.link.transcript import Transcript
-from harness.programs.records import decode
-from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
+from harness.runtimes.records import decode
 
 MB = 1024 * 1024
 _CHUNK = 64 * 1024

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from harness.lfs.build import build
-from harness.lfs.container import pack_image, unpack_image
-from harness.lfs.cost import costs
-from harness.lfs.read import read_image
+from harness.formats.lfs.container import pack_image, unpack_image
+from harness.formats.lfs.read import read_image
+from harness.reference.nodemcu.lfs_build import build
+from harness.reference.nodemcu.lfs_cost import costs
 
 _APP = Path(__file__).parents[1] / "fixtures" / "lua" / "app"
 _RUNS = 5

@@ -7,14 +7,14 @@ import time
 
 import serial
 
-from harness.lfs.build import build, build_file
-from harness.link.session import Session
+from harness.link.session import Port, Session
 from harness.paths import fixtures_dir
-from harness.programs.program import Program
-from harness.reference.lua import LuaReference
-from harness.runtimes.nodemcu import NodeMcuBoard
+from harness.reference.nodemcu.lfs_build import build, build_file
+from harness.reference.nodemcu.lua_reference import LuaReference
+from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
+from harness.runtimes.program import Program
 from harness.virtual.bench import VirtualSpec, start
-from harness.virtual.nodemcu.firmware import nodemcu_image
+from harness.virtual.nodemcu.nodemcu_firmware import nodemcu_image
 
 _FLASH = 4 * 1024 * 1024
 
@@ -22,7 +22,7 @@ _FLASH = 4 * 1024 * 1024
 class _Counting:
     """A port that counts what goes either way."""
 
-    def __init__(self, port: serial.SerialBase) -> None:
+    def __init__(self, port: Port) -> None:
         self._port = port
         self.sent = self.received = 0
 

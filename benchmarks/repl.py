@@ -9,7 +9,7 @@ import sys
 from benchmarks._boards import seconds, virtual_esp32
 from harness.link.ports import open_port
 from harness.link.session import Session
-from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 
 
 def main() -> dict[str, float]:
@@ -19,7 +19,7 @@ def main() -> dict[str, float]:
         whole_mpremote = seconds(lambda: subprocess.run(mpremote, check=True, capture_output=True), 7)
         in_process = _mpremote_in_process(board.pty)
         port = open_port(board.pty)
-        session = Session(port)  # type: ignore[arg-type]
+        session = Session(port)
         runtime = MicroPythonBoard(session)
         runtime.enter()
         ours = seconds(lambda: runtime.run("print(1 + 1)"), 101)

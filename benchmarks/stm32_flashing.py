@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.flashing.base import FlashImage, FlashReport
+from harness.flashing.flasher import FlashImage, FlashReport
 from harness.flashing.stm32_uart import Stm32UartFlasher
 from harness.link.ports import open_port
 from harness.virtual.bench import VirtualSpec, start
-from harness.virtual.firmware import build_firmware
+from harness.virtual.virtual_firmware import build_firmware
 
 _BASE = 0x0800_0000
 _FAMILY = {"stm32f405": "F4", "stm32l476": "L4"}

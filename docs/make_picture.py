@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.report.terminal import print_run
+from harness.results.report.terminal import print_run
 from harness.results.store import Store
 
 here = Path(__file__).parent

@@ -40,10 +40,21 @@ class FinalFault(BenchFault):
     """A bench fault that trying again cannot mend, and that is no sign of a sick board: busy, swapped, not there."""
 
 
+class Refused(BenchFault):
+    """The board answered, and said no: a full or missing filesystem, a file that is not there.
+
+    Nothing was lost on the way, so it is no evidence against the line or the board.
+    """
+
+
 class FirmwareFailure(HarnessError):
     """The firmware itself did the wrong thing (as opposed to the bench)."""
 
     exit_code = EXIT_FIRMWARE_FAILED
+
+
+class ProgramFailed(FirmwareFailure):
+    """A program ended with a traceback: the VM is there, and answers."""
 
 
 class VmCrashed(FirmwareFailure):

@@ -1,45 +1,21 @@
 """The pytest plugin: ``--boards`` and the fixture ``scenario``.
 
-Each scenario of the suites runs once for each chosen board. Boards come from ``boards.yaml``; a board is made
-ready once a session, and when that fails all its scenarios get the same error at once.
+It is loaded by every pytest session of the environment it is installed in, so it imports nothing of the harness until
+a test asks for a board. All that goes on then stands in :mod:`harness.campaigns.board_session`, which is registered as
+a second plugin.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator
-from dataclasses import replace
-from functools import cached_property, partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.bench.attach import AttachedBoard, Options, attach
-from harness.bench.references import reference_for
-from harness.bench.repeat import judged_again
-from harness.bench.scenario import BoardBench, MeasurementFailed, Scenario
-from harness.errors import BenchFault, FirmwareFailure, HarnessError, Unsuitable, UsageError
-from harness.health.book import HealthBook, Quarantined
-from harness.inventory.load import load_bench
-from harness.inventory.model import Bench, Board
-from harness.paths import shipped_bench, state_dir
-from harness.report.events import Events
-from harness.report.terminal import plain
-from harness.results.database import location
-from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
-from harness.results.store import Store
-from harness.results.transcripts import forget_old, place_since, run_folder, size_of
-from harness.verdict.outcome import Outcome
+if TYPE_CHECKING:
+    from harness.judging.scenario import BoardBench, Scenario
 
-_SESSION = pytest.StashKey["_Session"]()
-_SCENARIO = pytest.StashKey[Scenario]()
-_SECONDS = pytest.StashKey[float]()
-_ERROR = pytest.StashKey[BaseException]()
-#: After this many errors of the bench in a row a board is given up for the rest of the run.
-_GIVE_UP_AFTER = 3
-#: Of what is kept of a reason, in characters: a board can have a say in it.
-_REASON_LIMIT = 8_000
+_NAME = "harness.board_session"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,357 +35,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what a scenario needs of a board (boards.yaml)")
-    config.addinivalue_line("markers", "runtime(*names): the runtimes a scenario is for (default: micropython)")
-
-
-def bench_file(option: str) -> Path:
-    """The bench to use: ``option``, else boards.yaml here, else the one that came with the harness."""
-    if option:
-        return Path(option)
-    here = Path("boards.yaml")
-    return here if here.exists() else shipped_bench()
-
-
-def chosen_boards(bench: Bench, ids: str) -> list[Board]:
-    """The boards named in ``ids`` (or tagged so), or all. Raises UsageError for a name that is not there."""
-    if not ids:
-        return list(bench.boards)
-    chosen: list[Board] = []
-    for name in (part.strip() for part in ids.split(",") if part.strip()):
-        found = [b for b in bench.boards if name in (b.id, *b.tags)]
-        if not found:
-            known = ", ".join(board.id for board in bench.boards)
-            raise UsageError(f"there is no board {name!r} in this bench", hint=f"its boards: {known}")
-        chosen += [board for board in found if board not in chosen]
-    return chosen
-
-
-class GivenUp(BenchFault):
-    """The board is left alone for the rest of the run."""
-
-
-class _Session:
-    """What one pytest session knows: the bench, the store, and the boards that are ready."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        option = config.getoption
-        file = bench_file(option("--bench"))
-        self.bench = load_bench(file)
-        self.boards = chosen_boards(self.bench, option("--boards"))
-        state = state_dir(file)
-        self.options = Options(
-            state, flash=not option("--no-flash"), variant=option("--variant") or None, wait=option("--wait")
-        )
-        self.store = Store(location(option("--store"), state / "results.sqlite"))
-        self._given_run = option("--harness-run")
-        self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))
-        descriptor = option("--harness-events")
-        self._descriptor = descriptor if descriptor >= 0 else None
-        #: Troubles in a row of each board, and the last one.
-        self.troubles: dict[str, int] = {}
-        self.trouble: dict[str, BaseException] = {}
-        self.given_up: dict[str, str] = {}
-        self.attached: dict[str, AttachedBoard] = {}
-        self.health = HealthBook(state)
-        self._events: dict[str, Events] = {}
-        #: The scenario that each board is in.
-        self.places: dict[str, str] = {}
-
-    @cached_property
-    def board_options(self) -> Options:
-        """For the boards of this run: its transcripts are kept apart from those of other runs."""
-        forget_old(self.options.state)
-        folder = run_folder(self.run, self.store.load_run(self.run).uid)
-        return replace(self.options, run_folder=folder)
-
-    def happened(self, board: str, kind: str, text: str) -> None:
-        """An event of ``board``, in the scenario that goes on."""
-        self.store.record_event(self.run, board, Event(kind, text, time.time(), self.places.get(board, "")))
-
-    def events(self, board: str) -> Events:
-        return self._events.setdefault(board, Events(board, self._descriptor))
-
-    def finish(self) -> None:
-        if not self._given_run:
-            self.store.finish_run(self.run)
-        self.store.close()
-
-
-def _session(config: pytest.Config) -> _Session:
-    if _SESSION not in config.stash:
-        try:
-            config.stash[_SESSION] = _Session(config)
-        except UsageError as problem:
-            raise pytest.UsageError(str(problem)) from None
-    return config.stash[_SESSION]
+    config.addinivalue_line("markers", "runtime(*names): the runtimes a scenario is for; without it, the usual one")
+    config.addinivalue_line("markers", "figures(*figures): what a scenario takes, or skips with a reason, by its end")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each scenario once for each chosen board."""
     if "board_id" in metafunc.fixturenames:
-        boards = [board.id for board in _session(metafunc.config).boards]
+        from harness.campaigns import board_session
+
+        if not metafunc.config.pluginmanager.has_plugin(_NAME):
+            metafunc.config.pluginmanager.register(board_session, _NAME)
+        boards = [board.id for board in board_session.session_of(metafunc.config).boards]
         metafunc.parametrize("board_id", boards, scope="session")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each board gets the scenarios of its runtime: board by board, and calibration first, for later scenarios
-    predict with it."""
-    done = _done_before(config)
-    others = [item for item in items if not _speaks(item) or _place_of(item) in done]
-    if others:
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in set(others)]
-
-    def order(item: pytest.Item) -> tuple[str, bool, str]:
-        parameters = getattr(item, "callspec", None)
-        board = parameters.params.get("board_id", "") if parameters else ""
-        return (board, "calibration" not in item.path.parts, str(item.path)) if board else ("", True, "")
-
-    items.sort(key=order)
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    if _SESSION not in session.config.stash:
+def pytest_exception_interact(node: pytest.Collector, call: pytest.CallInfo[object], report: object) -> None:
+    """A suite that cannot be collected because of what it declares: its message is what the run tells."""
+    if not isinstance(report, pytest.CollectReport) or call.excinfo is None:
         return
-    state = session.config.stash[_SESSION]
-    for position, board in enumerate(state.boards):
-        count = sum(_board_of(item) == board.id for item in session.items)
-        state.events(board.id).send("planned", count=count)
-        if not state._given_run and count:
-            state.store.record_board(state.run, _unknown(board), position=position)
+    from harness.errors import UsageError
 
+    if isinstance(call.excinfo.value, UsageError):
+        from harness.campaigns.board_session import told_at_collection
 
-def _unknown(board: Board) -> BoardRecord:
-    return BoardRecord(board.id, board.chip, FirmwareRecord("", "", ""))
-
-
-def _done_before(config: pytest.Config) -> set[tuple[str, str, str]]:
-    """Board, suite and name of each scenario that the run to be resumed has finished."""
-    if not config.getoption("--harness-resume"):
-        return set()
-    session = _session(config)
-    boards = session.store.load_run(session.run).boards
-    return {(board.id, one.suite, one.name) for board in boards for one in board.scenarios}
-
-
-def _place_of(item: pytest.Item) -> tuple[str, str, str]:
-    return _board_of(item), item.path.parent.name, name_of(item)
-
-
-def _speaks(item: pytest.Item) -> bool:
-    """Whether the scenario is for the runtime of its board; anything else than a scenario is kept."""
-    name = _board_of(item)
-    if not name:
-        return True
-    board = item.config.stash[_SESSION].bench.board(name)
-    wanted = [runtime for marker in item.iter_markers("runtime") for runtime in marker.args] or ["micropython"]
-    return board is not None and board.runtime in wanted
-
-
-def _board_of(item: pytest.Item) -> str:
-    parameters = getattr(item, "callspec", None)
-    return str(parameters.params.get("board_id", "")) if parameters else ""
-
-
-def name_of(item: pytest.Item) -> str:
-    """The scenario's name, with its parameters but without the board."""
-    name = getattr(item, "originalname", item.name).removeprefix("test_")
-    parameters = getattr(item, "callspec", None)
-    others = [str(value) for key, value in parameters.params.items() if key != "board_id"] if parameters else []
-    return f"{name}[{','.join(others)}]" if others else str(name)
-
-
-# -- fixtures ------------------------------------------------------------------------------------
+        report.longrepr = str(call.excinfo.value)
+        told_at_collection(node.config, f"{node.path.name}: {call.excinfo.value}")
 
 
 @pytest.fixture(scope="session")
 def board_bench(request: pytest.FixtureRequest, board_id: str) -> Iterator[BoardBench]:
     """The board ``board_id`` made ready, and a reference VM of its size."""
-    session = _session(request.config)
-    board = session.bench.board(board_id)
-    assert board is not None
-    events = session.events(board_id)
+    from harness.campaigns.board_session import board_made_ready
 
-    def report(step: str, done: int, total: int) -> None:
-        events.send("step", text=step, done=done, total=total)
-
-    try:
-        tell = partial(session.happened, board_id)
-        attached = attach(board, session.board_options, report, tell)
-    except HarnessError as problem:
-        session.store.record_problem(session.run, board_id, str(problem))
-        events.send("problem", text=str(problem))
-        raise
-    session.attached[board_id] = attached
-    try:
-        record = BoardRecord(
-            board.id,
-            board.chip,
-            attached.firmware,
-            facts={
-                "version": attached.facts.version,
-                "machine": attached.facts.machine,
-                "heap_total": attached.facts.heap_total,
-                "flashed_bytes": attached.flashed.written if attached.flashed else 0,
-                "unchanged_bytes": attached.flashed.unchanged if attached.flashed else 0,
-                "flash_seconds": round(attached.flashed.seconds, 3) if attached.flashed else 0.0,
-            },
-        )
-        session.store.record_board(session.run, record, position=session.boards.index(board))
-        flashed = attached.flashed
-        for warning in flashed.warnings if flashed else ():
-            session.happened(board_id, "flash", warning)
-        events.send(
-            "ready",
-            firmware=attached.firmware.name,
-            version=attached.firmware.version,
-            written=flashed.written if flashed else 0,
-            unchanged=flashed.unchanged if flashed else 0,
-            seconds=flashed.seconds if flashed else 0.0,
-        )
-        with reference_for(attached, lambda text: report(text, 0, 0)) as reference:
-            yield BoardBench(attached, reference, lambda text: report(text, 0, 0))
-    finally:
-        attached.close()
+    yield from board_made_ready(request.config, board_id)
 
 
 @pytest.fixture
 def scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenario:
-    """One scenario on one board: see :class:`harness.bench.scenario.Scenario`."""
-    board = board_bench.attached.board
-    session = _session(request.config)
-    for marker in request.node.iter_markers("needs"):
-        missing = [name for name in marker.args if name not in board.capabilities]
-        if missing:
-            pytest.skip(f"{board.id} has no {', '.join(missing)} (capabilities in boards.yaml)")
-    troubles = session.troubles.get(board.id, 0)
-    if troubles >= _GIVE_UP_AFTER:
-        session.given_up.setdefault(board.id, f"after {troubles} errors in a row")
-    if board.id in session.given_up:
-        raise GivenUp(f"{board.id} was given up {session.given_up[board.id]}")
-    if troubles:
-        last = session.trouble[board.id]
-        try:
-            board_bench.attached.recover(str(last), gentle=isinstance(last, BenchFault))
-        except BenchFault as problem:
-            session.given_up[board.id] = f"as it could not be recovered: {problem.message}"
-            raise
-    elif board_bench.unknown:
-        board_bench.attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
-    made = Scenario(board_bench)
-    request.node.stash[_SCENARIO] = made
-    return made
+    """One scenario on one board: see :class:`harness.judging.scenario.Scenario`."""
+    from harness.campaigns.board_session import new_scenario
 
-
-# -- outcomes ------------------------------------------------------------------------------------
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
-    try:
-        try:
-            yield
-            if _SCENARIO in item.stash:
-                item.stash[_SCENARIO].settle()
-        except (FirmwareFailure, AssertionError) as failure:
-            if _SCENARIO not in item.stash:
-                raise
-            judged_again(item.stash[_SCENARIO], failure, lambda fresh: _once_more(item, fresh))
-    except Unsuitable as reason:
-        pytest.skip(str(reason))
-
-
-def _once_more(item: pytest.Item, fresh: Scenario) -> None:
-    assert isinstance(item, pytest.Function)
-    item.stash[_SCENARIO] = item.funcargs["scenario"] = fresh
-    item.runtest()
-    fresh.settle()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
-    report: Any = yield
-    if call.when == "call":
-        item.stash[_SECONDS] = call.duration
-    if call.excinfo is not None:
-        item.stash[_ERROR] = call.excinfo.value
-        if isinstance(call.excinfo.value, HarnessError | MeasurementFailed):
-            # A traceback through the harness says nothing about the board; the message does. It holds the board's text.
-            report.longrepr = plain(str(call.excinfo.value))
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    board = _board_of(item)
-    if not board:
-        return (yield)
-    session = item.config.stash[_SESSION]
-    suite, name = item.path.parent.name, name_of(item)
-    session.events(board).send("scenario", suite=suite, name=name)
-    session.places[board] = f"{suite}: {name}"
-    transcript = session.board_options.transcript_of(board)
-    begin = size_of(session.options.state / transcript)
-    started = time.time()
-    outcome = yield
-    made = item.stash.get(_SCENARIO, None)
-    verdict, reason = _outcome(item.stash.get(_ERROR, None), made)
-    result = ScenarioResult(
-        suite,
-        name,
-        verdict,
-        reason[:_REASON_LIMIT],
-        measurements=tuple(made.measurements) if made else (),
-        seconds=item.stash.get(_SECONDS, 0.0),
-        started=started,
-        transcript=place_since(session.options.state, transcript, begin),
-    )
-    _count(session, board, result, item.stash.get(_ERROR, None))
-    session.store.record_scenario(session.run, board, result)
-    events = session.events(board)
-    events.send("result", suite=suite, name=name, outcome=result.outcome.value, reason=result.reason)
-    if events.orphaned:
-        item.session.shouldstop = "the run that started this process is gone"
-    return outcome
-
-
-def _count(session: _Session, board: str, result: ScenarioResult, error: BaseException | None) -> None:
-    """What the end of a scenario says about the board's health."""
-    if result.outcome is Outcome.SKIPPED or isinstance(error, (GivenUp, Quarantined, UsageError)):
-        return
-    if result.outcome is Outcome.ERROR or isinstance(error, FirmwareFailure):
-        session.troubles[board] = session.troubles.get(board, 0) + 1
-        session.trouble[board] = error or BenchFault(result.reason)
-    else:
-        session.troubles[board] = 0
-    if board not in session.attached:
-        return  # counted once, when it could not be made ready
-    if isinstance(error, BenchFault):
-        session.attached[board].fault(error.message)
-    elif result.outcome is not Outcome.ERROR:
-        session.health.went_well(board)
-
-
-def _outcome(error: BaseException | None, made: Scenario | None) -> tuple[Outcome, str]:
-    if error is None:
-        found = made.outcome if made else Outcome.SKIPPED
-        if found is Outcome.SKIPPED:  # it ran and judged nothing: that proves nothing
-            return Outcome.ERROR, "the scenario recorded no measurement"
-        return found, _marginal_words(made) if found is Outcome.MARGINAL and made else ""
-    if isinstance(error, pytest.skip.Exception):
-        return Outcome.SKIPPED, str(error)
-    if isinstance(error, (FirmwareFailure, AssertionError)):
-        return Outcome.FAIL, str(error)
-    if isinstance(error, HarnessError):
-        return Outcome.ERROR, str(error)
-    return Outcome.ERROR, f"{type(error).__name__}: {error}"
-
-
-def _marginal_words(made: Scenario) -> str:
-    from harness.bench.scenario import described
-
-    return "; ".join(described(m) for m in made.measurements if m.verdict is Outcome.MARGINAL)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _SESSION in session.config.stash:
-        session.config.stash[_SESSION].finish()
+    return new_scenario(request, board_bench)

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from harness.firmware.virtual_image import flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.firmware import build_firmware
+from harness.virtual.virtual_firmware import build_firmware
+from tests.running_boards import CHIPS, tool, wait_for_vm, write_flash_file
+
+__all__ = ["tool"]  # tests/emulated asks for it here
 
 # The same examples on every run, and no verdict on how busy the machine is.
 settings.register_profile("harness", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("harness")
-
-CHIPS = ("esp32", "esp8266")
-
-
-def tool(*arguments: str, timeout: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a third party's command line tool (esptool, mpremote) as a user does."""
-    name, *rest = arguments
-    done = subprocess.run([sys.executable, "-m", name, *rest], capture_output=True, text=True, timeout=timeout)
-    if check:
-        assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
-    return done
 
 
 @pytest.fixture(scope="session")
@@ -39,25 +29,6 @@ def firmware_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         files[chip] = folder / f"{chip}.bin"
         files[chip].write_bytes(build_firmware(chip))
     return files
-
-
-def wait_for_vm(board: RunningBoard) -> None:
-    """A chip that boots hears nothing yet, like a real one: wait until its VM has answered once."""
-    from harness.link.ports import open_port
-    from harness.link.session import Session
-    from harness.runtimes.micropython import MicroPythonBoard
-
-    runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)  # type: ignore[arg-type]
-    runtime.enter()
-    runtime.close()
-
-
-def write_flash_file(spec: VirtualSpec, offset: int, data: bytes) -> None:
-    """Put ``data`` into a board's flash before it is switched on, as a programmer for bare chips does."""
-    spec.folder.mkdir(parents=True, exist_ok=True)
-    content = bytearray(b"\xff" * spec.flash_size)
-    content[offset : offset + len(data)] = data
-    spec.flash_file.write_bytes(content)
 
 
 @pytest.fixture(params=CHIPS)

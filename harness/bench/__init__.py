@@ -1,1 +1,1 @@
-"""One board made ready, one scenario on it, one run over all boards."""
+"""The boards of a bench: real and virtual devices, made ready, brought back; their health; this machine."""

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.chips import STM32_FLASH_BASE
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import ChipIdentity
-from harness.flashing.stm32_access import AccessFailed
-from harness.flashing.stm32_table import DEVICES, Sector, sectors_of
-from harness.inventory.chips import STM32_FLASH_BASE
+from harness.flashing.flasher import ChipIdentity, FlashingMethod, FlashJob
+from harness.flashing.stm32_access import AccessFailed, AccessFlasher
+from harness.flashing.stm32_sectors import Sector, geometry_of, sectors_of
 from harness.link.panics import printable
 
 #: The boot loader of all STM32 (AN2606).
@@ -54,12 +54,12 @@ class DfuDevice:
 
 def parse_list(text: str) -> list[DfuDevice]:
     """The STM32 boot loaders in the output of ``dfu-util -l``, each once, by its internal flash."""
-    found = []
+    devices = []
     for vid_pid, path, alt, name, serial in _FOUND.findall(text[:200_000]):
         if vid_pid == VID_PID and name.startswith("@Internal Flash"):
             path, name, serial = (printable(one.encode(), 400) for one in (path, name, serial))
-            found.append(DfuDevice(path, serial, int(alt), name))
-    return found
+            devices.append(DfuDevice(path, serial, int(alt), name))
+    return devices
 
 
 def parse_memory(text: str) -> list[tuple[Sector, int]]:
@@ -111,43 +111,43 @@ class DfuUtil:
         self.where = f"dfu-util ({serial or path or 'any device'})"
 
     def open(self) -> tuple[ChipIdentity, Sequence[Sector]]:
-        found = self._matching()
-        if not found and self._enter is not None:
+        devices = self._matching()
+        if not devices and self._enter is not None:
             self._enter()
             deadline = time.monotonic() + self._patience
-            while not found and time.monotonic() < deadline:
+            while not devices and time.monotonic() < deadline:
                 time.sleep(0.2)
-                found = self._matching()
-        if len(found) != 1:
-            listed = "".join(f"\n    {device}" for device in found) or " none"
+                devices = self._matching()
+        if len(devices) != 1:
+            listed = "".join(f"\n    {device}" for device in devices) or " none"
             raise BenchFault(
                 f"{self.where}: expected one STM32 boot loader on USB, found{listed}",
                 hint="give flash.probe (its serial) or identity.usb_location (its path)"
-                if found
+                if devices
                 else "hold BOOT0 high while the board starts, or run machine.bootloader() on it; "
                 "may this user write to the USB device (udev rule for 0483:df11)?",
             )
-        self._device = found[0]
-        layout = parse_memory(found[0].memory)
+        self._device = devices[0]
+        layout = parse_memory(devices[0].memory)
         sectors = [sector for sector, _ in layout if sector.address >= STM32_FLASH_BASE]
         self._require_chip(sectors)
         if any(allowed & (_ERASABLE | _WRITEABLE) != _ERASABLE | _WRITEABLE for _, allowed in layout):
             raise UsageError(
-                f"{self.where}: the boot loader lets parts of the flash only be read: {found[0].memory}",
+                f"{self.where}: the boot loader lets parts of the flash only be read: {devices[0].memory}",
                 hint="lift the write protection with the vendor's tool; nothing was erased",
             )
         if any(not allowed & _READABLE for _, allowed in layout):
             raise UsageError(
-                f"{self.where}: the boot loader does not let the flash be read: {found[0].memory}",
+                f"{self.where}: the boot loader does not let the flash be read: {devices[0].memory}",
                 hint="lifting a readout protection erases the chip: that is left to the vendor's tool",
             )
         size = sum(sector.size for sector in sectors)
-        return ChipIdentity(self._chip, found[0].memory, "", size), sectors
+        return ChipIdentity(self._chip, devices[0].memory, "", size), sectors
 
     def _require_chip(self, sectors: Sequence[Sector]) -> None:
         """DfuSe tells no device id; the way the flash is cut is what can be compared."""
         size = sum(sector.size for sector in sectors)
-        for device in DEVICES[self._chip].values():
+        for device in geometry_of(self._chip).devices.values():
             if [s.size for s in sectors] == [s.size for s in sectors_of(self._chip, device, size)]:
                 return
         assert self._device is not None
@@ -205,3 +205,15 @@ class DfuUtil:
             said = (done.stderr[-2000:].decode("utf-8", "replace").strip() or text.strip()).splitlines()
             raise AccessFailed(f"dfu-util ended with {done.returncode}: {' / '.join(said[-3:])}")
         return text
+
+
+def _make(job: FlashJob) -> AccessFlasher:
+    board, identity = job.board, job.board.identity
+    serial = board.flash.probe or (identity.usb_serial if identity else None)
+    path = identity.usb_location if identity and not serial else None
+    by_hand = board.flash.before in ("manual", "no-reset")
+    enter = None if by_hand else job.enter_loader
+    return AccessFlasher(DfuUtil(board.chip, serial=serial, path=path, enter=enter), progress=job.progress)
+
+
+METHOD = FlashingMethod("dfu", _make, needs_port=False)

@@ -22,7 +22,7 @@ from esptool.targets import CHIP_DEFS, ROM_LIST
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashReport, Progress, silent
+from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
 from harness.flashing.plan import SECTOR, Plan, Write, md5, plan
 from harness.link.panics import printable
 from harness.power.reset import HardReset
@@ -333,3 +333,20 @@ def _start_application(port: serial.SerialBase, console_baud: int) -> None:
 
 def esptool_version() -> str:
     return str(esptool.__version__)
+
+
+def _make(job: FlashJob) -> EspFlasher:
+    settings = job.board.flash
+    return EspFlasher(
+        job.board.chip,
+        job.port,
+        baud=settings.baud,
+        progress=job.progress,
+        connect_attempts=settings.connect_attempts,
+        before=settings.before,
+        stub=settings.stub,
+        console_baud=job.board.console.baud,
+    )
+
+
+METHOD = FlashingMethod("esptool", _make)

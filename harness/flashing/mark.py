@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.flashing.base import Progress
+from harness.flashing.flasher import Progress
 from harness.link.panics import printable
 
 #: Steps of the flashers after which the flash is no longer what it was.

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, Self
 
 from harness.errors import BenchFault, HarnessError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashReport, Progress, silent
+from harness.flashing.flasher import ChipIdentity, FlashImage, FlashReport, Progress, silent
 from harness.flashing.stm32_plan import Stm32Plan, check_places, make_plan
-from harness.flashing.stm32_table import Sector
+from harness.flashing.stm32_sectors import Sector
 from harness.link.panics import printable
 
 
@@ -44,7 +44,7 @@ class AccessFailed(Exception):
 
 
 class AccessFlasher:
-    """A :class:`~harness.flashing.base.Flasher` on an :class:`Access`."""
+    """A :class:`~harness.flashing.flasher.Flasher` on an :class:`Access`."""
 
     def __init__(self, access: Access, *, progress: Progress = silent) -> None:
         self._access = access
@@ -105,7 +105,7 @@ class AccessFlasher:
     def _verify(self, address: int, data: bytes) -> None:
         there = self._read(address, len(data))
         if there != data:
-            at = next(n for n, (one, other) in enumerate(zip(data, there, strict=True)) if one != other)
+            at = next(n for n, (expected, other) in enumerate(zip(data, there, strict=True)) if expected != other)
             raise AccessFailed(f"0x{address + at:08x} holds 0x{there[at]:02x}, written was 0x{data[at]:02x}")
 
     @contextlib.contextmanager

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.errors import UsageError
-from harness.flashing.base import FlashImage
-from harness.flashing.stm32_table import Sector
+from harness.flashing.flasher import FlashImage
+from harness.flashing.stm32_sectors import Sector
 
 #: Reads ``size`` bytes at an address.
 Read = Callable[[int, int], bytes]
@@ -75,10 +75,10 @@ def make_plan(
     for sector in sectors:
         parts = [_within(image, sector) for image in images]
         wanted = [(address, data) for address, data in parts if data]
-        found = [_compare(address, data, read, piece) for address, data in wanted]
-        if all(same for same, _ in found):
+        regions = [_compare(address, data, read, piece) for address, data in wanted]
+        if all(same for same, _ in regions):
             unchanged += sum(len(data) for _, data in wanted)
-        elif not always_erase and all(blank for _, blank in found):
+        elif not always_erase and all(blank for _, blank in regions):
             write += wanted  # blank where it matters: nothing to erase, nothing to keep
         else:
             content = bytearray(_around(sector, wanted, read))
@@ -120,11 +120,11 @@ def _around(sector: Sector, wanted: Sequence[tuple[int, bytes]], read: Read) -> 
 
 
 def _chunks(writes: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    found = []
+    chunks = []
     for address, data in writes:
         data += b"\xff" * (-len(data) % 8)
         for at in range(0, len(data), CHUNK):
             piece = data[at : at + CHUNK]
             if piece.count(0xFF) != len(piece):
-                found.append((address + at, piece))
-    return found
+                chunks.append((address + at, piece))
+    return chunks

@@ -15,11 +15,11 @@ from typing import Any, Self
 import serial
 from stm32loader.bootloader import CommandError, Stm32Bootloader, Stm32LoaderError
 
+from harness.chips import STM32_FLASH_BASE, Device
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import ChipIdentity, FlashImage, FlashReport, Progress, silent
+from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
 from harness.flashing.stm32_plan import CHUNK, Stm32Plan, check_places, make_plan
-from harness.flashing.stm32_table import Device, Sector, device_of, sectors_of
-from harness.inventory.chips import STM32_FLASH_BASE
+from harness.flashing.stm32_sectors import Sector, device_of, sectors_of
 from harness.link.panics import printable
 from harness.link.ports import is_pty
 from harness.power.reset import CommandReset, CustomReset, stm32_sequence
@@ -237,15 +237,15 @@ class Stm32UartFlasher:
             return self._read(offset, size)
 
     def _read(self, address: int, size: int) -> bytes:
-        found = bytearray()
-        while len(found) < size:
-            wanted = min(CHUNK, size - len(found))
-            piece = self._loader.read_memory(address + len(found), wanted)
+        content = bytearray()
+        while len(content) < size:
+            wanted = min(CHUNK, size - len(content))
+            piece = self._loader.read_memory(address + len(content), wanted)
             if len(piece) != wanted:
-                raise CommandError(f"{len(piece)} bytes came for {wanted} at 0x{address + len(found):08x}")
-            found += piece
-            self._progress(self._step, len(found), size)
-        return bytes(found)
+                raise CommandError(f"{len(piece)} bytes came for {wanted} at 0x{address + len(content):08x}")
+            content += piece
+            self._progress(self._step, len(content), size)
+        return bytes(content)
 
     def plan(self, images: list[FlashImage]) -> Stm32Plan:
         """What must be erased and written. Raises UsageError when an image does not fit; nothing was erased."""
@@ -325,7 +325,7 @@ class Stm32UartFlasher:
         for address, data in todo.write:
             there = self._loader.read_memory(address, len(data))
             if bytes(there) != data:
-                at = next(n for n, (one, other) in enumerate(zip(data, there, strict=False)) if one != other)
+                at = next(n for n, (expected, other) in enumerate(zip(data, there, strict=False)) if expected != other)
                 raise CommandError(f"0x{address + at:08x} holds 0x{there[at]:02x}, written was 0x{data[at]:02x}")
             done += len(data)
             self._progress("verify", done, todo.size)
@@ -384,3 +384,22 @@ def _no_bar(_message: str, maximum: int = 0) -> Iterator[Any]:
         def next(self) -> None: ...
 
     yield Bar()
+
+
+def _make(job: FlashJob) -> Stm32UartFlasher:
+    settings = job.board.flash
+    return Stm32UartFlasher(
+        job.board.chip,
+        job.port,
+        baud=settings.baud,
+        progress=job.progress,
+        connect_attempts=settings.connect_attempts,
+        before=settings.before,
+        lines=settings.lines,
+        boot_command=settings.boot_command,
+        unprotect=settings.unprotect,
+        console_baud=job.board.console.baud,
+    )
+
+
+METHOD = FlashingMethod("stm32-uart", _make)

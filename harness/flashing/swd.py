@@ -19,18 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BenchFault, HarnessError, UsageError
-from harness.flashing.base import ChipIdentity
-from harness.flashing.stm32_access import AccessFailed
-from harness.flashing.stm32_table import Sector, device_of, sectors_of
+from harness.flashing.flasher import ChipIdentity, FlashingMethod, FlashJob
+from harness.flashing.stm32_access import AccessFailed, AccessFlasher
+from harness.flashing.stm32_sectors import Sector, device_of, geometry_of, sectors_of
 
 _PATIENCE = 120.0
 _WORD = re.compile(r"^0x([0-9a-f]{8}): ([0-9a-f]{8})", re.M)
 _UID_SIZE = 12
-
-
-def _idcode_at(chip: str) -> int:
-    """Address of DBGMCU_IDCODE."""
-    return 0x5C00_1000 if chip.startswith("stm32h7") else 0xE004_2000
 
 
 def _identified(chip: str, where: str, idcode: int, uid: bytes, kilobytes: int) -> tuple[ChipIdentity, list[Sector]]:
@@ -69,7 +64,7 @@ class PyOcd:
                     hint="`pyocd list` shows the probes; flash.probe is the unique id of one of them",
                 )
             self._session = self._stack.enter_context(session)
-        idcode = int.from_bytes(self.read(_idcode_at(self._chip), 4), "little")
+        idcode = int.from_bytes(self.read(geometry_of(self._chip).debug_id_at, 4), "little")
         device = device_of(self._chip, idcode & 0xFFF, self.where)
         uid = self.read(device.uid_at, _UID_SIZE)
         kilobytes = int.from_bytes(self.read(device.size_at, 2), "little")
@@ -127,7 +122,7 @@ class OpenOcd:
         self._opened = False
 
     def open(self) -> tuple[ChipIdentity, Sequence[Sector]]:
-        idcode = self._word(_idcode_at(self._chip))
+        idcode = self._word(geometry_of(self._chip).debug_id_at)
         device = device_of(self._chip, idcode & 0xFFF, self.where)
         self._opened = True
         uid = self.read(device.uid_at, _UID_SIZE)
@@ -136,10 +131,10 @@ class OpenOcd:
 
     def _word(self, address: int) -> int:
         said = self._run("init", "reset halt", f"mdw 0x{address:08x}")
-        found = [value for at, value in _WORD.findall(said) if int(at, 16) == address]
-        if not found:
+        values = [value for at, value in _WORD.findall(said) if int(at, 16) == address]
+        if not values:
             raise AccessFailed(f"expected the word at 0x{address:08x}, openocd said {said[-200:]!r}")
-        return int(found[0], 16)
+        return int(values[0], 16)
 
     def read(self, address: int, size: int) -> bytes:
         with tempfile.TemporaryDirectory(prefix="vm-harness-") as folder:
@@ -186,3 +181,13 @@ def swd_access(
 ) -> PyOcd | OpenOcd:
     """OpenOCD when its files are named, else pyocd. Neither is looked for before it is used."""
     return OpenOcd(chip, openocd, probe=probe) if openocd else PyOcd(chip, probe=probe, target=target)
+
+
+def _make(job: FlashJob) -> AccessFlasher:
+    board, identity = job.board, job.board.identity
+    probe = board.flash.probe or (identity.usb_serial if identity else None)
+    access = swd_access(board.chip, probe=probe, target=board.flash.target, openocd=board.flash.openocd)
+    return AccessFlasher(access, progress=job.progress)
+
+
+METHOD = FlashingMethod("swd", _make, needs_port=False)

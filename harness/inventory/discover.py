@@ -33,10 +33,10 @@ class Port:
 
 def list_ports() -> list[Port]:
     """The ports plugged in now, by device name."""
-    found = []
+    ports = []
     for info in system_ports.comports():
         vid_pid = f"{info.vid:04x}:{info.pid:04x}" if info.vid is not None and info.pid is not None else None
-        found.append(
+        ports.append(
             Port(
                 device=info.device,
                 usb_serial=_printable(info.serial_number),
@@ -45,7 +45,7 @@ def list_ports() -> list[Port]:
                 description=_printable(info.description) or "no description",
             )
         )
-    return sorted(found, key=lambda port: port.device)
+    return sorted(ports, key=lambda port: port.device)
 
 
 def candidates(board: Board, ports: list[Port] | None = None) -> list[Port]:

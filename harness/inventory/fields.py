@@ -8,9 +8,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
 
-from harness.inventory.chips import CHIPS, KB, MB
+from harness.chips import CHIPS, KB, MB
+from harness.extensions import names
 
 CAPABILITIES: dict[str, str] = {
     "deep_sleep": "The board enters deep sleep and wakes from it by itself (ESP8266: GPIO16 wired to RST).",
@@ -78,9 +88,42 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-ChipName = Annotated[
-    str, AfterValidator(one_of(CHIPS, "chip")), WithJsonSchema({"type": "string", "enum": list(CHIPS)})
-]
+def _known_chip(name: str) -> str:
+    """The chips are looked up when a file is read, not when this module is: a package may bring some."""
+    return one_of(CHIPS, "chip")(name)
+
+
+class _ChipNames:
+    """In the schema: the names of all chips that there are when it is made."""
+
+    def __get_pydantic_json_schema__(self, _schema: object, _handler: object) -> dict[str, object]:
+        return {"type": "string", "enum": sorted(CHIPS)}
+
+
+class Named:
+    """A field that holds a name of an extension ``group`` (or one of ``more``); ``what`` is for messages.
+
+    The names are looked up when a file is read and when the schema is made: a package may bring some.
+    """
+
+    def __init__(self, group: str, what: str, *more: str) -> None:
+        self._group, self._what, self._more = group, what, more
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def known(name: str) -> str:
+            return one_of((*self._more, *names(self._group)), self._what)(name)
+
+        return core_schema.no_info_after_validator_function(known, handler(source))
+
+    def __get_pydantic_json_schema__(self, _schema: object, _handler: object) -> dict[str, object]:
+        return {"type": "string", "enum": [*names(self._group), *self._more]}
+
+
+ChipName = Annotated[str, AfterValidator(_known_chip), _ChipNames()]
+FlashMethod = Annotated[str, Named("harness.flashing", "flash.method", "none")]
+#: A language VM, the harness's own or another package's.
+RuntimeName = Annotated[str, Named("harness.runtimes", "runtime")]
+PowerMethod = Annotated[str, Named("harness.power", "power.method", "none")]
 Capability = Annotated[
     str,
     AfterValidator(one_of(CAPABILITIES, "capability")),
@@ -113,4 +156,6 @@ Uid = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{8,32}
 VidPid = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$")]
 Offset = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
 OpenOcdFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,200}$")]
+#: Settings of a method that another package brings; it says itself which there are.
+Options = dict[str, str | int | float | bool]
 Argument = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]

@@ -6,29 +6,30 @@ The descriptions of the fields are the reference documentation: editors show the
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.inventory.chips import CHIPS, GENERIC, MB
+from harness.chips import CHIPS, GENERIC, MB, virtual_chips
 from harness.inventory.fields import (
     Argument,
     Baud,
     Capability,
     ChipName,
     FilePath,
+    FlashMethod,
     Mac,
     Offset,
     OpenOcdFile,
+    Options,
     Pin,
+    PowerMethod,
+    RuntimeName,
     Sha256,
     Size,
     Uid,
     VidPid,
 )
-
-#: Chips that a virtual board can have.
-VIRTUAL_CHIPS = ("esp32", "esp8266", "stm32f405", "stm32l476")
 
 
 class Entry(BaseModel):
@@ -151,20 +152,34 @@ class Virtual(Entry):
 class Flash(Entry):
     """How firmware gets into the flash."""
 
-    method: Literal["esptool", "stm32-uart", "dfu", "swd", "none"] | None = Field(
+    method: FlashMethod | None = Field(
         default=None,
         description="esptool: ESP serial boot loader. stm32-uart: STM32 ROM boot loader (AN3155). "
-        "dfu: STM32 USB boot loader. swd: debug probe. none: the harness never writes. Default: by chip.",
+        "dfu: STM32 USB boot loader. swd: debug probe. command: any program. none: the harness never writes. "
+        "Default: by chip.",
     )
+    command: Annotated[tuple[Argument, ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=50,
+        description="command: program and arguments that write the flash, as a list; no shell reads it. {port}, "
+        "{image}, {chip} and {offset} are filled in: [picotool, load, '{image}'].",
+    )
+    verify_command: Annotated[tuple[Argument, ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=50,
+        description="command: program and arguments that end with code 0 when the flash holds the image: "
+        "[picotool, verify, '{image}']. It is asked before, so that nothing is written twice, and after.",
+    )
+    timeout: float = Field(
+        default=120.0, gt=0, le=3600, strict=False, description="command: seconds that each program may take."
+    )
+    options: Options = Field(default_factory=dict, description="For a method that another package brings.")
     baud: Baud = Field(default=460800, description="Bits per second while writing; lowered after failed attempts.")
     connect_attempts: int = Field(default=7, ge=1, le=50, description="How often to try to reach the boot loader.")
     before: Literal["default-reset", "usb-reset", "no-reset", "manual"] = Field(
         default="default-reset",
         description="How the boot loader is entered. default-reset: DTR and RTS as on a devkit. usb-reset: "
         "chips with a USB serial unit. no-reset: it runs already. manual: someone holds the button.",
-    )
-    after: Literal["hard-reset", "no-reset"] = Field(
-        default="hard-reset", description="What is done when everything is written and verified."
     )
     lines: Annotated[tuple[Literal["swapped", "reset-inverted", "boot0-inverted"], ...], Field(strict=False)] = Field(
         default=(),
@@ -201,7 +216,28 @@ class Flash(Entry):
         description="swd: use OpenOCD with these configuration files: [interface/stlink.cfg, target/stm32f4x.cfg].",
     )
     stub: bool = Field(default=True, description="Load esptool's stub into RAM (faster, and it can verify by MD5).")
-    verify: bool = Field(default=True, description="Read back a hash of what was written.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_files(cls, value: Any) -> Any:
+        """``after`` and ``verify`` stood in the schema and were never read: what they asked for by default is done."""
+        if not isinstance(value, dict):
+            return value
+        for key, done, sentence in (
+            ("after", "hard-reset", "the board is always started after writing"),
+            ("verify", True, "what was written is always verified"),
+        ):
+            if key in value and value[key] != done:
+                raise ValueError(f"'{key}' was never carried out and is no key any more: {sentence}. Take the line out")
+        return {key: entry for key, entry in value.items() if key not in ("after", "verify")}
+
+    @model_validator(mode="after")
+    def _what_the_method_needs(self) -> Flash:
+        if self.method == "command" and not self.command:
+            raise ValueError("expected 'command' with 'method: command'")
+        if self.method != "command" and (self.command or self.verify_command):
+            raise ValueError("'command' and 'verify_command' go with 'method: command'")
+        return self
 
 
 class Image(Entry):
@@ -310,7 +346,7 @@ _Command = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=500)], 
 class Power(Entry):
     """How the board's power is cut and given back. On a virtual board nothing is needed: it can always be."""
 
-    method: Literal["none", "uhubctl", "command", "http", "gpio"] = Field(
+    method: PowerMethod = Field(
         default="none",
         description="uhubctl: the USB hub switches its ports. command: a program. http: a relay or socket on the "
         "network. gpio: a GPIO line of this computer, wired so that the board has power when nobody holds the line. "
@@ -350,6 +386,7 @@ class Power(Entry):
     )
     line: int | None = Field(default=None, ge=0, le=1023, description="With gpio: the line's offset on that chip.")
     active_low: bool = Field(default=False, description="With gpio: a low level switches on.")
+    options: Options = Field(default_factory=dict, description="For a method that another package brings.")
     off_seconds: float = Field(
         default=2.0, gt=0, le=60, strict=False, description="How long power stays off, in seconds."
     )
@@ -420,9 +457,7 @@ class Board(Entry):
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Name of the board in commands and reports.")
     chip: ChipName = Field(description="The chip on it; checked against the chip before anything is written.")
-    runtime: Literal["micropython", "circuitpython", "nodemcu"] = Field(
-        description="The language VM that its firmware holds."
-    )
+    runtime: RuntimeName = Field(description="The language VM that its firmware holds.")
     identity: Identity | None = Field(default=None, description="How a real board is found.")
     virtual: Virtual | None = Field(default=None, description="Makes this a virtual board; {} takes all defaults.")
     firmware: Firmware | None = Field(
@@ -452,15 +487,17 @@ class Board(Entry):
         if (self.identity is None) == (self.virtual is None):
             came = "neither" if self.identity is None else "both"
             raise ValueError(f"expected either 'identity' (a real board) or 'virtual'; came {came}")
-        if self.virtual and self.chip not in VIRTUAL_CHIPS:
-            raise ValueError(f"virtual boards are {', '.join(VIRTUAL_CHIPS)}; came {self.chip}")
+        if self.virtual and CHIPS[self.chip].virtual is None:
+            raise ValueError(f"virtual boards are {', '.join(virtual_chips())}; came {self.chip}")
         if self.firmware and self.firmware.build and not self.virtual:
             raise ValueError("'build: virtual' makes firmware for virtual boards only; give 'path' instead")
         family = CHIPS[self.chip].family
-        if family == GENERIC and self.firmware:
-            raise ValueError("the harness cannot write to a generic chip: leave 'firmware' out")
-        allowed = {"stm32": ("stm32-uart", "dfu", "swd", "none"), GENERIC: ("none",)}.get(family, ("esptool", "none"))
-        if self.flash_method not in allowed:
+        if family == GENERIC and self.firmware and self.flash_method == "none":
+            raise ValueError("only flash.method command writes to a generic chip: give one, or leave 'firmware' out")
+        usual = {"stm32": ("stm32-uart", "dfu", "swd"), GENERIC: ()}.get(family, ("esptool",))
+        not_for_it = {"esptool", "stm32-uart", "dfu", "swd"}.difference(usual)
+        if self.flash_method in not_for_it:
+            allowed = (*usual, "command", "none")
             raise ValueError(f"flash.method of {self.chip}: expected {', '.join(allowed)}; came {self.flash_method}")
         return self
 

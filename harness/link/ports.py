@@ -6,25 +6,27 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import serial
 
 from harness.errors import BenchFault
 from harness.link.rfc2217 import QuickRfc2217
 
+#: An open port, whatever stands behind it.
+OpenPort = serial.Serial | QuickRfc2217
 #: For whoever sets none, in seconds.
 _WRITE_TIMEOUT = 5.0
 
 
-def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool = False) -> serial.SerialBase:
+def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool = False) -> OpenPort:
     """Open ``address`` at ``baud`` and leave DTR and RTS at the given idle levels.
 
     Opening does not reset a devkit: a local port's lines are both asserted by the system, which is neutral
     there, and then released together; over RFC 2217 they go straight to their idle levels. Raises BenchFault
     that says what is wrong with the port and what to try.
     """
-    port: serial.SerialBase
+    port: OpenPort
     try:
         if address.startswith("rfc2217://"):
             port = QuickRfc2217(None, baudrate=baud, timeout=0.1, write_timeout=_WRITE_TIMEOUT)
@@ -47,17 +49,27 @@ def is_pty(port: Any) -> bool:
     return "://" not in name and "/pts/" in str(Path(name).resolve())
 
 
-def set_lines(port: serial.SerialBase, *, dtr: bool, rts: bool) -> None:
+class ModemLines(Protocol):
+    """A port as far as a reset needs it: its name, and the two lines that a computer sets."""
+
+    dtr: bool
+    rts: bool
+
+    @property
+    def port(self) -> str | None: ...
+
+
+def set_lines(port: ModemLines, *, dtr: bool, rts: bool) -> None:
     """Set both lines without passing through "RTS alone", which would reset a devkit on the way.
 
     On a port that has no such lines (a pty, a raw socket) nothing happens.
     """
     try:
-        descriptor = port.fileno() if sys.platform != "win32" else None
+        descriptor = port.fileno() if isinstance(port, serial.Serial) and sys.platform != "win32" else None
     except (AttributeError, OSError):  # includes io.UnsupportedOperation
         descriptor = None
     try:
-        if descriptor is not None and isinstance(port, serial.Serial):
+        if descriptor is not None:
             _set_together(descriptor, dtr, rts)
             vars(port).update(_dtr_state=dtr, _rts_state=rts)  # what pyserial believes
         elif rts:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, cast
+from typing import Protocol
 
 import serial
 
 from harness.errors import BenchFault
+from harness.link.coming_back import until_there
 from harness.link.deadline import Deadline
 from harness.link.panics import BANNER, BANNER_SIZE, Panic, find_panic, printable
-from harness.link.ports import set_lines
 from harness.link.transcript import Transcript
 
 #: A read that collects more than this without finding what it waits for is a flood, in bytes.
@@ -105,14 +104,14 @@ class Session:
         looked = 0
         longest = max((len(p) for p in patterns), default=1)
         while True:
-            found = self._find(patterns, max(0, looked - longest + 1))
-            size = len(self._buffer) if found is None else found[0] + len(found[1])
+            hit = self._find(patterns, max(0, looked - longest + 1))
+            size = len(self._buffer) if hit is None else hit[0] + len(hit[1])
             if watch_panics and looked < size:
                 panic = self._panic(max(0, looked - _PANIC_CONTEXT), size)
                 if panic is not None:
                     return panic
-            if found is not None:
-                return Read(self._take(size), Reason.MATCH, found[1])
+            if hit is not None:
+                return Read(self._take(size), Reason.MATCH, hit[1])
             looked = size
             if looked > READ_LIMIT:
                 return Read(self._take(looked), Reason.FLOOD)
@@ -201,7 +200,7 @@ class Session:
         self.transcript.add("received", data)
         seen = max(self._banners[-1] + 1 if self._banners else 0, len(self._buffer) - BANNER_SIZE)
         self._buffer += data
-        self._banners += [found.start() for found in BANNER.finditer(self._buffer, max(0, seen))]
+        self._banners += [banner.start() for banner in BANNER.finditer(self._buffer, max(0, seen))]
         return True
 
     def _panic(self, start: int, end: int) -> Read | None:
@@ -243,11 +242,6 @@ class Session:
                 ) from None
             self.transcript.add("sent", chunk)
 
-    def set_lines(self, *, dtr: bool, rts: bool) -> None:
-        """Set both modem lines; see :func:`harness.link.ports.set_lines`. Raises BenchFault when they cannot be."""
-        self.transcript.note(f"DTR {int(dtr)}, RTS {int(rts)}")
-        set_lines(cast(serial.SerialBase, self.port), dtr=dtr, rts=rts)
-
     # -- life ------------------------------------------------------------------------------------
 
     @contextmanager
@@ -284,21 +278,15 @@ class Session:
             self.port.close()  # it holds the lock of the device that is to be opened
         if self._reopen is None:
             raise BenchFault("the port vanished", hint="its identity is not known, so it cannot be found again")
-        end = self._bounded(within)
-        while True:
-            try:
-                self.port = self._reopen()
-            except BenchFault as problem:
-                if end.passed:
-                    raise BenchFault(
-                        f"the port did not come back within {within:g} s: {problem.message}",
-                        hint="does the board wake up, and does its USB come back?",
-                    ) from None
-                time.sleep(0.05)  # the device node appears when it appears; no event for it on all platforms
-            else:
-                self._closed = False
-                self.transcript.add("reopened", b"")
-                return
+        try:
+            self.port = until_there(self._reopen, self._bounded(within))
+        except BenchFault as problem:
+            raise BenchFault(
+                f"the port did not come back within {within:g} s: {problem.message}",
+                hint="does the board wake up, and does its USB come back?",
+            ) from None
+        self._closed = False
+        self.transcript.add("reopened", b"")
 
     def reopened(self, port: Port) -> None:
         """Go on with ``port``, which somebody else has opened."""

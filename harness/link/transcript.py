@@ -82,16 +82,6 @@ class Transcript:
     def entries(self) -> tuple[Entry, ...]:
         return tuple(self._entries)
 
-    def received_tail(self, size: int = 400) -> bytes:
-        """The last ``size`` bytes that came from the board."""
-        tail = b""
-        for entry in reversed(self._entries):
-            if entry.kind == "received":
-                tail = entry.data + tail
-                if len(tail) >= size:
-                    break
-        return tail[-size:]
-
     def close(self) -> None:
         if self._file is not None:
             self._file.close()

@@ -12,6 +12,8 @@ import subprocess
 from dataclasses import dataclass, field
 
 from harness.errors import BenchFault, UsageError
+from harness.inventory.model import Power
+from harness.power.switch import SwitchMethod
 
 
 @dataclass
@@ -77,3 +79,12 @@ class GpioSwitch:
             f"{self.name}: gpioset ended with code {holder.returncode} and said: {said!r}",
             hint="does `gpioinfo` show the line as unused? libgpiod 1 lets go at once: version 2 is needed",
         )
+
+
+def _make(power: Power) -> GpioSwitch:
+    assert power.chip is not None
+    assert power.line is not None
+    return GpioSwitch(power.chip, power.line, power.active_low)
+
+
+METHOD = SwitchMethod("gpio", _make)

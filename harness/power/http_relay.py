@@ -16,6 +16,8 @@ from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from harness.errors import BenchFault
+from harness.inventory.model import Power
+from harness.power.switch import SwitchMethod
 
 RelayKind = Literal["tasmota", "shelly1", "shelly2"]
 
@@ -99,3 +101,12 @@ def _tasmota_state(answer: Any, channel: int) -> bool | None:
 def _truth(answer: Any, key: str) -> bool | None:
     value = answer.get(key) if isinstance(answer, dict) else None
     return value if isinstance(value, bool) else None
+
+
+def _make(power: Power) -> HttpRelay:
+    assert power.relay is not None
+    first = 1 if power.relay == "tasmota" else 0
+    return HttpRelay(power.relay, power.url or "", first if power.channel is None else power.channel)
+
+
+METHOD = SwitchMethod("http", _make)

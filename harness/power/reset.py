@@ -19,7 +19,7 @@ import serial
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Board
 from harness.link.panics import printable
-from harness.link.ports import set_lines
+from harness.link.ports import ModemLines, set_lines
 
 #: Seconds for a program that resets a board.
 _COMMAND_PATIENCE = 10.0
@@ -29,7 +29,7 @@ _STEP = re.compile(r"D([01])|R([01])|U([01]),([01])|W(\d{1,2}(?:\.\d{1,3})?)")
 class ResetStrategy(Protocol):
     """Leaves the chip starting its application. Raises BenchFault when the port has no such lines."""
 
-    def __call__(self, port: serial.SerialBase) -> None: ...
+    def __call__(self, port: ModemLines) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class HardReset:
 
     hold: float = 0.1
 
-    def __call__(self, port: serial.SerialBase) -> None:
+    def __call__(self, port: ModemLines) -> None:
         _guarded(port, lambda: set_lines(port, dtr=False, rts=True))
         time.sleep(self.hold)
         set_lines(port, dtr=False, rts=False)
@@ -70,7 +70,7 @@ class CustomReset:
             else:
                 self._steps.append(("rts", int(rts), 0))
 
-    def __call__(self, port: serial.SerialBase) -> None:
+    def __call__(self, port: ModemLines) -> None:
         def run() -> None:
             for kind, first, second in self._steps:
                 if kind == "wait":
@@ -85,23 +85,12 @@ class CustomReset:
         _guarded(port, run)
 
 
-@dataclass(frozen=True)
-class Sequences:
-    """How one kind of circuit is reset: ``run`` into the application, ``boot`` into the ROM's loader."""
-
-    run: str
-    boot: str
-
-
-#: One entry for each ``reset.method`` that is a sequence (esptool ``reset.py``: HardReset, UnixTightReset,
-#: ClassicReset, USBJTAGSerialReset). In ``boot`` EN goes low, then IO0 is low while EN rises. Both lines change
-#: together where the port can; elsewhere EN's capacitor on the devkit hides the moment between them.
+#: Into the application: one entry for each ``reset.method`` that is a sequence (esptool ``reset.py``: HardReset).
 SEQUENCES = {
-    "dtr-rts": Sequences("U0,1|W0.1|U0,0", "U0,0|U0,1|W0.1|U1,0|W0.05|U0,0"),
-    "classic": Sequences("D0|R1|W0.1|R0", "D0|R1|W0.1|D1|R0|W0.05|D0"),
-    "usb-jtag": Sequences("R1|W0.2|R0|W0.2", "R0|D0|W0.1|D1|R0|W0.1|R1|D0|R1|W0.1|D0|R0"),
+    "dtr-rts": "U0,1|W0.1|U0,0",
+    "classic": "D0|R1|W0.1|R0",
+    "usb-jtag": "R1|W0.2|R0|W0.2",
 }
-INTO_BOOTLOADER = CustomReset(SEQUENCES["dtr-rts"].boot)
 
 
 def stm32_sequence(lines: Collection[str] = (), *, boot0: bool) -> str:
@@ -126,7 +115,7 @@ class CommandReset:
     command: tuple[str, ...]
     boot0: bool = False
 
-    def __call__(self, port: serial.SerialBase) -> None:
+    def __call__(self, port: ModemLines) -> None:
         arguments = [*self.command, "boot-loader" if self.boot0 else "application"]
         try:
             done = subprocess.run(
@@ -153,21 +142,11 @@ def strategy_for(board: Board) -> ResetStrategy | None:
         if board.flash.boot_command:
             return CommandReset(board.flash.boot_command)
         return CustomReset(stm32_sequence(board.flash.lines, boot0=False), invert=reset.invert)
-    sequence = reset.sequence if reset.method == "custom" else SEQUENCES[reset.method].run
+    sequence = reset.sequence if reset.method == "custom" else SEQUENCES[reset.method]
     return CustomReset(sequence or "", invert=reset.invert)
 
 
-def bootloader_strategy_for(board: Board) -> ResetStrategy | None:
-    """How ``board`` is reset into its ROM's loader; None when only its ``flash`` method knows, or nothing does."""
-    reset = board.reset
-    if reset.method == "dtr-rts" and board.flash_method == "stm32-uart":
-        if board.flash.boot_command:
-            return CommandReset(board.flash.boot_command, boot0=True)
-        return CustomReset(stm32_sequence(board.flash.lines, boot0=True), invert=reset.invert)
-    return CustomReset(SEQUENCES[reset.method].boot, invert=reset.invert) if reset.method in SEQUENCES else None
-
-
-def _guarded(port: serial.SerialBase, action: Callable[[], None]) -> None:
+def _guarded(port: ModemLines, action: Callable[[], None]) -> None:
     try:
         action()
     except (OSError, serial.SerialException) as problem:

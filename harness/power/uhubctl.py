@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from harness.errors import BenchFault
 from harness.power.run_command import run_command
+from harness.power.switch import SwitchMethod
 
 #: "  Port 3: 0103 power enable connect [...]": the hub's wPortStatus, USB 2.0 table 11-21; "off" or "power".
 _STATUS = re.compile(r"^\s*Port (\d+): ([0-9a-f]{4})\s+(.*)$", re.MULTILINE)
@@ -50,3 +51,6 @@ class UhubctlSwitch:
                 f"power {action}: the hub reports port {self.port} of {self.hub} as {states[-1][:60]!r}",
                 hint="this hub does not switch that port; USB 3 hubs need the USB 2 half switched as well",
             )
+
+
+METHOD = SwitchMethod("uhubctl", lambda power: UhubctlSwitch(power.hub or "", power.port or 0))

@@ -12,10 +12,10 @@ from enum import IntEnum, auto
 from importlib import resources
 from importlib.metadata import version
 
-from harness.engine.cache import cache_dir
-from harness.engine.module import write_atomically
-from harness.flashstore.romfs import build_romfs, compile_module
-from harness.reference.chips import Chip, chip_named
+from harness.chips import Port
+from harness.formats.romfs import build_romfs, compile_module
+from harness.reference.engine.vm_cache import cache_dir
+from harness.reference.engine.wasm_module import write_atomically
 
 #: Where things stand in the page of registers, in bytes from its start.
 TEXT, BACKUP, REGISTERS = 0x100, 0x400, 0x2000
@@ -65,7 +65,7 @@ class Service(IntEnum):
     RTC_WAKE = auto()
 
 
-def _preamble(chip: Chip, built_in_depth: int) -> str:
+def _preamble(chip: Port, built_in_depth: int) -> str:
     private: dict[str, object] = {f"_{service.name}": int(service) for service in Service}
     private |= {f"_{name}": int(chip.family == name.lower()) for name in ("ESP32", "ESP8266", "STM32")}
     private |= {
@@ -78,23 +78,26 @@ def _preamble(chip: Chip, built_in_depth: int) -> str:
         "_ONE_SHOT": chip.one_shot,
         "_PERIODIC": chip.periodic,
         "_HARDWARE_TIMERS": chip.hardware_timers,
+        "_HARD_TIMER": int(chip.hard_timer),
         "_HARD_REFUSED": chip.hard_refused,
         "_RTC_MEMORY": chip.rtc_memory,
         "_BACKUP_MEMORY": chip.backup_memory,
         "_BACKUP_REGISTERS": chip.backup_registers,
+        "_BACKUP_AT": chip.backup_registers_at,
+        "_BACKUP_TAMP": int(chip.backup_block == "TAMP"),
         "_PYB_TIMERS": chip.pyb_timers,
     }
     constants = "".join(f"{name} = const({value!r}); " for name, value in private.items())
     return f"from micropython import const; {constants}"
 
 
-def _sources(chip: Chip, built_in_depth: int) -> dict[str, bytes]:
+def _sources(chip: Port, built_in_depth: int) -> dict[str, bytes]:
     names = ["_board", "machine"]
     if chip.family == "esp32":
         names.append("esp32")
     if chip.family == "stm32":
         names += ["stm", "pyb"]
-    folder = resources.files("harness.engine").joinpath("guest")
+    folder = resources.files("harness.reference.engine").joinpath("guest")
     preamble = _preamble(chip, built_in_depth)
     public = "".join(f"{name} = {value}; " for name, value in chip.constants.items())
     return {
@@ -106,13 +109,13 @@ def _sources(chip: Chip, built_in_depth: int) -> dict[str, bytes]:
 
 
 @functools.lru_cache(maxsize=8)
-def guest_rom(chip_name: str, built_in_depth: int, change: tuple[str, str, str] | None = None) -> bytes:
-    """The image for a chip of the table; compiled once, then from the cache.
+def guest_rom(port: Port, built_in_depth: int, change: tuple[str, str, str] | None = None) -> bytes:
+    """The image for a chip; compiled once, then from the cache.
 
     ``built_in_depth`` is the scheduler queue's depth in the VM build; ``change`` a seeded defect: a module's name, a
-    text in it, and the text that takes its place. Raises UsageError for an unknown chip.
+    text in it, and the text that takes its place.
     """
-    return _image(_sources(chip_named(chip_name), built_in_depth), change)
+    return _image(_sources(port, built_in_depth), change)
 
 
 def _image(sources: dict[str, bytes], change: tuple[str, str, str] | None) -> bytes:
@@ -131,9 +134,9 @@ def _image(sources: dict[str, bytes], change: tuple[str, str, str] | None) -> by
     return image
 
 
-def _circuitpython_sources(chip: Chip, built_in_depth: int) -> dict[str, bytes]:
+def _circuitpython_sources(chip: Port, built_in_depth: int) -> dict[str, bytes]:
     """CircuitPython's modules on the chip's own ``_board``, and what must not be found there."""
-    folder = resources.files("harness.engine").joinpath("guest")
+    folder = resources.files("harness.reference.engine").joinpath("guest")
     preamble = _preamble(chip, built_in_depth)
     # `time` is CircuitPython's here: what waits and reads the clock needs the built-in one.
     board = folder.joinpath("_board.py").read_text("utf-8")
@@ -154,13 +157,13 @@ def _circuitpython_sources(chip: Chip, built_in_depth: int) -> dict[str, bytes]:
 
 
 @functools.lru_cache(maxsize=8)
-def supervisor_rom(chip_name: str | None, built_in_depth: int, change: tuple[str, str, str] | None = None) -> bytes:
+def supervisor_rom(port: Port | None, built_in_depth: int, change: tuple[str, str, str] | None = None) -> bytes:
     """The image with CircuitPython's modules; without a chip only those about what outlives the VM.
 
-    ``change`` as for :func:`guest_rom`. Raises UsageError for an unknown chip.
+    ``change`` as for :func:`guest_rom`.
     """
-    if chip_name is None:
-        folder = resources.files("harness.engine").joinpath("guest")
+    if port is None:
+        folder = resources.files("harness.reference.engine").joinpath("guest")
         names = {"_board": "supervisor.py", "alarm": "alarm.py"}
         return _image({name: folder.joinpath(file).read_bytes() for name, file in names.items()}, None)
-    return _image(_circuitpython_sources(chip_named(chip_name), built_in_depth), change)
+    return _image(_circuitpython_sources(port, built_in_depth), change)

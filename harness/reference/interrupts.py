@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.engine.vm import Vm
 from harness.errors import UsageError
+from harness.reference.engine.engine_vm import Vm
 
 _WORD = struct.Struct("<I")
 

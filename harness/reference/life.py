@@ -6,15 +6,15 @@ import threading
 import time
 from collections.abc import Callable
 
-from harness.engine.files import Files
-from harness.engine.machine import OutOfFuel, Stopped
-from harness.engine.vm import Vm, VmConfig, without_port_frames
+from harness.chips import Reset
 from harness.errors import FirmwareFailure
-from harness.reference.board import Board, ChipReset
-from harness.reference.chips import Reset
+from harness.reference.chip_board import Board, ChipReset
+from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
+from harness.reference.engine.guest_files import Files
+from harness.reference.engine.wasm_machine import OutOfFuel, Stopped
 from harness.reference.interrupts import Interrupts, Strike
 from harness.reference.machine_services import Services
-from harness.runtimes.base import RunResult
+from harness.runtimes.interface import RunResult
 
 #: A program that prints more than this is cut off and reported, in bytes.
 OUTPUT_LIMIT = 4 * 1024 * 1024

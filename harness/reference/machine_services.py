@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from harness.engine.vm import Vm
+from harness.chips import Port, Reset
 from harness.errors import UsageError
-from harness.reference.board import Board, ChipReset
-from harness.reference.chips import Chip, Reset
+from harness.reference.chip_board import Board, ChipReset
+from harness.reference.engine.engine_vm import Vm
 from harness.reference.guest_rom import BACKUP, NOTHING, REGISTERS, TEXT, TEXT_SIZE, Service
 from harness.reference.interrupts import Interrupts
 from harness.reference.pins import OPEN_DRAIN, OUT, Pin
@@ -57,7 +57,7 @@ class _Timer:
 class Services:
     """The peripherals of a chip during one life of the VM."""
 
-    def __init__(self, board: Board, chip: Chip, vm: Vm, interrupts: Interrupts) -> None:
+    def __init__(self, board: Board, chip: Port, vm: Vm, interrupts: Interrupts) -> None:
         self._board = board
         self._chip = chip
         self._vm = vm
@@ -72,7 +72,7 @@ class Services:
         self._watchdog_ns = 0
         self._masked = False
         self._held_back: list[Callable[[], None]] = []
-        self._frequency = chip.frequencies[0]
+        self._frequency = chip.clock_hz
         self._refusal = _Refused("")
         #: Until when the built-in ``sleep_ms`` goes on, on the guest's monotonic clock; None: it does not run.
         self.sleeps_until_ns: int | None = None
@@ -265,7 +265,7 @@ class Services:
 
     def _freq(self, khz: int, _b: int, _c: int) -> int:
         if khz:
-            if khz * 1000 not in self._chip.frequencies:
+            if khz * 1000 not in (*self._chip.frequencies, self._chip.clock_hz):
                 raise _Refused("unsupported frequency")
             self._frequency = khz * 1000
         return self._frequency // 1000
@@ -351,9 +351,9 @@ class Services:
     def _get_datetime(self, _a: int, _b: int, _c: int) -> int:
         seconds, ns = divmod(self._board.rtc_ns, 1_000_000_000)
         at = _EPOCH + timedelta(seconds=seconds)
-        stm32 = self._chip.family == "stm32"
+        stm32 = self._chip.family == "stm32"  # its days of the week begin with 1
         fraction = ns * self._chip.rtc_fraction // 1_000_000_000
-        if stm32:  # its sub-second register counts down
+        if self._chip.rtc_counts_down:
             fraction = self._chip.rtc_fraction - 1 - fraction
         fields = (at.year, at.month, at.day, at.weekday() + stm32, at.hour, at.minute, at.second, fraction)
         return self._put_text(" ".join(map(str, fields)).encode())

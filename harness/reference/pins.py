@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from harness.chips import Port
 from harness.errors import UsageError
-from harness.reference.chips import Chip
 
 IN, OUT, OPEN_DRAIN = 0, 1, 2
 PULL_UP = 1
@@ -53,7 +53,7 @@ class Pin:
 class Pins:
     """The pins of one chip. ``edge`` is called for each pin whose level changed, after all have changed."""
 
-    def __init__(self, chip: Chip, edge: Callable[[Pin], None]) -> None:
+    def __init__(self, chip: Port, edge: Callable[[Pin], None]) -> None:
         self._chip = chip
         self._edge: Callable[[Pin], None] = lambda _pin: None  # the board's own wires come before any event
         self._pins: dict[str, Pin] = {}
@@ -73,13 +73,14 @@ class Pins:
                 return int(text)
         else:
             text = text.removeprefix("P") if len(text) > 2 else text
-            if text[:1] in "ABCDEFGHI" and text[1:].isdecimal() and int(text[1:]) < 16:
-                return "ABCDEFGHI".index(text[0]) * 16 + int(text[1:])
+            letters = self._chip.pin_ports
+            if text[:1] in letters and text[1:].isdecimal() and int(text[1:]) < 16:
+                return letters.index(text[0]) * 16 + int(text[1:])
         example = f"0 to {self._chip.pins - 1}" if self._chip.pins else "such as 'A0' or 'PC13'"
         raise UsageError(f"the {self._chip.name} has no pin {name!r}; expected {example}")
 
     def name(self, key: int) -> str:
-        return str(key) if self._chip.pins else f"{'ABCDEFGHI'[key // 16]}{key % 16}"
+        return str(key) if self._chip.pins else f"{self._chip.pin_ports[key // 16]}{key % 16}"
 
     def by_key(self, key: int) -> Pin:
         return self.by_name(self.name(key))

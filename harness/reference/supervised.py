@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.engine.files import Files, MemoryFiles, Mode
-from harness.engine.layout import layout_of
-from harness.engine.prepare import vm_module
-from harness.engine.vm import VmConfig
+from harness.chips import Reset, chip_named
 from harness.errors import BenchFault, FirmwareFailure, UsageError
-from harness.reference.board import Board
-from harness.reference.chips import Reset, chip_named
+from harness.reference.chip_board import Board
+from harness.reference.engine.engine_vm import VmConfig
+from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
+from harness.reference.engine.memory_layout import layout_of
+from harness.reference.engine.prepare import vm_module
 from harness.reference.guest_rom import supervisor_rom
 from harness.reference.life import Life
 from harness.reference.supervisor import Region
 from harness.reference.supervisor_state import Ended, RunReason, SafeMode, SupervisorState
-from harness.runtimes.base import RunResult
+from harness.runtimes.interface import RunResult
 
 #: Default size of the region in bytes.
 DEFAULT_REGION = 65536
@@ -59,7 +59,7 @@ class SupervisedVm:
     stand in the RTC's memory beside them. With ``chip`` it has that chip's pins, and CircuitPython's modules for them.
     ``progress`` hears about the one-time preparation.
 
-    Raises UsageError for sizes that cannot be, or a chip that is not in the table. FirmwareFailure of any method: the
+    Raises UsageError for sizes that cannot be, or a chip that there is not. FirmwareFailure of any method: the
     VM cannot start in what is left (CircuitPython: safe mode, no heap), or what
     :class:`harness.reference.vm.ReferenceVm` raises.
     """
@@ -75,9 +75,10 @@ class SupervisedVm:
         if not 0 <= sleep_memory <= 65536:
             raise UsageError(f"a sleep memory of {sleep_memory} bytes: expected 0 to 65536")
         self.files: Files = MemoryFiles()
-        self.board = Board(chip_named(chip) if chip else None)
+        port = chip_named(chip).port_at() if chip else None
+        self.board = Board(port)
         self._module = vm_module(progress)
-        self._rom = supervisor_rom(chip, layout_of(self._module).depth)
+        self._rom = supervisor_rom(port, layout_of(self._module).depth)
         self._life: Life | None = None
         self._started = False
         #: When a program last printed something, in virtual nanoseconds since power-on.

@@ -276,21 +276,21 @@ class Region:
 
         Raises FirmwareFailure when they do not form the chain that was made: the program has written there.
         """
-        found: dict[int, None] = {}
+        pieces: dict[int, None] = {}
         at = self._heap.root if self._heap is not None else 0
         left = self.middle.size
         while at:
-            if at + NODE not in self._handles or not self._in_heap(at) or at in found:
+            if at + NODE not in self._handles or not self._in_heap(at) or at in pieces:
                 raise FirmwareFailure(f"the chain of allocations in the VM's heap leads to 0x{at:x}, which is none")
-            found[at] = None
+            pieces[at] = None
             node = self._node(at)
             left -= node.size
             if left < 0 or not node.movable or node.hole:
                 raise FirmwareFailure(f"the allocation at 0x{at:x} in the VM's heap has a length of 0x{node.word:x}")
             at = node.next
-        if len(found) != sum(self._in_heap(pointer - NODE) for pointer in self._handles):
+        if len(pieces) != sum(self._in_heap(pointer - NODE) for pointer in self._handles):
             raise FirmwareFailure("the chain of allocations in the VM's heap is broken")
-        return list(found)
+        return list(pieces)
 
     def stack(self, *, high: bool = False) -> list[tuple[Span, int]]:
         """Nodes of a stack from its top, each with its flags: the span includes the node."""

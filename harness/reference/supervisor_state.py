@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, IntFlag
 
-from harness.engine.memory import GuestMemory
+from harness.chips import Reset
 from harness.errors import UsageError
-from harness.reference.board import WAKE_EXT0, WAKE_EXT1, WAKE_TIMER, Board, ChipReset
-from harness.reference.chips import Reset
+from harness.reference.chip_board import WAKE_EXT0, WAKE_EXT1, WAKE_TIMER, Board, ChipReset
+from harness.reference.engine.guest_memory import GuestMemory
 from harness.reference.pins import Pin
 from harness.reference.supervisor import NODE, Allocation, Region, Span
 

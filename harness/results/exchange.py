@@ -14,16 +14,17 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import BenchFault, UsageError
-from harness.programs.records import KINDS
+from harness.judging.calibration import Calibration
+from harness.judging.compare import Measurement
+from harness.judging.limits import Bounds
+from harness.judging.outcome import Outcome
+from harness.kinds import Value, named
 from harness.results.database import insert_new, upsert
-from harness.results.record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
-from harness.results.schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARIO, SERIES
+from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
 from harness.results.store import Store, read_run, write_board, write_event, write_scenario
-from harness.verdict.calibration import Calibration
-from harness.verdict.compare import Measurement
-from harness.verdict.limits import Bounds, Value
-from harness.verdict.outcome import Outcome
+from harness.results.store_schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARIO, SERIES
 
 FORMAT = "vm-harness results"
 FORMAT_VERSION = 1
@@ -265,10 +266,10 @@ class _Target:
             self._report.calibrations += 1
 
     def _board(self, fields: dict[str, Any]) -> BoardRecord:
-        found = self._known.get(_text(fields, "board"))
-        if found is None:
+        board = self._known.get(_text(fields, "board"))
+        if board is None:
             raise _Wrong(f"belongs to board {fields['board']!r}, of which there is no line before")
-        return found
+        return board
 
     def _place(self, kind: str, fields: dict[str, Any]) -> int:
         """Positions go up by one: a record that is missing in the middle would shift the names of the others."""
@@ -315,19 +316,25 @@ def _scenario(fields: Mapping[str, Any]) -> ScenarioResult:
 
 
 def _measurement(fields: Mapping[str, Any]) -> Measurement:
-    if fields["kind"] not in KINDS:
-        raise _Wrong(f"kind is {str(fields['kind'])[:40]!r}, expected one of {', '.join(KINDS)}")
+    try:
+        kind = named(_text(fields, "kind")).name
+    except UsageError as problem:
+        raise _Wrong(f"{str(fields['name'])[:80]!r}: {problem.message} ({problem.hint})") from None
+    verdict = _outcome(fields, "verdict")
+    if (missing := fields["measured"] is None) != (verdict is Outcome.SKIPPED):
+        raise _Wrong(f"{str(fields['name'])[:80]!r} is called {verdict.value} and has {'no' if missing else 'a'} value")
     return Measurement(
         _text(fields, "name"),
-        fields["kind"],
+        kind,
         _text(fields, "unit"),
-        _figure(fields["measured"]),
+        None if missing else _figure(fields["measured"]),
         None if fields["reference"] is None else _figure(fields["reference"]),
         _text(fields, "limit"),
-        _outcome(fields, "verdict"),
+        verdict,
         _text(fields, "rule"),
         tuple(_sample(sample) for sample in fields["samples"]),
         _bounds(fields.get("bounds")),
+        _text(fields, "reason") if "reason" in fields else "",  # versions before 5 skipped no single figures
     )
 
 

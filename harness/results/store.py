@@ -13,11 +13,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
+from harness.judging.calibration import Calibration
+from harness.judging.compare import Measurement
+from harness.judging.limits import Bounds
+from harness.judging.outcome import Outcome
 from harness.results.database import Database, Location, insert_new, upsert
 from harness.results.environment import this_environment
-from harness.results.record import BoardRecord, Event, FirmwareRecord, RunRecord, ScenarioResult
-from harness.results.schema import (
+from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
+from harness.results.store_schema import (
     BOARD,
     CALIBRATION,
     EVENT,
@@ -29,10 +34,6 @@ from harness.results.schema import (
     limit_row,
     series_row,
 )
-from harness.verdict.calibration import Calibration
-from harness.verdict.compare import Measurement
-from harness.verdict.limits import Bounds
-from harness.verdict.outcome import Outcome
 
 
 class Store:
@@ -172,13 +173,13 @@ def write_scenario(connection: Connection, run: int, board: str, position: int, 
     key = connection.execute(SCENARIO.insert().values(values).returning(SCENARIO.c.id)).scalar_one()
     series, limits, rows = {}, {}, []
     for place, m in enumerate(result.measurements):
-        one = series_row(board, result.suite, result.name, m.name, m.kind, m.unit)
+        row = series_row(board, result.suite, result.name, m.name, m.kind, m.unit)
         limit = limit_row(m.limit, m.rule, m.bounds.to_json() if m.bounds else None)
         # In the order of their keys: two processes that add the same ones wait for each other, and never in a circle.
-        series[one["id"]], limits[limit["id"]] = one, limit
+        series[row["id"]], limits[limit["id"]] = row, limit
         rows.append(
             {
-                "series": one["id"],
+                "series": row["id"],
                 "scenario": key,
                 "position": place,
                 "measured": m.measured,
@@ -186,6 +187,7 @@ def write_scenario(connection: Connection, run: int, board: str, position: int, 
                 "limit_applied": limit["id"],
                 "verdict": m.verdict.value,
                 "samples": list(m.samples),
+                "reason": m.reason,
             }
         )
     if rows:
@@ -254,6 +256,7 @@ def _scenarios(connection: Connection, run: int, board: str) -> Iterator[Scenari
                 rule=m.rule,
                 samples=tuple(m.samples),
                 bounds=Bounds.from_json(m.bounds),
+                reason=m.reason,
             )
         )
     for row in rows:

@@ -12,8 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from harness.virtual.board import LiveBoard
-    from harness.virtual.flash import Flash
+    from harness.virtual.live_board import LiveBoard
+    from harness.virtual.nor_flash import Flash
 
 
 class Ended(Enum):
@@ -97,7 +97,7 @@ CIRCUITPYTHON_SECTION = "harness.circuitpython"
 
 #: What kind of firmware a payload is: how it begins, how it ends, and the module whose ``create`` runs it.
 _APPLICATIONS = (
-    (b"\0asm", CIRCUITPYTHON_SECTION.encode(), "harness.virtual.circuitpython"),
+    (b"\0asm", CIRCUITPYTHON_SECTION.encode(), "harness.virtual.circuitpython_board"),
     (b"\0asm", b"", "harness.virtual.cpu"),
     (b"NODEMCU\0", b"", "harness.virtual.nodemcu.app"),
 )

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from harness.errors import BenchFault, UsageError
 from harness.reference.pins import PinName
-from harness.virtual.board import LiveBoard, Surroundings
 from harness.virtual.control import order
+from harness.virtual.live_board import LiveBoard, Surroundings
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class VirtualSpec:
     """One virtual board. ``flash_size`` in bytes (an STM32 has its own); ``mac`` as ``aa:bb:…``, made of the id when
     empty; ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone. ``pace`` is ``chip`` or
     ``fast``; ``loopback``, ``button`` and ``gpio16_rst`` are what its pins are wired to; ``lines`` says how an STM32's
-    NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.chip.LINES``); ``faults`` are
+    NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.stm32_chip.LINES``); ``faults`` are
     those of :class:`harness.virtual.faults.Fault` that it has from the start."""
 
     id: str
@@ -76,7 +76,7 @@ class VirtualSpec:
 class RunningBoard:
     """A virtual board that serves. ``pty`` is None when it has none.
 
-    What hands do to a real board is done here by methods. They return when the order was taken; they raise
+    What a person does to a real board is done here by methods. They return when the order was taken; they raise
     UsageError for what this board cannot be told, BenchFault when it is gone.
     """
 
@@ -154,14 +154,14 @@ class RunningBoard:
 
 def running(state_dir: Path) -> dict[str, RunningBoard]:
     """The boards that serve now; notes left behind by killed ones are removed."""
-    found = {}
+    boards = {}
     for file in sorted(state_dir.glob("*.json")):
         board = _alive(file)
         if board is None:
             file.unlink(missing_ok=True)
         else:
-            found[board.id] = board
-    return found
+            boards[board.id] = board
+    return boards
 
 
 def start(spec: VirtualSpec, *, timeout: float = 15.0) -> RunningBoard:

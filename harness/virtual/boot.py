@@ -11,7 +11,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
-from harness.virtual.flash import Flash
+from harness.virtual.nor_flash import Flash
 from harness.virtual.rom import xor_checksum
 from harness.virtual.serial_chip import Boot
 
@@ -177,7 +177,7 @@ def _partitions(flash: Flash) -> dict[str, tuple[int, int]]:
     if flash.size < _TABLE + _TABLE_SIZE:
         raise _Bad("E (60) flash_parts: load partition table error!")
     table = flash.read(_TABLE, _TABLE_SIZE)
-    found: dict[str, tuple[int, int]] = {}
+    places: dict[str, tuple[int, int]] = {}
     for index in range(0, len(table), 32):
         row = table[index : index + 32]
         if row[:2] == b"\xeb\xeb":
@@ -186,7 +186,7 @@ def _partitions(flash: Flash) -> dict[str, tuple[int, int]]:
                     "E (60) flash_parts: calculated MD5 differs from the stored one\n"
                     "E (64) boot: Failed to verify partition table\nE (69) boot: load partition table error!"
                 )
-            return found
+            return places
         if row[:2] != b"\xaa\x50":
             magic = struct.unpack_from("<H", row)[0]
             raise _Bad(
@@ -200,8 +200,8 @@ def _partitions(flash: Flash) -> dict[str, tuple[int, int]]:
                 f"exceeds flash chip size 0x{flash.size:x}\n"
                 "E (67) boot: Failed to verify partition table\nE (72) boot: load partition table error!"
             )
-        found[row[12:28].rstrip(b"\0").decode("ascii", "replace")] = (offset, size)
-    return found
+        places[row[12:28].rstrip(b"\0").decode("ascii", "replace")] = (offset, size)
+    return places
 
 
 # -- ESP8266 -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What hands do to a board on a real bench: press its button, put a lead on a pin, cut its power.
+"""What a person does to a board on a real bench: press its button, put a lead on a pin, cut its power.
 
 A virtual board's process takes such orders on a loopback port of their own, since its serial line must carry
 nothing that a chip's does not: one JSON object a connection, as a line, and one back (``{}`` or ``{"error": …}``).

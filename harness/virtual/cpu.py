@@ -15,20 +15,20 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from harness.engine.files import Files
-from harness.engine.layout import layout_of
-from harness.engine.machine import Crashed, Stopped
-from harness.engine.module import custom_sections
-from harness.engine.vm import Vm, VmConfig, without_port_frames
-from harness.reference.board import ChipReset
-from harness.reference.chips import Reset, chip_named
+from harness.chips import Reset, chip_named
+from harness.reference.chip_board import ChipReset
+from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
+from harness.reference.engine.guest_files import Files
+from harness.reference.engine.memory_layout import layout_of
+from harness.reference.engine.wasm_machine import Crashed, Stopped
+from harness.reference.engine.wasm_module import custom_sections
 from harness.reference.guest_rom import Service, guest_rom
 from harness.reference.interrupts import Interrupts
 from harness.reference.machine_services import Services
 from harness.virtual.application import AppContext, Application, Ended, Exit
+from harness.virtual.board_repl import CTRL_C, Repl, SoftReset
 from harness.virtual.defects import DEFECTS, HEALTHY
 from harness.virtual.flash_files import FlashFiles
-from harness.virtual.repl import CTRL_C, Repl, SoftReset
 
 MANIFEST_SECTION = "harness.board"
 #: Custom section with the ROMFS image of the firmware's own modules. Its name tells by which numbers they ask for
@@ -76,7 +76,7 @@ class Manifest:
 
 
 def create(context: AppContext) -> Application:
-    """The application factory for :mod:`harness.virtual.chip`."""
+    """The application factory for :mod:`harness.virtual.esp_chip`."""
     return WasmApplication(context)
 
 
@@ -87,12 +87,12 @@ class WasmApplication:
         self._context = context
         self._console = context.console
         self.board = context.board
-        chip = chip_named(context.chip)
+        chip = chip_named(context.chip).promised()
         self._chip = replace(chip, unique_id=context.uid) if context.uid else chip
         self._manifest = Manifest.of(context.payload)
         self._defect = DEFECTS.get(self._manifest.defect, HEALTHY)
         rom = custom_sections(context.payload).get(SYSTEM_ROM_SECTION)
-        self._system_rom = rom or guest_rom(context.chip, layout_of(context.payload).depth)
+        self._system_rom = rom or guest_rom(chip, layout_of(context.payload).depth)
         #: Of a seeded defect: what outlives the chip's resets, what this boot knows, what a soft reset does instead.
         self.noinit = context.noinit
         self.marks: set[str] = set()

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from harness.engine.files import File, Mode
-from harness.reference.board import ChipReset
-from harness.reference.chips import Reset
+from harness.chips import Reset
+from harness.reference.chip_board import ChipReset
+from harness.reference.engine.guest_files import File, Mode
 from harness.reference.guest_rom import NOTHING, Service
 
 if TYPE_CHECKING:
@@ -309,8 +309,8 @@ def swap_edges(_app: WasmApplication, original: Handler) -> Handler:
 
 def lie_in_callbacks(app: WasmApplication, original: Handler) -> Handler:
     def value(key: int, level: int, c: int) -> int | None:
-        found = original(key, level, c)
-        return 1 - found if level == NOTHING and found in (0, 1) and app.interrupts.locked else found
+        actual = original(key, level, c)
+        return 1 - actual if level == NOTHING and actual in (0, 1) and app.interrupts.locked else actual
 
     return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.reference.chips import Reset
+from harness.chips import Reset
 from harness.reference.guest_rom import Service
 from harness.virtual.defect import HEALTHY, Defect
 from harness.virtual.defect_effects import (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from harness.reference.chips import Reset
+from harness.chips import Reset
 from harness.reference.supervisor_state import NextCode, RunReason, SupervisorState
 from harness.virtual.defect import Defect
 from harness.virtual.defect_effects import deaf_in_sleep, leak
 
 if TYPE_CHECKING:
-    from harness.virtual.circuitpython import CircuitPythonApplication
+    from harness.virtual.circuitpython_board import CircuitPythonApplication
     from harness.virtual.cpu import WasmApplication
 
 Wire = Callable[["WasmApplication"], None]

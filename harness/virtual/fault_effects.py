@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from littlefs import LittleFS, LittleFSError
 
 from harness.virtual.faults import Faults
-from harness.virtual.flash import Flash
 from harness.virtual.flash_files import FlashFiles
+from harness.virtual.nor_flash import Flash
 
 if TYPE_CHECKING:
     from harness.virtual.serial_chip import Boot
@@ -26,18 +26,18 @@ _VERSION = re.compile(rb"(?<![0-9.])([0-9])\.([0-9]{2})\.([0-9])(?![0-9.])")
 _LUA_VERSION = re.compile(rb"(?<![0-9.])([0-9])\.[0-9]\.([0-9])(?![0-9.])")
 
 
-def at_boot(faults: Faults, flash: Flash, found: Boot) -> tuple[bytes, bytes]:
+def at_boot(faults: Faults, flash: Flash, booted: Boot) -> tuple[bytes, bytes]:
     """What stands on the line before the application, and the application that starts."""
-    assert found.payload is not None
+    assert booted.payload is not None
     chance = faults.boots("boot-garbage")
     noise = chance.randbytes(chance.randrange(20, 200)) if chance else b""
-    _fill(flash, _files(flash, found), full=faults.boots("full-filesystem") is not None)
-    return noise, _lie(found.payload) if faults.boots("wrong-version") else found.payload
+    _fill(flash, _files(flash, booted), full=faults.boots("full-filesystem") is not None)
+    return noise, _with_wrong_version(booted.payload) if faults.boots("wrong-version") else booted.payload
 
 
 def decay(flash: Flash, *, stuck: bool, chance: random.Random) -> None:
     """Lose a bit of the firmware, for good (``stuck``) or until it is written again."""
-    code = next((found for where in (_CODE, _SMALL_CODE) if (found := _written_in(flash, where))), [])
+    code = next((written for where in (_CODE, _SMALL_CODE) if (written := _written_in(flash, where))), [])
     if not code:
         return  # a chip without firmware
     at = chance.choice(code)
@@ -53,20 +53,20 @@ def _written_in(flash: Flash, where: range) -> list[int]:
     return [where.start + place for place, byte in enumerate(data) if byte not in _BLANK]
 
 
-def _lie(payload: bytes) -> bytes:
+def _with_wrong_version(payload: bytes) -> bytes:
     """The same firmware under another version of the same length, so that nothing else in it moves."""
     if payload.startswith(_NODEMCU):
         return _LUA_VERSION.sub(rb"\g<1>.7.\g<2>", payload)
     return _VERSION.sub(rb"\g<1>.07.\g<3>", payload)
 
 
-def _files(flash: Flash, found: Boot) -> tuple[int, int] | None:
+def _files(flash: Flash, booted: Boot) -> tuple[int, int] | None:
     """Where the filesystem lies: NodeMCU's is another than MicroPython's on the same chip."""
-    if found.payload is not None and found.payload.startswith(_NODEMCU):
-        from harness.virtual.nodemcu.firmware import partition_layout  # brings the Lua VM along
+    if booted.payload is not None and booted.payload.startswith(_NODEMCU):
+        from harness.virtual.nodemcu.nodemcu_firmware import partition_layout  # brings the Lua VM along
 
         return partition_layout(flash.size).files
-    return found.partitions.get("vfs")
+    return booted.partitions.get("vfs")
 
 
 def _fill(flash: Flash, place: tuple[int, int] | None, *, full: bool) -> None:

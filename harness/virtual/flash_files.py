@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from littlefs import LittleFS, LittleFSError
 from littlefs.context import UserContext
 
-from harness.engine.files import File, Mode, Stat, fault
+from harness.reference.engine.guest_files import File, Mode, Stat, fault
 
 if TYPE_CHECKING:
-    from harness.virtual.flash import Flash
+    from harness.virtual.nor_flash import Flash
 
 BLOCK = 4096
 _T = TypeVar("_T")
@@ -92,8 +92,8 @@ class FlashFiles:
                     file.write(first[1])
 
     def stat(self, path: str) -> Stat:
-        found = _checked(lambda: self._fs.stat(path))
-        return Stat(found.type == 2, found.size)
+        status = _checked(lambda: self._fs.stat(path))
+        return Stat(status.type == 2, status.size)
 
     def listdir(self, path: str) -> list[tuple[str, bool]]:
         return _checked(lambda: [(e.name, e.type == 2) for e in self._fs.scandir(path)])

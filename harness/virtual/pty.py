@@ -12,11 +12,22 @@ import select
 import threading
 import tty
 from pathlib import Path
+from typing import Protocol
 
-from harness.virtual.serial_chip import SerialChip
+from harness.virtual.serial_chip import Wire
 
 _POLL_MS = 50
 _SEND_TIMEOUT = 5.0
+
+
+class PtyChip(Protocol):
+    """What a pty asks of the chip behind it."""
+
+    wires: list[Wire]
+
+    def press_buttons_for_sync(self, data: bytes) -> bool: ...
+    def receive(self, data: bytes, wire: Wire) -> None: ...
+    def leave_download(self) -> None: ...
 
 
 class PtyWire:
@@ -24,7 +35,7 @@ class PtyWire:
 
     baud: int | None = None
 
-    def __init__(self, chip: SerialChip, link: Path) -> None:
+    def __init__(self, chip: PtyChip, link: Path) -> None:
         self._chip = chip
         self._master, slave = os.openpty()
         tty.setraw(slave)

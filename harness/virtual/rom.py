@@ -14,10 +14,13 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from harness.virtual.chips import MAGIC_REGISTER, ChipSpec
-from harness.virtual.flash import SECTOR, Flash
+from harness.chips import EsptoolView
+from harness.virtual.nor_flash import SECTOR, Flash
 from harness.virtual.slip import Decoder, encode
 from harness.virtual.spi import SpiController
+
+#: Where esptool looks for what tells the ESP8266 and the ESP32 apart.
+MAGIC_REGISTER = 0x40001000
 
 _BLOCK_LIMIT = 32 * 1024
 _RAM_LIMIT = 512 * 1024
@@ -126,7 +129,7 @@ class _Read:
 class Loader:
     """One stay in download mode. ``feed`` takes what came over the line and answers through ``host``."""
 
-    def __init__(self, chip: ChipSpec, flash: Flash, mac: bytes, host: Host) -> None:
+    def __init__(self, chip: EsptoolView, flash: Flash, mac: bytes, host: Host) -> None:
         self._chip = chip
         self._flash = flash
         self._host = host

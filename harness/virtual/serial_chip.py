@@ -1,7 +1,7 @@
 """What every virtual chip on a serial line has: wires and their rates, power, a loader's stay, an application's life.
 
 What differs from chip family to chip family (reset lines, boot ROM, what the chip says when it dies) is a class of
-its own for each: :mod:`harness.virtual.chip` for the ESPs, :mod:`harness.virtual.stm32.chip`.
+its own for each: :mod:`harness.virtual.esp_chip` for the ESPs, :mod:`harness.virtual.stm32.stm32_chip`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from harness.chips import Reset
 from harness.errors import UsageError
-from harness.reference.board import ChipReset
-from harness.reference.chips import Reset
+from harness.reference.chip_board import ChipReset
 from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
-from harness.virtual.board import LiveBoard, Surroundings
 from harness.virtual.fault_effects import at_boot, decay
 from harness.virtual.faults import Fault, Faults
-from harness.virtual.flash import Flash
+from harness.virtual.live_board import LiveBoard, Surroundings
+from harness.virtual.nor_flash import Flash
 
 APP_BAUD = 115200
 _RECEIVE_LIMIT = 64 * 1024
@@ -342,16 +342,16 @@ class _Life:
             cause, told = _CAUSES[reason]
             if cause is not Reset.DEEP_SLEEP:  # the board has woken by itself
                 chip.board.restart(cause)
-            found = chip.boot(reason)
-            for baud, text in found.text:
+            booted = chip.boot(reason)
+            for baud, text in booted.text:
                 self._emit(text, baud)
-            if found.payload is None:
-                reason = found.again_because
+            if booted.payload is None:
+                reason = booted.again_because
                 chip.settled.set()
                 self._ended.wait(chip.boot_pause if reason else None)
                 continue
             self._emit(b"", APP_BAUD)
-            noise, found.payload = at_boot(chip.faults, chip.flash, found)
+            noise, booted.payload = at_boot(chip.faults, chip.flash, booted)
             self._emit(noise)
             if chip.faults.boots("brown-out-loop"):
                 chip.settled.set()
@@ -360,9 +360,9 @@ class _Life:
                 continue
             context = AppContext(
                 chip=chip.name,
-                payload=found.payload,
+                payload=booted.payload,
                 flash=chip.flash,
-                partitions=found.partitions,
+                partitions=booted.partitions,
                 console=self._console,
                 reset_cause=told,
                 noinit=chip.noinit,

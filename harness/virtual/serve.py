@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import IO
 
-from harness.reference.chips import chip_named
+from harness.chips import chip_named
 from harness.virtual.application import (
     AppContext,
     Application,
@@ -24,14 +24,14 @@ from harness.virtual.application import (
     application_module,
 )
 from harness.virtual.bench import VirtualSpec
-from harness.virtual.chip import Chip
 from harness.virtual.control import ControlServer
+from harness.virtual.esp_chip import Chip
 from harness.virtual.faults import Fault
-from harness.virtual.flash import SECTOR, Flash
+from harness.virtual.nor_flash import SECTOR, Flash
 from harness.virtual.pty import PtyWire
-from harness.virtual.rfc2217 import Rfc2217Server
+from harness.virtual.rfc2217_server import Rfc2217Server
 from harness.virtual.serial_chip import SerialChip
-from harness.virtual.stm32.chip import Stm32Chip, flash_of
+from harness.virtual.stm32.stm32_chip import Stm32Chip, flash_of
 
 #: Seconds to wait for the first boot: the first load of a large module takes some of them.
 _BOOT_TIME = 5.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.virtual.chips import ChipSpec
+from harness.chips import EsptoolView
 
 _CMD_USR = 1 << 18
 _MANUFACTURER, _TYPE = 0xEF, 0x40  # Winbond W25Q
@@ -13,7 +13,7 @@ _SFDP_SIGNATURE = 0x50444653
 class SpiController:
     """Registers of the controller; a written USR bit runs the command at once."""
 
-    def __init__(self, chip: ChipSpec, flash_size: int) -> None:
+    def __init__(self, chip: EsptoolView, flash_size: int) -> None:
         self._chip = chip
         self._capacity = flash_size.bit_length() - 1  # JEDEC capacity byte: log2 of the size in bytes
         self._registers: dict[int, int] = {}

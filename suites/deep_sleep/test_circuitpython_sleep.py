@@ -6,11 +6,13 @@ from typing import cast
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
-from harness.programs.program import Program
-from harness.programs.records import decode
-from harness.runtimes.base import CodeRuntime, Hand, Restart
-from harness.verdict.limits import Limit, exactly
+from harness.judging.figures import Figure
+from harness.judging.limits import between, exactly
+from harness.judging.scenario import Pair, Scenario
+from harness.kinds import STATE, TIME
+from harness.runtimes.interface import CodeRuntime, Intervention, Restart
+from harness.runtimes.program import Program
+from harness.runtimes.records import decode
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
 SETTLE_MS = 30
@@ -19,11 +21,21 @@ CLOCK_PERCENT = 5.0
 #: From the wake to the first byte on the line, at most, in seconds.
 WAKE_SECONDS = 0.5
 
+NO_TIME = "this virtual board's sleeps take no time (pace: fast)"
+
+FOUND = Figure("{after}.{what}", STATE)
+PERSISTED = Figure("{after}.persisted", STATE, limit=exactly("None"))
+DURATION = Figure("sleep.{ms}_ms", TIME, "s")
+RESET_MEMORY = Figure("reset.sleep_memory", STATE, limit=exactly("whole or cleared"))
+LIGHT_RAM = Figure("light.ram", STATE, limit=exactly("kept"))
+LIGHT = Figure("light.{ms}_ms", TIME, "us")
+LIGHT_BY = Figure("light.{ms}_ms.by", STATE, limit=exactly("TimeAlarm"))
+
 pytestmark = [pytest.mark.runtime("circuitpython"), pytest.mark.needs("deep_sleep")]
 
 
 def _sleep(
-    scenario: Scenario, ms: int | None, *, hand: Hand | None = None, pin: int | str | None = None
+    scenario: Scenario, ms: int | None, *, intervention: Intervention | None = None, pin: int | str | None = None
 ) -> tuple[Pair, list[Restart]]:
     """Let both sides sleep (None: reset instead): what the first code said then, and the restarts."""
     woke = Program.load("cp_woke").whole().encode()
@@ -34,7 +46,7 @@ def _sleep(
             if ms is not None:
                 _sleep_once(scenario, runtime)
             scenario.step("asleep" if ms is not None else "resetting")
-            restart = program.run_to_reset(runtime, within=(ms or 0) / 1000 + 15.0, hand=hand)[1]
+            restart = program.run_to_reset(runtime, within=(ms or 0) / 1000 + 15.0, intervention=intervention)[1]
             restarts.append(restart)
             said.append(decode(restart.boot))
     return Pair(*said), restarts
@@ -52,14 +64,12 @@ def _sleep_once(scenario: Scenario, runtime: CodeRuntime) -> None:
 def _judge(scenario: Scenario, pair: Pair, prefix: str, **expected: str) -> None:
     """The states that are the same for every board, and the sleep memory as the reference's chip keeps it."""
     for name, text in expected.items():
-        scenario.check(
-            f"{prefix}.{name}", "state", "-", pair.board.text(name), pair.reference.text(name), exactly(text)
-        )
+        scenario.take(FOUND.of(prefix, name), *pair.text(name), limit=exactly(text))
     if any(o.name == "persisted" for o in pair.board.observations):
-        mine, reference = pair.board.text("persisted"), pair.reference.text("persisted")
-        scenario.check(f"{prefix}.persisted", "state", "-", mine, reference, exactly("None"))
+        scenario.take(PERSISTED.of(prefix), *pair.text("persisted"))
 
 
+@pytest.mark.figures(FOUND, DURATION)
 @pytest.mark.parametrize("ms", [100, 1000])
 def test_sleeps_until_its_time_alarm_and_tells_what_woke_it(scenario: Scenario, ms: int) -> None:
     """Duration, reset reason, wake alarm, run reason, the sleep memory to its last byte."""
@@ -71,20 +81,22 @@ def test_sleeps_until_its_time_alarm_and_tells_what_woke_it(scenario: Scenario, 
     )  # fmt: skip
     if scenario.lives_in_host_time:
         low, high = ms * (1 - CLOCK_PERCENT / 100) / 1000 - 0.02, ms * (1 + CLOCK_PERCENT / 100) / 1000 + WAKE_SECONDS
-        scenario.check(
-            f"sleep.{ms}_ms", "time", "s", round(board.silent, 4), round(reference.silent, 4),
-            Limit(f"{low:.3f} to {high:.3f} s of silence", low=low, high=high, good_low=low, good_high=high),
+        scenario.take(
+            DURATION.of(ms), round(board.silent, 4), round(reference.silent, 4),
+            limit=between(low, high, words=f"{low:.3f} to {high:.3f} s of silence"),
         )  # fmt: skip
+    else:
+        scenario.skip_figure(DURATION.of(ms), NO_TIME)
 
 
 def test_a_pin_alarm_ends_a_sleep(scenario: Scenario) -> None:
     """A level on a pin in the middle of a long sleep: the wake alarm is that pin's."""
-    if scenario.chip.family != "esp32":
-        pytest.skip(f"which pins of the {scenario.chip.name} wake it is not known here")
-    if not scenario.has_hands or not scenario.lives_in_host_time:
+    if scenario.port.family != "esp32":
+        pytest.skip(f"which pins of the {scenario.port.name} wake it is not known here")
+    if not scenario.can_intervene or not scenario.lives_in_host_time:
         pytest.skip("nothing here can drive a pin of this board while it sleeps")
     pin = 33  # one of the RTC domain's
-    pair, _ = _sleep(scenario, 60_000, hand=Hand(0.4, "pin", pin, 1), pin=pin)
+    pair, _ = _sleep(scenario, 60_000, intervention=Intervention(0.4, "pin", pin, 1), pin=pin)
     _judge(
         scenario, pair, "pin", reset_reason="DEEP_SLEEP_ALARM", wake_alarm="PinAlarm", run_reason="STARTUP",
         sleep_memory=pair.reference.text("sleep_memory"),
@@ -96,8 +108,8 @@ def test_a_reset_pulse_ends_a_circuitpython_sleep(scenario: Scenario) -> None:
     if not scenario.can_reset:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     if not scenario.lives_in_host_time:
-        pytest.skip("this virtual board's sleeps take no time (pace: fast)")
-    pair, _ = _sleep(scenario, 60_000, hand=Hand(0.4))
+        pytest.skip(NO_TIME)
+    pair, _ = _sleep(scenario, 60_000, intervention=Intervention(0.4))
     reason = pair.reference.text("reset_reason")
     _judge(scenario, pair, "pulse", reset_reason=reason, wake_alarm="NoneType", run_reason="STARTUP")
 
@@ -106,10 +118,10 @@ def test_microcontroller_reset_is_told_from_a_wake(scenario: Scenario) -> None:
     """microcontroller.reset(): its own reason, no wake alarm; the sleep memory is whole or cleared, nothing else."""
     pair, _ = _sleep(scenario, None)
     _judge(scenario, pair, "reset", reset_reason="SOFTWARE", wake_alarm="NoneType", run_reason="STARTUP")
-    mine, kept = pair.board.text("sleep_memory"), pair.reference.text("sleep_memory")
+    mine, kept = pair.text("sleep_memory")
     # Espressif port: kept since CircuitPython 10.3, cleared before.
     state = "whole or cleared" if mine in (kept, "cleared") else mine
-    scenario.check("reset.sleep_memory", "state", "-", state, kept, exactly("whole or cleared"))
+    scenario.take(RESET_MEMORY, state, kept)
 
 
 def test_sleep_memory_has_an_end_and_keeps_what_it_refuses(scenario: Scenario) -> None:
@@ -142,13 +154,11 @@ def test_nvm_survives_reload_and_reset(scenario: Scenario) -> None:
 def test_circuitpython_light_sleep_keeps_ram_and_wakes_on_time(scenario: Scenario) -> None:
     """alarm.light_sleep_until_alarms of 50 and 200 ms: returns its alarm, on time."""
     pair = scenario.run(Program.load("cp_light_sleep", ms=[50, 200], settle_ms=SETTLE_MS))
-    scenario.check("light.ram", "state", "-", pair.board.text("ram"), pair.reference.text("ram"), exactly("kept"))
+    scenario.take(LIGHT_RAM, *pair.text("ram"))
     for ms in (50, 200):
-        name = f"light.{ms}_ms"
+        figure = LIGHT.of(ms)
         low, high = ms * 1000 * (1 - CLOCK_PERCENT / 100) - 2000, ms * 1000 * (1 + CLOCK_PERCENT / 100) + 15_000
-        scenario.check(
-            name, "time", "us", pair.board.value(name), pair.reference.value(name),
-            Limit(f"{low / 1000:g} to {high / 1000:g} ms", low=low, high=high, good_low=low, good_high=high),
-        )  # fmt: skip
-        by = pair.board.text(f"{name}.by")
-        scenario.check(f"{name}.by", "state", "-", by, pair.reference.text(f"{name}.by"), exactly("TimeAlarm"))
+        limit = between(low, high, words=f"{low / 1000:g} to {high / 1000:g} ms")
+        scenario.take(figure, *pair.value(figure.name), limit=limit)
+        by = LIGHT_BY.of(ms)
+        scenario.take(by, *pair.text(by.name))

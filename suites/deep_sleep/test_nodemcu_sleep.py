@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.scenario import Scenario
-from harness.programs.program import Program
-from harness.runtimes.base import Hand
-from harness.verdict.limits import at_least, exactly, within_percent
+from harness.judging.figures import Figure
+from harness.judging.limits import at_least, exactly, within_percent
+from harness.judging.scenario import Pair, Scenario
+from harness.kinds import COUNT, STATE, TIME
+from harness.runtimes.interface import Intervention
+from harness.runtimes.program import Program
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("deep_sleep", "rtc_memory")]
 
@@ -17,47 +19,55 @@ CYCLES = 5
 SEED = 7654321
 #: The sleep clock is an RC oscillator, which the SDK calibrates; what it may be off, in percent.
 OSCILLATOR = 10
+NO_TIME = "a sleep takes no time of the host on this board (virtual.pace)"
+
+REASON = Figure("{after}.reason", COUNT)
+WRONG_WORDS = Figure("{after}.rtc.wrong_words", COUNT, limit=exactly(0))
+GLOBAL = Figure("{after}.global", STATE, limit=exactly("nil"))
+SILENT = Figure("dsleep.{ms}.silent", TIME, "s")
+SECOND = Figure("dsleep.second", TIME, "s", within_percent(1.0, OSCILLATOR, "s"))
+COUNTED = Figure("cycles", COUNT, limit=exactly(CYCLES))
+WRONG_REASONS = Figure("wrong_reasons", COUNT, limit=exactly(0))
 
 
-def _sleep(scenario: Scenario, ms: int, seed: int, hand: Hand | None = None) -> tuple[float, float]:
+def _sleep(scenario: Scenario, ms: int, seed: int, intervention: Intervention | None = None) -> tuple[float, float]:
     """Sleep on both sides; seconds of silence."""
     scenario.soft_reset()
     for runtime in scenario.both:
         runtime.run("hx_before = true")
     program = Program.load_lua("sleep_deep", ms=ms, seed=seed)
-    board, reference = scenario.run_to_reset(program, within=60.0, hand=hand)
+    board, reference = scenario.run_to_reset(program, within=60.0, intervention=intervention)
     return board.silent, reference.silent
 
 
 def _woke(scenario: Scenario, name: str, seed: int, reason: int) -> None:
     program = Program.load_lua("sleep_woke", seed=seed)
-    board, reference = program.run(scenario.board), program.run(scenario.reference)
-    for figure, expected in (("reason", reason), ("rtc.wrong_words", 0)):
-        scenario.check(
-            f"{name}.{figure}", "count", "1", board.value(figure), reference.value(figure), exactly(expected)
-        )
-    scenario.check(f"{name}.global", "state", "-", board.text("global"), reference.text("global"), exactly("nil"))
+    pair = Pair(program.run(scenario.board), program.run(scenario.reference))
+    scenario.take(REASON.of(name), *pair.value("reason"), limit=exactly(reason))
+    scenario.take(WRONG_WORDS.of(name), *pair.value("rtc.wrong_words"))
+    scenario.take(GLOBAL.of(name), *pair.text("global"))
 
 
+@pytest.mark.figures(SILENT, REASON)
 @pytest.mark.parametrize("ms", [200, 1500])
 def test_dsleep_lasts_as_long_as_it_says(scenario: Scenario, ms: int) -> None:
     """The silence on the line, the boot reason of a wake, RAM gone and RTC memory whole."""
     board, reference = _sleep(scenario, ms, SEED)
     if scenario.lives_in_host_time:
         least = ms / 1000 * (1 - OSCILLATOR / 100)
-        scenario.check(f"dsleep.{ms}.silent", "time", "s", round(board, 3), round(reference, 3), at_least(least, "s"))
+        scenario.take(SILENT.of(ms), round(board, 3), round(reference, 3), limit=at_least(least, "s"))
+    else:
+        scenario.skip_figure(SILENT.of(ms), NO_TIME)
     _woke(scenario, f"dsleep.{ms}", SEED, WOKE)
 
 
 def test_the_dsleep_clock_runs_at_its_speed(scenario: Scenario) -> None:
     """300 and 1300 ms: the difference, in which the start's own time cancels out."""
     if not scenario.lives_in_host_time:
-        pytest.skip("a sleep takes no time of the host on this board (virtual.pace)")
+        pytest.skip(NO_TIME)
     short, long = _sleep(scenario, 300, SEED), _sleep(scenario, 1300, SEED)
     board, reference = long[0] - short[0], long[1] - short[1]
-    scenario.check(
-        "dsleep.second", "time", "s", round(board, 4), round(reference, 4), within_percent(1.0, OSCILLATOR, "s")
-    )
+    scenario.take(SECOND, round(board, 4), round(reference, 4))
 
 
 def test_dsleep_cycles_lose_nothing(scenario: Scenario) -> None:
@@ -67,9 +77,9 @@ def test_dsleep_cycles_lose_nothing(scenario: Scenario) -> None:
         scenario.step(f"sleep {index + 1} of {CYCLES - 1}")
         scenario.run_to_reset(Program.load_lua("sleep_count", first=index == 0, last=False))
     last = Program.load_lua("sleep_count", first=False, last=True)
-    board, reference = last.run(scenario.board), last.run(scenario.reference)
-    for name, expected in (("cycles", CYCLES), ("wrong_reasons", 0)):
-        scenario.check(name, "count", "1", board.value(name), reference.value(name), exactly(expected))
+    pair = Pair(last.run(scenario.board), last.run(scenario.reference))
+    for figure in (COUNTED, WRONG_REASONS):
+        scenario.take(figure, *pair.value(figure.name))
 
 
 def test_a_reset_pulse_ends_a_dsleep(scenario: Scenario) -> None:
@@ -77,6 +87,6 @@ def test_a_reset_pulse_ends_a_dsleep(scenario: Scenario) -> None:
     if not scenario.can_reset:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     if not scenario.lives_in_host_time:
-        pytest.skip("a sleep takes no time of the host on this board (virtual.pace)")
-    _sleep(scenario, 30_000, SEED + 2, Hand(after=0.3, what="reset"))
+        pytest.skip(NO_TIME)
+    _sleep(scenario, 30_000, SEED + 2, Intervention(after=0.3, what="reset"))
     _woke(scenario, "pulse", SEED + 2, RESET_INPUT)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping
+from typing import cast
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
 from harness.errors import Unsuitable
-from harness.lfs.build import build, build_file
-from harness.lfs.compile import compile_lua
-from harness.lfs.container import pack_image
-from harness.lfs.cost import costs
+from harness.formats.lfs.compile import compile_lua
+from harness.formats.lfs.container import pack_image
+from harness.judging.figures import Figure
+from harness.judging.limits import at_least, at_most, exactly, within_percent
+from harness.judging.scenario import Pair, Scenario
+from harness.kinds import COUNT, HEAP_FREE, HEAP_KEPT, RATIO, STATE
 from harness.paths import fixtures_dir
-from harness.programs.program import Program
-from harness.runtimes.base import Hand
-from harness.verdict.limits import Limit, at_least, at_most, exactly, within_percent
+from harness.reference.nodemcu.lfs_build import build, build_file
+from harness.reference.nodemcu.lfs_cost import costs
+from harness.runtimes.interface import Intervention, LfsRuntime
+from harness.runtimes.program import Program
 
 pytestmark = [pytest.mark.runtime("nodemcu"), pytest.mark.needs("lfs")]
 
@@ -26,6 +29,31 @@ HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG = 1, 3
 #: A closure with its allocator's header: all that a function in LFS takes of the heap, in bytes.
 CLOSURE = 64
 WORDS = 32
+MODULES = len(list((fixtures_dir() / "lua" / "app").glob("*.lua")))
+
+FROM_LFS = Figure("lfs.{module}", HEAP_KEPT, limit=at_most(CLOSURE, "B"))
+SAVED = Figure("saved.{module}", HEAP_FREE)
+SAVED_IN_ALL = Figure("saved.all", HEAP_FREE, limit=at_least(20_000, "B"))
+SAME_RESULT = Figure("equal", STATE, limit=exactly("true"))
+OVER_RAM = Figure("lfs.over.ram", RATIO, "-", at_most(1.6, words="at most 1.6 times the time in RAM"))
+ALL_FIT = Figure("lfs.modules", COUNT, limit=exactly(MODULES))
+FIT_IN_RAM = Figure("ram.modules", COUNT, limit=at_most(MODULES, "1"))
+FREE_WITH_LFS = Figure("lfs.free", HEAP_FREE)
+# Without its allocator's part a string of this length takes 16 + 9 or 10 bytes.
+STRINGS_SAVED = Figure("strings.saved", HEAP_FREE, limit=at_least(WORDS * 25 - 32, "B"))
+REFUSED = Figure("refused.{image}", STATE)
+LFS_KEPT = Figure("lfs.kept", STATE, limit=exactly("words"))
+MODULE = Figure("reload.{number}.module", STATE)
+WATCHDOG = Figure("reload.{number}.watchdog", STATE, limit=exactly("True"))
+HEAP_LOST = Figure("reload.heap_lost", HEAP_KEPT, limit=at_most(400, "B"))
+INTERRUPTED = Figure("interrupted.modules", STATE, limit=exactly("nil"))
+TAKEN_AGAIN = Figure("interrupted.again", STATE, limit=exactly("taken"))
+INTERRUPTED_THEN = Figure("interrupted.then", STATE)
+REQUIRED = Figure("require.{how}", STATE)
+
+
+def _both(scenario: Scenario) -> tuple[LfsRuntime, LfsRuntime]:
+    return cast(tuple[LfsRuntime, LfsRuntime], scenario.both)
 
 
 def _application() -> dict[str, bytes]:
@@ -42,7 +70,7 @@ def _load(scenario: Scenario, sources: Mapping[str, bytes]) -> list[bool]:
     # An image holds its build time; here it says which image it is.
     mark = zlib.crc32(repr(sorted(sources.items())).encode()) & 0x3FFFFFFF
     done = []
-    for runtime in scenario.both:
+    for runtime in _both(scenario):
         held = runtime.run("print(node.LFS and node.LFS.time)").stdout.strip()
         done.append(held != str(mark).encode())
         if done[-1]:
@@ -61,21 +89,16 @@ def _without_application(scenario: Scenario) -> None:
         _load(scenario, _probe("other"))
 
 
-def _reload(runtime, image: bytes) -> str:
+def _reload(runtime: LfsRuntime, image: bytes) -> str:
     runtime.soft_reset()
     runtime.put(IMAGE, image)
     runtime.soft_reset()
     return runtime.reload_lfs(IMAGE)
 
 
-def _check(scenario: Scenario, pair: Pair, name: str, limit: Limit, *, prefix: str = "") -> None:
-    one, other = pair.board[name], pair.reference[name]
-    scenario.check(prefix + name, one.kind, one.unit, one.value, other.value, limit)
-
-
 def _files(scenario: Scenario, names: list[str]) -> None:
     sources = _application()
-    for runtime in scenario.both:
+    for runtime in _both(scenario):
         there = set(runtime.listdir())
         for name in names:
             if f"{name}.lua" not in there:
@@ -97,12 +120,9 @@ def test_each_module_takes_less_heap_from_lfs(scenario: Scenario) -> None:
         proto = compile_lua(sources[f"{name}.lua"], f"{name}.lua").without_names()
         (cost,) = costs({name: proto})
         saved += ram - lfs
-        scenario.check(f"lfs.{name}", "heap", "B", lfs, in_lfs.reference.value(name), at_most(CLOSURE, "B"))
-        scenario.check(
-            f"saved.{name}", "heap", "B", ram - lfs, cost.saved,
-            within_percent(cost.saved, 25, "B"),
-        )  # fmt: skip
-    scenario.check("saved.all", "heap", "B", saved, None, at_least(20_000, "B"))
+        scenario.take(FROM_LFS.of(name), lfs, in_lfs.reference.value(name))
+        scenario.take(SAVED.of(name), ram - lfs, cost.saved, limit=within_percent(cost.saved, 25, "B"))
+    scenario.take(SAVED_IN_ALL, saved)
 
 
 def test_code_in_lfs_runs_as_fast_as_in_ram(scenario: Scenario) -> None:
@@ -110,12 +130,9 @@ def test_code_in_lfs_runs_as_fast_as_in_ram(scenario: Scenario) -> None:
     _files(scenario, ["json"])
     _load(scenario, _application())
     pair = scenario.run(Program.load_lua("lfs_speed"))
-    _check(scenario, pair, "equal", exactly("true"))
+    scenario.take(SAME_RESULT, *pair.text("equal"))
     ratio = [side.value("lfs") / side.value("ram") for side in (pair.board, pair.reference)]
-    scenario.check(
-        "lfs.over.ram", "time", "-", round(ratio[0], 3), round(ratio[1], 3),
-        at_most(1.6, words="at most 1.6 times the time in RAM"), samples=list(pair.board["lfs"].samples),
-    )  # fmt: skip
+    scenario.take(OVER_RAM, round(ratio[0], 3), round(ratio[1], 3), samples=pair.board["lfs"].samples)
 
 
 def test_an_application_that_does_not_fit_in_ram_starts_from_lfs(scenario: Scenario) -> None:
@@ -127,9 +144,9 @@ def test_an_application_that_does_not_fit_in_ram_starts_from_lfs(scenario: Scena
     lfs = scenario.run(Program.load_lua("lfs_start", names=names, **{"from": "lfs"}), timeout=120.0)
     _without_application(scenario)
     ram = scenario.run(Program.load_lua("lfs_start", names=names, **{"from": "file"}), timeout=120.0)
-    _check(scenario, lfs, "modules", exactly(len(names)), prefix="lfs.")
-    _check(scenario, ram, "modules", at_most(len(names), "1"), prefix="ram.")
-    _check(scenario, lfs, "free", at_least(ram.board.value("free") + 8000, "B"), prefix="lfs.")
+    scenario.take(ALL_FIT, *lfs.value("modules"))
+    scenario.take(FIT_IN_RAM, *ram.value("modules"))
+    scenario.take(FREE_WITH_LFS, *lfs.value("free"), limit=at_least(ram.board.value("free") + 8000, "B"))
 
 
 def test_strings_of_the_image_take_no_heap(scenario: Scenario) -> None:
@@ -138,8 +155,13 @@ def test_strings_of_the_image_take_no_heap(scenario: Scenario) -> None:
     pair = scenario.run(Program.load_lua("lfs_strings"))
     there, new = (pair.board.value(name) for name in ("in.image", "not.in.image"))
     reference = pair.reference.value("not.in.image") - pair.reference.value("in.image")
-    # Without its allocator's part a string of this length takes 16 + 9 or 10 bytes.
-    scenario.check("strings.saved", "heap", "B", new - there, reference, at_least(WORDS * 25 - 32, "B"))
+    scenario.take(STRINGS_SAVED, new - there, reference)
+
+
+def _look(scenario: Scenario) -> Pair:
+    """What LFS holds."""
+    look = Program.load_lua("lfs_look")
+    return Pair(look.run(scenario.board), look.run(scenario.reference))
 
 
 def _bad_images() -> dict[str, tuple[bytes, str]]:
@@ -169,15 +191,13 @@ def test_bad_images_are_refused_and_change_nothing(scenario: Scenario) -> None:
     for name, (image, words) in _bad_images().items():
         scenario.step(f"bad image: {name}")
         said = []
-        for runtime in scenario.both:
+        for runtime in _both(scenario):
             runtime.put(IMAGE, image)
             said.append(runtime.reload_lfs(IMAGE))
-        scenario.check(f"refused.{name}", "state", "-", said[0], said[1], exactly(words))
-    said = [runtime.reload_lfs("hx_none.img") for runtime in scenario.both]
-    scenario.check("refused.missing", "state", "-", said[0], said[1], exactly("LFS image file not found"))
-    look = Program.load_lua("lfs_look")
-    board, reference = look.run(scenario.board), look.run(scenario.reference)
-    scenario.check("lfs.kept", "state", "-", board.text("probe"), reference.text("probe"), exactly("words"))
+        scenario.take(REFUSED.of(name), said[0], said[1], limit=exactly(words))
+    said = [runtime.reload_lfs("hx_none.img") for runtime in _both(scenario)]
+    scenario.take(REFUSED.of("missing"), said[0], said[1], limit=exactly("LFS image file not found"))
+    scenario.take(LFS_KEPT, *_look(scenario).text("probe"))
 
 
 def test_a_reload_replaces_the_image(scenario: Scenario) -> None:
@@ -186,38 +206,34 @@ def test_a_reload_replaces_the_image(scenario: Scenario) -> None:
     for index, text in enumerate(("one", "two")):
         scenario.step(f"reload {index + 1} of 2")
         fresh = _load(scenario, _probe(text))[0]
-        look = Program.load_lua("lfs_look")
-        board, reference = look.run(scenario.board), look.run(scenario.reference)
-        name = f"reload.{index + 1}"
-        scenario.check(f"{name}.module", "state", "-", board.text("probe"), reference.text("probe"), exactly(text))
+        seen = _look(scenario)
+        scenario.take(MODULE.of(index + 1), *seen.text("probe"), limit=exactly(text))
         if fresh:
-            watchdog = board.value("reason") in (HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG)
-            scenario.check(f"{name}.watchdog", "state", "-", str(watchdog), "True", exactly("True"))
-        free.append(board.value("free"))
-    scenario.check(
-        "reload.heap_lost", "heap", "B", free[0] - free[-1], 0, at_most(400, "B"), samples=free,
-    )  # fmt: skip
+            watchdog = seen.board.value("reason") in (HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG)
+            scenario.take(WATCHDOG.of(index + 1), str(watchdog), "True")
+        free.append(seen.board.value("free"))
+    scenario.take(HEAP_LOST, free[0] - free[-1], 0, samples=free)
 
 
 def test_an_interrupted_reload_leaves_no_half_image(scenario: Scenario) -> None:
     """The power fails while LFS is written: the chip starts, holds no module, and takes the image the next time."""
-    if not scenario.has_hands:
+    if not scenario.can_intervene:
         pytest.skip("nothing here can cut this board's power")
     if not scenario.lives_in_host_time:
         pytest.skip("the writing takes no time of the host on this board (virtual.pace)")
-    board = scenario.board
+    board = _both(scenario)[0]
     board.soft_reset()
     board.put(IMAGE, build_file(_application(), build_time=1))
     board.soft_reset()
     program = Program.load_lua("lfs_interrupted")
-    program.run_to_reset(board, hand=Hand(after=0.45, what="power"))
+    program.run_to_reset(board, intervention=Intervention(after=0.45, what="power"))
     look = Program.load_lua("lfs_look")
-    scenario.check("interrupted.modules", "state", "-", look.run(board).text("modules"), None, exactly("nil"))
+    scenario.take(INTERRUPTED, look.run(board).text("modules"))
     board.soft_reset()
     error = board.reload_lfs(IMAGE)
-    scenario.check("interrupted.again", "state", "-", error or "taken", None, exactly("taken"))
+    scenario.take(TAKEN_AGAIN, error or "taken")
     names = " ".join(sorted(name.removesuffix(".lua") for name in _application()))
-    scenario.check("interrupted.then", "state", "-", look.run(board).text("modules"), None, exactly(names))
+    scenario.take(INTERRUPTED_THEN, look.run(board).text("modules"), limit=exactly(names))
 
 
 def test_require_takes_a_file_before_lfs(scenario: Scenario) -> None:
@@ -227,4 +243,4 @@ def test_require_takes_a_file_before_lfs(scenario: Scenario) -> None:
     for name, expected in (
         ("plain", "file"), ("behind.both", "file"), ("behind.lfs", "lfs"), ("ahead.both", "lfs"), ("plain.lfs", "none"),
     ):  # fmt: skip
-        _check(scenario, pair, name, exactly(expected), prefix="require.")
+        scenario.take(REQUIRED.of(name), *pair.text(name), limit=exactly(expected))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
-from harness.programs.program import Program
-from harness.programs.records import decode
-from harness.runtimes.base import CodeRuntime
+from harness.judging.scenario import Pair, Scenario
+from harness.runtimes.interface import CodeRuntime
+from harness.runtimes.program import Program
+from harness.runtimes.records import decode
 
 pytestmark = pytest.mark.runtime("circuitpython")
 
@@ -20,7 +20,8 @@ def test_a_counter_counts_each_edge_while_the_program_computes(scenario: Scenari
     if not scenario.wiring.loopback:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
-    pair = scenario.run(Program.load("cp_count", pulses=50, **{"out": out, "in": pin}))
+    inputs: dict[str, Any] = {"out": out, "in": pin}
+    pair = scenario.run(Program.load("cp_count", pulses=50, **inputs))
     scenario.compare(pair, prefix="counter.")
 
 

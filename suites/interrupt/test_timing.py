@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
-from harness.bench.scenario import Scenario
-from harness.programs.program import Program
-from harness.verdict.limits import at_least, at_most, exactly
+from harness.judging.figures import Figure
+from harness.judging.limits import at_least, at_most, exactly
+from harness.judging.scenario import Scenario
+from harness.kinds import COUNT, RATE, TIME
+from harness.runtimes.program import Program
 
-COUNT = 60
+COUNT_TICKS = 60
 PERIOD_MS = 10
 #: What p99 may be, in microseconds, and why. A board's own limits go into boards.yaml.
 LATE = {
@@ -18,6 +20,13 @@ LATE = {
     "write": (60_000, "writing a file stops for the flash"),
 }
 
+TICKS = Figure("latency.{work}.ticks", COUNT, limit=exactly(COUNT_TICKS))
+LATENCY = Figure("latency.{work}.{share}", TIME, "us")
+WITHOUT_LOSS = Figure(
+    "rate.without_loss", RATE,
+    limit=at_least(100, "Hz", words="at least 100 callbacks a second without a loss or a doubled one"),
+)  # fmt: skip
+
 
 def percentile(values: list[float], share: float) -> float:
     """The smallest value that at least ``share`` of the values do not exceed."""
@@ -26,26 +35,28 @@ def percentile(values: list[float], share: float) -> float:
 
 def test_latency(scenario: Scenario) -> None:
     """A timer's callback while the main program sleeps, computes, collects, and writes a file."""
-    program = Program.load("interrupt_timer", period_ms=PERIOD_MS, count=COUNT, timer=scenario.chip.timer)
+    path = scenario.folder if scenario.has_files else ""
+    timer = scenario.timer
+    program = Program.load("interrupt_timer", period_ms=PERIOD_MS, count=COUNT_TICKS, timer=timer, path=path)
     pair = scenario.run(program, timeout=120.0)
     for work, (limit, why) in LATE.items():
-        scenario.check(
-            f"latency.{work}.ticks", "count", "1",
-            pair.board.value(f"{work}.ticks"), pair.reference.value(f"{work}.ticks"), exactly(COUNT),
-        )  # fmt: skip
+        if work == "write" and not path:
+            scenario.skip_figure(TICKS.of(work), scenario.no_files)
+            continue
+        scenario.take(TICKS.of(work), *pair.value(f"{work}.ticks"))
         late, other = ([float(s) for s in side[f"{work}.late"].samples] for side in (pair.board, pair.reference))
         for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
-            scenario.check(
-                f"latency.{work}.{name}", "time", "us", percentile(late, share), percentile(other, share),
-                at_most(limit * (2 if name == "max" else 1), "us", words=f"at most {limit} µs at p99: {why}"),
-                samples=late if name == "p99" else None,
+            scenario.take(
+                LATENCY.of(work, name), percentile(late, share), percentile(other, share),
+                limit=at_most(limit * (2 if name == "max" else 1), "us", words=f"at most {limit} µs at p99: {why}"),
+                samples=late if name == "p99" else (),
             )  # fmt: skip
 
 
 def test_rate(scenario: Scenario) -> None:
     """Rising rates while the main program computes: the fastest one at which no callback is lost."""
     periods = [50, 20, 10, 5, 2, 1]
-    program = Program.load("interrupt_rate", periods_ms=periods, window_ms=300, timer=scenario.chip.timer)
+    program = Program.load("interrupt_rate", periods_ms=periods, window_ms=300, timer=scenario.timer)
     pair = scenario.run(program)
     fastest = [0, 0]
     for index, side in enumerate((pair.board, pair.reference)):
@@ -54,7 +65,4 @@ def test_rate(scenario: Scenario) -> None:
             if abs(side.value(f"every_{period}_ms.due") - side.value(f"every_{period}_ms")) > 1:
                 break
             fastest[index] = 1000 // period
-    scenario.check(
-        "rate.without_loss", "count", "Hz", fastest[0], fastest[1],
-        at_least(100, "Hz", words="at least 100 callbacks a second without a loss or a doubled one"),
-    )  # fmt: skip
+    scenario.take(WITHOUT_LOSS, fastest[0], fastest[1])

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
 from harness.errors import FirmwareFailure
-from harness.programs.program import Program
-from harness.programs.records import decode
-from harness.runtimes.base import CodeRuntime
-from harness.verdict.limits import at_most, exactly
+from harness.judging.figures import Figure
+from harness.judging.limits import at_most, exactly
+from harness.judging.scenario import Pair, Scenario
+from harness.kinds import HEAP, STATE
+from harness.runtimes.interface import CodeRuntime
+from harness.runtimes.program import Program
+from harness.runtimes.records import decode
 
 RELOADS = 10
 BLOCK = 16
+
+LOSS = Figure("reload.{what}.loss", HEAP, limit=at_most(BLOCK - 1, "B", words="less than one 16-byte block per reload"))
+REASON = Figure("reason.{how}", STATE)
+REASON_AFTER_RESET = Figure("reason.after_a_reset", STATE, limit=exactly("STARTUP"))
+NEXT_RUN = Figure("next_code.{options}.{when}", STATE)
+HEAP_LOST = Figure("{size}.heap_lost", HEAP, limit=exactly(0, "B"))
+AFTER_RESET = Figure("persisted.after_reset", STATE, limit=exactly("None"))
+IN_THIS_HEAP = Figure("{stage}.in_this_heap", STATE)
+PIN_AFTER = Figure("pin.after", STATE, limit=exactly("False"))
+SAFE_MODE_TOLD = Figure("safe_mode.told", STATE, limit=exactly("PROGRAMMATIC"))
+SAFE_MODE_ENDED = Figure("safe_mode.after_a_reset", STATE, limit=exactly("NONE"))
 
 pytestmark = pytest.mark.runtime("circuitpython")
 
@@ -42,12 +55,10 @@ def test_circuitpython_reloads_keep_the_heap(scenario: Scenario) -> None:
         mine = [pair.board.value(name) for pair in pairs[1:]]
         reference = [pair.reference.value(name) for pair in pairs[1:]]
         sign = 1 if name == "used" else -1
-        scenario.check(
-            f"reload.{name}.loss", "heap", "B", sign * _slope(mine), sign * _slope(reference),
-            at_most(BLOCK - 1, "B", words="less than one 16-byte block per reload"), samples=mine,
-        )  # fmt: skip
+        scenario.take(LOSS.of(name), sign * _slope(mine), sign * _slope(reference), samples=mine)
 
 
+@pytest.mark.figures(REASON, REASON_AFTER_RESET)
 def test_the_run_reason_tells_how_code_was_started(scenario: Scenario) -> None:
     """Ctrl-D at the REPL, Ctrl-D while the board waits, supervisor.reload(); and the start after a reset."""
     for reload in (False, True):
@@ -55,22 +66,24 @@ def test_the_run_reason_tells_how_code_was_started(scenario: Scenario) -> None:
         outputs = [runtime.run_code(source) for runtime in _both(scenario)]
         runs = [[decode(output).text("reason") for output in side] for side in outputs]
         expected = ["REPL_RELOAD", "SUPERVISOR_RELOAD"] if reload else ["REPL_RELOAD"]
-        name = "reason.of_a_reload" if reload else "reason.at_the_repl"
-        scenario.check(name, "state", "-", " ".join(runs[0]), " ".join(runs[1]), exactly(" ".join(expected)))
+        figure = REASON.of("of_a_reload" if reload else "at_the_repl")
+        scenario.take(figure, " ".join(runs[0]), " ".join(runs[1]), limit=exactly(" ".join(expected)))
     keep = Program("cp_sticky", "import supervisor\nsupervisor.set_next_code_file('hx_code.py')\n")
     source = keep.source + Program.load("cp_run_reason", reload=False).whole()
     waits = []
     for runtime in _both(scenario):
         runtime.run_code(source)
         waits.append(decode(runtime.reload_while_waiting()[0]).text("reason"))
-    scenario.check("reason.while_waiting", "state", "-", waits[0], waits[1], exactly("REPL_RELOAD"))
+    scenario.take(REASON.of("while_waiting"), waits[0], waits[1], limit=exactly("REPL_RELOAD"))
     if scenario.can_reset:
         fresh = []
         for runtime in _both(scenario):
             runtime.hard_reset()
             program = Program.load("cp_run_reason", reload=False)
             fresh.append(program.run(runtime).text("reason"))
-        scenario.check("reason.after_a_reset", "state", "-", fresh[0], fresh[1], exactly("STARTUP"))
+        scenario.take(REASON_AFTER_RESET, fresh[0], fresh[1])
+    else:
+        scenario.skip_figure(REASON_AFTER_RESET, "the harness cannot reset this board (reset in boards.yaml)")
 
 
 #: Options of ``set_next_code_file``, the file they are given for, and what the runs print that follow: at once, and
@@ -102,7 +115,7 @@ def test_the_next_code_file_keeps_to_its_options(scenario: Scenario, options: st
                 runtime.remove("hx_next.py")
             words.append([" ".join(o.split()[0].decode() for o in runs if o.split()) for runs in (first, second)])
     for index, (name, expected) in enumerate((("at_once", at_once), ("later", later))):
-        scenario.check(f"next_code.{options}.{name}", "state", "-", words[0][index], words[1][index], exactly(expected))
+        scenario.take(NEXT_RUN.of(options, name), words[0][index], words[1][index], limit=exactly(expected))
 
 
 @pytest.mark.needs("persisted_bytes")
@@ -118,7 +131,7 @@ def test_persisted_bytes_survive_a_reload(scenario: Scenario, size: int) -> None
     after = scenario.run(Program.load("cp_persisted"))
     scenario.compare(after, prefix=f"{size}.dropped.")
     lost = [getattr(before, side).value("total") - getattr(after, side).value("total") for side in Pair.__annotations__]
-    scenario.check(f"{size}.heap_lost", "heap", "B", lost[0], lost[1], exactly(0, "B"))
+    scenario.take(HEAP_LOST.of(size), lost[0], lost[1])
 
 
 @pytest.mark.needs("persisted_bytes")
@@ -128,10 +141,7 @@ def test_persisted_bytes_do_not_outlive_the_chips_reset(scenario: Scenario) -> N
     reset = Program("cp_reset", "import microcontroller\nagent.done()\nmicrocontroller.reset()\n")
     scenario.run_to_reset(reset)
     pair = scenario.run(Program.load("cp_persisted"), fresh=False)
-    scenario.check(
-        "persisted.after_reset", "state", "-",
-        pair.board.text("persisted"), pair.reference.text("persisted"), exactly("None"),
-    )  # fmt: skip
+    scenario.take(AFTER_RESET, *pair.text("persisted"))
 
 
 @pytest.mark.needs("persisted_bytes", "movable_allocations")
@@ -148,8 +158,7 @@ def test_movable_allocations_move_down_and_their_holes_are_used_again(scenario: 
         for name, size, following, drop in stages:
             pair = scenario.run(Program.load("cp_persist", size=size, next=following, drop_first=drop))
             if size is not None:
-                mine, reference = pair.board.text("in_this_heap"), pair.reference.text("in_this_heap")
-                scenario.check(f"{name}.in_this_heap", "state", "-", mine, reference, exactly(str(not drop)))
+                scenario.take(IN_THIS_HEAP.of(name), *pair.text("in_this_heap"), limit=exactly(str(not drop)))
             scenario.compare(pair, prefix=f"{name}.set.")
             scenario.compare(scenario.run(Program.load("cp_persisted")), prefix=f"{name}.then.")
         for runtime in scenario.both:
@@ -162,10 +171,10 @@ def test_a_reload_lets_go_of_the_pins(scenario: Scenario) -> None:
     if not scenario.wiring.loopback:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
-    inputs = {"out": out, "in": pin}
+    inputs: dict[str, Any] = {"out": out, "in": pin}
     scenario.compare(scenario.run(Program.load("cp_pin_leave", **inputs)), prefix="driven.")
     pair = scenario.run(Program.load("cp_pin_look", **inputs))
-    scenario.check("pin.after", "state", "-", pair.board.text("level"), pair.reference.text("level"), exactly("False"))
+    scenario.take(PIN_AFTER, *pair.text("level"))
 
 
 def test_safe_mode_is_told_and_ends_with_a_reset(scenario: Scenario) -> None:
@@ -179,7 +188,7 @@ def test_safe_mode_is_told_and_ends_with_a_reset(scenario: Scenario) -> None:
         told = "nothing"
     except FirmwareFailure as problem:
         told = "PROGRAMMATIC" if "PROGRAMMATIC" in problem.message else problem.message[:80]
-    scenario.check("safe_mode.told", "state", "-", told, None, exactly("PROGRAMMATIC"))
+    scenario.take(SAFE_MODE_TOLD, told)
     ask = "import supervisor\nprint(str(supervisor.runtime.safe_mode_reason).split('.')[-1])"
     after = [runtime.run(ask).stdout.strip().decode() for runtime in scenario.both]
-    scenario.check("safe_mode.after_a_reset", "state", "-", after[0], after[1], exactly("NONE"))
+    scenario.take(SAFE_MODE_ENDED, after[0], after[1])

@@ -7,9 +7,11 @@ import statistics
 
 import pytest
 
-from harness.bench.scenario import Scenario
-from harness.programs.program import Program
-from harness.verdict.limits import at_most, exactly, within_percent
+from harness.judging.figures import Figure
+from harness.judging.limits import at_most, exactly, within_percent
+from harness.judging.scenario import Scenario
+from harness.kinds import COUNT, HEAP, STATE, TIME
+from harness.runtimes.program import Program
 
 pytestmark = pytest.mark.runtime("nodemcu")
 
@@ -18,6 +20,16 @@ RESTARTS = 6
 HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG, RESTARTED, RESET_INPUT = 1, 3, 4, 6
 #: What the SDK may take at one start and not at another, in bytes.
 SDK_NOISE = 400
+
+LEAK = Figure("restart.leak", HEAP, limit=at_most(15, "B", words="less than 16 bytes per restart"))
+SPREAD = Figure("restart.spread", HEAP, limit=at_most(SDK_NOISE, "B"))
+USED = Figure("lua.used", HEAP)
+WRONG_WORDS = Figure("rtc.wrong_words", COUNT, limit=exactly(0))
+RESTART_REASON = Figure("restart.reason", COUNT, limit=exactly(RESTARTED))
+HANG_REASON = Figure("hang.reason", STATE, limit=exactly("watchdog"))
+HANG_SECONDS = Figure("hang.seconds", TIME, "s", at_most(10.0, "s"))
+HANG_RTC = Figure("hang.rtc", COUNT, limit=exactly(4711))
+PULSE_REASON = Figure("pulse.reason", COUNT, limit=exactly(RESET_INPUT))
 
 
 def _slope(values: list[float]) -> float:
@@ -34,18 +46,12 @@ def test_restarts_leave_the_heap_as_it_was(scenario: Scenario) -> None:
         pair = scenario.run(program)
         free.append(pair.board.value("free"))
         reference_free.append(pair.reference.value("free"))
-        used.append((pair.board.value("count"), pair.reference.value("count")))
-    scenario.check(
-        "restart.leak", "heap", "B", -_slope(free), -_slope(reference_free),
-        at_most(15, "B", words="less than 16 bytes per restart"), samples=free,
-    )  # fmt: skip
+        used.append(pair.value("count"))
+    scenario.take(LEAK, -_slope(free), -_slope(reference_free), samples=free)
     spread, expected = max(free) - min(free), max(reference_free) - min(reference_free)
-    scenario.check("restart.spread", "heap", "B", spread, expected, at_most(SDK_NOISE, "B"), samples=free)
+    scenario.take(SPREAD, spread, expected, samples=free)
     board, reference = used[-1]
-    scenario.check(
-        "lua.used", "heap", "B", board, reference,
-        within_percent(reference, 40, "B"),
-    )  # fmt: skip
+    scenario.take(USED, board, reference, limit=within_percent(reference, 40, "B"))
 
 
 @pytest.mark.needs("rtc_memory")
@@ -54,8 +60,8 @@ def test_rtc_memory_and_files_outlive_a_restart(scenario: Scenario) -> None:
     scenario.run(Program.load_lua("reload_keep", set=True))
     pair = scenario.run(Program.load_lua("reload_keep", set=False))
     scenario.compare(pair, prefix="after.")
-    scenario.check("rtc.wrong_words", "count", "1", pair.board.value("rtc.wrong_words"), 0, exactly(0))
-    scenario.check("restart.reason", "count", "1", pair.board.value("reason"), RESTARTED, exactly(RESTARTED))
+    scenario.take(WRONG_WORDS, pair.board.value("rtc.wrong_words"), 0)
+    scenario.take(RESTART_REASON, pair.board.value("reason"), RESTARTED)
     for runtime in scenario.both:
         runtime.remove("hx_kept.txt")
 
@@ -78,11 +84,11 @@ def test_a_hang_ends_by_the_watchdog(scenario: Scenario) -> None:
     scenario.soft_reset()
     board, _ = scenario.run_to_reset(Program.load_lua("hang"), within=15.0)
     look = Program.load_lua("why_started")
-    found = look.run(scenario.board), look.run(scenario.reference)
-    reason = "watchdog" if found[0].value("reason") in (HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG) else "other"
-    scenario.check("hang.reason", "state", "-", reason, "watchdog", exactly("watchdog"))
-    scenario.check("hang.seconds", "time", "s", round(board.silent, 3), None, at_most(10.0, "s"))
-    scenario.check("hang.rtc", "count", "1", found[0].value("slot"), found[1].value("slot"), exactly(4711))
+    seen = look.run(scenario.board), look.run(scenario.reference)
+    reason = "watchdog" if seen[0].value("reason") in (HARDWARE_WATCHDOG, SOFTWARE_WATCHDOG) else "other"
+    scenario.take(HANG_REASON, reason, "watchdog")
+    scenario.take(HANG_SECONDS, round(board.silent, 3))
+    scenario.take(HANG_RTC, seen[0].value("slot"), seen[1].value("slot"))
 
 
 def test_a_reset_pulse_is_told_from_a_restart(scenario: Scenario) -> None:
@@ -92,5 +98,5 @@ def test_a_reset_pulse_is_told_from_a_restart(scenario: Scenario) -> None:
     look = Program.load_lua("why_started")
     for runtime in scenario.both:
         runtime.hard_reset()
-    found = [look.run(runtime).value("reason") for runtime in scenario.both]
-    scenario.check("pulse.reason", "count", "1", found[0], found[1], exactly(RESET_INPUT))
+    reasons = [look.run(runtime).value("reason") for runtime in scenario.both]
+    scenario.take(PULSE_REASON, reasons[0], reasons[1])

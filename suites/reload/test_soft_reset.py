@@ -8,24 +8,40 @@ import random
 import re
 import statistics
 import time
+from typing import Any
 
 import pytest
 
-from harness.bench.scenario import Pair, Scenario
-from harness.programs.program import Program
-from harness.verdict.limits import at_most, exactly
+from harness.judging.figures import Figure
+from harness.judging.limits import at_most, exactly
+from harness.judging.scenario import Pair, Scenario
+from harness.kinds import HEAP, STATE, TIME
+from harness.runtimes.program import Program
 
 RELOADS = 10
 _LARGEST = re.compile(rb"max free sz: (\d{1,9})")
 BLOCK = 16
 
+LEAK = Figure("reload.leak", HEAP, limit=at_most(BLOCK - 1, "B", words="less than one 16-byte block per reload"))
+GROWTH = Figure(
+    "reload.growth", HEAP, limit=at_most(8 * BLOCK - 1, "B", words=f"less than 8 blocks over {RELOADS} reloads")
+)
+LARGEST_LOSS = Figure(
+    "reload.largest_free_run.loss", HEAP, limit=at_most(8 * BLOCK - 1, "B", words="less than 8 blocks")
+)
+LEFT = Figure("after.{what}_left", STATE, limit=exactly("False"))
+FILE = Figure("file.sha256", STATE)
+GLOBALS_LEFT = Figure("{way}.globals_left", STATE, limit=exactly("False"))
+FILE_KEPT = Figure("{way}.file", STATE, limit=exactly("kept"))
+SECONDS = Figure("{way}.seconds", TIME, "s", at_most(3.0, "s", words="at most 3 s until it takes a program"))
+RESCUED = Figure("main.{kind}", STATE, limit=exactly("42"))
+HEAP_LOST = Figure("load.heap_lost", HEAP, limit=at_most(2 * BLOCK, "B", words="at most 2 blocks"))
 
-def _largest_free_run(pair: Pair) -> int:
-    """Bytes of the largest free run of heap blocks, from ``micropython.mem_info`` on the board."""
-    found = _LARGEST.search(pair.board.other)
-    if found is None:
-        pytest.skip("this VM's mem_info does not tell its largest free run")
-    return int(found[1]) * BLOCK
+
+def _largest_free_run(pair: Pair) -> int | None:
+    """Bytes of the largest free run of heap blocks, from ``micropython.mem_info`` on the board; None: not told."""
+    match = _LARGEST.search(pair.board.other)
+    return int(match[1]) * BLOCK if match else None
 
 
 def _slope(values: list[float]) -> float:
@@ -34,10 +50,11 @@ def _slope(values: list[float]) -> float:
     return statistics.median((late - early) / (j - i) for (i, early), (j, late) in pairs)
 
 
+@pytest.mark.figures(LEAK, GROWTH, LARGEST_LOSS)
 def test_reloads_neither_leak_nor_fragment(scenario: Scenario) -> None:
     """Ten soft resets in a row: the heap that a fresh VM has stays the same."""
     program = Program.load("heap_after_start")
-    used, reference_used, largest = [], [], []
+    used, reference_used, largest = [], [], list[int]()
     # The first start follows whatever was before; leaks are counted from the second on.
     for index in range(RELOADS + 1):
         scenario.step(f"reload {index} of {RELOADS}")
@@ -45,19 +62,14 @@ def test_reloads_neither_leak_nor_fragment(scenario: Scenario) -> None:
         if index:
             used.append(pair.board.value("used"))
             reference_used.append(pair.reference.value("used"))
-            largest.append(_largest_free_run(pair))
-    scenario.check(
-        "reload.leak", "heap", "B", _slope(used), _slope(reference_used),
-        at_most(BLOCK - 1, "B", words="less than one 16-byte block per reload"), samples=used,
-    )  # fmt: skip
-    scenario.check(
-        "reload.growth", "heap", "B", used[-1] - used[0], reference_used[-1] - reference_used[0],
-        at_most(8 * BLOCK - 1, "B", words=f"less than 8 blocks over {RELOADS} reloads"), samples=used,
-    )  # fmt: skip
-    scenario.check(
-        "reload.largest_free_run.loss", "heap", "B", largest[0] - largest[-1], 0,
-        at_most(8 * BLOCK - 1, "B", words="less than 8 blocks"), samples=largest,
-    )  # fmt: skip
+            run = _largest_free_run(pair)
+            largest += [run] if run is not None else []
+    scenario.take(LEAK, _slope(used), _slope(reference_used), samples=used)
+    scenario.take(GROWTH, used[-1] - used[0], reference_used[-1] - reference_used[0], samples=used)
+    if len(largest) == RELOADS:
+        scenario.take(LARGEST_LOSS, largest[0] - largest[-1], 0, samples=largest)
+    else:
+        scenario.skip_figure(LARGEST_LOSS, "this VM's mem_info does not tell its largest free run")
 
 
 @pytest.mark.runtime("micropython", "circuitpython")
@@ -67,31 +79,19 @@ def test_globals_modules_and_paths_are_gone(scenario: Scenario) -> None:
     scenario.compare(scenario.run(Program.load("leave_traces", mark=mark)), prefix="before.")
     pair = scenario.run(Program.load("look_for_traces"))
     for name in ("global", "module", "path"):
-        scenario.check(
-            f"after.{name}_left",
-            "state",
-            "-",
-            pair.board.text(name),
-            pair.reference.text(name),
-            exactly("False"),
-        )
+        scenario.take(LEFT.of(name), *pair.text(name))
 
 
 @pytest.mark.runtime("micropython", "circuitpython")
 def test_files_are_kept(scenario: Scenario) -> None:
     """A file written before a soft reset is there after it, byte for byte."""
     data = random.Random(20).randbytes(3000)
-    path = "/hx_kept.bin"
-    for runtime in scenario.both:
-        runtime.put(path, data)
-    try:
+    with scenario.files({"hx_kept.bin": data}) as folder:
         scenario.soft_reset()
+        path = f"{folder.rstrip('/')}/hx_kept.bin"
         sums = [hashlib.sha256(runtime.get(path)).hexdigest()[:16] for runtime in scenario.both]
         expected = hashlib.sha256(data).hexdigest()[:16]
-        scenario.check("file.sha256", "state", "-", sums[0], sums[1], exactly(expected))
-    finally:
-        for runtime in scenario.both:
-            runtime.remove(path)
+        scenario.take(FILE, sums[0], sums[1], limit=exactly(expected))
 
 
 @pytest.mark.needs("pin_loopback")
@@ -100,7 +100,7 @@ def test_what_was_running_has_ended(scenario: Scenario) -> None:
     if not scenario.wiring.loopback:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
-    inputs = {"out": out, "in": pin, "timer": scenario.chip.timer}
+    inputs: dict[str, Any] = {"out": out, "in": pin, "timer": scenario.timer, "path": scenario.folder}
     scenario.compare(scenario.run(Program.load("reload_leave", **inputs)), prefix="before.")
     scenario.compare(scenario.run(Program.load("reload_look", **inputs)), prefix="after.")
 
@@ -108,8 +108,9 @@ def test_what_was_running_has_ended(scenario: Scenario) -> None:
 @pytest.mark.needs("rtc_memory")
 def test_rtc_memory_and_clock_are_kept(scenario: Scenario) -> None:
     """RTC memory or backup registers filled to their end, and the real-time clock, are there after a soft reset."""
+    scenario.port.known("kept_bytes")
     for prefix, first in (("before.", True), ("after.", False)):
-        program = Program.load("reload_keep", using=scenario.chip.kept_in, set=first, kept=scenario.chip.kept_bytes)
+        program = Program.load("reload_keep", using=scenario.port.kept_in, set=first, kept=scenario.port.kept_bytes)
         scenario.compare(scenario.run(program), prefix=prefix)
 
 
@@ -121,29 +122,27 @@ WAYS = {"ctrl_d": "", "soft_reset": "import machine\nmachine.soft_reset()", "exi
 def test_the_vm_restarts_however_it_is_asked_to(scenario: Scenario, way: str) -> None:
     """Ctrl-D, machine.soft_reset() and sys.exit(): globals are gone, files are not, and the VM answers in time."""
     scenario.require(WAYS[way])
-    if way == "exit" and scenario.chip_is_generic:
+    if way == "exit" and scenario.port_is_unknown:
         pytest.skip("whether sys.exit() restarts the VM is the port's choice, and this board's port is not known")
     board = scenario.board
     board.soft_reset()
-    board.put("/hx_way.txt", b"kept")
-    assert not board.run("hx_left = 1").stderr
-    started = time.monotonic()
-    if WAYS[way]:
-        board.restart_by(WAYS[way])
-    else:
-        board.soft_reset()
-    seconds = time.monotonic() - started
-    try:
+    has_files = scenario.has_files
+    with scenario.files({"hx_way.txt": b"kept"} if has_files else {}) as folder:
+        assert not board.run("hx_left = 1").stderr
+        started = time.monotonic()
+        if WAYS[way]:
+            board.restart_by(WAYS[way])
+        else:
+            board.soft_reset()
+        seconds = time.monotonic() - started
         left = board.run("print('hx_left' in globals())").stdout.strip().decode("ascii", "replace")
-        scenario.check(f"{way}.globals_left", "state", "-", left, "False", exactly("False"))
-        kept = board.get("/hx_way.txt").decode("ascii", "replace")
-        scenario.check(f"{way}.file", "state", "-", kept, "kept", exactly("kept"))
-    finally:
-        board.remove("/hx_way.txt")
-    scenario.check(
-        f"{way}.seconds", "time", "s", round(seconds, 3), None,
-        at_most(3.0, "s", words="at most 3 s until it takes a program"),
-    )  # fmt: skip
+        scenario.take(GLOBALS_LEFT.of(way), left, "False")
+        if has_files:
+            kept = board.get(f"{folder.rstrip('/')}/hx_way.txt").decode("ascii", "replace")
+            scenario.take(FILE_KEPT.of(way), kept, "kept")
+        else:
+            scenario.skip_figure(FILE_KEPT.of(way), scenario.no_files)
+    scenario.take(SECONDS.of(way), round(seconds, 3))
 
 
 #: main.py files that a board must be rescued from. The sleep gives a slow host its chance.
@@ -161,14 +160,11 @@ def test_a_board_is_rescued_from_its_main_py(scenario: Scenario, kind: str) -> N
     if not scenario.can_reset:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     board = scenario.board
-    board.put("/main.py", RUDE[kind])
-    try:
+    with scenario.start_file("main.py", RUDE[kind]):
         board.hard_reset()
         answer = board.run("print(6 * 7)").stdout.strip().decode("ascii", "replace")
-    finally:
-        board.remove("/main.py")
     board.soft_reset()
-    scenario.check(f"main.{kind}", "state", "-", answer, "42", exactly("42"))
+    scenario.take(RESCUED.of(kind), answer, "42")
 
 
 def test_reload_under_load(scenario: Scenario) -> None:
@@ -187,4 +183,4 @@ def test_reload_under_load(scenario: Scenario) -> None:
     lost = [side[1].value("used") - side[0].value("used") for side in zip(
         (first.board, first.reference), (last.board, last.reference), strict=True
     )]  # fmt: skip
-    scenario.check("load.heap_lost", "heap", "B", lost[0], lost[1], at_most(2 * BLOCK, "B", words="at most 2 blocks"))
+    scenario.take(HEAP_LOST, lost[0], lost[1])

@@ -6,7 +6,7 @@ import pytest
 
 from harness.bench.attach import AttachedBoard, Options, attach
 from harness.errors import UsageError
-from harness.flashstore.romfs import build_romfs
+from harness.formats.romfs import build_romfs
 from harness.inventory.load import load_bench
 
 BENCH = """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.health.book import QUARANTINE_AFTER, HealthBook, State
+from harness.bench.health import QUARANTINE_AFTER, HealthBook, State
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
 
@@ -28,15 +28,18 @@ boards:
 #: Scenarios of a suite: "well" passes; "dead" takes the port away; the rest are about failures.
 SUITE = """
 from pathlib import Path
-from harness.programs.program import Program
-from harness.verdict.limits import exactly
+from harness.runtimes.program import Program
+from harness.judging.figures import Figure
+from harness.kinds import COUNT
+from harness.judging.limits import exactly
 
+FIGURE = Figure("figure", COUNT)
 HERE = Path(__file__).parent
 
 
 def figure(scenario, value, wanted=1):
     scenario.board.run("print(6*7)", timeout=10.0)
-    scenario.check("figure", "count", "1", value, None, exactly(wanted))
+    scenario.take(FIGURE, value, limit=exactly(wanted))
 
 
 def test_a_well(scenario):
@@ -44,7 +47,7 @@ def test_a_well(scenario):
 
 
 def test_b_gone(scenario):
-    scenario.bench.attached.virtual.fault(kind="gone")
+    scenario.bench.attached.device.injector.fault(kind="gone")
     figure(scenario, 1)
 
 
@@ -67,7 +70,7 @@ def test_wrong_once(scenario):
 def test_resets_once(scenario):
     if not (HERE / "reset").exists():
         (HERE / "reset").touch()
-        scenario.bench.attached.virtual.fault(kind="reset-running", after=5)
+        scenario.bench.attached.device.injector.fault(kind="reset-running", after=5)
     figure(scenario, 1)
 
 

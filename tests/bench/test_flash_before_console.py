@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from conftest import wait_for_vm
 from harness.bench.attach import Options, attach
 from harness.errors import BenchFault
-from harness.flashing.base import FlashImage
+from harness.flashing.flasher import FlashImage
 from harness.flashing.stm32_uart import Stm32UartFlasher
 from harness.inventory.load import load_bench
 from harness.link.ports import open_port
 from harness.virtual.bench import VirtualSpec, start
+from tests.running_boards import wait_for_vm
 
 BENCH = """
 boards:

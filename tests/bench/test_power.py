@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.bench.attach import Options, attach
-from harness.bench.power import power_of
-from harness.bench.virtual_boards import virtual_spec
+from harness.bench.device_of import device_of
+from harness.bench.virtual_device import virtual_spec
 from harness.errors import BenchFault, UsageError
 from harness.inventory.load import load_bench
 from harness.virtual.bench import RunningBoard, start
@@ -41,7 +42,7 @@ def write(folder: Path, url: str) -> Path:
 
 
 @pytest.fixture
-def fed(tmp_path: Path):
+def fed(tmp_path: Path) -> Iterator[RunningBoard]:
     """A virtual board with its firmware written, that stays up."""
     board = load_bench(write(tmp_path, "rfc2217://localhost:1")).boards[0]
     with start(virtual_spec(board, tmp_path / ".harness")) as running:
@@ -66,8 +67,8 @@ def test_a_board_that_has_lost_its_power_is_recovered_by_its_switch(tmp_path: Pa
 def test_a_virtual_board_is_switched_only_while_it_is_up(tmp_path: Path) -> None:
     virtual, real = load_bench(write(tmp_path, "rfc2217://localhost:1")).boards
     with pytest.raises(BenchFault, match="virtual and not up"):
-        power_of(virtual, tmp_path)
-    assert power_of(real, tmp_path).name.startswith("command ")
+        device_of(virtual, tmp_path).switch_now()
+    assert device_of(real, tmp_path).switch_now().name.startswith("command ")
     bare = real.model_copy(update={"power": virtual.power})
     with pytest.raises(UsageError, match="nothing can cut its power"):
-        power_of(bare, tmp_path)
+        device_of(bare, tmp_path).switch_now()

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.verdict.limits import exactly
+from harness.judging.figures import Figure
+from harness.kinds import STATE
+from harness.judging.limits import exactly
 
+ANSWER = Figure("answer", STATE, limit=exactly("42"))
 pytestmark = pytest.mark.runtime("micropython", "circuitpython", "nodemcu")
 
 
@@ -26,7 +29,7 @@ def test_alone(scenario):
             scenario.board.soft_reset()
         answer = scenario.board.run("print(6*7)").stdout.strip().decode()
         log.write(f"{time.time()}\\n")
-    scenario.check("answer", "state", "-", answer, None, exactly("42"))
+    scenario.take(ANSWER, answer)
 """
 
 

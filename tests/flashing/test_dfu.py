@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import FlashImage, FlashReport
 from harness.flashing.dfu import DfuUtil, parse_list, parse_memory
+from harness.flashing.flasher import FlashImage, FlashReport
 from harness.flashing.stm32_access import AccessFailed, AccessFlasher
 
 BASE = 0x0800_0000
@@ -95,7 +95,7 @@ def test_what_no_image_covers_is_kept_in_a_sector_that_dfu_util_erases(bus: Bus)
 def test_one_of_several_devices_is_chosen_by_serial_or_path(choice: dict[str, str], bus: Bus) -> None:
     other = bus.plug("1-1", "A")
     bus.plug("1-2.4", "B")
-    write(**choice)
+    write(IMAGE, BASE, "stm32f405", **choice)
     assert (other / "flash").read_bytes() == b"\xff" * (1 << 20)
     assert (bus.folder / "left" / "flash").read_bytes()[:256] == IMAGE[:256]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import FlashImage
 from harness.flashing.esp import EspFlasher, identify
+from harness.flashing.flasher import FlashImage
 from harness.link.ports import open_port
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 

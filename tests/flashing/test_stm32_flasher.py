@@ -10,7 +10,7 @@ import pytest
 import serial
 
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import FlashImage, FlashReport
+from harness.flashing.flasher import FlashImage, FlashReport
 from harness.flashing.stm32_uart import Stm32UartFlasher
 from harness.link.ports import open_port
 from harness.virtual.bench import RunningBoard, VirtualSpec, start

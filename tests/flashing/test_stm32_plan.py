@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.chips import CHIPS, STM32_FLASH_BASE
 from harness.errors import UsageError
-from harness.flashing.base import FlashImage
+from harness.flashing.flasher import FlashImage
 from harness.flashing.stm32_plan import check_places, make_plan
-from harness.flashing.stm32_table import DEVICES, Sector, device_of, sectors_of
-from harness.inventory.chips import CHIPS, STM32_FLASH_BASE
+from harness.flashing.stm32_sectors import Sector, device_of, geometry_of, sectors_of
 
 BASE = STM32_FLASH_BASE
 SIZES = (512, 512, 1024, 2048)
@@ -103,7 +103,7 @@ def test_images_on_each_other_or_inside_a_double_word_are_refused(second: int, m
 def test_every_chip_of_the_inventory_has_sectors_that_fill_its_flash(chip: str) -> None:
     size = CHIPS[chip].flash_size
     assert size is not None
-    for device_id in DEVICES[chip]:
+    for device_id in geometry_of(chip).devices:
         sectors = sectors_of(chip, device_of(chip, device_id, "port"))
         assert [sector.number for sector in sectors] == list(range(len(sectors)))
         assert sectors[0].address == BASE
@@ -112,5 +112,5 @@ def test_every_chip_of_the_inventory_has_sectors_that_fill_its_flash(chip: str) 
 
 
 def test_a_smaller_part_of_a_line_has_fewer_sectors() -> None:
-    sizes = [s.size // 1024 for s in sectors_of("stm32f401", DEVICES["stm32f401"][0x423], 256 * 1024)]
+    sizes = [s.size // 1024 for s in sectors_of("stm32f401", device_of("stm32f401", 0x423, "port"), 256 * 1024)]
     assert sizes == [16, 16, 16, 16, 64, 128]

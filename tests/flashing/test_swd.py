@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import BenchFault, UsageError
-from harness.flashing.base import FlashImage, FlashReport
+from harness.flashing.flasher import FlashImage, FlashReport
 from harness.flashing.stm32_access import AccessFlasher
 from harness.flashing.swd import swd_access
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.bench.attach import Options, attach
-from harness.bench.virtual_boards import virtual_spec
+from harness.bench.virtual_device import virtual_spec
 from harness.flashing.mark import WriteMark
 from harness.inventory.load import load_bench
 from harness.virtual.bench import start

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import BenchFault, FirmwareFailure, HarnessError
+from harness.judging.run_events import parse
 from harness.link import transcript as transcript_module
 from harness.link.session import READ_LIMIT, Reason, Session
 from harness.link.transcript import Transcript, load
-from harness.programs.records import decode
-from harness.report.events import parse
-from harness.runtimes.base import RunResult
-from harness.runtimes.micropython import MicroPythonBoard
-from harness.runtimes.probe import read_facts
-from tests.hostile.lines import TEXTS, HostilePort, endless
+from harness.runtimes.ask_names import read_facts
+from harness.runtimes.interface import RunResult
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
+from harness.runtimes.records import decode
+from tests.hostile.hostile_lines import TEXTS, HostilePort, endless
 
 MB = 1024 * 1024
 

@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.health.book import HealthBook
-from harness.report.html import run_to_html
-from harness.report.json_report import run_to_json
-from harness.report.junit import write_junit
-from harness.report.terminal import plain, print_run
-from harness.results.record import BoardRecord, FirmwareRecord, RunRecord, ScenarioResult
+from harness.bench.firmware_record import FirmwareRecord
+from harness.bench.health import HealthBook
+from harness.judging.compare import Measurement
+from harness.judging.outcome import Outcome
+from harness.results.report.html import run_to_html
+from harness.results.report.json_report import run_to_json
+from harness.results.report.junit import write_junit
+from harness.results.report.terminal import plain, print_run
+from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 from harness.results.store import Store
-from harness.verdict.compare import Measurement
-from harness.verdict.outcome import Outcome
-from tests.hostile.lines import TEXTS
+from tests.hostile.hostile_lines import TEXTS
 
 #: Tags that the page itself is made of; anything else came from the board.
 CONTROLS = {chr(code) for code in (*range(32), *range(127, 160))} - {"\n"}

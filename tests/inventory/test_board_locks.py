@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,15 +29,18 @@ with board_lock(board, Path(sys.argv[2]), purpose="nightly run"):
 
 
 def real(board_id: str, **identity: str) -> Board:
-    return Board(id=board_id, chip="esp32", runtime="micropython", identity=Identity(**identity))
+    return Board(id=board_id, chip="esp32", runtime="micropython", identity=Identity.model_validate(identity))
 
 
 def virtual(board_id: str) -> Board:
     return Board(id=board_id, chip="esp32", runtime="micropython", virtual=Virtual())
 
 
+Hold = Callable[[Board], subprocess.Popen[str]]
+
+
 @pytest.fixture
-def hold(tmp_path: Path):
+def hold(tmp_path: Path) -> Iterator[Hold]:
     """Start another process that holds a board until it is killed or its input ends."""
     started: list[subprocess.Popen[str]] = []
 
@@ -57,7 +61,7 @@ def hold(tmp_path: Path):
         process.wait(timeout=10)
 
 
-def test_busy_names_the_owner_and_death_releases(hold, tmp_path: Path) -> None:
+def test_busy_names_the_owner_and_death_releases(hold: Hold, tmp_path: Path) -> None:
     process = hold(real("lab-name", usb_serial="A1B2C3", vid_pid="10c4:ea60"))
     same = real("my-name", usb_serial="A1B2C3", usb_location="1-1.2")
     with pytest.raises(BenchFault) as caught, board_lock(same, tmp_path):
@@ -68,14 +72,15 @@ def test_busy_names_the_owner_and_death_releases(hold, tmp_path: Path) -> None:
     assert "try: wait for it to end" in text
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=10)
-    assert read_owner(same, tmp_path) is None or read_owner(same, tmp_path).pid == process.pid
+    left = read_owner(same, tmp_path)
+    assert left is None or left.pid == process.pid
     with board_lock(same, tmp_path, timeout=5) as owner:
         found = read_owner(same, tmp_path)
         assert found == owner and found.board == "my-name"
     assert read_owner(same, tmp_path) is None
 
 
-def test_waiting_for_a_board_ends_when_it_is_released(hold, tmp_path: Path) -> None:
+def test_waiting_for_a_board_ends_when_it_is_released(hold: Hold, tmp_path: Path) -> None:
     process = hold(virtual("v"))
     assert process.stdin is not None
     process.stdin.close()

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import pytest
-from serial.tools import list_ports_common
+from serial.tools import list_ports
+from serial.tools.list_ports_common import ListPortInfo
 
 from harness.errors import BenchFault
 from harness.inventory import discover
 from harness.inventory.model import Board, Identity, Virtual
 
 
-def info(device: str, serial: str | None, location: str | None, vid: int | None, pid: int | None):
-    port = list_ports_common.ListPortInfo(device, skip_link_detection=True)
+def info(device: str, serial: str | None, location: str | None, vid: int | None, pid: int | None) -> ListPortInfo:
+    port = ListPortInfo(device, skip_link_detection=True)
     port.serial_number, port.location, port.vid, port.pid = serial, location, vid, pid
     port.description = "adapter \x1b[31m"
     return port
 
 
 @pytest.fixture(autouse=True)
-def plugged(monkeypatch: pytest.MonkeyPatch) -> list[list_ports_common.ListPortInfo]:
+def plugged(monkeypatch: pytest.MonkeyPatch) -> list[ListPortInfo]:
     ports = [
         info("/dev/ttyUSB1", "0001", "1-1.2", 0x10C4, 0xEA60),
         info("/dev/ttyUSB0", "0001", "1-1.3:1.0", 0x10C4, 0xEA60),
         info("/dev/ttyUSB2", None, "1-2", 0x1A86, 0x7523),
         info("/dev/ttyS0", None, None, None, None),
     ]
-    monkeypatch.setattr(discover.system_ports, "comports", lambda: ports)
+    monkeypatch.setattr(list_ports, "comports", lambda: ports)
     return ports
 
 
 def board(**identity: str) -> Board:
-    return Board(id="b", chip="esp32", runtime="micropython", identity=Identity(**identity))
+    return Board(id="b", chip="esp32", runtime="micropython", identity=Identity.model_validate(identity))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_one_port(identity: dict[str, str], device: str) -> None:
     assert discover.find_port(board(**identity)) == device
 
 
-def test_the_port_is_looked_up_at_each_call(plugged: list[list_ports_common.ListPortInfo]) -> None:
+def test_the_port_is_looked_up_at_each_call(plugged: list[ListPortInfo]) -> None:
     wanted = board(vid_pid="1a86:7523")
     assert discover.find_port(wanted) == "/dev/ttyUSB2"
     plugged[2].device = "/dev/ttyUSB7"
@@ -66,7 +67,7 @@ def test_none_lists_what_is_plugged_in() -> None:
     assert "\x1b" not in text
 
 
-def test_nothing_plugged_in(plugged: list[list_ports_common.ListPortInfo]) -> None:
+def test_nothing_plugged_in(plugged: list[ListPortInfo]) -> None:
     plugged.clear()
     with pytest.raises(BenchFault, match="plugged in: no serial port at all"):
         discover.find_port(board(usb_serial="XYZ"))

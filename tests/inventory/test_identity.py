@@ -9,12 +9,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from harness.bench.reopen import Reopen
+from harness.bench.board_port import BoardPort
 from harness.errors import BenchFault
 from harness.inventory import discover
 from harness.inventory.discover import Port, find_port
 from harness.inventory.locks import lock_names
 from harness.inventory.model import Board, Identity
+from harness.link.deadline import driven_by
 
 S3 = Port("/dev/ttyACM0", "24587cd3e810", "1-1.2", "303a:4001", "native USB")
 
@@ -105,14 +106,14 @@ class Time:
             action()
 
 
-def reopening(wanted: Board, time: Time, opened: list[FakePort] | None = None) -> Reopen:
+def reopening(wanted: Board, time: Time, opened: list[FakePort] | None = None) -> BoardPort[FakePort]:
     made = [] if opened is None else opened
 
     def opener(address: str) -> FakePort:
         made.append(FakePort(address))
         return made[-1]
 
-    return Reopen(wanted, opener=opener, clock=lambda: time.now, sleep=time.sleep)  # type: ignore[arg-type]
+    return BoardPort(wanted, lambda: find_port(wanted), opener, sleep=time.sleep)
 
 
 def test_a_board_that_comes_back_under_another_name_is_opened_there(ports: list[Port]) -> None:
@@ -124,7 +125,10 @@ def test_a_board_that_comes_back_under_another_name_is_opened_there(ports: list[
 
 def test_a_board_that_stays_away_costs_its_time_and_no_more(ports: list[Port]) -> None:
     time = Time()
-    with pytest.raises(BenchFault, match=r"did not come back within 5 s: .*usb_serial 24587cd3e810"):
+    with (
+        driven_by(lambda: time.now),
+        pytest.raises(BenchFault, match=r"did not come back within 5 s: .*usb_serial 24587cd3e810"),
+    ):
         reopening(board(usb_serial=S3.usb_serial), time).wait(5)
     assert 5 <= time.now < 5.3
 
@@ -140,8 +144,9 @@ def test_a_name_that_changes_hands_while_it_is_opened_is_not_used(ports: list[Po
         return opened[-1]
 
     time = Time()
-    again = Reopen(board(usb_serial=S3.usb_serial), opener=opener, clock=lambda: time.now, sleep=time.sleep)  # type: ignore[arg-type]
-    assert again.wait(5).address == "/dev/ttyACM1"  # type: ignore[attr-defined]
+    wanted = board(usb_serial=S3.usb_serial)
+    again = BoardPort(wanted, lambda: find_port(wanted), opener, sleep=time.sleep)
+    assert again.wait(5).address == "/dev/ttyACM1"
     assert [(port.address, port.closed) for port in opened] == [("/dev/ttyACM0", True), ("/dev/ttyACM1", False)]
 
 

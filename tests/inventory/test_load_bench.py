@@ -6,15 +6,16 @@ import hashlib
 import json
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.chips import CHIPS
 from harness.errors import UsageError
 from harness.inventory import load
-from harness.inventory.chips import CHIPS
 from harness.inventory.fields import CAPABILITIES
 from harness.inventory.load import load_bench
 from harness.inventory.model import (
@@ -47,9 +48,11 @@ boards:
     virtual: {flash_size: 2MB}
 """
 
+Write = Callable[[str | bytes], Path]
+
 
 @pytest.fixture
-def write(tmp_path: Path):
+def write(tmp_path: Path) -> Write:
     def write(text: str | bytes) -> Path:
         path = tmp_path / "boards.yaml"
         path.write_bytes(text if isinstance(text, bytes) else textwrap.dedent(text).encode())
@@ -73,7 +76,7 @@ def changed(old: str, new: str) -> str:
     return GOOD.replace(old, new)
 
 
-def test_a_good_file_becomes_values(write) -> None:
+def test_a_good_file_becomes_values(write: Write) -> None:
     bench = load_bench(write(GOOD))
     one, two = bench.boards
     assert bench.name == "lab"
@@ -84,10 +87,11 @@ def test_a_good_file_becomes_values(write) -> None:
     assert bench.board("two") is two and bench.board("three") is None
 
 
-def test_a_mac_of_decimal_digits_stays_text(write) -> None:
+def test_a_mac_of_decimal_digits_stays_text(write: Write) -> None:
     bench = load_bench(write(changed("usb_serial: 0001", "mac: 24:10:50:14:33:22, usb_serial: 12E4567")))
-    assert bench.boards[0].identity.mac == "24:10:50:14:33:22"
-    assert bench.boards[0].identity.usb_serial == "12E4567"
+    identity = bench.boards[0].identity
+    assert identity is not None
+    assert (identity.mac, identity.usb_serial) == ("24:10:50:14:33:22", "12E4567")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,7 @@ def test_a_mac_of_decimal_digits_stays_text(write) -> None:
         (
             "nodemcu",
             "nodemcux",
-            "10: boards[1].runtime: expected 'micropython', 'circuitpython' or 'nodemcu'",
+            "10: boards[1].runtime: expected one of micropython, circuitpython, nodemcu",
         ),
         ("    chip: esp8266\n", "", "8: boards[1].chip: required key is missing. The chip on it"),
         ("2MB", "2GB", "11: boards[1].virtual.flash_size: expected a number of bytes, or text like 4MB"),
@@ -128,7 +132,7 @@ def test_a_mac_of_decimal_digits_stays_text(write) -> None:
             "reset: {method: custom}\n    flash: {baud",
             "7: boards[0].reset: expected 'sequence'",
         ),
-        ("{baud: 921600}", "{method: dfu}", "flash.method of esp32: expected esptool, none; came dfu"),
+        ("{baud: 921600}", "{method: dfu}", "flash.method of esp32: expected esptool, command, none; came dfu"),
         (
             "0001",
             "!!python/name:os.system x",
@@ -139,12 +143,12 @@ def test_a_mac_of_decimal_digits_stays_text(write) -> None:
         ("    virtual: {flash_size: 2MB}", "    tags: [a]", "8: boards[1]: expected either 'identity'"),
     ],
 )
-def test_one_mistake_one_line(write, old: str, new: str, expected: str) -> None:
+def test_one_mistake_one_line(write: Write, old: str, new: str, expected: str) -> None:
     found = problems(write(changed(old, new)))
     assert len(found) == 1 and expected in found[0]
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(write) -> None:
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(write: Write) -> None:
     text = changed("921600", "fast").replace("name: lab", "nam: lab").replace("nodemcu", "lua")
     assert [line.split(":")[0] for line in problems(write(text))] == ["1", "7", "10"]
 
@@ -170,7 +174,7 @@ BOARD = """\
         ("vid_pid: 1a86:7523, usb_location: 1-1", "vid_pid: 1a86:7523, usb_location: 1-2", None),
     ],
 )
-def test_two_boards_at_one_place(write, first: str, second: str, clash: str | None) -> None:
+def test_two_boards_at_one_place(write: Write, first: str, second: str, clash: str | None) -> None:
     text = "boards:\n" + BOARD.format(id="a", identity=first) + BOARD.format(id="b", identity=second)
     if clash is None:
         assert len(load_bench(write(text)).boards) == 2
@@ -202,18 +206,18 @@ def test_two_boards_at_one_place(write, first: str, second: str, clash: str | No
         (b"x" * 300_000, " expected at most 256 KB"),
     ],
 )
-def test_files_that_are_no_bench(write, content: bytes, expected: str) -> None:
+def test_files_that_are_no_bench(write: Write, content: bytes, expected: str) -> None:
     assert any(expected in line for line in problems(write(content)))
 
 
-def test_aliases_cannot_blow_up(write) -> None:
+def test_aliases_cannot_blow_up(write: Write) -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     for level in range(1, 20):
         bomb += f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n"
     assert any("more than 20000 values, aliases followed" in line for line in problems(write(bomb)))
 
 
-def test_aliases_are_followed(write) -> None:
+def test_aliases_are_followed(write: Write) -> None:
     text = changed("{baud: 921600}", "&slow {baud: 9600}") + "    flash: *slow\n"
     assert [board.flash.baud for board in load_bench(write(text)).boards] == [9600, 9600]
 
@@ -229,7 +233,7 @@ def firmware(text: str) -> str:
     return changed("flash: {baud: 921600}", f"firmware: {text}")
 
 
-def test_firmware_files_are_checked_with_their_line(write, tmp_path: Path) -> None:
+def test_firmware_files_are_checked_with_their_line(write: Write, tmp_path: Path) -> None:
     (tmp_path / "fw.bin").write_bytes(b"firmware")
     good = hashlib.sha256(b"firmware").hexdigest()
     bad = "0" * 64
@@ -247,7 +251,7 @@ def test_firmware_files_are_checked_with_their_line(write, tmp_path: Path) -> No
     assert "is empty" in line
 
 
-def test_firmware_files_can_be_left_unchecked(write) -> None:
+def test_firmware_files_can_be_left_unchecked(write: Write) -> None:
     path = write(firmware("{path: gone.bin, offset: 0x10000}"))
     bench = load_bench(path, check_files=False)
     assert bench.boards[0].images[0].offset == 0x10000
@@ -265,12 +269,12 @@ def test_firmware_files_can_be_left_unchecked(write) -> None:
         ("{path: ''}", "expected the path of a file; came ''"),
     ],
 )
-def test_firmware_has_one_source(write, text: str, expected: str) -> None:
+def test_firmware_has_one_source(write: Write, text: str, expected: str) -> None:
     (line,) = problems(write(firmware(text)))
     assert expected in line
 
 
-def test_limits_and_wiring_are_checked(write) -> None:
+def test_limits_and_wiring_are_checked(write: Write) -> None:
     text = changed(
         "flash: {baud: 921600}",
         "limits: {'reload.*heap*': {maxi: 3}, 'a.b': {}, c: {min: 2, max: 1}, d: {equal: 1, max: 1}}\n"
@@ -289,7 +293,7 @@ def test_limits_and_wiring_are_checked(write) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=300))
-def test_any_bytes_give_values_or_one_usage_error(write, data: bytes) -> None:
+def test_any_bytes_give_values_or_one_usage_error(write: Write, data: bytes) -> None:
     path = write(data)
     with pytest.raises(UsageError):
         load_bench(path)
@@ -307,7 +311,7 @@ _JSON = st.recursive(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(board=_JSON, where=st.integers(0, 12), junk=st.text(max_size=12))
-def test_any_structure_gives_values_or_one_usage_error(write, board: object, where: int, junk: str) -> None:
+def test_any_structure_gives_values_or_one_usage_error(write: Write, board: object, where: int, junk: str) -> None:
     try:
         load_bench(write(json.dumps({"boards": [board]})))
     except UsageError as error:
@@ -338,7 +342,7 @@ def test_the_shipped_bench_holds_the_virtual_boards() -> None:
         )
 
 
-def test_the_commented_examples_are_valid(write) -> None:
+def test_the_commented_examples_are_valid(write: Write) -> None:
     lines = (ROOT / "boards.yaml").read_text().splitlines()
     begin = next(i for i, line in enumerate(lines) if line.startswith("  # - id:"))
     # Example lines are comments whose text is indented as YAML or starts a list item; prose is not.
@@ -366,7 +370,7 @@ def test_every_key_is_described_in_the_schema() -> None:
         assert model["additionalProperties"] is False
 
 
-def test_the_page_on_boards_yaml_names_everything(write) -> None:
+def test_the_page_on_boards_yaml_names_everything(write: Write) -> None:
     page = (ROOT / "docs" / "boards-yaml.md").read_text()
     for name, sentence in CAPABILITIES.items():
         assert f"| `{name}` | {sentence} |" in page
@@ -377,3 +381,49 @@ def test_the_page_on_boards_yaml_names_everything(write) -> None:
         assert set(model.model_fields) <= words, model.__name__
     example = page.split("```yaml\n")[1].split("```")[0]
     assert load_bench(write(example), check_files=False).boards[0].id == "devkit32"
+
+
+def test_keys_that_were_never_read_may_stand_with_what_is_done_anyway(write: Write) -> None:
+    bench = load_bench(write(changed("{baud: 921600}", "{baud: 921600, after: hard-reset, verify: true}")))
+    assert bench.boards[0].flash.baud == 921600
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("after: no-reset", "'after' was never carried out and is no key any more: the board is always started"),
+        ("verify: false", "'verify' was never carried out and is no key any more: what was written is always verified"),
+    ],
+)
+def test_keys_that_were_never_read_are_refused_when_they_ask_for_something_else(
+    write: Write, key: str, sentence: str
+) -> None:
+    (found,) = problems(write(changed("{baud: 921600}", f"{{{key}}}")))
+    assert found.startswith("7: boards[0].flash: ")
+    assert sentence in found
+
+
+@pytest.mark.parametrize(
+    ("flash", "sentence"),
+    [
+        ("{method: command}", "expected 'command' with 'method: command'"),
+        ("{command: [picotool]}", "'command' and 'verify_command' go with 'method: command'"),
+        ("{method: comand, command: [a]}", "nearest valid flash.method is 'command'"),
+        ("{method: command, command: [a], timeout: 0}", "greater than 0"),
+    ],
+)
+def test_flashing_by_a_program_is_checked_when_the_file_is_read(write: Write, flash: str, sentence: str) -> None:
+    assert any(sentence in problem for problem in problems(write(changed("{baud: 921600}", flash))))
+
+
+def test_a_generic_board_is_written_by_a_program_alone(write: Write) -> None:
+    firmware = "chip: generic\n    firmware: {path: one.bin}\n"
+    text = changed("chip: esp32\n", firmware)
+    by_program = text.replace("{baud: 921600}", "{method: command, command: [picotool, load, '{image}']}")
+    path = write(by_program)
+    (path.parent / "one.bin").write_bytes(b"x")
+    board = load_bench(path).boards[0]
+    assert board.flash.command == ("picotool", "load", "{image}")
+    assert [image.offset for image in board.images] == [0]
+    (found,) = problems(write(text.replace("{baud: 921600}", "{}")))
+    assert "only flash.method command writes to a generic chip" in found

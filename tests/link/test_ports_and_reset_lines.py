@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import serial
 
-from conftest import write_flash_file
 from harness.errors import BenchFault, UsageError
-from harness.firmware.virtual_image import flash_offset
-from harness.link import ports
+from harness.formats.virtual_image import flash_offset
 from harness.link.ports import open_port
 from harness.link.session import Session
-from harness.power.reset import INTO_BOOTLOADER, CustomReset, HardReset
+from harness.power.reset import CustomReset, HardReset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
+from tests.running_boards import write_flash_file
 
 _HOLD = (
     "import serial, sys; p = serial.Serial(sys.argv[1], exclusive=True); print('held', flush=True); sys.stdin.read()"
@@ -44,7 +44,7 @@ def test_a_port_without_permission_says_which_group(monkeypatch: pytest.MonkeyPa
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/dev/ttyUSB0")
 
-    monkeypatch.setattr(ports.serial, "Serial", refused)
+    monkeypatch.setattr(serial, "Serial", refused)
     with pytest.raises(BenchFault, match="no permission") as caught:
         open_port("/dev/ttyUSB0")
     assert "dialout" in str(caught.value)
@@ -81,8 +81,8 @@ def echoing(tmp_path: Path, firmware_files: dict[str, Path]) -> Iterator[Running
 
 def test_the_lines_choose_between_bootloader_and_application(echoing: RunningBoard) -> None:
     port = open_port(echoing.url)
-    session = Session(port)  # type: ignore[arg-type]
-    INTO_BOOTLOADER(port)
+    session = Session(port)
+    CustomReset("U0,0|U0,1|W0.1|U1,0|W0.05|U0,0")(port)  # IO0 is low while EN rises
     assert session.read_until(b"waiting for download", idle=2, deadline=5, watch_panics=False).ok
     HardReset()(port)
     with session.expecting_reset():

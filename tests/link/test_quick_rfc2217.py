@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import serial
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -194,7 +195,7 @@ def test_a_server_that_hangs_up_is_noticed_at_once() -> None:
 
 
 def test_a_connection_that_breaks_ends_a_read(server: PortServer) -> None:
-    session = Session(open_port(server.url))  # type: ignore[arg-type]
+    session = Session(open_port(server.url))
     server.send(b"last words")
     assert session.read_until(b"words", idle=2, deadline=2).ok
     server.close()
@@ -205,7 +206,7 @@ def test_a_connection_that_breaks_ends_a_read(server: PortServer) -> None:
 
 
 def test_a_server_that_takes_nothing_ends_a_write(server: PortServer) -> None:
-    session = Session(open_port(server.url))  # type: ignore[arg-type]
+    session = Session(open_port(server.url))
     server.reading.clear()
     started = time.monotonic()
     with pytest.raises(BenchFault, match="did not take|took longer"):
@@ -281,7 +282,7 @@ def test_any_chunking_gives_the_same_data_and_states(parts: list[bytes | list[in
 def test_hostile_bytes_do_not_end_the_reader(data: bytes) -> None:
     port: Any = QuickRfc2217(None)
     port.logger = None
-    port._modemstate_timeout = rfc2217.Timeout(-1)
+    port._modemstate_timeout = serial.serialutil.Timeout(-1)
     port._make_options()
     port.telnet_send_option = lambda action, option: None
     port._consume(data)

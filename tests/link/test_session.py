@@ -189,7 +189,7 @@ def test_a_port_that_takes_nothing_is_a_bench_fault() -> None:
 def test_a_write_has_a_deadline_of_its_own() -> None:
     master, slave = os.openpty()  # nobody reads the other end, so the line fills up
     tty.setraw(slave)
-    session = Session(open_port(os.ttyname(slave)))  # type: ignore[arg-type]
+    session = Session(open_port(os.ttyname(slave)))
     started = time.monotonic()
     with pytest.raises(BenchFault, match="did not take|took longer"):
         session.write(b"x" * 1_000_000, deadline=0.3)
@@ -221,7 +221,7 @@ class Vanishing:
 
 def test_a_port_that_vanishes_as_expected_is_opened_again() -> None:
     device = Vanishing()
-    session = Session(open_port(device.path), reopen=lambda: open_port(device.path))  # type: ignore[arg-type,return-value]
+    session = Session(open_port(device.path), reopen=lambda: open_port(device.path))
     first = session.port
     with session.expecting_disconnect(within=5):
         os.write(device.master, b"going to sleep")
@@ -240,7 +240,7 @@ def test_a_port_that_vanishes_as_expected_is_opened_again() -> None:
 
 def test_a_port_that_does_not_come_back_is_a_bench_fault() -> None:
     device = Vanishing()
-    session = Session(open_port(device.path), reopen=lambda: open_port(device.path))  # type: ignore[arg-type,return-value]
+    session = Session(open_port(device.path), reopen=lambda: open_port(device.path))
     absent = pytest.raises(BenchFault, match=r"did not come back within 0.2 s: .*no such port")
     with absent, session.expecting_disconnect(within=0.2):
         device.vanish()

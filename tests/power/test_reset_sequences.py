@@ -1,4 +1,4 @@
-"""What the reset sequences do to a devkit's circuit, and that esptool's own do the same."""
+"""What the reset sequences do to a devkit's circuit."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import time
 
 import pytest
 import serial
-from esptool import reset as esptool_reset
 
 from harness.inventory.model import Board, Identity, Reset
-from harness.power.reset import SEQUENCES, bootloader_strategy_for, strategy_for
+from harness.power.reset import SEQUENCES, ResetStrategy, strategy_for
 
 
 class Circuit:
@@ -23,21 +22,26 @@ class Circuit:
     def __init__(self, *flip: str) -> None:
         self._levels = {"dtr": False, "rts": False}
         self._flip = flip
-        self.trace: list[tuple[str, bool]] = []
         self.seen: list[tuple[int, int]] = []  # (EN, IO0)
 
     def _set(self, name: str, value: bool) -> None:
-        self.trace.append((name, value))
         self._levels[name] = value != (name in self._flip)
 
-    dtr = property(lambda self: self._levels["dtr"], lambda self, value: self._set("dtr", bool(value)))
-    rts = property(lambda self: self._levels["rts"], lambda self, value: self._set("rts", bool(value)))
+    @property
+    def dtr(self) -> bool:
+        return self._levels["dtr"]
 
-    def setDTR(self, value: bool) -> None:
-        self.dtr = value
+    @dtr.setter
+    def dtr(self, value: bool) -> None:
+        self._set("dtr", bool(value))
 
-    def setRTS(self, value: bool) -> None:
-        self.rts = value
+    @property
+    def rts(self) -> bool:
+        return self._levels["rts"]
+
+    @rts.setter
+    def rts(self, value: bool) -> None:
+        self._set("rts", bool(value))
 
     def look(self, _seconds: float = 0) -> None:
         dtr, rts = self._levels["dtr"], self._levels["rts"]
@@ -50,9 +54,10 @@ class Circuit:
         return ["application" if io0 else "loader" for (en, _), (after, io0) in pairs if after and not en]
 
 
-def play(sequence: object, circuit: Circuit, monkeypatch: pytest.MonkeyPatch) -> Circuit:
+def play(sequence: ResetStrategy | None, circuit: Circuit, monkeypatch: pytest.MonkeyPatch) -> Circuit:
     monkeypatch.setattr(time, "sleep", circuit.look)
-    sequence(circuit)  # type: ignore[operator]
+    assert sequence is not None
+    sequence(circuit)
     circuit.look()
     return circuit
 
@@ -76,15 +81,13 @@ def test_each_sequence_starts_what_it_says(method: str, flip: tuple[str, ...], m
     described = board(method=method, invert=list(flip))
     run = play(strategy_for(described), Circuit(*flip), monkeypatch)
     assert run.starts == ["application"]
-    boot = play(bootloader_strategy_for(described), Circuit(*flip), monkeypatch)
-    assert boot.starts == ["loader"]
-    assert boot.seen[-1] == run.seen[-1] == (1, 1)  # both lines are left where they pull at nothing
+    assert run.seen[-1] == (1, 1)  # both lines are left where they pull at nothing
 
 
 @pytest.mark.parametrize("flip", INVERTED[1:])
 def test_a_wrong_polarity_is_not_the_same_by_luck(flip: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    unaware = play(bootloader_strategy_for(board()), Circuit(*flip), monkeypatch)
-    assert unaware.starts != ["loader"] or unaware.seen[-1] != (1, 1)
+    unaware = play(strategy_for(board()), Circuit(*flip), monkeypatch)
+    assert unaware.starts != ["application"] or unaware.seen[-1] != (1, 1)
 
 
 def test_a_custom_sequence_is_turned_over_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,29 +97,6 @@ def test_a_custom_sequence_is_turned_over_too(monkeypatch: pytest.MonkeyPatch) -
 
 def test_no_line_no_reset() -> None:
     assert strategy_for(board(method="none")) is None
-    assert bootloader_strategy_for(board(method="none")) is None
-    assert bootloader_strategy_for(board(method="custom", sequence="R1|R0")) is None
-
-
-@pytest.mark.parametrize(
-    ("method", "theirs"), [("classic", esptool_reset.ClassicReset), ("usb-jtag", esptool_reset.USBJTAGSerialReset)]
-)
-def test_the_way_into_the_loader_is_esptools(method: str, theirs: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = play(bootloader_strategy_for(board(method=method)), Circuit(), monkeypatch)
-    other = Circuit()
-    monkeypatch.setattr(time, "sleep", other.look)
-    theirs(other).reset()
-
-    def changes(trace: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
-        levels: dict[str, bool] = {}
-        told = []
-        for name, value in trace:
-            if levels.get(name) != value:
-                told.append((name, value))
-            levels[name] = value
-        return told
-
-    assert changes(mine.trace) == changes(other.trace)
 
 
 def test_every_sequence_of_the_schema_has_its_entry() -> None:
@@ -138,13 +118,13 @@ def test_both_lines_of_a_local_port_change_in_one_call(monkeypatch: pytest.Monke
     port = serial.Serial(os.ttyname(slave))
     monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setattr(fcntl, "ioctl", ioctl)
-    reset = bootloader_strategy_for(board())
+    reset = strategy_for(board())
     assert reset is not None
     reset(port)
     monkeypatch.undo()
     import termios
 
-    assert [call for call in calls if call != termios.TIOCMGET] == [termios.TIOCMSET] * 4
+    assert [call for call in calls if call != termios.TIOCMGET] == [termios.TIOCMSET] * 2
     port.close()
     os.close(master)
     os.close(slave)

@@ -9,10 +9,10 @@ import pytest
 
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Power
-from harness.power.base import cycle
-from harness.power.command import CommandSwitch
+from harness.power.command_switch import CommandSwitch
 from harness.power.gpio_line import GpioSwitch
 from harness.power.http_relay import HttpRelay
+from harness.power.switch import cycle
 from harness.power.switches import switch_for
 from harness.power.uhubctl import UhubctlSwitch
 

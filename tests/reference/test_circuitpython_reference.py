@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from harness.errors import BenchFault, FirmwareFailure
-from harness.reference.circuitpython import CircuitPythonReference
-from harness.runtimes.base import ChipRuntime, CodeRuntime, Hand
+from harness.reference.circuitpython_reference import CircuitPythonReference
+from harness.runtimes.interface import ChipRuntime, CodeRuntime, Intervention
 
 LOOK = (
     "import alarm, microcontroller as m, supervisor as s\n"
@@ -45,15 +45,21 @@ def test_a_time_alarm_ends_a_sleep_after_its_time(vm: CircuitPythonReference) ->
 
 
 @pytest.mark.parametrize(
-    ("hand", "alarms", "boot"),
+    ("intervention", "alarms", "boot"),
     [
-        (Hand(2.0, "pin", 33, 1), "alarm.pin.PinAlarm(m.pin.GPIO33, True), " + LONG, b"DEEP_SLEEP_ALARM PinAlarm"),
-        (Hand(2.0, "reset"), LONG, b"POWER_ON NoneType STARTUP 0"),
-        (Hand(2.0, "power"), LONG, b"POWER_ON NoneType STARTUP 0"),
+        (
+            Intervention(2.0, "pin", 33, 1),
+            "alarm.pin.PinAlarm(m.pin.GPIO33, True), " + LONG,
+            b"DEEP_SLEEP_ALARM PinAlarm",
+        ),
+        (Intervention(2.0, "reset"), LONG, b"POWER_ON NoneType STARTUP 0"),
+        (Intervention(2.0, "power"), LONG, b"POWER_ON NoneType STARTUP 0"),
     ],
 )
-def test_hands_end_a_sleep(vm: CircuitPythonReference, hand: Hand, alarms: str, boot: bytes) -> None:
-    restart = vm.run_to_reset(SLEEP.format(alarms), hand=hand)
+def test_an_intervention_ends_a_sleep(
+    vm: CircuitPythonReference, intervention: Intervention, alarms: str, boot: bytes
+) -> None:
+    restart = vm.run_to_reset(SLEEP.format(alarms), intervention=intervention)
     assert restart.boot.startswith(boot)
     assert restart.silent == pytest.approx(2, abs=0.1)
 

@@ -1,5 +1,7 @@
 """What upstream's own tests showed about the seams between the VM and its port."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from harness.errors import UsageError
@@ -7,7 +9,7 @@ from harness.reference.vm import ReferenceVm
 
 
 @pytest.fixture
-def vm():
+def vm() -> Iterator[ReferenceVm]:
     with ReferenceVm() as machine:
         yield machine
 

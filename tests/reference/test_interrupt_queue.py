@@ -5,7 +5,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engine.layout import Layout
+from harness.reference.engine.memory_layout import Layout
 
 IDLE, PENDING = 1, 0
 
@@ -26,6 +26,9 @@ class Memory:
     def read_u32(self, address: int) -> int:
         return int.from_bytes(self.read(address, 4), "little")
 
+    def write_u32(self, address: int, value: int) -> None:
+        self.write(address, value.to_bytes(4, "little"))
+
     def pop(self, depth: int) -> int:
         """What ``mp_sched_run_pending`` takes out."""
         state, length, index = struct.unpack("<hBB", self.read(60, 4))
@@ -40,7 +43,8 @@ class Memory:
     st.lists(st.sampled_from(["append", "first", "second", "pop"]), max_size=40),
 )
 def test_it_is_a_list_of_four_that_keeps_its_lock(state: int, index: int, steps: list[str]) -> None:
-    memory, layout, model = Memory(state, index), Layout(queue=0, pending_exception=100), []
+    memory, layout = Memory(state, index), Layout(queue=0, pending_exception=100)
+    model: list[int] = []
     for number, step in enumerate(steps, 1):
         if step == "pop":
             if model:

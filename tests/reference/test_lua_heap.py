@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.lfs import lineinfo
-from harness.lfs.compile import compile_lua
-from harness.lfs.cost import costs
-from harness.reference.lua import LuaReference
-from harness.reference.lua_heap import FLOAT, INTEGER, packed_lines
+from harness.formats.lfs import lineinfo
+from harness.formats.lfs.compile import compile_lua
+from harness.reference.nodemcu.lfs_cost import costs
+from harness.reference.nodemcu.lua_heap import FLOAT, INTEGER, packed_lines
+from harness.reference.nodemcu.lua_reference import LuaReference
 
 APP = sorted((Path(__file__).parents[2] / "fixtures" / "lua" / "app").glob("*.lua"))
 KEPT = """

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.engine.native import find_native, is_native
 from harness.errors import BenchFault, FirmwareFailure, UsageError
-from harness.reference.native import NativeVm
+from harness.judging.rules import heap_rule
+from harness.reference.engine.native_build import find_native, is_native
+from harness.reference.native_reference import NativeVm
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import Runtime
-from harness.verdict.compare import heap_rule
+from harness.runtimes.interface import Runtime
 
 BUILD = find_native()
 needs_build = pytest.mark.skipif(BUILD is None, reason="no native build: none in HARNESS_NATIVE_VM, none on PATH")
 
 
 @pytest.fixture
-def vm():
+def vm() -> Iterator[NativeVm]:
     assert BUILD is not None
     with NativeVm(BUILD, heap_size=256 * 1024) as native:
         yield native
@@ -55,6 +56,7 @@ def test_it_is_a_runtime_and_says_what_it_is(vm: NativeVm) -> None:
     assert isinstance(vm, Runtime)
     assert vm.facts.name == "micropython"
     bits = {(4, "A"): "31", (8, "A"): "63", (8, "D"): "47"}  # MicroPython py/smallint.h, MP_SMALL_INT_BITS
+    assert vm.facts.object_repr is not None
     assert vm.facts.extra["small_int_bits"] == bits[vm.facts.word_size, vm.facts.object_repr]
     assert 128 * 1024 < vm.facts.heap_total < 256 * 1024
     assert not hasattr(vm, "cost"), "a host time must not be taken for a metered cost"

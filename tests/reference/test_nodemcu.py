@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.chips import Reset
 from harness.errors import FirmwareFailure, UsageError
-from harness.flashstore.region import PowerCut, Region
-from harness.lfs.build import build_file
-from harness.lfs.container import unpack_image
-from harness.reference.chips import Reset
-from harness.reference.lua import LuaReference
+from harness.formats.lfs.container import unpack_image
+from harness.reference.flash.flash_region import PowerCut, Region
+from harness.reference.nodemcu.lfs_build import build_file
 from harness.reference.nodemcu.lfs_region import LfsRegion
-from harness.reference.nodemcu.repl import LINE_LIMIT, LineEditor
-from harness.runtimes.base import Hand
+from harness.reference.nodemcu.lua_reference import LuaReference
+from harness.reference.nodemcu.lua_repl import LINE_LIMIT, LineEditor
+from harness.runtimes.interface import Intervention
 
 END = "print('\\2|end|-|-|\\3') "
 
@@ -79,7 +79,7 @@ def test_the_boot_reason_says_what_ended_the_run(vm: LuaReference, way: str, rea
 
 
 def test_a_sleep_without_an_end_waits_for_a_hand(vm: LuaReference) -> None:
-    restart = vm.run_to_reset(END + "node.dsleep(0)", hand=Hand(after=90.0))
+    restart = vm.run_to_reset(END + "node.dsleep(0)", intervention=Intervention(after=90.0))
     assert restart.silent == pytest.approx(90.0, abs=0.01)
     with pytest.raises(FirmwareFailure, match="did not start again"):
         vm.run_to_reset(END + "node.dsleep(0)", within=5.0)
@@ -87,7 +87,7 @@ def test_a_sleep_without_an_end_waits_for_a_hand(vm: LuaReference) -> None:
 
 def test_without_the_wire_to_rst_the_timer_wakes_nobody(vm: LuaReference) -> None:
     vm.unwire(16, "RST")
-    restart = vm.run_to_reset(END + "node.dsleep(1000000)", hand=Hand(after=7.0))
+    restart = vm.run_to_reset(END + "node.dsleep(1000000)", intervention=Intervention(after=7.0))
     assert restart.silent == pytest.approx(7.0, abs=0.01)
 
 

@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from harness.chips import CHIPS
 from harness.errors import UsageError
-from harness.reference.chips import CHIPS
 from harness.reference.pins import IN, OPEN_DRAIN, OUT, Pin, Pins
 
 NAMES = list(range(5))
@@ -17,7 +17,7 @@ class WiredPins(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.edges: list[tuple[str, int]] = []
-        self.pins = Pins(CHIPS["esp32"], lambda pin: self.edges.append((pin.name, pin.level)))
+        self.pins = Pins(CHIPS["esp32"].promised(), lambda pin: self.edges.append((pin.name, pin.level)))
         for name in NAMES:
             self.pins.pin(name)
         self.groups = [{name} for name in NAMES]
@@ -26,7 +26,7 @@ class WiredPins(RuleBasedStateMachine):
         self.before = dict.fromkeys(NAMES, 0)
 
     def expected(self) -> dict[int, int]:
-        levels = {}
+        levels: dict[int, int] = {}
         for group in self.groups:
             driven = {self.outside[n] for n in group if n in self.outside}
             driven |= {self.settings[n][1] for n in group if self.settings[n][0] == OUT}
@@ -104,12 +104,12 @@ def test_level_triggers_fire_when_the_level_comes(trigger: int, level: int) -> N
 @pytest.mark.parametrize("name", ["40", "-1", "A0", "", "1e1"])
 def test_a_pin_that_the_esp32_has_not(name: str) -> None:
     with pytest.raises(UsageError, match="expected 0 to 39"):
-        Pins(CHIPS["esp32"], lambda _pin: None).key(name)
+        Pins(CHIPS["esp32"].promised(), lambda _pin: None).key(name)
 
 
 @pytest.mark.parametrize(("name", "key"), [("A0", 0), ("PA0", 0), ("pc13", 45), ("B15", 31)])
 def test_the_names_of_stm32_pins(name: str, key: int) -> None:
-    pins = Pins(CHIPS["stm32f405"], lambda _pin: None)
+    pins = Pins(CHIPS["stm32f405"].promised(), lambda _pin: None)
     assert pins.key(name) == key
     assert pins.key(pins.name(key)) == key
 
@@ -117,4 +117,4 @@ def test_the_names_of_stm32_pins(name: str, key: int) -> None:
 @pytest.mark.parametrize("name", ["A16", "Z1", "5", "A", "PA"])
 def test_a_pin_that_the_stm32_has_not(name: str) -> None:
     with pytest.raises(UsageError, match="such as"):
-        Pins(CHIPS["stm32f405"], lambda _pin: None).key(name)
+        Pins(CHIPS["stm32f405"].promised(), lambda _pin: None).key(name)

@@ -1,14 +1,15 @@
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from harness.errors import FirmwareFailure
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.base import Runtime
+from harness.runtimes.interface import Runtime
 
 
 @pytest.fixture
-def vm():
+def vm() -> Iterator[ReferenceVm]:
     with ReferenceVm() as machine:
         yield machine
 
@@ -116,7 +117,7 @@ def test_a_flood_of_output_is_cut_off(vm: ReferenceVm) -> None:
 
 
 def test_execution_in_place_keeps_bytecode_out_of_the_heap(vm: ReferenceVm) -> None:
-    from harness.flashstore.romfs import build_romfs, compile_module
+    from harness.formats.romfs import build_romfs, compile_module
 
     functions = "".join(f"def f{i}(x):\n    return x * {i} + len('constant text {i}')\n" for i in range(40))
     mpy = compile_module("many.py", functions.encode())

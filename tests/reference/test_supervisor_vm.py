@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from harness.errors import FirmwareFailure, UsageError
-from harness.reference.supervised import CodeRun, Ended, RunReason, SupervisedVm
+from harness.reference.supervised import CodeRun, SupervisedVm
 from harness.reference.supervisor import NODE
+from harness.reference.supervisor_state import Ended, RunReason
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine.prepare import vm_module
-from harness.explore.explorer import Limits, explore
-from harness.explore.rewind import Rewinder
+from harness.reference.engine.prepare import vm_module
+from harness.reference.explore.explorer import Limits, explore
+from harness.reference.explore.rewind import Rewinder
 from harness.reference.vm import ReferenceVm
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

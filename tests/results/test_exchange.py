@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
+from harness.judging.calibration import Calibration, Point
+from harness.judging.compare import Measurement
+from harness.judging.limits import Bounds
+from harness.judging.outcome import Outcome
+from harness.kinds import BUILT_IN
 from harness.results.exchange import export_lines, import_lines, merge
-from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
+from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.store import Store
-from harness.verdict.calibration import Calibration, Point
-from harness.verdict.compare import Measurement
-from harness.verdict.limits import Bounds
-from harness.verdict.outcome import Outcome
 
 BOARD = BoardRecord("b", "esp32", FirmwareRecord("fw.bin", "v1.27.0", "ab" * 32), facts={"heap_total": 56000})
 HEAP = Measurement("x", "heap", "B", 48, 48, "exactly 48 B", Outcome.PASS, "to the byte", (48, 64))
@@ -48,15 +51,18 @@ _NUMBER = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 _MEASUREMENT = st.builds(
     Measurement,
     name=_TEXT,
-    kind=st.sampled_from(["heap", "time", "count", "state"]),
+    kind=st.sampled_from(sorted(BUILT_IN)),
     unit=_TEXT,
     measured=_FIGURE,
     reference=st.none() | _FIGURE,
     limit=_TEXT,
-    verdict=st.sampled_from(Outcome),
+    verdict=st.sampled_from([one for one in Outcome if one is not Outcome.SKIPPED]),
     rule=_TEXT,
     samples=st.lists(st.integers(0, 2**40) | st.floats(allow_nan=False), max_size=3).map(tuple),
     bounds=st.none() | st.builds(Bounds, *[st.none() | _NUMBER] * 4, equal=st.none() | _NUMBER | _TEXT),
+)
+_SKIPPED = st.builds(
+    lambda m, reason: replace(m, measured=None, verdict=Outcome.SKIPPED, reason=reason), _MEASUREMENT, _TEXT
 )
 _SCENARIO = st.builds(
     ScenarioResult,
@@ -64,7 +70,7 @@ _SCENARIO = st.builds(
     name=_TEXT,
     outcome=st.sampled_from(Outcome),
     reason=_TEXT,
-    measurements=st.lists(_MEASUREMENT, max_size=3).map(tuple),
+    measurements=st.lists(_MEASUREMENT | _SKIPPED, max_size=3).map(tuple),
     seconds=st.floats(0, 1e6),
     started=st.floats(0, 1e10),
     transcript=_TEXT,
@@ -167,8 +173,10 @@ def test_the_newer_calibration_wins(tmp_path: Path) -> None:
         (lambda lines: [lines[0], '{"type": "drop"}'], "line 2: is no record"),
     ],
 )
-def test_a_line_that_is_none_of_an_export_is_named(tmp_path: Path, change: object, said: str) -> None:
-    lines = change(content(filled(tmp_path / "a")))  # type: ignore[operator]
+def test_a_line_that_is_none_of_an_export_is_named(
+    tmp_path: Path, change: Callable[[list[str]], list[str]], said: str
+) -> None:
+    lines = change(content(filled(tmp_path / "a")))
     target = Store(tmp_path / "b")
     with pytest.raises(UsageError, match=said):
         import_lines(target, lines, source="f")

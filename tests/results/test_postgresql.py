@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import BenchFault, UsageError
+from harness.judging.calibration import Calibration, Point
+from harness.judging.compare import Measurement
+from harness.judging.outcome import Outcome
 from harness.results.exchange import export_lines, merge
-from harness.results.record import BoardRecord, Event, FirmwareRecord, ScenarioResult
-from harness.results.schema import VERSION
+from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.store import Store
-from harness.verdict.calibration import Calibration, Point
-from harness.verdict.compare import Measurement
-from harness.verdict.outcome import Outcome
+from harness.results.store_schema import VERSION
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -155,10 +156,11 @@ def test_writing_to_a_run_that_is_not_there_is_told(url: str) -> None:
 
 _WRITER = """
 import sys
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.bench.firmware_record import FirmwareRecord
+from harness.results.run_record import BoardRecord, ScenarioResult
 from harness.results.store import Store
-from harness.verdict.compare import Measurement
-from harness.verdict.outcome import Outcome
+from harness.judging.compare import Measurement
+from harness.judging.outcome import Outcome
 store = Store(sys.argv[1])
 run = store.start_run("child")
 store.record_board(run, BoardRecord("b", "esp32", FirmwareRecord("fw", "1", "")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.results.record import FirmwareRecord
+from harness.bench.firmware_record import FirmwareRecord
 
 
 @pytest.mark.parametrize(

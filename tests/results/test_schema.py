@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect
 
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
-from harness.results.record import FirmwareRecord
-from harness.results.schema import _STEP_3, METADATA, VERSION, key_of
+from harness.judging.compare import Measurement
+from harness.judging.limits import Bounds, within_blocks
+from harness.judging.outcome import Outcome
+from harness.results.run_diff import diff
+from harness.results.run_record import BoardRecord, ScenarioResult
+from harness.results.series import histories
 from harness.results.store import Store
-from harness.verdict.limits import Bounds
-from harness.verdict.outcome import Outcome
+from harness.results.store_schema import _STEP_3, METADATA, VERSION, key_of
 
 #: The dump of a store that version 2 of the code has written.
 _DUMP = (Path(__file__).parent / "version_2.sql").read_text("utf-8")
@@ -33,13 +37,13 @@ def old_store(path: Path, version: int) -> None:
     db.close()
 
 
-def shape(path: Path) -> dict[str, object]:
+def shape(path: Path) -> dict[str, tuple[list[str], ...]]:
     """Tables with their columns, keys and indexes."""
     engine = create_engine(f"sqlite:///{path}")
     found = inspect(engine)
-    result = {
+    result: dict[str, tuple[list[str], ...]] = {
         table: (
-            [column["name"] for column in found.get_columns(table)],
+            [str(column["name"]) for column in found.get_columns(table)],
             found.get_pk_constraint(table)["constrained_columns"],
             sorted(str(index["column_names"]) for index in found.get_indexes(table)),
             sorted(str(unique["column_names"]) for unique in found.get_unique_constraints(table)),
@@ -109,6 +113,42 @@ def test_a_store_of_version_3_gets_bounds_and_agrees_about_its_limits(path: Path
     db = sqlite3.connect(path)
     assert db.execute("SELECT bounds = 'null', count(*) FROM limit_applied GROUP BY 1").fetchall() == [(0, 1), (1, 1)]
     db.close()
+
+
+def test_figures_that_were_kept_by_name_go_on_as_their_kind(path: Path) -> None:
+    """``x.kept`` was of the kind heap once: read as it was, judged as it was, and one history with what comes now."""
+    store = Store(path)
+    bounds = within_blocks(784, 9, why="another build").bounds
+    for kind, value in (("heap", 880), ("heap", 880), ("heap_kept", 880), ("heap_kept", 928), ("heap_kept", 928)):
+        run = store.start_run("nightly")
+        store.record_board(run, BoardRecord("b", "esp32", FirmwareRecord("fw.bin", "v1", "ab")))
+        m = Measurement("import.kept", kind, "B", value, 784, "within 9 blocks", bounds.judge(value), bounds=bounds)
+        store.record_scenario(run, "b", ScenarioResult("flash", "mpy", Outcome.PASS, measurements=(m,)))
+        store.finish_run(run)
+        assert store.load_run(run).boards[0].scenarios[0].measurements == (m,)
+        assert m.verdict is Outcome.PASS
+    (history,) = histories(store, "b")
+    assert (history.kind, [entry.measured for entry in history.entries]) == ("heap_kept", [880, 880, 880, 928, 928])
+    (step,) = history.judge().steps
+    assert (step.first, step.before, step.after) == (3, 880, 928)
+    store.close()
+
+
+def test_a_figure_skipped_in_some_runs_has_a_history_of_the_others(path: Path) -> None:
+    store = Store(path)
+    for value in (48, None, 64):
+        run = store.start_run("nightly")
+        store.record_board(run, BoardRecord("b", "esp32", FirmwareRecord("fw.bin", "v1", "ab")))
+        verdict, reason = (Outcome.PASS, "") if value else (Outcome.SKIPPED, "nobody knows")
+        m = Measurement("x", "heap", "B", value, None, "any", verdict, reason=reason)
+        store.record_scenario(run, "b", ScenarioResult("s", "n", verdict, measurements=(m,)))
+    (history,) = histories(store, "b")
+    assert [entry.measured for entry in history.entries] == [48, 64]
+    (gone,) = [c for c in diff(store, 1, 2) if c.what == "figure"]
+    assert (gone.before, gone.after, gone.why) == (48, None, "skipped: nobody knows")
+    (back,) = [c for c in diff(store, 2, 3) if c.what == "figure"]
+    assert (back.before, back.after, back.why) == (None, 64, "was skipped: nobody knows")
+    store.close()
 
 
 def test_old_and_new_stores_come_to_the_same_tables(tmp_path: Path) -> None:

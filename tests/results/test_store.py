@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import harness.results.database as database_module
+from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import BenchFault, UsageError
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.judging.calibration import Calibration, Point
+from harness.judging.compare import Measurement
+from harness.judging.outcome import Outcome
+from harness.results.run_record import BoardRecord, ScenarioResult
 from harness.results.store import Store
-from harness.verdict.calibration import Calibration, Point
-from harness.verdict.compare import Measurement
-from harness.verdict.outcome import Outcome
 
 FIRMWARE = FirmwareRecord("micropython", "v1.27.0", "ab" * 32)
 BOARD = BoardRecord("vesp32", "esp32", FIRMWARE, facts={"heap_total": 56000, "machine": "x'y"})
@@ -61,14 +63,15 @@ _FIGURES = st.one_of(st.integers(-(2**63), 2**63), st.floats(allow_nan=False), s
     st.builds(
         Measurement,
         name=st.text(st.characters(codec="utf-8"), max_size=20),
-        kind=st.sampled_from(["heap", "time", "count", "state"]),
+        kind=st.sampled_from(["heap", "time", "count", "state", "of_another_package"]),
         unit=st.sampled_from(["B", "us", "-"]),
-        measured=_FIGURES,
+        measured=st.none() | _FIGURES,
         reference=st.none() | _FIGURES,
         limit=st.text(st.characters(codec="utf-8"), max_size=20),
         verdict=st.sampled_from(Outcome),
         rule=st.text(st.characters(codec="utf-8"), max_size=20),
         samples=st.lists(st.integers(0, 2**40), max_size=4).map(tuple),
+        reason=st.text(st.characters(codec="utf-8"), max_size=20),
     )
 )
 def test_a_measurement_comes_back_as_it_was(path: Path, measurement: Measurement) -> None:
@@ -124,10 +127,11 @@ def test_calibrations_are_kept_for_board_and_firmware(path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from harness.results.record import BoardRecord, FirmwareRecord, ScenarioResult
+from harness.bench.firmware_record import FirmwareRecord
+from harness.results.run_record import BoardRecord, ScenarioResult
 from harness.results.store import Store
-from harness.verdict.compare import Measurement
-from harness.verdict.outcome import Outcome
+from harness.judging.compare import Measurement
+from harness.judging.outcome import Outcome
 path, run, board, count = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 store = Store(path)
 run = run or store.start_run("child")
@@ -213,9 +217,9 @@ def from_the_future(path: Path) -> None:
         (from_the_future, "has version 99"),
     ],
 )
-def test_what_is_no_store_is_told_and_left_as_it_was(tmp_path: Path, make: object, said: str) -> None:
+def test_what_is_no_store_is_told_and_left_as_it_was(tmp_path: Path, make: Callable[[Path], object], said: str) -> None:
     path = tmp_path / "results.sqlite"
-    make(path)  # type: ignore[operator]
+    make(path)
     before = path.read_bytes() if path.is_file() else b""
     with pytest.raises(UsageError, match=said) as caught:
         Store(path)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.link.transcript import Entry, Transcript
-from harness.results.transcripts import FOLDER, Place, excerpt, forget_old, place_since, run_folder, size_of
+from harness.link.transcript_files import FOLDER, Place, excerpt, forget_old, place_since, run_folder, size_of
 
 PATH = f"{FOLDER}/{run_folder(7, 'ab' * 16)}/b.jsonl"
 

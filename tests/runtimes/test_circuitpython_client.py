@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from scripted_repl import GURU, ROM, ScriptedBoard
 
 from harness.errors import BenchFault, FirmwareFailure
 from harness.link.ports import open_port
 from harness.link.session import Session
-from harness.runtimes.base import LAST_RECORD
-from harness.runtimes.circuitpython import CircuitPythonBoard, safe_mode_text
+from harness.runtimes.circuitpython.circuitpython_board import CircuitPythonBoard, safe_mode_text
+from harness.runtimes.interface import LAST_RECORD
+from tests.runtimes.scripted_repl import GURU, ROM, ScriptedBoard
 
 TITLE = "\x1b]0;🐍BLE:Off | Done | 9.2.8\x1b\\".encode()
 BANNER = b"\r\nAdafruit CircuitPython 9.2.8 on 2025-05-28; Adafruit Feather ESP32 V2 with ESP32\r\n>>> "
@@ -124,7 +124,7 @@ def talk() -> Iterator[Talk]:
 
     def make(**options: object) -> tuple[ScriptedCircuitPython, CircuitPythonBoard]:
         scripted = ScriptedCircuitPython(**options)  # type: ignore[arg-type]
-        session = Session(open_port(scripted.path))  # type: ignore[arg-type]
+        session = Session(open_port(scripted.path))
         scripted.powered.set()
         made.append((scripted, CircuitPythonBoard(session, boot_timeout=4.0)))
         return made[-1]

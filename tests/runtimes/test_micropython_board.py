@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CHIPS, write_flash_file
 from harness.errors import BenchFault, FirmwareFailure
-from harness.firmware.virtual_image import flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.power.reset import HardReset
-from harness.runtimes.base import Runtime
-from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.interface import Runtime
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.repl import Repl, SoftReset
+from harness.virtual.board_repl import Repl, SoftReset
+from tests.running_boards import CHIPS, write_flash_file
 
 
 @pytest.fixture(scope="module", params=CHIPS)
@@ -35,7 +35,7 @@ def machine(
 @pytest.fixture
 def board(machine: RunningBoard) -> Iterator[MicroPythonBoard]:
     port = open_port(machine.url)
-    made = MicroPythonBoard(Session(port), reset=lambda: HardReset()(port))  # type: ignore[arg-type]
+    made = MicroPythonBoard(Session(port), reset=lambda: HardReset()(port))
     made.hard_reset()
     yield made
     made.close()
@@ -77,7 +77,7 @@ def test_files_of_any_content_come_back(board: MicroPythonBoard) -> None:
 
 
 def test_a_full_filesystem_is_said_and_nothing_strays_to_the_prompt(vesp32: RunningBoard) -> None:
-    board = MicroPythonBoard(Session(open_port(vesp32.url)))  # type: ignore[arg-type]
+    board = MicroPythonBoard(Session(open_port(vesp32.url)))
     with pytest.raises(BenchFault, match="cannot be written.*(ENOSPC|28|51)"):
         board.put("/big.bin", random.Random(3).randbytes(3 * 1024 * 1024))
     assert board.run("print(1)").stdout == b"1\r\n"
@@ -94,7 +94,7 @@ def test_one_damaged_byte_of_the_image_is_an_error_with_the_boot_text(
     write_flash_file(spec, flash_offset(chip), bytes(image))
     with start(spec) as running:
         port = open_port(running.url)
-        board = MicroPythonBoard(Session(port), reset=lambda: HardReset()(port))  # type: ignore[arg-type]
+        board = MicroPythonBoard(Session(port), reset=lambda: HardReset()(port))
         with pytest.raises(BenchFault, match="does not start .*(Checksum failed|Fatal exception)"):
             board.hard_reset()
         board.close()
@@ -109,18 +109,18 @@ def test_a_vm_without_binary_input_takes_files_as_text(
     board: MicroPythonBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_vm = "raise AttributeError('kbd_intr')  # %r %d %d"
-    monkeypatch.setattr("harness.runtimes.micropython.RECEIVE", old_vm)
+    monkeypatch.setattr("harness.runtimes.micropython.micropython_board.RECEIVE", old_vm)
     for data in (b"", bytes(range(256)) * 6):
         board.put("/t.bin", data)
         assert board.get("/t.bin") == data
 
 
 def test_what_the_flash_did_not_keep_is_noticed(board: MicroPythonBoard, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.runtimes.file_programs import RECEIVE
+    from harness.runtimes.micropython.file_programs import RECEIVE
 
     worn = RECEIVE.replace("    _c(path)", "    open(path, 'wb').close()\n    _c(path)")
     assert worn != RECEIVE
-    monkeypatch.setattr("harness.runtimes.micropython.RECEIVE", worn)
+    monkeypatch.setattr("harness.runtimes.micropython.micropython_board.RECEIVE", worn)
     with pytest.raises(BenchFault, match="expected '3 [0-9a-f]{8}' after writing, the board says '0 00000000'"):
         board.put("/t.bin", b"abc")
 
@@ -200,8 +200,8 @@ class FakeBoard:
         os.close(self.master)
 
 
-def talk_to(fake: FakeBoard, **options: float) -> MicroPythonBoard:
-    return MicroPythonBoard(Session(open_port(fake.path)), **options)  # type: ignore[arg-type]
+def talk_to(fake: FakeBoard) -> MicroPythonBoard:
+    return MicroPythonBoard(Session(open_port(fake.path)))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_board_that_echoes_is_not_taken_for_one_that_answers() -> None:
             pass
 
     threading.Thread(target=echo, daemon=True).start()
-    board = MicroPythonBoard(Session(open_port(os.ttyname(slave))), boot_timeout=1.0)  # type: ignore[arg-type]
+    board = MicroPythonBoard(Session(open_port(os.ttyname(slave))), boot_timeout=1.0)
     with pytest.raises(BenchFault, match="no raw REPL within 1 s"):
         board.enter()
     os.close(master)
@@ -240,7 +240,7 @@ def test_a_board_that_echoes_is_not_taken_for_one_that_answers() -> None:
 
 
 def test_a_board_that_dies_in_the_middle_of_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.runtimes.raw_repl.GRACE", 0.3)
+    monkeypatch.setattr("harness.runtimes.micropython.raw_repl.GRACE", 0.3)
     fake = FakeBoard(dies_at=400)
     board = talk_to(fake)
     board.enter()
@@ -252,7 +252,7 @@ def test_a_board_that_dies_in_the_middle_of_an_upload(monkeypatch: pytest.Monkey
 
 def test_a_silent_port_is_a_bench_fault_with_a_hint() -> None:
     master, slave = os.openpty()
-    board = MicroPythonBoard(Session(open_port(os.ttyname(slave))), boot_timeout=0.5)  # type: ignore[arg-type]
+    board = MicroPythonBoard(Session(open_port(os.ttyname(slave))), boot_timeout=0.5)
     with pytest.raises(BenchFault, match="came 'nothing'") as caught:
         board.enter()
     assert "console.baud" in str(caught.value)

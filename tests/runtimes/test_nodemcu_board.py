@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.session import Session
-from harness.reference.lua import LuaReference
-from harness.runtimes.nodemcu import NodeMcuBoard
-from harness.runtimes.nodemcu_lines import HELPERS, LINE_LIMIT, base64_blocks, text_blocks
+from harness.reference.nodemcu.lua_reference import LuaReference
+from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
+from harness.runtimes.nodemcu.nodemcu_lines import HELPERS, LINE_LIMIT, base64_blocks, text_blocks
 
 
 class Line:

@@ -1,14 +1,14 @@
 """A NodeMCU board at a bad line: what was damaged on its way is the bench's, what the program did is the firmware's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from harness.errors import BenchFault, FirmwareFailure
-from harness.link.session import Session
-from harness.reference.lua import LuaReference
-from harness.runtimes.nodemcu import NodeMcuBoard
-from harness.runtimes.nodemcu_lines import END, HELPERS, LINE_LIMIT
+from harness.link.session import Port, Session
+from harness.reference.nodemcu.lua_reference import LuaReference
+from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
+from harness.runtimes.nodemcu.nodemcu_lines import END, HELPERS, LINE_LIMIT
 
 Change = Callable[[bytes], bytes]
 
@@ -16,41 +16,46 @@ Change = Callable[[bytes], bytes]
 class BadPort:
     """A NodeMCU of the host behind a line that ``down`` and ``up`` damage: to the board, and back."""
 
-    def __init__(self, port: object) -> None:
+    def __init__(self, port: Port) -> None:
         self._port = port
         self.down: Change = lambda data: data
         self.up: Change = lambda data: data
         self._held = b""
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._port, name)
+    @property
+    def timeout(self) -> float | None:
+        return self._port.timeout
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "timeout":
-            self._port.timeout = value  # type: ignore[attr-defined]
-        else:
-            super().__setattr__(name, value)
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        self._port.timeout = seconds
+
+    def close(self) -> None:
+        self._port.close()
 
     @property
     def in_waiting(self) -> int:
         return len(self._held)
 
     def write(self, data: bytes) -> int:
-        self._port.write(self.down(data))  # type: ignore[attr-defined]
+        self._port.write(self.down(data))
         return len(data)
 
     def read(self, size: int = 1) -> bytes:
         if not self._held:
-            self._held = self.up(self._port.read(4096))  # type: ignore[attr-defined]
+            self._held = self.up(self._port.read(4096))
         data, self._held = self._held[:size], self._held[size:]
         return data
 
 
+Line = tuple[BadPort, NodeMcuBoard]
+
+
 @pytest.fixture
-def line():  # type: ignore[no-untyped-def]
+def line() -> Iterator[Line]:
     with LuaReference() as reference:
         port = BadPort(reference.session.port)
-        board = NodeMcuBoard(Session(port))  # type: ignore[arg-type]
+        board = NodeMcuBoard(Session(port))
         board.enter()
         assert board.run("print(1)").stdout == b"1\r\n"
         yield port, board
@@ -68,7 +73,7 @@ def once(old: bytes, new: bytes) -> Change:
     return change
 
 
-def test_a_line_that_arrived_as_another_one_is_a_bench_fault_and_the_next_program_is_well(line) -> None:  # type: ignore[no-untyped-def]
+def test_a_line_that_arrived_as_another_one_is_a_bench_fault_and_the_next_program_is_well(line: Line) -> None:
     port, board = line
     port.down = once(b"file.open", b"fiLe.open")
     with pytest.raises(BenchFault, match="came back damaged"):
@@ -76,20 +81,20 @@ def test_a_line_that_arrived_as_another_one_is_a_bench_fault_and_the_next_progra
     assert board.run("print(3)").stdout == b"3\r\n"
 
 
-def test_an_error_text_that_the_line_made_up_is_not_the_programs(line) -> None:  # type: ignore[no-untyped-def]
+def test_an_error_text_that_the_line_made_up_is_not_the_programs(line: Line) -> None:
     port, board = line
     port.up = once(END + b"0:", END + b"0:no")
     with pytest.raises(BenchFault, match="arrived damaged"):
         board.run("print(2)")
 
 
-def test_an_error_of_the_program_keeps_its_words(line) -> None:  # type: ignore[no-untyped-def]
+def test_an_error_of_the_program_keeps_its_words(line: Line) -> None:
     _, board = line
     assert b"so it is" in board.run("error('so it is')").stderr
     assert b"one" in (told := board.run("error('one\\r\\ntwo')").stderr) and b"two" in told
 
 
-def test_an_end_that_got_lost_is_a_bench_fault(line) -> None:  # type: ignore[no-untyped-def]
+def test_an_end_that_got_lost_is_a_bench_fault(line: Line) -> None:
     port, board = line
     port.up = once(END, b"")
     with pytest.raises(BenchFault, match="the program has ended"):
@@ -97,18 +102,18 @@ def test_an_end_that_got_lost_is_a_bench_fault(line) -> None:  # type: ignore[no
     assert board.run("print(3)").stdout == b"3\r\n"
 
 
-def test_a_program_that_waits_for_callbacks_and_does_not_end_is_the_firmwares(line) -> None:  # type: ignore[no-untyped-def]
+def test_a_program_that_waits_for_callbacks_and_does_not_end_is_the_firmwares(line: Line) -> None:
     _, board = line
     with pytest.raises(FirmwareFailure, match="did not end within"):
         board.run("_hxwait = true", timeout=2.0)
 
 
-def test_a_stray_control_character_does_not_end_a_program(line) -> None:  # type: ignore[no-untyped-def]
+def test_a_stray_control_character_does_not_end_a_program(line: Line) -> None:
     _, board = line
     assert board.run(r"print('a\4b')").stdout == b"a\x04b\r\n"
 
 
-def test_what_an_interrupted_upload_left_open_does_not_come_over_the_next_one(line) -> None:  # type: ignore[no-untyped-def]
+def test_what_an_interrupted_upload_left_open_does_not_come_over_the_next_one(line: Line) -> None:
     port, board = line
     port.down = once(b"_hxw(1,", b"_hxw(2,")
     with pytest.raises(BenchFault):

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted_repl import GURU, ROM, ScriptedBoard
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.link.transcript import ReplayPort, Transcript
-from harness.runtimes import raw_repl
-from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.micropython import raw_repl
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
+from tests.runtimes.scripted_repl import GURU, ROM, ScriptedBoard
 
 Talk = Callable[..., tuple[ScriptedBoard, MicroPythonBoard]]
 
@@ -29,7 +29,7 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
         *, transcript: Transcript | None = None, nonces: random.Random | None = None, heard: bytes = b"", **options: Any
     ) -> tuple[ScriptedBoard, MicroPythonBoard]:
         scripted = ScriptedBoard(**options)
-        session = Session(open_port(scripted.path), transcript)  # type: ignore[arg-type]
+        session = Session(open_port(scripted.path), transcript)
         scripted.say(heard)  # after opening, which drops what came before
         made.append((scripted, MicroPythonBoard(session, boot_timeout=4.0, nonces=nonces)))
         return made[-1]
@@ -81,7 +81,7 @@ def test_what_the_repl_would_act_on_is_refused(talk: Talk) -> None:
     assert scripted.programs == []
 
 
-def test_a_large_upload_costs_hardly_more_than_its_bytes(talk: Talk) -> None:
+def test_a_large_upload_costs_hardly_more_than_its_bytes(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     _, board = talk()
     board.enter()
     sent = 0
@@ -92,7 +92,7 @@ def test_a_large_upload_costs_hardly_more_than_its_bytes(talk: Talk) -> None:
         sent += len(data)
         return write(data)
 
-    board.session.port.write = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(board.session.port, "write", counted)
     board.run("#" * 100_000)
     assert 100_000 < sent <= 100_000 * 1.02
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from harness.bench.attach import AttachedBoard
-from harness.bench.scenario import BoardBench, Scenario
 from harness.errors import FirmwareFailure
-from harness.inventory.model import Wiring
-from harness.reference.lua import LuaReference
-from harness.reference.lua_heap import LuaHeap
+from harness.judging.outcome import Outcome
+from harness.judging.scenario import BoardBench, Scenario
 from harness.reference.nodemcu.hardware import Gpio, Timers
 from harness.reference.nodemcu.lfs_region import LfsRegion
-from harness.reference.nodemcu.machine import NodeMcu
-from harness.verdict.outcome import Outcome
+from harness.reference.nodemcu.lua_heap import LuaHeap
+from harness.reference.nodemcu.lua_reference import LuaReference
+from harness.reference.nodemcu.nodemcu_machine import NodeMcu
+from tests.suites.stand_in import StandIn, entry
 
 SUITES = Path(__file__).parents[2] / "suites"
 RELOAD = "reload/test_nodemcu_reload.py"
@@ -55,15 +54,8 @@ def _scenario() -> Scenario:
     board, reference = LuaReference(), LuaReference()
     for vm in (board, reference):
         vm.wire(4, 5)
-    entry = SimpleNamespace(
-        id="x", chip="esp8266", wiring=Wiring(loopback=((4, 5),), gpio16_rst=True), limits={}, capabilities=(),
-        virtual=None, runtime="nodemcu",
-    )  # fmt: skip
-    attached = SimpleNamespace(
-        runtime=board, board=entry, facts=board.facts, romfs=b"", can_reset=True, has_hands=False,
-        transcript=SimpleNamespace(note=lambda _text: None),
-    )  # fmt: skip
-    return Scenario(BoardBench(cast(AttachedBoard, attached), reference, lambda _text: None))
+    attached = StandIn(entry("esp8266", "nodemcu", loopback=[(4, 5)], gpio16_rst=True), board)
+    return Scenario(BoardBench(attached, reference, lambda _text: None))
 
 
 @pytest.mark.parametrize(("function", "arguments"), list(_scenarios()))
@@ -103,7 +95,7 @@ def _rtc_lost(patch: pytest.MonkeyPatch) -> None:
 
 
 def _short_queue(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("harness.reference.nodemcu.machine.QUEUE_LIMIT", 7)
+    patch.setattr("harness.reference.nodemcu.nodemcu_machine.QUEUE_LIMIT", 7)
 
 
 def _edges_merged(patch: pytest.MonkeyPatch) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from harness.bench.attach import AttachedBoard
-from harness.bench.scenario import BoardBench, Scenario
-from harness.flashstore.suite_image import suite_romfs
-from harness.inventory.model import Wiring
-from harness.reference.chips import chip_named
+from harness.chips import CHIPS, chip_named
+from harness.errors import FirmwareFailure, Unsuitable
+from harness.formats.suite_romfs import suite_romfs
+from harness.judging.outcome import Outcome
+from harness.judging.scenario import BoardBench, Scenario
 from harness.reference.vm import ReferenceVm
-from harness.verdict.outcome import Outcome
+from tests.suites.stand_in import StandIn, entry
 
 SUITES = Path(__file__).parents[2] / "suites"
 FILES = ["reload/test_soft_reset.py", "deep_sleep/test_deep_sleep.py", "flash_execution/test_import.py"]
@@ -48,35 +48,66 @@ def _scenarios() -> Iterator[Any]:
                     yield pytest.param(function, needs, arguments, id=f"{name}-{value}" if parameter else name)
 
 
-def _bench(chip: str) -> BoardBench:
+def _bench(chip: str, board_chip: str = "") -> BoardBench:
+    """A board that says it has ``chip``, and has ``board_chip`` (default: just that)."""
     pins: Any = ("A0", "A1") if chip.startswith("stm32") else (4, 5)
-    board, reference = (ReferenceVm(chip=chip, romfs=suite_romfs()) for _ in range(2))
-    for vm in (board, reference):
-        vm.wire(*pins)
-    entry = SimpleNamespace(
-        id="x", chip=chip, wiring=Wiring(loopback=(pins,)), limits={}, capabilities=(), virtual=None
-    )
-    transcript = SimpleNamespace(note=lambda _text: None)
-    attached = SimpleNamespace(
-        runtime=board,
-        board=entry,
-        facts=board.facts,
-        romfs=b"in place",
-        transcript=transcript,
-        can_reset=True,
-        has_hands=True,
-        write_romfs=board.map_romfs,
-    )
-    return BoardBench(cast(AttachedBoard, attached), reference, lambda _text: None)
+    board, reference = (ReferenceVm(chip=name, romfs=suite_romfs()) for name in (board_chip or chip, chip))
+    if not board_chip and CHIPS[chip].port is not None:
+        for vm in (board, reference):
+            vm.wire(*pins)
+    attached = StandIn(entry(chip, "micropython", loopback=[pins]), board, romfs=b"in place", can_intervene=True)
+    return BoardBench(attached, reference, lambda _text: None)
 
 
 @pytest.mark.parametrize("chip", ["esp32", "esp8266", "stm32f405"])
 @pytest.mark.parametrize(("function", "needs", "arguments"), list(_scenarios()))
 def test_it_passes(chip: str, function: Any, needs: set[str], arguments: dict[str, Any]) -> None:
-    has = {"pin_loopback", "romfs"} | ({"rtc_memory"} if chip_named(chip).kept_bytes else set())
-    has |= {"hard_irq"} if chip_named(chip).hard_pin_irq else set()
+    has = {"pin_loopback", "romfs"} | ({"rtc_memory"} if chip_named(chip).promised().kept_bytes else set())
+    has |= {"hard_irq"} if chip_named(chip).promised().hard_pin_irq else set()
     if needs - has:
         pytest.skip(f"{chip} has no {', '.join(sorted(needs - has))}")
     scenario = Scenario(_bench(chip))
     function(scenario, **arguments)
     assert scenario.outcome is Outcome.PASS, [m for m in scenario.measurements if m.verdict is not Outcome.PASS]
+
+
+#: One scenario for each thing that a port promises.
+PROMISES = (
+    "test_the_queue_holds_what_the_port_says", "test_sleeps_as_long_as_it_says_and_wakes_by_its_timer",
+    "test_machine_reset_is_told_from_a_wake", "test_a_reset_pulse_ends_a_sleep", "test_cycles_lose_nothing",
+    "test_single_operations_are_atomic", "test_rtc_memory_and_clock_are_kept",
+)  # fmt: skip
+_OF_PROMISES = [param for param in _scenarios() if str(param.id).removesuffix("-50") in PROMISES]
+
+
+@pytest.mark.parametrize("chip", [name for name in CHIPS if name not in ("esp32", "esp8266", "stm32f405")])
+@pytest.mark.parametrize(("function", "needs", "arguments"), _OF_PROMISES)
+def test_every_chip_is_judged_by_its_ports_promises(
+    chip: str, function: Any, needs: set[str], arguments: dict[str, Any]
+) -> None:
+    """What nobody promises is left out with the reason, and what is left passes."""
+    scenario = Scenario(_bench(chip))
+    try:
+        function(scenario, **arguments)
+    except Unsuitable as reason:
+        assert "not known: " in reason.message or CHIPS[chip].port is None
+        return
+    assert {m.verdict for m in scenario.measurements} <= {Outcome.PASS, Outcome.SKIPPED}, scenario.measurements
+    for figure in scenario.measurements:
+        assert figure.verdict is Outcome.PASS or "not known: " in figure.reason
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize(("function", "needs", "arguments"), _OF_PROMISES[:2])
+def test_a_board_that_is_another_chip_than_it_says_fails_and_is_no_error(
+    chip: str, function: Any, needs: set[str], arguments: dict[str, Any]
+) -> None:
+    scenario = Scenario(_bench(chip, "esp32"))
+    try:
+        function(scenario, **arguments)
+    except Unsuitable as reason:
+        assert "not known: " in reason.message or CHIPS[chip].port is None
+    except FirmwareFailure:
+        pass
+    else:
+        assert scenario.measurements

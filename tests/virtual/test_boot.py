@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.firmware.virtual_image import flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.virtual.boot import boot
-from harness.virtual.firmware import build_firmware
-from harness.virtual.flash import Flash
+from harness.virtual.nor_flash import Flash
+from harness.virtual.virtual_firmware import build_firmware
 
 SIZE = 4 * 1024 * 1024
 
 
 def programmed(chip: str) -> Flash:
     flash = Flash(SIZE)
-    flash.program(flash_offset(chip), build_firmware(chip))  # type: ignore[arg-type]
+    flash.program(flash_offset(chip), build_firmware(chip))
     return flash
 
 
@@ -77,7 +77,7 @@ def test_one_flipped_bit_is_found_where_the_chip_finds_it(chip: str, at: int, te
     flash.erase(at // 4096 * 4096, 4096)
     image = build_firmware(chip)
     sector = at // 4096 * 4096
-    whole = bytearray(b"\xff" * flash_offset(chip) + image)  # type: ignore[arg-type]
+    whole = bytearray(b"\xff" * flash_offset(chip) + image)
     whole[at] = byte ^ 0x40
     flash.program(sector, bytes(whole[sector : sector + 4096]))
     found = boot(chip, flash, "power-on")
@@ -133,7 +133,7 @@ def test_a_partition_without_an_application_is_not_bootable() -> None:
 @pytest.mark.parametrize("size", [4096, 0x8000, 0x9000, 0xA000])
 def test_a_flash_too_small_for_the_layout_does_not_boot(chip: str, size: int) -> None:
     flash = Flash(size)
-    image = (b"\xff" * flash_offset(chip) + build_firmware(chip))[:size]  # type: ignore[arg-type]
+    image = (b"\xff" * flash_offset(chip) + build_firmware(chip))[:size]
     flash.program(0, image)
     assert boot(chip, flash, "power-on").payload is None
 

@@ -1,75 +1,33 @@
 """Reset causes, deep sleep, watchdog and brown-out of whole virtual chips: boot ROM text, VM and RTC domain."""
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_chip_states import MAC, Listener, reset_pulse
 
-from harness.firmware.virtual_image import flash_offset
-from harness.virtual import chip as chip_module
-from harness.virtual.board import Surroundings
-from harness.virtual.chip import Chip
+from harness.formats.virtual_image import flash_offset
+from harness.virtual import esp_chip as chip_module
 from harness.virtual.cpu import create
-from harness.virtual.flash import Flash
-from harness.virtual.serial_chip import SerialChip
+from harness.virtual.esp_chip import Chip
+from harness.virtual.live_board import Surroundings
+from harness.virtual.nor_flash import Flash
+from tests.virtual.chip_clients import MAC, Device, esp_reset_pulse
 
 ESP32_WAKE = b"rst:0x5 (DEEPSLEEP_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)"
 STATE = "import machine as m\nprint('cause', m.reset_cause(), m.RTC().memory())"
 
-
-class Device:
-    """A chip with the healthy firmware, at its raw prompt."""
-
-    def __init__(self, chip: SerialChip) -> None:
-        self.chip = chip
-        self.wire = Listener(None)
-        self.chip.wires.append(self.wire)
-        self.chip.power_on()
-        self.raw()
-
-    def raw(self) -> None:
-        """Wait for the next start of the VM, and enter raw mode."""
-        self.wire.wait(b">>> ")
-        self.wire.clear()
-        self.type(b"\x01")
-        self.wire.wait(b"raw REPL; CTRL-B to exit\r\n>")
-
-    def type(self, data: bytes) -> None:
-        self.chip.receive(data, self.wire)
-
-    def start(self, source: str) -> None:
-        self.wire.clear()
-        self.type(source.encode() + b"\x04")
-
-    def run(self, source: str) -> bytes:
-        self.start(source)
-        self.wire.wait(b"\x04>")
-        output, error, _ = self.wire.heard.removeprefix(b"OK").split(b"\x04")
-        assert error == b""
-        return output.replace(b"\r\n", b"\n")
-
-    def turn(self) -> None:
-        """Wait until the chip's thread has attended to what was posted."""
-        done = threading.Event()
-        self.chip.board.post(done.set)
-        assert done.wait(5)
-
-    def wait_asleep(self) -> None:
-        while not self.chip.board.asleep:
-            self.turn()
+Make = Callable[..., Device]
 
 
 @pytest.fixture
-def make(firmware_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Device]]:
+def make(firmware_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(chip_module, "EN_DELAY", 0.01)
     made: list[Device] = []
 
-    def factory(kind: str = "esp32", **around: object) -> Device:
+    def factory(kind: str = "esp32", around: Surroundings | None = None) -> Device:
         flash = Flash(4 << 20)
         flash.program(flash_offset(kind), firmware_files[kind].read_bytes())
-        made.append(Device(Chip(kind, flash, MAC, create, Surroundings(**around))))  # type: ignore[arg-type]
+        made.append(Device(Chip(kind, flash, MAC, create, around or Surroundings())))
         return made[-1]
 
     yield factory
@@ -84,7 +42,9 @@ def make(firmware_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> It
         ("esp8266", {"power": 0, "EN": 6, "machine": 4, "soft": 4}),
     ],
 )
-def test_each_reset_has_its_cause_and_rtc_memory_is_kept_or_lost_with_it(make, kind: str, causes) -> None:
+def test_each_reset_has_its_cause_and_rtc_memory_is_kept_or_lost_with_it(
+    make: Make, kind: str, causes: dict[str, int]
+) -> None:
     device = make(kind)
 
     def after(cause: str, memory: bytes) -> None:
@@ -100,7 +60,7 @@ def test_each_reset_has_its_cause_and_rtc_memory_is_kept_or_lost_with_it(make, k
     device.wire.wait(b"soft reboot\r\nraw REPL; CTRL-B to exit\r\n>")
     after("soft", b"kept")
     device.wire.clear()
-    reset_pulse(device.chip)
+    esp_reset_pulse(device.chip)
     device.raw()
     after("EN", b"" if kind == "esp32" else b"kept")  # EN low powers the ESP32's RTC domain down
     device.wire.clear()
@@ -110,8 +70,8 @@ def test_each_reset_has_its_cause_and_rtc_memory_is_kept_or_lost_with_it(make, k
     after("power", b"")
 
 
-def test_deep_sleep_is_silent_and_deaf_and_ends_with_the_roms_text_and_main_py(make) -> None:
-    device = make(button=4)
+def test_deep_sleep_is_silent_and_deaf_and_ends_with_the_roms_text_and_main_py(make: Make) -> None:
+    device = make(around=Surroundings(button=4))
     device.run(
         "import machine as m, esp32\nm.RTC().memory(b'kept')\nleft = 1\n"
         "with open('main.py', 'w') as f: n = f.write('print(\"main ran\")')"
@@ -132,7 +92,7 @@ def test_deep_sleep_is_silent_and_deaf_and_ends_with_the_roms_text_and_main_py(m
     assert device.run(STATE + "\nprint('left' in globals())") == b"cause 4 b'kept'\nFalse\n"
 
 
-def test_a_timed_deep_sleep_takes_its_time_by_the_clock_that_goes_on(make) -> None:
+def test_a_timed_deep_sleep_takes_its_time_by_the_clock_that_goes_on(make: Make) -> None:
     device = make()
     device.run("import machine as m\nm.RTC().memory(str(m.RTC().datetime()[6:]).encode())")
     device.start("m.deepsleep(300)")
@@ -145,8 +105,8 @@ def test_a_timed_deep_sleep_takes_its_time_by_the_clock_that_goes_on(make) -> No
     assert 300 <= int(slept) < 1500
 
 
-def test_a_pin_wakes_an_esp32_and_says_that_it_did(make) -> None:
-    device = make(button=4)
+def test_a_pin_wakes_an_esp32_and_says_that_it_did(make: Make) -> None:
+    device = make(around=Surroundings(button=4))
     device.start("import machine as m, esp32\nesp32.wake_on_ext0(m.Pin(4, m.Pin.IN, m.Pin.PULL_UP), 1)\nm.deepsleep()")
     device.wait_asleep()
     device.chip.board.lead(4, 1)
@@ -155,26 +115,26 @@ def test_a_pin_wakes_an_esp32_and_says_that_it_did(make) -> None:
     assert device.run("import machine as m; print(m.reset_cause(), m.wake_reason() == m.EXT0_WAKE)") == b"4 True\n"
 
 
-def test_an_esp8266_wakes_through_gpio16_as_an_external_reset(make) -> None:
-    device = make("esp8266", gpio16_rst=True)
+def test_an_esp8266_wakes_through_gpio16_as_an_external_reset(make: Make) -> None:
+    device = make("esp8266", around=Surroundings(gpio16_rst=True))
     device.start("import machine as m\nm.deepsleep(10)")
     device.wire.wait(b" ets Jan  8 2013,rst cause:2, boot mode:(3,6)")
     device.raw()
     assert device.run(STATE) == b"cause 5 b''\n"
 
 
-def test_an_esp8266_without_that_wire_sleeps_until_en(make) -> None:
-    device = make("esp8266", fast=True)
+def test_an_esp8266_without_that_wire_sleeps_until_en(make: Make) -> None:
+    device = make("esp8266", around=Surroundings(fast=True))
     device.start("import machine as m\nm.deepsleep(1)")
     device.wait_asleep()
     assert b"ets Jan" not in device.wire.heard
-    reset_pulse(device.chip)
+    esp_reset_pulse(device.chip)
     device.raw()
     assert device.run(STATE) == b"cause 6 b''\n"
 
 
-def test_an_esp8266_that_pulls_gpio16_low_resets_itself(make) -> None:
-    device = make("esp8266", gpio16_rst=True)
+def test_an_esp8266_that_pulls_gpio16_low_resets_itself(make: Make) -> None:
+    device = make("esp8266", around=Surroundings(gpio16_rst=True))
     device.start("import machine as m\nm.Pin(16, m.Pin.OUT, value=0)")
     device.wire.wait(b"rst cause:2")
     device.raw()
@@ -188,8 +148,10 @@ def test_an_esp8266_that_pulls_gpio16_low_resets_itself(make) -> None:
         ("esp8266", (b"rst cause:4",), 1),
     ],
 )
-def test_a_watchdog_that_is_not_fed_resets_with_its_text_and_cause(make, kind: str, text, cause: int) -> None:
-    device = make(kind, fast=True)
+def test_a_watchdog_that_is_not_fed_resets_with_its_text_and_cause(
+    make: Make, kind: str, text: tuple[bytes, ...], cause: int
+) -> None:
+    device = make(kind, around=Surroundings(fast=True))
     device.start(
         "import machine as m, time\nw = m.WDT(timeout=2000)\nfor i in range(3): time.sleep(1); w.feed()\ntime.sleep(9)"
     )
@@ -199,7 +161,7 @@ def test_a_watchdog_that_is_not_fed_resets_with_its_text_and_cause(make, kind: s
     assert device.run(STATE).startswith(f"cause {cause} ".encode())
 
 
-def test_a_brown_out_is_told_and_resets(make) -> None:
+def test_a_brown_out_is_told_and_resets(make: Make) -> None:
     device = make()
     device.start("import machine as m\nm.RTC().memory(b'x')\nwhile True: pass")
     device.chip.brown_out()
@@ -209,8 +171,8 @@ def test_a_brown_out_is_told_and_resets(make) -> None:
     assert device.run(STATE) == b"cause 1 b''\n"
 
 
-def test_light_sleep_keeps_ram_and_ends_at_its_time_or_by_a_pin(make) -> None:
-    device = make(button=4)
+def test_light_sleep_keeps_ram_and_ends_at_its_time_or_by_a_pin(make: Make) -> None:
+    device = make(around=Surroundings(button=4))
     timed = device.run(
         "import machine as m, time\nkept = 'here'\nt = time.ticks_ms()\nm.lightsleep(40)\n"
         "print(kept, 40 <= time.ticks_diff(time.ticks_ms(), t), m.wake_reason() == m.TIMER_WAKE)"
@@ -226,8 +188,8 @@ def test_light_sleep_keeps_ram_and_ends_at_its_time_or_by_a_pin(make) -> None:
     assert device.chip.board.cause.value == "power on"
 
 
-def test_at_the_fast_pace_an_hour_of_sleeps_passes_at_once_on_the_boards_clock(make) -> None:
-    device = make(fast=True)
+def test_at_the_fast_pace_an_hour_of_sleeps_passes_at_once_on_the_boards_clock(make: Make) -> None:
+    device = make(around=Surroundings(fast=True))
     hour = device.run(
         "import time\nt = time.ticks_ms()\nfor i in range(60): time.sleep(60)\n"
         "print(time.ticks_diff(time.ticks_ms(), t))"

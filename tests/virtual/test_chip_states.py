@@ -8,56 +8,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness.virtual import chip as chip_module
+from harness.virtual import esp_chip as chip_module
 from harness.virtual.application import AppContext, Ended, Exit
 from harness.virtual.boot import Boot
-from harness.virtual.chip import Chip
-from harness.virtual.flash import Flash
+from harness.virtual.esp_chip import Chip
+from harness.virtual.nor_flash import Flash
 from harness.virtual.rom import xor_checksum
 from harness.virtual.serve import Echo
 from harness.virtual.slip import encode
+from tests.virtual.chip_clients import MAC, Listener, Recorder, esp_reset_pulse
 
-MAC = bytes.fromhex("02aabbccddee")
 SYNC = encode(struct.pack("<BBHI", 0, 8, 36, 0) + b"\x07\x07\x12\x20" + b"\x55" * 32)
 
-
-class Listener:
-    """A wire that keeps what the chip sent."""
-
-    def __init__(self, baud: int | None = 115200) -> None:
-        self.baud = baud
-        self._heard = bytearray()
-        self._news = threading.Condition()
-
-    def send(self, data: bytes) -> None:
-        with self._news:
-            self._heard += data
-            self._news.notify_all()
-
-    @property
-    def heard(self) -> bytes:
-        with self._news:
-            return bytes(self._heard)
-
-    def wait(self, text: bytes, times: int = 1, within: float = 5.0) -> None:
-        with self._news:
-            found = self._news.wait_for(lambda: self._heard.count(text) >= times, within)
-        assert found, f"{text!r} x{times} expected, came {self.heard[-300:]!r}"
-
-    def clear(self) -> None:
-        with self._news:
-            self._heard.clear()
-
-
-class Recorder:
-    """Makes echo applications and keeps what the chip gave to each."""
-
-    def __init__(self) -> None:
-        self.contexts: list[AppContext] = []
-
-    def __call__(self, context: AppContext) -> Echo:
-        self.contexts.append(context)
-        return Echo(context)
+Made = tuple[Chip, Listener, Recorder]
+Make = Callable[..., Made]
 
 
 def esp8266_image(payload: bytes, flash_size: int = 4 << 20) -> bytes:
@@ -72,10 +36,10 @@ def esp8266_image(payload: bytes, flash_size: int = 4 << 20) -> bytes:
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., tuple[Chip, Listener, Recorder]]]:
+def make() -> Iterator[Make]:
     made: list[Chip] = []
 
-    def factory(kind: str = "esp8266", image: bytes = b"", baud: int | None = 115200):
+    def factory(kind: str = "esp8266", image: bytes = b"", baud: int | None = 115200) -> Made:
         flash = Flash(4 << 20)
         flash.program(0, image)
         recorder, wire = Recorder(), Listener(baud)
@@ -89,12 +53,7 @@ def make() -> Iterator[Callable[..., tuple[Chip, Listener, Recorder]]]:
         chip.power_off()
 
 
-def reset_pulse(chip: Chip) -> None:
-    chip.set_lines(dtr=False, rts=True)
-    chip.set_lines(dtr=False, rts=False)
-
-
-def test_it_boots_what_the_flash_holds_and_echoes(make) -> None:
+def test_it_boots_what_the_flash_holds_and_echoes(make: Make) -> None:
     chip, wire, made = make(image=esp8266_image(b"\0asm" + bytes(96)))
     chip.power_on()
     wire.wait(b"echo: payload of 100 bytes")
@@ -105,7 +64,7 @@ def test_it_boots_what_the_flash_holds_and_echoes(make) -> None:
     assert context.partitions == {"romfs": (0xB0000, 0x50000), "vfs": (0x100000, (4 << 20) - 0x105000)}
 
 
-def test_it_is_settled_when_its_application_can_be_spoken_to(make) -> None:
+def test_it_is_settled_when_its_application_can_be_spoken_to(make: Make) -> None:
     """What is sent earlier is lost, so a client must be able to know."""
     chip, wire, made = make(image=esp8266_image(b"x"))
     started, loading = threading.Event(), threading.Event()
@@ -127,13 +86,13 @@ def test_it_is_settled_when_its_application_can_be_spoken_to(make) -> None:
     assert b"early" not in wire.heard
 
 
-def test_a_chip_that_cannot_boot_is_settled_too(make) -> None:
+def test_a_chip_that_cannot_boot_is_settled_too(make: Make) -> None:
     chip, _, _ = make("esp32")
     chip.power_on()
     assert chip.settled.wait(5)
 
 
-def test_rts_alone_resets_and_equal_lines_do_nothing(make) -> None:
+def test_rts_alone_resets_and_equal_lines_do_nothing(make: Make) -> None:
     chip, wire, made = make(image=esp8266_image(b"x"))
     chip.power_on()
     wire.wait(b"echo:")
@@ -143,12 +102,12 @@ def test_rts_alone_resets_and_equal_lines_do_nothing(make) -> None:
     chip.receive(b"still here", wire)
     wire.wait(b"still here")
     assert len(made.contexts) == 1
-    reset_pulse(chip)
+    esp_reset_pulse(chip)
     wire.wait(b"echo:", times=2)
     assert made.contexts[1].reset_cause == "external"
 
 
-def test_nothing_runs_while_en_is_held_low(make) -> None:
+def test_nothing_runs_while_en_is_held_low(make: Make) -> None:
     chip, wire, _ = make(image=esp8266_image(b"x"))
     chip.power_on()
     wire.wait(b"echo:")
@@ -158,7 +117,7 @@ def test_nothing_runs_while_en_is_held_low(make) -> None:
     assert wire.heard == b""
 
 
-def test_power_does_not_start_a_chip_that_is_held_in_reset(make) -> None:
+def test_power_does_not_start_a_chip_that_is_held_in_reset(make: Make) -> None:
     chip, wire, made = make(image=esp8266_image(b"x"))
     chip.set_lines(dtr=False, rts=True)
     chip.power_on()
@@ -167,7 +126,7 @@ def test_power_does_not_start_a_chip_that_is_held_in_reset(make) -> None:
     assert [context.reset_cause for context in made.contexts] == ["external"]
 
 
-def test_the_classic_reset_sequence_with_slow_lines_enters_download_mode(make) -> None:
+def test_the_classic_reset_sequence_with_slow_lines_enters_download_mode(make: Make) -> None:
     """Over TCP both lines are asserted for a while between the two steps: EN's capacitor bridges that."""
     chip, wire, made = make("esp32")
     chip.power_on()
@@ -182,18 +141,18 @@ def test_the_classic_reset_sequence_with_slow_lines_enters_download_mode(make) -
     assert chip.downloading
 
 
-def test_a_late_io0_does_not_enter_download_mode(make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_io0_does_not_enter_download_mode(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chip_module, "EN_DELAY", 0.01)
     chip, wire, _ = make(image=esp8266_image(b"x"))
     chip.power_on()
     wire.wait(b"echo:")
-    reset_pulse(chip)
+    esp_reset_pulse(chip)
     wire.wait(b"echo:", times=2)
     chip.set_lines(dtr=True, rts=False)
     assert not chip.downloading
 
 
-def test_an_erased_chip_loops_at_a_pace_and_obeys_reset_at_once(make) -> None:
+def test_an_erased_chip_loops_at_a_pace_and_obeys_reset_at_once(make: Make) -> None:
     chip, wire, _ = make("esp32")
     started = time.monotonic()
     chip.power_on()
@@ -207,7 +166,7 @@ def test_an_erased_chip_loops_at_a_pace_and_obeys_reset_at_once(make) -> None:
     assert time.monotonic() - started < 0.1
 
 
-def test_the_application_can_reset_and_crash(make) -> None:
+def test_the_application_can_reset_and_crash(make: Make) -> None:
     chip, wire, made = make(image=esp8266_image(b"x"))
     chip.power_on()
     wire.wait(b"echo:")
@@ -225,7 +184,7 @@ def test_the_application_can_reset_and_crash(make) -> None:
     assert made.contexts[3].noinit == {}
 
 
-def test_a_crash_detail_cannot_carry_control_characters(make) -> None:
+def test_a_crash_detail_cannot_carry_control_characters(make: Make) -> None:
     chip, wire, _ = make("esp32")
 
     class Crashing:
@@ -248,7 +207,7 @@ def test_a_crash_detail_cannot_carry_control_characters(make) -> None:
 
 
 @pytest.mark.parametrize(("baud", "clean"), [(115200, False), (74880, True), (76000, True), (None, True)])
-def test_the_esp8266_rom_is_only_read_at_its_own_rate(make, baud: int | None, clean: bool) -> None:
+def test_the_esp8266_rom_is_only_read_at_its_own_rate(make: Make, baud: int | None, clean: bool) -> None:
     chip, wire, _ = make(baud=baud)  # erased: ROM text only
     chip.power_on()
     if clean:
@@ -262,7 +221,7 @@ def test_the_esp8266_rom_is_only_read_at_its_own_rate(make, baud: int | None, cl
         assert sum(byte > 0x7F for byte in wire.heard) > len(wire.heard) / 2
 
 
-def test_garbage_at_the_wrong_rate_is_the_same_each_time(make) -> None:
+def test_garbage_at_the_wrong_rate_is_the_same_each_time(make: Make) -> None:
     seen = []
     for _ in range(2):
         chip, wire, _made = make("esp8266", baud=9600)
@@ -271,7 +230,7 @@ def test_garbage_at_the_wrong_rate_is_the_same_each_time(make) -> None:
     assert seen[0] == seen[1] != bytes(64)
 
 
-def test_what_is_sent_at_the_wrong_rate_arrives_as_garbage(make) -> None:
+def test_what_is_sent_at_the_wrong_rate_arrives_as_garbage(make: Make) -> None:
     chip, wire, _ = make(image=esp8266_image(b"x"))
     chip.power_on()
     wire.wait(b"echo:")
@@ -284,7 +243,7 @@ def test_what_is_sent_at_the_wrong_rate_arrives_as_garbage(make) -> None:
     assert b"secret-text" not in wire.heard
 
 
-def test_on_a_pty_a_sync_holds_the_buttons_and_a_close_starts_the_application(make) -> None:
+def test_on_a_pty_a_sync_holds_the_buttons_and_a_close_starts_the_application(make: Make) -> None:
     chip, wire, _ = make(image=esp8266_image(b"x"), baud=None)
     chip.power_on()
     wire.wait(b"echo:")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from conftest import tool, write_flash_file
 from harness.errors import BenchFault, FirmwareFailure, UsageError
-from harness.firmware.virtual_image import flash_offset
+from harness.formats.virtual_image import flash_offset
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.power.reset import HardReset
-from harness.runtimes.base import LAST_RECORD, BoardRuntime
-from harness.runtimes.circuitpython import CircuitPythonBoard
+from harness.runtimes.circuitpython.circuitpython_board import CircuitPythonBoard
+from harness.runtimes.interface import LAST_RECORD, BoardRuntime
 from harness.virtual.application import application_module
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.firmware import build_firmware
+from harness.virtual.virtual_firmware import build_firmware
+from tests.running_boards import tool, write_flash_file
 
 DONE = b"\r\nCode done running.\r\n"
 WAIT = b"\r\nPress any key to enter the REPL. Use CTRL-D to reload.\r\n"
@@ -37,7 +38,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBoard]:
 def board(machine: RunningBoard) -> Iterator[CircuitPythonBoard]:
     """A client of the board just after a reset, with the code.py of a new filesystem."""
     port = open_port(machine.url)
-    made = CircuitPythonBoard(Session(port), reset=lambda: HardReset()(port))  # type: ignore[arg-type]
+    made = CircuitPythonBoard(Session(port), reset=lambda: HardReset()(port))
     made.hard_reset()
     made.put("code.py", b'print("Hello World!")\n')
     yield made
@@ -63,7 +64,7 @@ def _to_wait(board: CircuitPythonBoard) -> bytes:
 
 
 def test_firmware_is_told_by_its_end_and_by_nothing_else() -> None:
-    assert application_module(b"\0asm\1\0\0\0" + b"harness.circuitpython") == "harness.virtual.circuitpython"
+    assert application_module(b"\0asm\1\0\0\0" + b"harness.circuitpython") == "harness.virtual.circuitpython_board"
     assert application_module(b"\0asm\1\0\0\0harness.circuitpython\0") == "harness.virtual.cpu"
     with pytest.raises(ValueError, match="no code"):
         application_module(b"harness.circuitpython")
@@ -163,11 +164,11 @@ def test_a_deep_sleep_is_no_sooner_than_five_seconds_after_a_start(board: Circui
     assert b"ResetReason.SOFTWARE True " in boot
 
 
-def test_a_key_before_the_sleep_begins_leads_to_the_repl(tmp_path, machine: RunningBoard) -> None:
+def test_a_key_before_the_sleep_begins_leads_to_the_repl(tmp_path: Path, machine: RunningBoard) -> None:
     spec = VirtualSpec("tslow", "esp32", str(tmp_path))
     write_flash_file(spec, flash_offset("esp32"), build_firmware("esp32", runtime="circuitpython"))
     with start(spec) as awake:
-        board = CircuitPythonBoard(Session(open_port(awake.url)))  # type: ignore[arg-type]
+        board = CircuitPythonBoard(Session(open_port(awake.url)))
         code = "import alarm, time\nalarm.exit_and_deep_sleep_until_alarms(alarm.time.TimeAlarm(monotonic_time=100))"
         assert board.run_code(code) == (b"",)
         assert board.run("print(6*7)").stdout == b"42\r\n"  # it is within five seconds of its start

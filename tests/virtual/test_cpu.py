@@ -1,128 +1,19 @@
 """The virtual firmware as one client sees it: upstream's protocol over a pair of queues, no chip, no port."""
 
-import queue
-import threading
+from collections.abc import Iterator
 
 import pytest
 
-from harness.engine.module import custom_section
-from harness.engine.prepare import vm_module
-from harness.flashstore.romfs import build_romfs
-from harness.reference.chips import Reset
+from harness.formats.romfs import build_romfs
+from harness.reference.engine.wasm_module import custom_section
 from harness.virtual import cpu
-from harness.virtual.application import AppContext, Ended, Exit
-from harness.virtual.board import LiveBoard, Surroundings
-from harness.virtual.cpu import MANIFEST_SECTION, Manifest, create
-
-VFS, ROMFS = (0x20000, 0x20000), (0x10000, 0x10000)
-
-
-class FakeFlash:
-    """NOR flash in a bytearray, as harness.virtual.flash has it on a file."""
-
-    def __init__(self, size: int = 0x40000) -> None:
-        self.size = size
-        self.data = bytearray(b"\xff" * size)
-
-    def read(self, offset: int, size: int) -> bytes:
-        return bytes(self.data[offset : offset + size])
-
-    def program(self, offset: int, data: bytes) -> None:
-        for index, byte in enumerate(data):
-            self.data[offset + index] &= byte
-
-    def erase(self, offset: int, size: int) -> None:
-        self.data[offset : offset + size] = b"\xff" * size
-
-
-class FakeConsole:
-    def __init__(self) -> None:
-        self.to_app: queue.Queue[bytes] = queue.Queue()
-        self.buffer = b""
-        self.sent = bytearray()
-        self.news = threading.Condition()
-        self.stopped = False
-
-    def write(self, data: bytes) -> None:
-        with self.news:
-            self.sent += data
-            self.news.notify_all()
-
-    def read(self, size: int, timeout: float | None) -> bytes:
-        if not self.buffer:
-            try:
-                self.buffer = self.to_app.get(timeout != 0, timeout)
-            except queue.Empty:
-                return b""
-        data, self.buffer = self.buffer[:size], self.buffer[size:]
-        return data
-
-    def waiting(self) -> int:
-        return len(self.buffer) + self.to_app.qsize()
-
-
-class Rig:
-    def __init__(self, flash: FakeFlash | None = None, around: Surroundings | None = None, *, rom: bytes = b"") -> None:
-        payload = vm_module() + custom_section(MANIFEST_SECTION, Manifest("MicroPython test", 57344).to_bytes()) + rom
-        self.console = FakeConsole()
-        self.flash = flash or FakeFlash()
-        self.noinit: dict[str, bytes] = {}
-        self.board = LiveBoard("esp32", around)
-        self.board.restart(Reset.POWER_ON)
-        context = AppContext(
-            chip="esp32",
-            payload=payload,
-            flash=self.flash,  # type: ignore[arg-type]
-            partitions={"vfs": VFS, "romfs": ROMFS},
-            console=self.console,
-            reset_cause="power-on",
-            noinit=self.noinit,
-            mac=bytes(6),
-            board=self.board,
-        )
-        self.exit: Exit | None = None
-        made = threading.Event()
-        self.thread = threading.Thread(target=self._run, args=(context, made), daemon=True)
-        self.thread.start()
-        assert made.wait(30)
-
-    def _run(self, context: AppContext, made: threading.Event) -> None:
-        self.app = create(context)
-        made.set()
-        self.exit = self.app.run()
-
-    def send(self, data: bytes) -> None:
-        self.app.received(data)
-        self.console.to_app.put(data)
-        self.board.ring()
-
-    def expect(self, text: bytes) -> bytes:
-        """Wait until ``text`` has been sent; returns everything up to and including it, and forgets it."""
-        with self.console.news:
-            assert self.console.news.wait_for(lambda: text in self.console.sent, 10), bytes(self.console.sent)
-            end = self.console.sent.index(text) + len(text)
-            found = bytes(self.console.sent[:end])
-            del self.console.sent[:end]
-            return found
-
-    def raw(self) -> None:
-        self.expect(b">>> ")
-        self.send(b"\x01")
-        self.expect(b"raw REPL; CTRL-B to exit\r\n>")
-
-    def run(self, source: bytes) -> bytes:
-        self.send(source + b"\x04")
-        return self.expect(b"\x04>")
-
-    def stop(self) -> Exit | None:
-        self.app.stop()
-        self.console.to_app.put(b"")
-        self.thread.join(2)
-        return self.exit
+from harness.virtual.application import Ended, Exit
+from harness.virtual.nor_flash import Flash
+from tests.virtual.vm_rig import FLASH_SIZE, ROMFS, VFS, Rig
 
 
 @pytest.fixture
-def rig():
+def rig() -> Iterator[Rig]:
     made = Rig()
     yield made
     made.stop()
@@ -236,7 +127,7 @@ def test_ctrl_c_that_comes_while_the_vm_starts_stops_the_first_start_file(monkey
 
 
 def test_a_romfs_image_in_flash_is_mounted_and_runs_in_place() -> None:
-    flash = FakeFlash()
+    flash = Flash(FLASH_SIZE)
     image = build_romfs({"in_flash.py": b"def f(): return 'from flash'\n"})
     flash.program(ROMFS[0], image)
     rig = Rig(flash=flash)

@@ -2,13 +2,14 @@
 
 import random
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import tool
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
+from tests.running_boards import tool
 
 FLASH_SIZE = 4 * 1024 * 1024
 
@@ -31,7 +32,7 @@ def noise(size: int, seed: int) -> bytes:
     return random.Random(seed).randbytes(size // 2) + bytes(size - size // 2)
 
 
-def esptool(board: RunningBoard, *arguments: str, check: bool = True):
+def esptool(board: RunningBoard, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     assert board.pty
     return tool("esptool", "--port", board.pty, *arguments, check=check)
 

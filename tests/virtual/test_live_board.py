@@ -1,22 +1,24 @@
 """The virtual firmware's machine module in the host's time: pins, timers, sleeps, and what ends the VM."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cpu import Rig
 
+from harness.chips import Reset
 from harness.errors import UsageError
-from harness.reference.chips import Reset
 from harness.virtual.application import Ended, Exit
-from harness.virtual.board import LiveBoard, Surroundings
+from harness.virtual.live_board import LiveBoard, Surroundings
+from tests.virtual.vm_rig import Rig
 
 LOOPED = Surroundings(loopback=((4, 5),), button=0)
+Make = Callable[..., Rig]
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[[Surroundings], Rig]]:
+def make() -> Iterator[Make]:
     made: list[Rig] = []
 
     def factory(around: Surroundings = LOOPED) -> Rig:
@@ -29,7 +31,7 @@ def make() -> Iterator[Callable[[Surroundings], Rig]]:
         rig.stop()
 
 
-def test_a_looped_back_pin_interrupts(make) -> None:
+def test_a_looped_back_pin_interrupts(make: Make) -> None:
     program = b"""
 from machine import Pin
 seen = []
@@ -43,7 +45,7 @@ print(seen)
     assert make().run(program) == b"OK[1, 0, 1]\r\n\x04\x04>"
 
 
-def test_a_timer_fires_in_a_busy_loop_and_in_a_sleep(make) -> None:
+def test_a_timer_fires_in_a_busy_loop_and_in_a_sleep(make: Make) -> None:
     program = b"""
 from machine import Timer
 import time
@@ -63,14 +65,14 @@ print(busy, n - busy in (10, 11))
     assert make().run(program) == b"OK10 True\r\n\x04\x04>"
 
 
-def test_callbacks_run_while_the_repl_waits(make) -> None:
+def test_callbacks_run_while_the_repl_waits(make: Make) -> None:
     rig = make()
     rig.run(b"from machine import Timer\nTimer(0, mode=Timer.ONE_SHOT, period=1, callback=lambda t: print('tick'))")
     assert rig.expect(b"tick\r\n") == b"tick\r\n"
     assert rig.run(b"print(1)") == b"OK1\r\n\x04\x04>"  # and the prompt that stood there was not given twice
 
 
-def test_a_callbacks_exception_is_printed_at_once_also_at_the_prompt(make) -> None:
+def test_a_callbacks_exception_is_printed_at_once_also_at_the_prompt(make: Make) -> None:
     rig = make()
     text = b'Traceback (most recent call last):\r\n  File "<stdin>", line 2, in <lambda>\r\n'
     text += b"ZeroDivisionError: divide by zero\r\n"
@@ -80,7 +82,7 @@ def test_a_callbacks_exception_is_printed_at_once_also_at_the_prompt(make) -> No
     assert rig.expect(b"zero\r\n") == text
 
 
-def test_ctrl_c_ends_a_wait_for_input(make) -> None:
+def test_ctrl_c_ends_a_wait_for_input(make: Make) -> None:
     rig = make()
     rig.send(b"import sys\nprint('on')\nsys.stdin.read(1)\x04")
     rig.expect(b"on\r\n")
@@ -88,7 +90,7 @@ def test_ctrl_c_ends_a_wait_for_input(make) -> None:
     assert b"KeyboardInterrupt" in rig.expect(b"\x04>")
 
 
-def test_callbacks_run_during_a_poll_which_is_as_long_as_asked_for(make) -> None:
+def test_callbacks_run_during_a_poll_which_is_as_long_as_asked_for(make: Make) -> None:
     program = b"""
 import select, sys, time
 from machine import Timer
@@ -107,7 +109,7 @@ print(found, n, 105 <= time.ticks_diff(time.ticks_ms(), start) < 120)
     assert make(Surroundings(fast=True)).run(program) == b"OK[] 10 True\r\n\x04\x04>"
 
 
-def test_callbacks_run_while_a_program_reads_the_console(make) -> None:
+def test_callbacks_run_while_a_program_reads_the_console(make: Make) -> None:
     rig = make()
     rig.send(
         b"import sys\nfrom machine import Timer\n"
@@ -118,7 +120,7 @@ def test_callbacks_run_while_a_program_reads_the_console(make) -> None:
     assert rig.expect(b"\x04>") == b"ab\r\n\x04\x04>"
 
 
-def test_a_level_from_outside_reaches_a_busy_program(make) -> None:
+def test_a_level_from_outside_reaches_a_busy_program(make: Make) -> None:
     rig = make()
     rig.send(
         b"from machine import Pin\np = Pin(0, Pin.IN, Pin.PULL_UP)\nprint(p())\nwhile p(): pass\nprint('pressed')\x04"
@@ -130,7 +132,7 @@ def test_a_level_from_outside_reaches_a_busy_program(make) -> None:
     assert rig.run(b"print(p())") == b"OK1\r\n\x04\x04>"
 
 
-def test_a_soft_reset_stops_timers_and_interrupts_and_keeps_rtc_memory(make) -> None:
+def test_a_soft_reset_stops_timers_and_interrupts_and_keeps_rtc_memory(make: Make) -> None:
     rig = make()
     rig.run(
         b"import machine\nmachine.RTC().memory(b'kept')\n"
@@ -152,7 +154,7 @@ def test_a_soft_reset_stops_timers_and_interrupts_and_keeps_rtc_memory(make) -> 
         ("machine.WDT(timeout=5)", Ended.WATCHDOG),  # the REPL does not feed it
     ],
 )
-def test_what_ends_the_vm_is_told_to_the_chip(make, call: str, why: Ended) -> None:
+def test_what_ends_the_vm_is_told_to_the_chip(make: Make, call: str, why: Ended) -> None:
     rig = make()
     rig.send(f"import machine\n{call}\x04".encode())
     rig.thread.join(5)
@@ -166,8 +168,12 @@ def test_what_ends_the_vm_is_told_to_the_chip(make, call: str, why: Ended) -> No
 def test_waits_end_at_their_moment_and_what_is_due_comes_in_order_at_its_own(due: list[int], waits: list[int]) -> None:
     board = LiveBoard("esp32", Surroundings(fast=True))
     seen: list[tuple[int, int]] = []
+
+    def rings(at: int) -> None:
+        seen.append((at, board.clock.now_ns))
+
     for at in due:
-        board.timeline.at(at, lambda at=at: seen.append((at, board.clock.now_ns)))  # type: ignore[misc]
+        board.timeline.at(at, partial(rings, at))
     for wait in waits:
         until = board.clock.now_ns + wait
         board.pass_time(until, lambda: False)
@@ -178,8 +184,13 @@ def test_waits_end_at_their_moment_and_what_is_due_comes_in_order_at_its_own(due
 def test_a_bell_that_rang_before_a_wait_is_heard_in_it() -> None:
     board = LiveBoard("esp32")
     asked = []
+
+    def done() -> bool:
+        asked.append(True)
+        return True
+
     board.ring()
-    board.pass_time(None, lambda: not asked.append(True))
+    board.pass_time(None, done)
     assert asked == [True]
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.virtual.chips import CHIPS
-from harness.virtual.flash import Flash
+from harness.chips import EsptoolView
+from harness.virtual.live_board import virtual_parts
+from harness.virtual.nor_flash import Flash
 from harness.virtual.rom import Loader, xor_checksum
 from harness.virtual.slip import Decoder, encode
 
@@ -31,9 +32,15 @@ class Host:
         self.started += 1
 
 
+def view(chip: str) -> EsptoolView:
+    found = virtual_parts(chip).esptool
+    assert found is not None
+    return found
+
+
 def loader(chip: str = "esp32") -> tuple[Loader, Host, Flash]:
     host, flash = Host(), Flash(1024 * 1024)
-    return Loader(CHIPS[chip], flash, bytes(6), host), host, flash
+    return Loader(view(chip), flash, bytes(6), host), host, flash
 
 
 def packet(op: int, body: bytes, checksum: int = 0) -> bytes:
@@ -193,7 +200,7 @@ def test_a_stubs_read_sends_no_more_than_the_window() -> None:
 
 def test_the_next_chip_is_a_table_entry() -> None:
     """An ESP32-C3 as its ROM shows itself: another status, chip id and MAC address; no other code."""
-    c3 = dataclasses.replace(CHIPS["esp32"], name="esp32c3", mac_at=0x60008844, chip_id=5, registers={})
+    c3 = dataclasses.replace(view("esp32"), name="esp32c3", mac_at=0x60008844, chip_id=5, registers={})
     host = Host()
     unit = Loader(c3, Flash(1024 * 1024), bytes.fromhex("020304050607"), host)
     unit.feed(packet(0x14, b""))

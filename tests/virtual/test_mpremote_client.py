@@ -1,13 +1,14 @@
 """The unmodified mpremote against the virtual boards."""
 
 import random
+import subprocess
 from pathlib import Path
 
-from conftest import tool
 from harness.virtual.bench import RunningBoard
+from tests.running_boards import tool
 
 
-def mpremote(board: RunningBoard, *arguments: str, check: bool = True):
+def mpremote(board: RunningBoard, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     assert board.pty
     return tool("mpremote", "connect", board.pty, *arguments, check=check)
 

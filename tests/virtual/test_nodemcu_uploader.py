@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.nodemcu.firmware import nodemcu_image
+from harness.virtual.nodemcu.nodemcu_firmware import nodemcu_image
 
 pytest.importorskip("nodemcu_uploader", reason="nodemcu-uploader is not installed")
 FLASH = 4 * 1024 * 1024

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.virtual.repl import RAW_BANNER, Repl, SoftReset, incomplete
+from harness.virtual.board_repl import RAW_BANNER, Repl, SoftReset, incomplete
 
 BANNER = b"MicroPython v1; board\r\n"
 

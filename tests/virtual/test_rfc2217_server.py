@@ -8,14 +8,15 @@ import serial
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.virtual.rfc2217 import Rfc2217Server, _Parser
+from harness.virtual.rfc2217_server import Rfc2217Server, _Parser
+from harness.virtual.serial_chip import Wire
 
 
 class Board:
     """Stands for the chip: keeps what reaches it, and echoes."""
 
     def __init__(self) -> None:
-        self.wires: list = []
+        self.wires: list[Wire] = []
         self.lines: list[tuple[bool, bool]] = []
         self.bauds: list[int | None] = []
 
@@ -25,15 +26,18 @@ class Board:
     def set_lines(self, *, dtr: bool, rts: bool) -> None:
         self.lines.append((dtr, rts))
 
-    def receive(self, data: bytes, wire) -> None:
+    def receive(self, data: bytes, wire: Wire) -> None:
         self.bauds.append(wire.baud)
         wire.send(data)
 
 
+Served = tuple[Board, str, int]
+
+
 @pytest.fixture
-def served() -> Iterator[tuple[Board, str, int]]:
+def served() -> Iterator[Served]:
     board = Board()
-    server = Rfc2217Server(board)  # type: ignore[arg-type]
+    server = Rfc2217Server(board)
     yield board, server.url, int(server.url.rsplit(":", 1)[1])
     server.close()
 
@@ -51,7 +55,7 @@ def read(connection: socket.socket, size: int) -> bytes:
     return data
 
 
-def test_every_byte_passes_both_ways_at_the_clients_rate(served) -> None:
+def test_every_byte_passes_both_ways_at_the_clients_rate(served: Served) -> None:
     board, url, _ = served
     everything = bytes(range(256)) * 3
     with serial.serial_for_url(url, baudrate=921600, timeout=5) as port:
@@ -60,7 +64,7 @@ def test_every_byte_passes_both_ways_at_the_clients_rate(served) -> None:
     assert set(board.bauds) == {921600}
 
 
-def test_lines_reach_the_board_in_order_and_are_released_together(served) -> None:
+def test_lines_reach_the_board_in_order_and_are_released_together(served: Served) -> None:
     board, url, port_number = served
     port = serial.serial_for_url(url, timeout=5)
     board.lines.clear()
@@ -75,7 +79,7 @@ def test_lines_reach_the_board_in_order_and_are_released_together(served) -> Non
     assert board.lines[3] == (False, False)
 
 
-def test_a_second_client_is_refused_and_the_first_undisturbed(served) -> None:
+def test_a_second_client_is_refused_and_the_first_undisturbed(served: Served) -> None:
     _, _, port = served
     with connect(port) as first:
         first.sendall(b"one")
@@ -86,7 +90,7 @@ def test_a_second_client_is_refused_and_the_first_undisturbed(served) -> None:
         assert read(first, 3) == b"two"
 
 
-def test_a_client_that_opens_again_at_once_is_let_in(served) -> None:
+def test_a_client_that_opens_again_at_once_is_let_in(served: Served) -> None:
     _, _, port = served
     for _ in range(50):
         with connect(port) as client:
@@ -94,7 +98,7 @@ def test_a_client_that_opens_again_at_once_is_let_in(served) -> None:
             assert read(client, 1) == b"?"
 
 
-def test_settings_are_acknowledged_with_the_value_in_force(served) -> None:
+def test_settings_are_acknowledged_with_the_value_in_force(served: Served) -> None:
     _, _, port = served
     with connect(port) as client:
         client.sendall(b"\xff\xfa\x2c\x01" + (460800).to_bytes(4, "big") + b"\xff\xf0")
@@ -106,7 +110,7 @@ def test_settings_are_acknowledged_with_the_value_in_force(served) -> None:
 
 
 @pytest.mark.parametrize("code", [13, 155, 156, 200, 255])
-def test_an_unknown_request_is_passed_over(served, code: int) -> None:
+def test_an_unknown_request_is_passed_over(served: Served, code: int) -> None:
     _, _, port = served
     with connect(port) as client:
         value = b"\xff\xff" if code == 255 else bytes([code])
@@ -116,7 +120,7 @@ def test_an_unknown_request_is_passed_over(served, code: int) -> None:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(st.binary(max_size=40), st.sampled_from([b"\xff\xfa\x2c", b"\xff\xf0", b"\xff"]))))
-def test_no_telnet_stream_ends_the_server(served, pieces: list[bytes]) -> None:
+def test_no_telnet_stream_ends_the_server(served: Served, pieces: list[bytes]) -> None:
     _, _, port = served
     with connect(port) as client:
         client.sendall(b"".join(pieces))

@@ -7,22 +7,22 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import serial
 
-from conftest import write_flash_file
 from harness.errors import BenchFault, UsageError
 from harness.link.ports import open_port
 from harness.link.session import Session
-from harness.runtimes.micropython import MicroPythonBoard
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.virtual.bench import RunningBoard, VirtualSpec, running, start
+from tests.running_boards import write_flash_file
 
 
-def spec_in(folder: Path, **changes: object) -> VirtualSpec:
-    return VirtualSpec("unit", "esp32", str(folder), **{"app": "echo", "flash_size": 1 << 20, **changes})  # type: ignore[arg-type]
+def spec_in(folder: Path) -> VirtualSpec:
+    return VirtualSpec("unit", "esp32", str(folder), app="echo", flash_size=1 << 20)
 
 
 def wait_for_end(board: RunningBoard) -> int:
@@ -90,7 +90,7 @@ def test_it_ends_with_its_starter(tmp_path: Path) -> None:
 
 
 def test_a_kept_board_outlives_its_starter(tmp_path: Path) -> None:
-    board = start(spec_in(tmp_path, keep=True))
+    board = start(replace(spec_in(tmp_path), keep=True))
     assert board._child is not None
     assert board._child.stdin is not None
     board._child.stdin.close()
@@ -104,7 +104,7 @@ def test_a_taken_port_is_one_clear_fault(tmp_path: Path) -> None:
     with start(spec_in(tmp_path)) as board:
         taken = int(board.url.rsplit(":", 1)[1])
         with pytest.raises(BenchFault, match=rf"'unit' did not start: Address already in use.*{taken}"):
-            start(spec_in(tmp_path / "other", port=taken))
+            start(replace(spec_in(tmp_path / "other"), port=taken))
 
 
 def test_two_processes_never_share_one_flash(tmp_path: Path) -> None:
@@ -134,15 +134,15 @@ def test_each_board_has_an_address_of_its_own() -> None:
 
 def test_wiring_that_the_chip_cannot_have_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unit: the esp32 has no pin 'PA5'"):
-        start(spec_in(tmp_path, loopback=((4, "PA5"),)))
+        start(replace(spec_in(tmp_path), loopback=((4, "PA5"),)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wiring_and_pace_of_the_spec_reach_the_chip(tmp_path: Path, firmware_files: dict[str, Path]) -> None:
-    spec = spec_in(tmp_path, app="wasm", flash_size=4 << 20, loopback=((18, 19),), pace="fast")
+    spec = replace(spec_in(tmp_path), app="wasm", flash_size=4 << 20, loopback=((18, 19),), pace="fast")
     write_flash_file(spec, 0x1000, firmware_files["esp32"].read_bytes())
     with start(spec) as board:
-        runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)  # type: ignore[arg-type]
+        runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)
         runtime.enter()
         looped = runtime.run(
             "from machine import Pin\nout, back = Pin(18, Pin.OUT), Pin(19, Pin.IN)\n"
@@ -155,7 +155,7 @@ def test_wiring_and_pace_of_the_spec_reach_the_chip(tmp_path: Path, firmware_fil
 
 
 def test_hands_cut_the_power_and_wake_a_sleeper(tmp_path: Path, firmware_files: dict[str, Path]) -> None:
-    spec = spec_in(tmp_path, app="wasm", flash_size=4 << 20)
+    spec = replace(spec_in(tmp_path), app="wasm", flash_size=4 << 20)
     write_flash_file(spec, 0x1000, firmware_files["esp32"].read_bytes())
     with start(spec) as board, serial.serial_for_url(board.url, baudrate=115200, timeout=10) as port:
         board.power(on=False)

@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.firmware.inspect import require_for
-from harness.lfs.build import build_file
+from harness.formats.inspect_image import require_for
 from harness.link.session import Session
-from harness.reference.nodemcu.storage import RCR
-from harness.runtimes.base import Hand
-from harness.runtimes.nodemcu import NodeMcuBoard
+from harness.reference.nodemcu.lfs_build import build_file
+from harness.reference.nodemcu.nodemcu_storage import RCR
+from harness.runtimes.interface import Intervention
+from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
 from harness.virtual.application import AppContext, Application
-from harness.virtual.board import Surroundings
-from harness.virtual.chip import Chip
-from harness.virtual.firmware import build_firmware
-from harness.virtual.flash import Flash
+from harness.virtual.esp_chip import Chip
+from harness.virtual.live_board import Surroundings
 from harness.virtual.nodemcu.app import create
-from harness.virtual.nodemcu.firmware import LFS_OFFSET, nodemcu_image, partition_layout
+from harness.virtual.nodemcu.nodemcu_firmware import LFS_OFFSET, nodemcu_image, partition_layout
+from harness.virtual.nor_flash import Flash
+from harness.virtual.virtual_firmware import build_firmware
 
 FLASH = 4 * 1024 * 1024
 APP = sorted((Path(__file__).parents[2] / "fixtures" / "lua" / "app").glob("*.lua"))
@@ -47,7 +47,7 @@ class Rig:
         around = Surroundings(loopback=((4, 5),), gpio16_rst=True)
         self.chip = Chip("esp8266", self.flash, b"\x5c\xcf\x7f\x01\x02\x03", factory, around)
         self.chip.wires.append(self)
-        self.board = NodeMcuBoard(Session(self), reset=self.reset, hands=self.hand)
+        self.board = NodeMcuBoard(Session(self), reset=self.reset, intervene=self.intervene)
 
     def on(self) -> NodeMcuBoard:
         self.chip.power_on()
@@ -59,7 +59,7 @@ class Rig:
         self.chip.set_lines(dtr=False, rts=True)
         self.chip.set_lines(dtr=False, rts=False)
 
-    def hand(self, hand: Hand) -> None:
+    def intervene(self, intervention: Intervention) -> None:
         self.chip.power_off()
         self.chip.power_on()
 
@@ -107,7 +107,7 @@ def test_files_and_rtc_memory_live_as_long_as_they_should(rig: Rig) -> None:
     board.run("rtcmem.write32(40, 7)")
     board.hard_reset()
     assert board.run("print(rtcmem.read32(40), node.bootreason())").stdout == b"7\t2\t6\r\n"
-    rig.hand(Hand(0, "power"))
+    rig.intervene(Intervention(0, "power"))
     board.enter(after_reset=True)
     assert board.run("print(rtcmem.read32(40), node.bootreason())").stdout == b"0\t1\t0\r\n"
     assert board.get("a.txt") == b"kept"
@@ -117,7 +117,7 @@ def test_a_power_cut_during_a_reload_leaves_no_half_image(rig: Rig) -> None:
     board = rig.on()
     board.put("lfs.img", build_file({path.name: path.read_bytes() for path in APP}, build_time=1))
     board.soft_reset()
-    board.run_to_reset(END + "collectgarbage() node.LFS.reload('lfs.img')", hand=Hand(0.2, "power"))
+    board.run_to_reset(END + "collectgarbage() node.LFS.reload('lfs.img')", intervention=Intervention(0.2, "power"))
     assert rig.flash.read(LFS_OFFSET, 4) == b"\xff" * 4 or rig.flash.read(LFS_OFFSET, 1)[0] & 0x08
     assert board.run("print(node.LFS.list())").stdout == b"nil\r\n"
     board.soft_reset()

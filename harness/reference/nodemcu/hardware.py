@@ -15,7 +15,7 @@ from harness.reference.pins import IN, OPEN_DRAIN, OUT, PULL_UP, Pin
 from harness.reference.timeline import Moment
 
 if TYPE_CHECKING:
-    from harness.reference.nodemcu.machine import NodeMcu
+    from harness.reference.nodemcu.nodemcu_machine import NodeMcu
 
 #: NodeMCU's pin numbers (documentation of ``gpio``): index -> GPIO.
 GPIO_OF = (16, 5, 4, 0, 2, 14, 12, 13, 15, 3, 1, 9, 10)

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.errors import UsageError
-from harness.flashstore.region import SECTOR, Region
-from harness.lfs.chunk import Constant, LocVar, Proto, read_chunk, write_lc, write_stock
-from harness.reference.nodemcu.storage import MAPPED
+from harness.formats.lfs.chunk import Constant, LocVar, Proto, read_chunk, write_lc, write_stock
+from harness.reference.flash.flash_region import SECTOR, Region
+from harness.reference.nodemcu.nodemcu_storage import MAPPED
 
 #: What this firmware's own images begin with: format 1, float numbers in packed values.
 SIGNATURE = 0xFAFAA154
@@ -182,14 +182,14 @@ class _Reader:
         return self._at(address + 16, length)
 
     def strings(self, table: int, buckets: int) -> frozenset[bytes]:
-        found = set()
+        texts = set()
         for address in self._words(table, buckets):
             while address:
-                found.add(self._string(address))
+                texts.add(self._string(address))
                 address = self._words(address, 1)[0]
-                if len(found) * 16 > len(self._data):
+                if len(texts) * 16 > len(self._data):
                     raise ValueError("the string table has a loop")
-        return frozenset(found)
+        return frozenset(texts)
 
     def _constant(self, address: int) -> Constant:
         raw = self._at(address, 12)

@@ -13,7 +13,7 @@ from typing import Any
 
 from lupa import lua51
 
-from harness.reference.lua_heap import FLOAT, LuaHeap, Sizes
+from harness.reference.nodemcu.lua_heap import FLOAT, LuaHeap, Sizes
 
 #: Lua instructions between two looks at what happens outside.
 STEP = 1000

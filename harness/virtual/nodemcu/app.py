@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from harness.engine.files import Files
-from harness.reference.board import ChipReset
-from harness.reference.chips import Reset
-from harness.reference.nodemcu.machine import Firmware, NodeMcu
+from harness.chips import Reset
+from harness.reference.chip_board import ChipReset
+from harness.reference.engine.guest_files import Files
+from harness.reference.nodemcu.nodemcu_machine import Firmware, NodeMcu
 from harness.reference.nodemcu.state import Halt
 from harness.virtual.application import AppContext, Application, Ended, Exit
 from harness.virtual.flash_files import FlashFiles
@@ -34,7 +34,7 @@ def payload(firmware: Firmware) -> bytes:
 
 
 def create(context: AppContext) -> Application:
-    """The application factory for :mod:`harness.virtual.chip`. Raises ValueError for a payload or flash that is bad."""
+    """The application factory for :mod:`harness.virtual.esp_chip`. Raises ValueError for a bad payload or flash."""
     fields = json.loads(context.payload.removeprefix(MAGIC))
     try:
         firmware = Firmware(**fields)

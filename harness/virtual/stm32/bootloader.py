@@ -13,8 +13,8 @@ from functools import reduce
 from operator import xor
 from typing import Protocol
 
-from harness.virtual.flash import Flash
-from harness.virtual.stm32.chips import FLASH_BASE, Stm32Spec
+from harness.chips import STM32_FLASH_BASE, Stm32LoaderView
+from harness.virtual.nor_flash import Flash
 from harness.virtual.stm32.options import Options
 
 ACK, NACK = b"\x79", b"\x1f"
@@ -52,7 +52,7 @@ class Bootloader:
     """One stay in the boot loader. ``fast``: erasing and programming take no time."""
 
     def __init__(
-        self, spec: Stm32Spec, flash: Flash, options: Options, uid: bytes, host: Host, *, fast: bool = False
+        self, spec: Stm32LoaderView, flash: Flash, options: Options, uid: bytes, host: Host, *, fast: bool = False
     ) -> None:
         self._spec = spec
         self._flash = flash
@@ -179,7 +179,7 @@ class Bootloader:
             return
         if in_flash:
             yield self._pace * self._spec.program_s * -(-len(data) // self._spec.unit)
-            self._host.send(ACK if self._program(address - FLASH_BASE, data) else NACK)
+            self._host.send(ACK if self._program(address - STM32_FLASH_BASE, data) else NACK)
         elif self._options.holds(address, len(data)):
             self._options.write(address, data)
             self._host.send(ACK)
@@ -277,7 +277,7 @@ class Bootloader:
     # -- memory ----------------------------------------------------------------------------------
 
     def _in_flash(self, address: int, size: int) -> bool:
-        return address >= FLASH_BASE and address + size <= FLASH_BASE + self._spec.flash_size
+        return address >= STM32_FLASH_BASE and address + size <= STM32_FLASH_BASE + self._spec.flash_size
 
     def _ram_of(self, address: int, size: int) -> int | None:
         for start, memory in self._ram.items():
@@ -295,7 +295,7 @@ class Bootloader:
     def _memory(self, address: int, size: int) -> bytes | None:
         """What stands there; None when the loader does not give it."""
         if self._in_flash(address, size):
-            return self._flash.read(address - FLASH_BASE, size)
+            return self._flash.read(address - STM32_FLASH_BASE, size)
         if self._options.holds(address, size):
             return self._options.read(address, size)
         start = self._ram_of(address, size)

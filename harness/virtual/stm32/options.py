@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from harness.virtual.flash import SECTOR, Flash
-from harness.virtual.stm32.chips import Stm32Spec
+from harness.chips import Stm32LoaderView
+from harness.virtual.nor_flash import SECTOR, Flash
 
 _LEVEL_0, _LEVEL_2 = 0xAA, 0xCC
 _LEVEL_1 = 0x00
@@ -30,7 +30,7 @@ class Options:
     real chip, which its boot loader causes at once; here it counts at once.
     """
 
-    def __init__(self, spec: Stm32Spec, store: Flash | None = None) -> None:
+    def __init__(self, spec: Stm32LoaderView, store: Flash | None = None) -> None:
         self._spec = spec
         self._store = store or Flash(SECTOR)
         if self._store.blank(0, SECTOR):
@@ -42,18 +42,18 @@ class Options:
         return self._find(address, size) is not None
 
     def read(self, address: int, size: int) -> bytes:
-        found = self._find(address, size)
-        if found is None:
+        place = self._find(address, size)
+        if place is None:
             raise ValueError(f"0x{address:08x} holds no option bytes")
-        index, at = found
+        index, at = place
         return self._area(index)[at : at + size]
 
     def write(self, address: int, data: bytes) -> None:
         """Raises ValueError outside the option bytes."""
-        found = self._find(address, len(data))
-        if found is None:
+        place = self._find(address, len(data))
+        if place is None:
             raise ValueError(f"0x{address:08x} holds no option bytes")
-        index, at = found
+        index, at = place
         area = bytearray(self._area(index))
         area[at : at + len(data)] = data
         self._put(index, bytes(area))

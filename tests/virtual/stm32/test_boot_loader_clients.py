@@ -10,16 +10,19 @@ import pytest
 import serial
 from stm32loader.bootloader import CommandError, Stm32Bootloader
 
+from harness.chips import CHIPS as ALL_CHIPS
+from harness.chips import STM32_FLASH_BASE
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from harness.virtual.stm32.chips import CHIPS, FLASH_BASE
+
+CHIPS = {chip.name: chip.virtual.stm32 for chip in ALL_CHIPS.values() if chip.virtual and chip.virtual.stm32}
 
 FAMILY = {"stm32f405": "F4", "stm32l476": "L4"}
 CONTENT = bytes(range(256)) * 40 + b"odd end"
 
 
 @contextmanager
-def serving(chip: str, folder: Path, **options: object) -> Iterator[RunningBoard]:
-    spec = VirtualSpec(id="b", chip=chip, state_dir=str(folder), app="echo", pace="fast", **options)  # type: ignore[arg-type]
+def serving(chip: str, folder: Path, lines: tuple[str, ...] = ()) -> Iterator[RunningBoard]:
+    spec = VirtualSpec(id="b", chip=chip, state_dir=str(folder), app="echo", pace="fast", lines=lines)
     with start(spec) as board:
         yield board
 
@@ -67,7 +70,7 @@ def test_stm32flash_writes_verifies_and_reads_back_over_a_pty(chip: str, tmp_pat
         told = stm32flash(board)
         assert f"Device ID    : 0x{CHIPS[chip].device_id:04x}" in told
         assert "Wrote and verified" in stm32flash(board, "-w", str(image), "-v")
-        stm32flash(board, "-r", str(back), "-S", f"0x{FLASH_BASE:x}:{len(CONTENT)}")
+        stm32flash(board, "-r", str(back), "-S", f"0x{STM32_FLASH_BASE:x}:{len(CONTENT)}")
     assert back.read_bytes() == CONTENT
 
 
@@ -81,8 +84,8 @@ def test_stm32loader_resets_into_the_boot_loader_by_the_lines_and_flashes(chip: 
         assert loader.get_flash_size_and_uid()[0] == CHIPS[chip].flash_size // 1024
         assert bytes(loader.get_uid()[5:]) == b"VIRTUAL"
         loader.erase_memory()
-        loader.write_memory_data(FLASH_BASE, CONTENT)
-        assert bytes(loader.read_memory_data(FLASH_BASE, len(CONTENT))) == CONTENT
+        loader.write_memory_data(STM32_FLASH_BASE, CONTENT)
+        assert bytes(loader.read_memory_data(STM32_FLASH_BASE, len(CONTENT))) == CONTENT
 
 
 def test_a_host_without_parity_gets_no_further_than_the_sync(tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.virtual.flash import Flash
+from harness.chips import CHIPS as ALL_CHIPS
+from harness.chips import STM32_FLASH_BASE, Stm32LoaderView
+from harness.virtual.nor_flash import Flash
 from harness.virtual.stm32.bootloader import ACK, NACK, Bootloader
-from harness.virtual.stm32.chip import flash_of
-from harness.virtual.stm32.chips import CHIPS, FLASH_BASE, Stm32Spec
 from harness.virtual.stm32.options import Options
+from harness.virtual.stm32.stm32_chip import flash_of
+
+CHIPS = {chip.name: chip.virtual.stm32 for chip in ALL_CHIPS.values() if chip.virtual and chip.virtual.stm32}
 
 F4, L4 = CHIPS["stm32f405"], CHIPS["stm32l476"]
 UID = bytes(range(12))
@@ -56,7 +59,7 @@ class Host:
 class Talk:
     """A boot loader that is synchronised, and its host's side of the protocol."""
 
-    def __init__(self, spec: Stm32Spec = F4, *, fast: bool = True) -> None:
+    def __init__(self, spec: Stm32LoaderView = F4, *, fast: bool = True) -> None:
         self.spec, self.host = spec, Host()
         self.flash: Flash = flash_of(spec.name)
         self.options = Options(spec)
@@ -129,19 +132,19 @@ def test_a_damaged_command_address_or_count_is_refused() -> None:
     assert talk.command(0x11) == ACK
     assert talk.say(b"\x08\0\0\0\x09") == NACK
     assert talk.command(0x11) == ACK
-    assert talk.address(FLASH_BASE) == ACK
+    assert talk.address(STM32_FLASH_BASE) == ACK
     assert talk.say(b"\x03\x03") == NACK
-    assert talk.write(FLASH_BASE, b"123") == NACK  # not a multiple of 4
+    assert talk.write(STM32_FLASH_BASE, b"123") == NACK  # not a multiple of 4
     assert talk.flash.blank(0, 4)
 
 
 @pytest.mark.parametrize("spec", CHIPS.values(), ids=list(CHIPS))
-def test_the_signature_stands_at_its_addresses(spec: Stm32Spec) -> None:
+def test_the_signature_stands_at_its_addresses(spec: Stm32LoaderView) -> None:
     talk = Talk(spec)
     assert talk.read(spec.uid_at, 12) == UID
     assert talk.read(spec.size_at, 2) == (1024).to_bytes(2, "little")
     assert talk.read(spec.option_areas[0][0], 4) is not None
-    assert talk.read(FLASH_BASE + spec.flash_size - 4, 8) is None
+    assert talk.read(STM32_FLASH_BASE + spec.flash_size - 4, 8) is None
     assert talk.read(0x6000_0000, 4) is None
 
 
@@ -191,15 +194,15 @@ def test_an_erase_with_a_wrong_checksum_erases_nothing() -> None:
 def test_writing_clears_bits_on_an_f4_and_fails_on_an_l4_that_is_not_erased() -> None:
     f4, l4 = Talk(F4), Talk(L4)
     for talk in (f4, l4):
-        assert talk.write(FLASH_BASE + 8, b"\xf0" * 8) == ACK
-    assert f4.write(FLASH_BASE + 8, b"\x3c" * 8) == ACK
-    assert f4.read(FLASH_BASE + 8, 8) == b"\x30" * 8
-    assert l4.write(FLASH_BASE + 8, b"\x3c" * 8) == NACK
-    assert l4.read(FLASH_BASE + 8, 8) == b"\xf0" * 8
-    assert l4.write(FLASH_BASE + 20, b"1234") == NACK  # inside a double word
-    assert l4.write(FLASH_BASE + 24, b"1234") == ACK  # the rest of the double word is used up with it
-    assert l4.read(FLASH_BASE + 24, 8) == b"1234\xff\xff\xff\xff"
-    assert l4.write(FLASH_BASE + 24, b"12345678") == NACK
+        assert talk.write(STM32_FLASH_BASE + 8, b"\xf0" * 8) == ACK
+    assert f4.write(STM32_FLASH_BASE + 8, b"\x3c" * 8) == ACK
+    assert f4.read(STM32_FLASH_BASE + 8, 8) == b"\x30" * 8
+    assert l4.write(STM32_FLASH_BASE + 8, b"\x3c" * 8) == NACK
+    assert l4.read(STM32_FLASH_BASE + 8, 8) == b"\xf0" * 8
+    assert l4.write(STM32_FLASH_BASE + 20, b"1234") == NACK  # inside a double word
+    assert l4.write(STM32_FLASH_BASE + 24, b"1234") == ACK  # the rest of the double word is used up with it
+    assert l4.read(STM32_FLASH_BASE + 24, 8) == b"1234\xff\xff\xff\xff"
+    assert l4.write(STM32_FLASH_BASE + 24, b"12345678") == NACK
 
 
 def test_ram_can_be_written_and_read() -> None:
@@ -212,19 +215,19 @@ def test_ram_can_be_written_and_read() -> None:
 def test_go_jumps_to_where_memory_is() -> None:
     talk = Talk()
     assert talk.command(0x21) == ACK
-    assert talk.address(FLASH_BASE) == ACK
+    assert talk.address(STM32_FLASH_BASE) == ACK
     assert talk.command(0x21) == ACK
     assert talk.address(0x6000_0000) == NACK
-    assert talk.host.went == [FLASH_BASE]
+    assert talk.host.went == [STM32_FLASH_BASE]
 
 
 # -- protection ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spec", CHIPS.values(), ids=list(CHIPS))
-def test_readout_protection_refuses_all_but_identity_and_its_own_end(spec: Stm32Spec) -> None:
+def test_readout_protection_refuses_all_but_identity_and_its_own_end(spec: Stm32LoaderView) -> None:
     talk = Talk(spec)
-    talk.write(FLASH_BASE, b"secret!!")
+    talk.write(STM32_FLASH_BASE, b"secret!!")
     assert talk.command(0x82) == ACK + ACK
     assert (talk.options.level, talk.host.resets) == (1, 1)
     for code in NEEDS_OPEN:
@@ -236,15 +239,15 @@ def test_readout_protection_refuses_all_but_identity_and_its_own_end(spec: Stm32
 
 
 @pytest.mark.parametrize("spec", CHIPS.values(), ids=list(CHIPS))
-def test_a_write_protected_page_stays_as_it_is_and_nobody_is_told(spec: Stm32Spec) -> None:
+def test_a_write_protected_page_stays_as_it_is_and_nobody_is_told(spec: Stm32LoaderView) -> None:
     talk = Talk(spec)
-    talk.write(FLASH_BASE, b"original")
+    talk.write(STM32_FLASH_BASE, b"original")
     assert talk.command(0x63) == ACK
     assert talk.say(bytes([0, 0, 0])) == ACK
     assert talk.options.protected(0) and not talk.options.protected(1)
     assert talk.erase([0]) == ACK
-    assert talk.write(FLASH_BASE, b"12345678") == ACK
-    assert talk.read(FLASH_BASE, 8) == b"original"
+    assert talk.write(STM32_FLASH_BASE, b"12345678") == ACK
+    assert talk.read(STM32_FLASH_BASE, 8) == b"original"
     assert talk.command(0x73) == ACK + ACK
     assert not talk.options.protected(0)
     assert talk.erase([0]) == ACK
@@ -329,8 +332,8 @@ def test_what_is_written_is_read_back_whatever_its_place_and_size(data: st.DataO
     talk = Talk(spec)
     offset = data.draw(st.integers(0, spec.flash_size // 8 - 32)) * 8
     content = data.draw(st.binary(min_size=1, max_size=64).map(lambda b: b.ljust(-(-len(b) // 4) * 4, b"\xff")))
-    assert talk.write(FLASH_BASE + offset, content) == ACK
-    assert talk.read(FLASH_BASE + offset, len(content)) == content
+    assert talk.write(STM32_FLASH_BASE + offset, content) == ACK
+    assert talk.read(STM32_FLASH_BASE + offset, len(content)) == content
     for page in spec.pages_at(offset, len(content)):
         assert talk.erase([page]) == ACK
     assert talk.flash.blank(0, spec.flash_size)

@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_chip_lives import Device
-from test_chip_states import MAC
-from test_stm32_states import reset_pulse
 
-from harness.virtual.board import Surroundings
 from harness.virtual.cpu import create
-from harness.virtual.stm32.chip import Stm32Chip, flash_of, unique_id
+from harness.virtual.live_board import Surroundings
+from harness.virtual.stm32.stm32_chip import Stm32Chip, flash_of, unique_id
+from tests.virtual.chip_clients import MAC, Device, stm32_reset_pulse
 
 REGISTERS = {"stm32f405": 20, "stm32l476": 32}
 STATE = (
@@ -19,15 +17,17 @@ STATE = (
 )
 SET = "stm.mem32[at] = 0x49abcdef\nstm.mem32[at + 4 * %d] = 7"
 
+Make = Callable[..., Device]
+
 
 @pytest.fixture
-def make(firmware_files: dict[str, Path]) -> Iterator[Callable[..., Device]]:
+def make(firmware_files: dict[str, Path]) -> Iterator[Make]:
     made: list[Device] = []
 
-    def factory(kind: str = "stm32f405", **around: object) -> Device:
+    def factory(kind: str = "stm32f405", around: Surroundings | None = None) -> Device:
         flash = flash_of(kind)
         flash.program(0, firmware_files[kind].read_bytes())
-        made.append(Device(Stm32Chip(kind, flash, MAC, create, Surroundings(**around))))  # type: ignore[arg-type]
+        made.append(Device(Stm32Chip(kind, flash, MAC, create, around or Surroundings())))
         return made[-1]
 
     yield factory
@@ -36,7 +36,7 @@ def make(firmware_files: dict[str, Path]) -> Iterator[Callable[..., Device]]:
 
 
 @pytest.mark.parametrize("kind", REGISTERS)
-def test_each_reset_has_its_cause_and_only_power_loses_the_backup_registers(make, kind: str) -> None:
+def test_each_reset_has_its_cause_and_only_power_loses_the_backup_registers(make: Make, kind: str) -> None:
     device = make(kind)
     last = REGISTERS[kind] - 1
     kept = f"{0x49ABCDEF} 7"
@@ -54,7 +54,7 @@ def test_each_reset_has_its_cause_and_only_power_loses_the_backup_registers(make
     device.wire.wait(b"MPY: sync filesystems\r\nMPY: soft reboot\r\nraw REPL; CTRL-B to exit\r\n>")
     after(0, kept)
     device.wire.clear()
-    reset_pulse(device.chip)
+    stm32_reset_pulse(device.chip)
     device.raw()
     after(2, kept)
     device.start("m.deepsleep(20)")
@@ -70,7 +70,7 @@ def test_each_reset_has_its_cause_and_only_power_loses_the_backup_registers(make
     after(1, "0 0")
 
 
-def test_standby_is_silent_loses_ram_and_is_ended_by_the_rtcs_wake_up_timer(make) -> None:
+def test_standby_is_silent_loses_ram_and_is_ended_by_the_rtcs_wake_up_timer(make: Make) -> None:
     device = make()
     device.run("import machine as m, pyb\nleft = 1\nm.RTC().datetime((2026, 3, 4, 3, 5, 0, 0, 0))\nm.RTC().wakeup(300)")
     device.start("pyb.standby()")
@@ -86,7 +86,7 @@ def test_standby_is_silent_loses_ram_and_is_ended_by_the_rtcs_wake_up_timer(make
     assert device.run(state) == b"4 False (2026, 3, 4, 3, 5, 0)\n"
 
 
-def test_the_banner_names_board_and_chip_and_the_id_is_the_boot_loaders(make) -> None:
+def test_the_banner_names_board_and_chip_and_the_id_is_the_boot_loaders(make: Make) -> None:
     device = make("stm32l476")
     device.type(b"\x02")
     device.wire.wait(b"; virtual STM32L476 board with STM32L476RG\r\n")
@@ -96,8 +96,8 @@ def test_the_banner_names_board_and_chip_and_the_id_is_the_boot_loaders(make) ->
     assert device.run("import machine\nprint(machine.unique_id().hex())") == f"{unique_id(MAC).hex()}\n".encode()
 
 
-def test_an_external_interrupt_runs_hard_for_each_edge_while_enabled_and_may_not_allocate(make) -> None:
-    device = make(loopback=(("A0", "A1"),), fast=True)
+def test_an_external_interrupt_runs_hard_for_each_edge_while_enabled_and_may_not_allocate(make: Make) -> None:
+    device = make(around=Surroundings(loopback=(("A0", "A1"),), fast=True))
     source = """
 from pyb import ExtInt, Pin
 out = Pin('A0', Pin.OUT_PP)
@@ -126,8 +126,8 @@ print(list(seen), ext.line())
     assert device.run(source) == b"[4, 3] 1\n"
 
 
-def test_pyb_timers_call_back_at_their_rate_and_stop(make) -> None:
-    device = make(fast=True)
+def test_pyb_timers_call_back_at_their_rate_and_stop(make: Make) -> None:
+    device = make(around=Surroundings(fast=True))
     source = """
 import pyb
 seen = bytearray(1)
@@ -151,7 +151,7 @@ except ValueError as problem:
     assert device.run(source) == b"10 Timer(4) 100.0\n10\n12 0 True\nTimer(99) doesn't exist\n"
 
 
-def test_a_machine_reset_with_boot0_high_ends_in_the_boot_loader(make) -> None:
+def test_a_machine_reset_with_boot0_high_ends_in_the_boot_loader(make: Make) -> None:
     device = make()
     device.chip.set_lines(dtr=False, rts=False)
     device.chip.settled.clear()
@@ -160,7 +160,7 @@ def test_a_machine_reset_with_boot0_high_ends_in_the_boot_loader(make) -> None:
     assert device.chip.downloading
 
 
-def test_files_are_kept_over_a_power_cycle_on_flash_that_is_programmed_once(make) -> None:
+def test_files_are_kept_over_a_power_cycle_on_flash_that_is_programmed_once(make: Make) -> None:
     device = make("stm32l476")
     device.run(
         "with open('/data.txt', 'w') as f: n = f.write('x' * 5000)\nwith open('/data.txt', 'a') as f: n = f.write('y')"

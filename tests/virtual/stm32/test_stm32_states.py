@@ -7,26 +7,29 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from test_chip_states import MAC, Listener, Recorder
 
-from harness.firmware.virtual_image import build
-from harness.virtual.board import Surroundings
-from harness.virtual.stm32.chip import Stm32Chip, flash_of
-from harness.virtual.stm32.chips import CHIPS
+from harness.chips import CHIPS as ALL_CHIPS
+from harness.formats.virtual_image import build
+from harness.virtual.live_board import Surroundings
+from harness.virtual.stm32.stm32_chip import Stm32Chip, flash_of
+from tests.virtual.chip_clients import MAC, Listener, Recorder, stm32_reset_pulse
+
+CHIPS = {chip.name: chip.virtual.stm32 for chip in ALL_CHIPS.values() if chip.virtual and chip.virtual.stm32}
 
 ACK = b"\x79"
 Made = tuple[Stm32Chip, Listener, Recorder]
+Make = Callable[..., Made]
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., Made]]:
+def make() -> Iterator[Make]:
     made: list[Stm32Chip] = []
 
-    def factory(kind: str = "stm32f405", image: bytes | None = None, **options: object) -> Made:
+    def factory(kind: str = "stm32f405", image: bytes | None = None, lines: tuple[str, ...] = ()) -> Made:
         flash = flash_of(kind)
-        flash.program(0, build(kind, b"\0asm" + bytes(96), version="v1") if image is None else image)  # type: ignore[arg-type]
+        flash.program(0, build(kind, b"\0asm" + bytes(96), version="v1") if image is None else image)
         recorder, wire = Recorder(), Listener(None)
-        chip = Stm32Chip(kind, flash, MAC, recorder, Surroundings(fast=True), **options)  # type: ignore[arg-type]
+        chip = Stm32Chip(kind, flash, MAC, recorder, Surroundings(fast=True), lines=lines)
         chip.wires.append(wire)
         made.append(chip)
         return chip, wire, recorder
@@ -36,12 +39,6 @@ def make() -> Iterator[Callable[..., Made]]:
         chip.power_off()
 
 
-def reset_pulse(chip: Stm32Chip, *, boot0: bool = False) -> None:
-    """DTR asserted pulls NRST low; RTS asserted pulls BOOT0 low."""
-    chip.set_lines(dtr=True, rts=not boot0)
-    chip.set_lines(dtr=False, rts=not boot0)
-
-
 def answers_as_boot_loader(chip: Stm32Chip, wire: Listener) -> bool:
     wire.clear()
     chip.receive(b"\x7f", wire)
@@ -49,7 +46,7 @@ def answers_as_boot_loader(chip: Stm32Chip, wire: Listener) -> bool:
 
 
 @pytest.mark.parametrize("kind", CHIPS)
-def test_it_starts_what_the_flash_holds_without_a_word_of_its_own(make, kind: str) -> None:
+def test_it_starts_what_the_flash_holds_without_a_word_of_its_own(make: Make, kind: str) -> None:
     chip, wire, made = make(kind)
     chip.power_on()
     wire.wait(b"echo: payload of 100 bytes")
@@ -63,7 +60,7 @@ def test_it_starts_what_the_flash_holds_without_a_word_of_its_own(make, kind: st
     "harm",
     ["erased", "stack", "stack-odd", "entry-even", "entry-elsewhere", "code"],
 )
-def test_what_does_not_lead_to_code_hangs_in_silence_until_a_reset(make, harm: str) -> None:
+def test_what_does_not_lead_to_code_hangs_in_silence_until_a_reset(make: Make, harm: str) -> None:
     image = bytearray(build("stm32f405", b"\0asm" + bytes(96), version="v1"))
     if harm == "erased":
         image = bytearray()
@@ -79,24 +76,24 @@ def test_what_does_not_lead_to_code_hangs_in_silence_until_a_reset(make, harm: s
     chip.receive(b"anyone?", wire)
     assert wire.heard == b""
     assert made.contexts == []
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     assert answers_as_boot_loader(chip, wire)
 
 
-def test_boot0_high_at_the_end_of_a_reset_starts_the_boot_loader_and_low_the_application(make) -> None:
+def test_boot0_high_at_the_end_of_a_reset_starts_the_boot_loader_and_low_the_application(make: Make) -> None:
     chip, wire, made = make()
     chip.power_on()
     wire.wait(b"echo:")
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     assert chip.downloading
     assert answers_as_boot_loader(chip, wire)
-    reset_pulse(chip)
+    stm32_reset_pulse(chip)
     wire.wait(b"echo:")
     assert not chip.downloading
     assert [context.reset_cause for context in made.contexts] == ["power-on", "external"]
 
 
-def test_boot0_alone_changes_nothing_until_the_next_reset_whatever_its_cause(make) -> None:
+def test_boot0_alone_changes_nothing_until_the_next_reset_whatever_its_cause(make: Make) -> None:
     chip, wire, _ = make()
     chip.power_on()
     wire.wait(b"echo:")
@@ -108,7 +105,7 @@ def test_boot0_alone_changes_nothing_until_the_next_reset_whatever_its_cause(mak
     assert answers_as_boot_loader(chip, wire)
 
 
-def test_a_held_nrst_keeps_the_chip_silent_and_a_client_that_leaves_lets_it_go(make) -> None:
+def test_a_held_nrst_keeps_the_chip_silent_and_a_client_that_leaves_lets_it_go(make: Make) -> None:
     chip, wire, made = make()
     chip.set_lines(dtr=True, rts=True)
     chip.power_on()
@@ -126,7 +123,9 @@ def test_a_held_nrst_keeps_the_chip_silent_and_a_client_that_leaves_lets_it_go(m
         (("boot0-inverted",), {"dtr": False, "rts": True}),
     ],
 )
-def test_the_wiring_decides_which_levels_mean_what(make, lines: tuple[str, ...], in_loader: dict[str, bool]) -> None:
+def test_the_wiring_decides_which_levels_mean_what(
+    make: Make, lines: tuple[str, ...], in_loader: dict[str, bool]
+) -> None:
     chip, _wire, _ = make(lines=lines)
     chip.set_lines(**in_loader)
     chip.power_on()
@@ -134,29 +133,29 @@ def test_the_wiring_decides_which_levels_mean_what(make, lines: tuple[str, ...],
     assert chip.downloading
 
 
-def test_boot0_that_is_not_wired_is_low(make) -> None:
+def test_boot0_that_is_not_wired_is_low(make: Make) -> None:
     chip, wire, _ = make(lines=("boot0-unwired",))
     chip.power_on()
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     wire.wait(b"echo:")
     assert not chip.downloading
 
 
-def test_readout_protection_level_2_leaves_no_way_into_the_boot_loader(make) -> None:
+def test_readout_protection_level_2_leaves_no_way_into_the_boot_loader(make: Make) -> None:
     chip, wire, _ = make()
     chip.options.write(0x1FFF_C000, b"\xef\xcc")
     chip.power_on()
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     wire.wait(b"echo:")
     assert not chip.downloading
     chip.leave_download()
     assert not chip.press_buttons_for_sync(b"\x7f")
 
 
-def test_go_starts_the_flash_with_the_reset_cause_that_there_was(make) -> None:
+def test_go_starts_the_flash_with_the_reset_cause_that_there_was(make: Make) -> None:
     chip, wire, made = make()
     chip.power_on()
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     assert answers_as_boot_loader(chip, wire)
     wire.clear()
     chip.receive(b"\x21\xde", wire)
@@ -165,7 +164,7 @@ def test_go_starts_the_flash_with_the_reset_cause_that_there_was(make) -> None:
     assert made.contexts[-1].reset_cause == "external"
 
 
-def test_on_a_pty_a_lone_sync_as_the_first_byte_holds_boot0_and_a_close_lets_go(make) -> None:
+def test_on_a_pty_a_lone_sync_as_the_first_byte_holds_boot0_and_a_close_lets_go(make: Make) -> None:
     chip, wire, _ = make()
     chip.power_on()
     wire.wait(b"echo:")
@@ -180,7 +179,7 @@ def test_on_a_pty_a_lone_sync_as_the_first_byte_holds_boot0_and_a_close_lets_go(
     assert not chip.downloading
 
 
-def test_a_client_of_another_parity_is_understood_by_chance(make) -> None:
+def test_a_client_of_another_parity_is_understood_by_chance(make: Make) -> None:
     """A parity bit in the place of the stop bit is right where it is 1: for every other byte."""
     chip, wire, _ = make()
     chip.power_on()
@@ -196,7 +195,7 @@ def test_a_client_of_another_parity_is_understood_by_chance(make) -> None:
     assert heard[2:4] != b"\x03\x05"
 
 
-def test_a_crash_and_a_watchdog_reset_the_chip_without_a_word(make) -> None:
+def test_a_crash_and_a_watchdog_reset_the_chip_without_a_word(make: Make) -> None:
     chip, wire, made = make()
     chip.power_on()
     wire.wait(b"echo:")
@@ -206,16 +205,16 @@ def test_a_crash_and_a_watchdog_reset_the_chip_without_a_word(make) -> None:
     assert [context.reset_cause for context in made.contexts] == ["power-on", "software"]
 
 
-def test_an_erase_in_progress_ends_with_a_reset_and_touches_nothing_afterwards(make) -> None:
+def test_an_erase_in_progress_ends_with_a_reset_and_touches_nothing_afterwards(make: Make) -> None:
     chip, wire, _ = make()
     chip._fast = False
     chip.power_on()
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     before = chip.flash.read(0, 0x1000)
     assert answers_as_boot_loader(chip, wire)
     chip.receive(b"\x44\xbb", wire)
     chip.receive(b"\0\0\0\0\0", wire)  # sector 0: a quarter of a second
-    reset_pulse(chip, boot0=True)
+    stm32_reset_pulse(chip, boot0=True)
     done = threading.Event()
     chip.later(0.3, done.set)
     assert done.wait(5)

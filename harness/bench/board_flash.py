@@ -1,0 +1,141 @@
+"""The flash of one board: what belongs there, what was written, and what is written beside the firmware.
+
+The identity of the chip is checked each time before anything is written, and a note in the bench's state folder says
+that a write goes on, so that the next run can tell of one that was cut off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.bench.checked_firmware import CheckedFirmware, Report
+from harness.bench.device import Device
+from harness.bench.firmware_record import FirmwareRecord
+from harness.errors import BenchFault, FinalFault, UsageError
+from harness.flashing.flasher import ChipIdentity, FlashImage, FlashJob, FlashReport, Progress
+from harness.flashing.mark import WriteMark
+from harness.flashing.methods import flasher_for, needs_port
+from harness.formats.suite_romfs import suite_romfs
+from harness.inventory.model import Board
+from harness.link.ports import OpenPort
+
+
+class BoardFlash:
+    """``state`` is the bench's state folder, ``report`` hears of each step, ``address`` says where the board is. A port
+    that is given is the board's console, open and with nobody else on it; when a write ends, the chip starts its
+    application."""
+
+    def __init__(self, board: Board, device: Device, state: Path, report: Report, address: Callable[[], str]) -> None:
+        self._board = board
+        self._device = device
+        self._report = report
+        self._address = address
+        self._mark = WriteMark(state / "flashing", board.id)
+        #: What belongs in the flash; None when the board is tested with what it holds.
+        self.firmware: CheckedFirmware | None = None
+        #: What is kept of it with the results.
+        self.record = FirmwareRecord("", "", "")
+        #: The last time that the firmware was written.
+        self.written: FlashReport | None = None
+        #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
+        self.romfs = b""
+
+    @property
+    def can_write(self) -> bool:
+        """Whether there is firmware, and a way to write it."""
+        return self.firmware is not None and self._board.flash_method != "none"
+
+    @property
+    def needs_port(self) -> bool:
+        """Whether it is written over the console's port. Otherwise the port may come and go with it."""
+        return needs_port(self._board)
+
+    def write(
+        self, port: OpenPort | None, *, romfs: bool = True, enter_loader: Callable[[], None] | None = None
+    ) -> FlashReport:
+        """Write what differs in the flash from what belongs there, and with ``romfs`` the suites' ROMFS image.
+
+        ``enter_loader`` brings a board that runs into its USB boot loader.
+        """
+        assert self.firmware is not None
+        cut_off = self._mark.found()
+        if cut_off:
+            self._report(f"{cut_off}; comparing and writing again", 0, 0)
+        progress = self._mark.watched(self.firmware.record.name, self._report)
+        with flasher_for(self._job(port, progress, enter_loader)) as flasher:
+            self._check_identity(flasher.identity)
+            images = list(self.firmware.images)
+            region = self._device.romfs_region(flasher, images) if romfs else None
+            if region is not None:
+                offset, size = region
+                self.romfs = suite_romfs()
+                if len(self.romfs) > size:
+                    raise UsageError(f"{self._board.id}: the suite's ROMFS image does not fit into {size} bytes")
+                images.append(FlashImage(offset, self.romfs, "ROMFS image of the suites"))
+            self.written = flasher.write(images)
+        self._mark.clear()
+        if cut_off:
+            self.written.warnings.append(f"{cut_off}; it was written again")
+        self.record = self.firmware.record
+        return self.written
+
+    def write_romfs(self, port: OpenPort, image: bytes) -> FlashReport:
+        """Write the ROMFS region alone, as far as it differs; :attr:`romfs` stays as it is.
+
+        Raises UsageError for a board without such a region, or an image that does not fit.
+        """
+        with flasher_for(self._job(port, self._mark.watched("a ROMFS image", self._report))) as flasher:
+            self._check_identity(flasher.identity)
+            region = self._device.romfs_region(flasher, [])
+            if region is None:
+                raise UsageError(
+                    f"{self._board.id}: the flash has no ROMFS region that is known",
+                    hint="needs the capability 'romfs' and a partition of that name (ESP32)",
+                )
+            offset, size = region
+            if len(image) > size:
+                raise UsageError(f"{self._board.id}: {len(image)} bytes do not fit into the {size} of its ROMFS")
+            report = flasher.write([FlashImage(offset, image, "ROMFS image")])
+        self._mark.clear()
+        return report
+
+    def write_spare(self, port: OpenPort, data: bytes) -> bytes:
+        """Write where the flash holds nothing that its VM uses; what is read back there.
+
+        Raises UsageError for a board of which no such place is known.
+        """
+        place = self._device.spare_flash
+        if place is None:
+            raise UsageError(f"{self._board.id}: no place in its flash is known to be free")
+        with flasher_for(self._job(port, self._mark.watched("spare flash", self._report))) as flasher:
+            self._check_identity(flasher.identity)
+            padded = data.ljust(-len(data) % 4 + len(data), b"\xff")
+            flasher.write([FlashImage(place, padded, "spare flash")])
+            came = flasher.read(place, len(data))
+        self._mark.clear()
+        return came
+
+    def _job(
+        self, port: OpenPort | None, progress: Progress, enter_loader: Callable[[], None] | None = None
+    ) -> FlashJob:
+        address = self._address()
+        if port is None:
+            with contextlib.suppress(BenchFault):  # a board that only shows up while it is written has none yet
+                address = self._device.find()
+        return FlashJob(self._board, port, progress, address, enter_loader)
+
+    def _check_identity(self, chip: ChipIdentity) -> None:
+        identity = self._board.identity
+        if identity is None:
+            return
+        for key, name, wanted, came in (
+            ("mac", "MAC", identity.mac, chip.mac),
+            ("uid", "unique id", identity.uid, chip.uid),
+        ):
+            if wanted is not None and came and wanted != came:
+                raise FinalFault(
+                    f"{self._board.id}: expected the chip with {name} {wanted}, at {self._address()} is {came}",
+                    hint=f"boards were swapped, or identity.{key} is wrong; nothing was written",
+                )

@@ -1,0 +1,115 @@
+"""The line to one board: its port, the session on it, and the client that speaks to its VM."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from collections.abc import Callable
+
+import serial
+
+from harness.bench.board_port import BoardPort, console_opener
+from harness.bench.device import Device
+from harness.inventory.model import Board
+from harness.link.ports import OpenPort, is_pty
+from harness.link.session import Session
+from harness.link.transcript import Transcript
+from harness.power.reset import strategy_for
+from harness.runtimes.interface import BoardRuntime
+from harness.runtimes.traits import Means, RuntimeTraits
+
+
+class BoardLine:
+    """``happened`` hears of each time that the port had gone and was opened again: a kind of event, and its words.
+
+    :attr:`port` and :attr:`runtime` are there after :meth:`open` and :meth:`speak`, until :meth:`hang_up`. The port
+    that comes back after it has gone is another object.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        device: Device,
+        traits: RuntimeTraits,
+        transcript: Transcript,
+        happened: Callable[[str, str], None],
+    ) -> None:
+        self._board = board
+        self._device = device
+        self._traits = traits
+        self._transcript = transcript
+        self._happened = happened
+        self._where = BoardPort(board, device.find, console_opener(board))
+        self._session: Session | None = None
+        self._reset = strategy_for(board)
+        self.port: OpenPort
+        self.runtime: BoardRuntime
+
+    @property
+    def address(self) -> str:
+        """The name that the port had when it was last opened."""
+        return self._where.address
+
+    @property
+    def resets(self) -> bool:
+        """Whether a reset over this line works: the wiring has one, and the port carries it."""
+        return self._reset is not None and not is_pty(self.port)
+
+    def open(self, patience: float) -> OpenPort:
+        """Open the port, wherever it is; it may take ``patience`` seconds to appear. Raises BenchFault."""
+        self.port = self._where.wait(patience) if patience else self._where.open()
+        return self.port
+
+    def speak(self) -> BoardRuntime:
+        """A client of the board's runtime on the open port; nothing has been sent yet."""
+        self._session = session = Session(self.port, self._transcript, reopen=self._reopen)
+        seed = random.randrange(1 << 32)
+        means = Means(
+            reset=self._pulse_reset if self._reset else None,
+            intervene=self._device.intervene,
+            buffer=self._board.console.buffer,
+            nonces=random.Random(seed),
+        )
+        self.runtime = self._traits.make_client(session, means)
+        begin = {
+            "runtime": self._board.runtime,
+            "seed": seed,
+            "buffer": means.buffer,
+            "can_reset": self.runtime.can_reset,
+            "can_intervene": self.runtime.can_intervene,
+        }
+        self._transcript.add("session", json.dumps(begin).encode())
+        return self.runtime
+
+    def hang_up(self) -> None:
+        """Close the port, if one is open."""
+        if self._session is not None:
+            self._session.hang_up()
+            self._session = None
+        elif hasattr(self, "port"):
+            self.port.close()
+
+    @property
+    def enters_usb_loader(self) -> Callable[[], None] | None:
+        """Brings the board into its USB boot loader by the VM that runs; None for a VM that cannot."""
+        return self._enter_usb_loader if self._traits.enters_usb_loader else None
+
+    def _enter_usb_loader(self) -> None:
+        port = self._where.open()
+        try:
+            with contextlib.suppress(OSError, serial.SerialException):  # it goes while it is written to
+                port.write(self._traits.enters_usb_loader)
+                port.flush()
+        finally:
+            port.close()
+
+    def _pulse_reset(self) -> None:
+        assert self._reset is not None
+        self._reset(self.port)
+
+    def _reopen(self) -> OpenPort:
+        """One attempt to have the port again after it went."""
+        self.port = self._where.open()
+        self._happened("reopened", "its port had gone, and was opened again")
+        return self.port

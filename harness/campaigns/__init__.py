@@ -1,0 +1,1 @@
+"""Runs over many boards: run, nightly, qualification, conformance, bisection."""

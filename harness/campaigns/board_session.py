@@ -1,0 +1,391 @@
+"""A pytest session with boards: each made ready once, its scenarios run, each result stored as it ends.
+
+Boards come from ``boards.yaml``; when one cannot be made ready all its scenarios get the same error at once. This is a
+pytest plugin, registered by :mod:`harness.plugin` when the first test asks for a board.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any
+
+import pytest
+
+from harness.bench.attach import AttachedBoard, Options, attach
+from harness.bench.firmware_record import FirmwareRecord
+from harness.bench.health import HealthBook, Quarantined
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, ProgramFailed, Refused, Unsuitable, UsageError
+from harness.inventory.load import load_bench
+from harness.inventory.model import Board
+from harness.inventory.selection import bench_file, chosen_boards
+from harness.judging.calibration import Calibration
+from harness.judging.figures import Figure
+from harness.judging.outcome import Outcome
+from harness.judging.references import reference_for
+from harness.judging.run_events import Events
+from harness.judging.scenario import BoardBench, MeasurementFailed, Scenario
+from harness.judging.scenario_names import board_of, name_of, place_of
+from harness.judging.second_look import judged_again
+from harness.link.transcript_files import forget_old, place_since, run_folder, size_of
+from harness.paths import state_dir
+from harness.results.database import location
+from harness.results.report.terminal import plain
+from harness.results.run_record import BoardRecord, Event, ScenarioResult
+from harness.results.store import Store
+from harness.runtimes.traits import DEFAULT_RUNTIME
+
+_SESSION = pytest.StashKey["_Session"]()
+_SCENARIO = pytest.StashKey[Scenario]()
+_SECONDS = pytest.StashKey[float]()
+_ERROR = pytest.StashKey[BaseException]()
+#: After this many errors of the bench in a row a board is given up for the rest of the run.
+_GIVE_UP_AFTER = 3
+#: Of what is kept of a reason, in characters: a board can have a say in it.
+_REASON_LIMIT = 8_000
+
+
+class GivenUp(BenchFault):
+    """The board is left alone for the rest of the run."""
+
+
+class _Session:
+    """What one pytest session knows: the bench, the store, and the boards that are ready."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        option = config.getoption
+        file = bench_file(option("--bench"))
+        self.bench = load_bench(file)
+        self.boards = chosen_boards(self.bench, option("--boards"))
+        state = state_dir(file)
+        self.options = Options(
+            state, flash=not option("--no-flash"), variant=option("--variant") or None, wait=option("--wait")
+        )
+        self.store = Store(location(option("--store"), state / "results.sqlite"))
+        self._given_run = option("--harness-run")
+        self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))
+        descriptor = option("--harness-events")
+        self._descriptor = descriptor if descriptor >= 0 else None
+        #: Troubles in a row of each board, and the last one.
+        self.troubles: dict[str, int] = {}
+        self.trouble: dict[str, BaseException] = {}
+        self.given_up: dict[str, str] = {}
+        self.attached: dict[str, AttachedBoard] = {}
+        self.health = HealthBook(state)
+        self._events: dict[str, Events] = {}
+        #: The scenario that each board is in.
+        self.places: dict[str, str] = {}
+
+    @cached_property
+    def board_options(self) -> Options:
+        """For the boards of this run: its transcripts are kept apart from those of other runs."""
+        forget_old(self.options.state)
+        folder = run_folder(self.run, self.store.load_run(self.run).uid)
+        return replace(self.options, run_folder=folder)
+
+    def happened(self, board: str, kind: str, text: str) -> None:
+        """An event of ``board``, in the scenario that goes on."""
+        self.store.record_event(self.run, board, Event(kind, text, time.time(), self.places.get(board, "")))
+
+    def events(self, board: str) -> Events:
+        return self._events.setdefault(board, Events(board, self._descriptor))
+
+    def finish(self) -> None:
+        if not self._given_run:
+            self.store.finish_run(self.run)
+        self.store.close()
+
+
+def session_of(config: pytest.Config) -> _Session:
+    if _SESSION not in config.stash:
+        try:
+            config.stash[_SESSION] = _Session(config)
+        except UsageError as problem:
+            raise pytest.UsageError(str(problem)) from None
+    return config.stash[_SESSION]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each board gets the scenarios of its runtime: board by board, and calibration first, for later scenarios
+    predict with it."""
+    done = _done_before(config)
+    others = [item for item in items if not _speaks(item) or place_of(item) in done]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
+
+    def order(item: pytest.Item) -> tuple[str, bool, str]:
+        parameters = getattr(item, "callspec", None)
+        board = parameters.params.get("board_id", "") if parameters else ""
+        return (board, "calibration" not in item.path.parts, str(item.path)) if board else ("", True, "")
+
+    items.sort(key=order)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if _SESSION not in session.config.stash:
+        return
+    state = session.config.stash[_SESSION]
+    for position, board in enumerate(state.boards):
+        count = sum(board_of(item) == board.id for item in session.items)
+        state.events(board.id).send("planned", count=count)
+        if not state._given_run and count:
+            state.store.record_board(state.run, _unknown(board), position=position)
+
+
+def told_at_collection(config: pytest.Config, problem: str) -> None:
+    """A suite cannot be collected: in a run, each board's process says why."""
+    if config.getoption("--harness-events") >= 0:
+        session = session_of(config)
+        for board in session.boards:
+            session.events(board.id).send("problem", text=problem)
+
+
+def _unknown(board: Board) -> BoardRecord:
+    return BoardRecord(board.id, board.chip, FirmwareRecord("", "", ""))
+
+
+def _done_before(config: pytest.Config) -> set[tuple[str, str, str]]:
+    """Board, suite and name of each scenario that the run to be resumed has finished."""
+    if not config.getoption("--harness-resume"):
+        return set()
+    session = session_of(config)
+    boards = session.store.load_run(session.run).boards
+    return {(board.id, scenario.suite, scenario.name) for board in boards for scenario in board.scenarios}
+
+
+def _speaks(item: pytest.Item) -> bool:
+    """Whether the scenario is for the runtime of its board; anything else than a scenario is kept."""
+    name = board_of(item)
+    if not name:
+        return True
+    board = item.config.stash[_SESSION].bench.board(name)
+    wanted = [runtime for marker in item.iter_markers("runtime") for runtime in marker.args] or [DEFAULT_RUNTIME]
+    return board is not None and board.runtime in wanted
+
+
+# -- fixtures ------------------------------------------------------------------------------------
+
+
+def _keep_nothing(_calibration: Calibration) -> None: ...
+
+
+def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBench]:
+    """The board made ready, and a reference VM of its size; given back after the ``yield``."""
+    session = session_of(config)
+    board = session.bench.board(board_id)
+    assert board is not None
+    events = session.events(board_id)
+
+    def report(step: str, done: int, total: int) -> None:
+        events.send("step", text=step, done=done, total=total)
+
+    try:
+        tell = partial(session.happened, board_id)
+        attached = attach(board, session.board_options, report, tell)
+    except HarnessError as problem:
+        session.store.record_problem(session.run, board_id, str(problem))
+        events.send("problem", text=str(problem))
+        raise
+    session.attached[board_id] = attached
+    try:
+        record = BoardRecord(
+            board.id,
+            board.chip,
+            attached.firmware,
+            facts={
+                "version": attached.facts.version,
+                "machine": attached.facts.machine,
+                "heap_total": attached.facts.heap_total,
+                "flashed_bytes": attached.flashed.written if attached.flashed else 0,
+                "unchanged_bytes": attached.flashed.unchanged if attached.flashed else 0,
+                "flash_seconds": round(attached.flashed.seconds, 3) if attached.flashed else 0.0,
+            },
+        )
+        session.store.record_board(session.run, record, position=session.boards.index(board))
+        flashed = attached.flashed
+        for warning in flashed.warnings if flashed else ():
+            session.happened(board_id, "flash", warning)
+        events.send(
+            "ready",
+            firmware=attached.firmware.name,
+            version=attached.firmware.version,
+            written=flashed.written if flashed else 0,
+            unchanged=flashed.unchanged if flashed else 0,
+            seconds=flashed.seconds if flashed else 0.0,
+        )
+        with reference_for(attached, lambda text: report(text, 0, 0)) as reference:
+            # Of firmware that nobody named nothing can be kept: the next one on this board would be taken for it.
+            known = attached.firmware.sha256
+            keep = partial(session.store.save_calibration, board.id, known) if known else _keep_nothing
+            bench = BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep)
+            yield bench
+            bench.clean_up()
+    finally:
+        attached.close()
+
+
+def new_scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Scenario:
+    """What the fixture ``scenario`` gives. Skips what the board cannot do, and brings back a board in trouble."""
+    board = board_bench.attached.board
+    session = session_of(request.config)
+    attached = session.attached[board.id]
+    for marker in request.node.iter_markers("needs"):
+        missing = [name for name in marker.args if name not in board.capabilities]
+        if missing:
+            pytest.skip(f"{board.id} has no {', '.join(missing)} (capabilities in boards.yaml)")
+    troubles = session.troubles.get(board.id, 0)
+    if troubles >= _GIVE_UP_AFTER:
+        session.given_up.setdefault(board.id, f"after {troubles} errors in a row")
+    if board.id in session.given_up:
+        raise GivenUp(f"{board.id} was given up {session.given_up[board.id]}")
+    if troubles:
+        last = session.trouble[board.id]
+        try:
+            attached.recover(str(last), gentle=isinstance(last, BenchFault))
+        except BenchFault as problem:
+            session.given_up[board.id] = f"as it could not be recovered: {problem.message}"
+            raise
+    elif board_bench.unknown:
+        attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it
+    made = Scenario(board_bench, declared_by(request.node))
+    request.node.stash[_SCENARIO] = made
+    return made
+
+
+def declared_by(item: pytest.Item) -> list[Figure]:
+    """The figures of ``@pytest.mark.figures``. Raises UsageError when it holds something else."""
+    declared = [figure for marker in item.iter_markers("figures") for figure in marker.args]
+    if wrong := [one for one in declared if not isinstance(one, Figure)]:
+        raise UsageError(
+            f"{item.name} declares {str(wrong[0])[:60]!r}, which is no figure",
+            hint="make it with harness.judging.figures.Figure",
+        )
+    return declared
+
+
+# -- outcomes ------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
+    try:
+        try:
+            yield
+            if _SCENARIO in item.stash:
+                item.stash[_SCENARIO].settle()
+                _all_skipped(item)
+        except (FirmwareFailure, AssertionError) as failure:
+            if _SCENARIO not in item.stash:
+                raise
+            attached = item.config.stash[_SESSION].attached[board_of(item)]
+            judged_again(attached, item.stash[_SCENARIO], failure, lambda fresh: _once_more(item, fresh))
+    except Unsuitable as reason:
+        pytest.skip(str(reason))
+
+
+def _all_skipped(item: pytest.Item) -> None:
+    """A scenario that could take none of its figures is skipped, with their reasons."""
+    if reason := item.stash[_SCENARIO].skipped:
+        pytest.skip(reason)
+
+
+def _once_more(item: pytest.Item, fresh: Scenario) -> None:
+    assert isinstance(item, pytest.Function)
+    item.stash[_SCENARIO] = item.funcargs["scenario"] = fresh
+    item.runtest()
+    fresh.settle()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
+    report: Any = yield
+    if call.when == "call":
+        item.stash[_SECONDS] = call.duration
+    if call.excinfo is not None:
+        item.stash[_ERROR] = call.excinfo.value
+        if isinstance(call.excinfo.value, HarnessError | MeasurementFailed):
+            # A traceback through the harness says nothing about the board; the message does. It holds the board's text.
+            report.longrepr = plain(str(call.excinfo.value))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    board = board_of(item)
+    if not board:
+        return (yield)
+    session = item.config.stash[_SESSION]
+    suite, name = item.path.parent.name, name_of(item)
+    session.events(board).send("scenario", suite=suite, name=name)
+    session.places[board] = f"{suite}: {name}"
+    transcript = session.board_options.transcript_of(board)
+    begin = size_of(session.options.state / transcript)
+    started = time.time()
+    outcome = yield
+    made = item.stash.get(_SCENARIO, None)
+    verdict, reason = _outcome(item.stash.get(_ERROR, None), made)
+    result = ScenarioResult(
+        suite,
+        name,
+        verdict,
+        reason[:_REASON_LIMIT],
+        measurements=tuple(made.measurements) if made else (),
+        seconds=item.stash.get(_SECONDS, 0.0),
+        started=started,
+        transcript=place_since(session.options.state, transcript, begin),
+    )
+    _count(session, board, result, item.stash.get(_ERROR, None))
+    session.store.record_scenario(session.run, board, result)
+    events = session.events(board)
+    events.send("result", suite=suite, name=name, outcome=result.outcome.value, reason=result.reason)
+    if events.orphaned:
+        item.session.shouldstop = "the run that started this process is gone"
+    return outcome
+
+
+def _count(session: _Session, board: str, result: ScenarioResult, error: BaseException | None) -> None:
+    """What the end of a scenario says about the board's health."""
+    if result.outcome is Outcome.SKIPPED or isinstance(error, (GivenUp, Quarantined, UsageError)):
+        return
+    if isinstance(error, (Refused, ProgramFailed)):
+        return  # the VM answered: nothing that could be held against the board or its line
+    if result.outcome is Outcome.ERROR or isinstance(error, FirmwareFailure):
+        session.troubles[board] = session.troubles.get(board, 0) + 1
+        session.trouble[board] = error or BenchFault(result.reason)
+    else:
+        session.troubles[board] = 0
+    if board not in session.attached:
+        return  # counted once, when it could not be made ready
+    if isinstance(error, BenchFault):
+        session.attached[board].fault(error.message)
+    elif result.outcome is not Outcome.ERROR:
+        session.health.went_well(board)
+
+
+def _outcome(error: BaseException | None, made: Scenario | None) -> tuple[Outcome, str]:
+    if error is None:
+        outcome = made.outcome if made else Outcome.SKIPPED
+        if outcome is Outcome.SKIPPED:  # it ran and judged nothing: that proves nothing
+            return Outcome.ERROR, "the scenario recorded no measurement"
+        return outcome, _marginal_words(made) if outcome is Outcome.MARGINAL and made else ""
+    if isinstance(error, pytest.skip.Exception):
+        return Outcome.SKIPPED, str(error)
+    if isinstance(error, (FirmwareFailure, AssertionError)):
+        return Outcome.FAIL, str(error)
+    if isinstance(error, HarnessError):
+        return Outcome.ERROR, str(error)
+    return Outcome.ERROR, f"{type(error).__name__}: {error}"
+
+
+def _marginal_words(made: Scenario) -> str:
+    from harness.judging.scenario import described
+
+    return "; ".join(described(m) for m in made.measurements if m.verdict is Outcome.MARGINAL)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _SESSION in session.config.stash:
+        session.config.stash[_SESSION].finish()

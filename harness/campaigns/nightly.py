@@ -1,0 +1,116 @@
+"""``harness nightly``: all boards of the bench at once, within a time, with everything a CI page wants to show."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+
+from rich.text import Text
+
+from harness.bench.checked_firmware import check_images
+from harness.campaigns.bench_run import RunRequest, run_bench
+from harness.inventory.load import load_bench
+from harness.inventory.selection import bench_file, chosen_boards
+from harness.paths import made, state_dir
+from harness.results.database import location
+from harness.results.report.html import write_html
+from harness.results.report.json_report import run_to_json, write_json
+from harness.results.report.junit import write_junit
+from harness.results.report.markdown import run_to_markdown
+from harness.results.report.nightly_index import write_index
+from harness.results.report.plots import Trends, trends_of
+from harness.results.report.terminal import LiveView, print_run, terminal
+from harness.results.run_record import RunRecord
+from harness.results.store import Store
+
+COMMAND = "harness nightly"
+#: Every board is a process of its own; more of them at once than this only make each other late.
+_MOST_AT_ONCE = 32
+_INDEXED = 60
+
+
+def nightly(
+    suites: tuple[str, ...],
+    bench: str,
+    boards: str,
+    board_minutes: float,
+    total_minutes: float,
+    jobs: int | None,
+    resume: bool,
+    out: Path,
+    variant: str,
+    store: str,
+) -> None:
+    """Run the SUITES (default: all) on all boards at once, unattended, and leave reports in a folder.
+
+    JUnit, JSON, Markdown and HTML of this run, and an index over the runs before it. Where GITHUB_STEP_SUMMARY names
+    a file, the Markdown is added to it. Exit codes are those of 'harness run'.
+    """
+    file = bench_file(bench)
+    chosen = chosen_boards(load_bench(file), boards)
+    check_images(chosen)
+    state = state_dir(file)
+    where = location(store, state / "results.sqlite")
+    console = terminal()
+    request = RunRequest(
+        bench_file=file,
+        boards=chosen,
+        state=state,
+        store=where,
+        suites=suites,
+        variant=variant,
+        jobs=min(jobs or len(chosen), _MOST_AT_ONCE),
+        command=" ".join([COMMAND, *suites, *(["--variant", variant] if variant else [])]),
+        board_seconds=60 * board_minutes,
+        total_seconds=60 * total_minutes if math.isfinite(total_minutes) else math.inf,
+        resume=_unfinished(where) if resume else 0,
+    )
+    if resume:
+        words = f"going on with run {request.resume}" if request.resume else "nothing to go on with: a new run"
+        console.print(Text(words))
+    made(out)
+    try:
+        with LiveView(chosen, console) as view:
+            number = run_bench(request, view)
+    except KeyboardInterrupt:
+        console.print(Text("interrupted; 'harness nightly --resume' goes on where it stopped"))
+        raise
+    results = Store(where)
+    record = results.load_run(number)
+    trends = trends_of(record, results)
+    earlier = [results.load_run(past) for past in results.runs(_INDEXED) if past != number]
+    results.close()
+    print_run(record, console)
+    _write(record, earlier, trends, out, state)
+    console.print(Text(f"reports: {out}/index.html, run-{number}.html, junit.xml, run.json, summary.md"))
+    sys.exit(record.exit_code)
+
+
+def _unfinished(where: Path | str) -> int:
+    """The newest run when it was a nightly one that did not come to its end, else 0."""
+    results = Store(where)
+    try:
+        newest = next(iter(results.runs(1)), 0)
+        if newest:
+            run = results.load_run(newest)
+            if run.interrupted and run.command.startswith(COMMAND):
+                return newest
+        return 0
+    finally:
+        results.close()
+
+
+def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path, state: Path) -> None:
+    before = next((one for one in earlier if one.command.startswith(COMMAND) and not one.interrupted), None)
+    markdown = run_to_markdown(run, before)
+    (out / "summary.md").write_text(markdown, "utf-8")
+    step_page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if step_page:
+        with Path(step_page).open("a", encoding="utf-8") as page:
+            page.write(markdown)
+    write_json(str(out / "run.json"), run_to_json(run))
+    write_junit(run, out / "junit.xml")
+    write_html(run, out / f"run-{run.id}.html", trends, state)
+    write_index([run, *earlier], out / "index.html")

@@ -1,0 +1,87 @@
+"""``harness …``: the commands. Exit codes: 0 pass, 1 firmware failed, 2 usage, 3 bench fault.
+
+A command is one file here. It is imported when it is called: ``harness --help`` needs click and this page.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from harness import __version__
+from harness.cli.options import CONTEXT
+from harness.errors import HarnessError
+
+#: Each command, in the order of ``--help``, with the line that stands there. Its file here, and the command in it,
+#: have its name.
+COMMANDS = {
+    "discover": "what is plugged in; --write makes a boards.yaml of it",
+    "doctor": "what on this machine is in the way of a bench",
+    "boards": "the boards of the bench: where, who holds them, how they are",
+    "wiring": "the wires that boards.yaml claims, checked on the board",
+    "power": "switch a board's power",
+    "run": "flash the boards, run the suites, judge every figure",
+    "flash": "only flash what differs, and check who answers",
+    "nightly": "all boards at once, unattended, with reports",
+    "qualify": "a certificate for one board with one firmware",
+    "verify": "whether a certificate still says what was recorded",
+    "watch": "a board's console with times, over resets and sleeps",
+    "history": "figures over all runs: what changed, since when",
+    "diff": "what changed from one run to another",
+    "bisect": "the first of some images at which a figure changed",
+    "store": "what is in a results store; export, import, merge",
+    "virtual": "virtual boards that stay up, for esptool and mpremote",
+    "reference": "a program on the host reference VM",
+    "explore": "a program with its interrupt at every point",
+    "lfs": "Lua modules to a NodeMCU flash image",
+    "conformance": "upstream's test programs on a VM",
+    "selfcheck": "seeded defects that the suites must catch",
+    "soak": "injected faults of the bench that must end well",
+    "replay": "a transcript against the harness's own code, without a board",
+}
+
+
+class _Commands(click.Group):
+    """Loads a command when it is called; turns the harness's own errors into one message and their exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"harness.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HarnessError as problem:
+            _complain(f"harness: {problem}")
+            ctx.exit(problem.exit_code)
+        except KeyboardInterrupt:
+            _complain("harness: interrupted; what had finished is in the store")
+            ctx.exit(130)
+
+
+def _complain(text: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text(text), soft_wrap=True)
+
+
+@click.group(cls=_Commands, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="harness")
+def main() -> None:
+    """Flash the boards of a bench, run the suites, hold every figure against the host reference VM.
+
+    Exit codes: 0 pass, 1 the firmware failed, 2 usage, 3 a fault of the bench. 'harness COMMAND --help' tells more.
+    """

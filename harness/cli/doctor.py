@@ -1,0 +1,53 @@
+"""``harness doctor``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from harness.cli.options import CONTEXT, bench_option, board_named, json_option
+from harness.errors import EXIT_BENCH_FAULT, UsageError
+
+
+@click.command(context_settings=CONTEXT)
+@bench_option
+@click.option("--power", "power", default="", metavar="BOARD", help="Also cut BOARD's power, and see whether it goes.")
+@json_option
+def doctor(bench: str, power: str, json_file: str) -> None:
+    """Say what on this machine is in the way of a bench, and the command that mends it.
+
+    Looks at permissions, ModemManager and brltty, USB suspend, identities, tools, disk and the reference VM.
+    Changes nothing and opens no port; only --power switches something. Exit code 3 when a run would fail.
+    """
+    import getpass
+
+    from rich.console import Console
+
+    from harness.bench.device_of import device_of
+    from harness.bench.doctor import Patient, examine
+    from harness.bench.host_machine import Machine
+    from harness.bench.power_check import check_power
+    from harness.cli.findings import print_findings
+    from harness.inventory.load import load_bench
+    from harness.inventory.locks import board_lock
+    from harness.inventory.selection import bench_file
+    from harness.paths import state_dir
+    from harness.results.report.json_report import write_json
+
+    console = Console(stderr=json_file == "-")
+    file = bench_file(bench)
+    if bench and not file.exists():
+        raise UsageError(f"there is no bench file {bench!r}")
+    loaded = load_bench(file, check_files=False) if file.exists() else None
+    patient = Patient(Machine(), loaded, state_dir(file), getpass.getuser())
+    findings = examine(patient)
+    if power:
+        board, state = board_named(power, bench)
+        with board_lock(board, state, purpose="harness doctor --power"):
+            findings.append(check_power(board, device_of(board, state).switch_now(), patient.ports_now))
+    print_findings(console, findings)
+    if json_file:
+        write_json(json_file, {"findings": [asdict(finding) for finding in findings]})
+    sys.exit(EXIT_BENCH_FAULT if any(finding.severity == "problem" for finding in findings) else 0)

@@ -1,0 +1,55 @@
+"""What several commands share: their common options, and the bench that these name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:  # a command's --help needs none of it
+    from harness.inventory.model import Bench, Board
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+bench_option = click.option("--bench", "bench", default="", metavar="FILE", help="Bench file (default: boards.yaml).")
+boards_option = click.option(
+    "--boards", default="", metavar="IDS", help="Boards or tags, comma separated (default: all)."
+)
+variant_option = click.option("--variant", default="", metavar="NAME", help="Firmware variant for the virtual boards.")
+store_option = click.option(
+    "--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite of the bench)."
+)
+json_option = click.option(
+    "--json", "json_file", default="", metavar="FILE", help="Also write the result as JSON ('-': standard output)."
+)
+
+
+def load(bench: str, *, check_files: bool = True) -> tuple[Path, Bench]:
+    """The bench file that ``--bench`` names (default: boards.yaml), and what it says.
+
+    Raises UsageError when it is not there, or is wrong.
+    """
+    from harness.inventory.load import load_bench
+    from harness.inventory.selection import bench_file
+
+    file = bench_file(bench)
+    if not file.exists():
+        raise UsageError(
+            f"there is no bench file {str(file)!r}", hint="name one with --bench, or go to the folder of boards.yaml"
+        )
+    return file, load_bench(file, check_files=check_files)
+
+
+def board_named(name: str, bench: str, *, check_files: bool = True) -> tuple[Board, Path]:
+    """The board of that id, and the state folder of its bench. Raises UsageError when there is none."""
+    from harness.paths import state_dir
+
+    file, loaded = load(bench, check_files=check_files)
+    board = loaded.board(name)
+    if board is None:
+        known = ", ".join(board.id for board in loaded.boards)
+        raise UsageError(f"there is no board {name!r} in this bench", hint=f"its boards: {known}")
+    return board, state_dir(file)

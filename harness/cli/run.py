@@ -1,0 +1,113 @@
+"""``harness run``: flash, run the suites, judge."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load, variant_option
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.inventory.model import Board
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("suites", nargs=-1)
+@bench_option
+@boards_option
+@click.option("-k", "keyword", default="", metavar="EXPR", help="Only scenarios whose names match (as in pytest).")
+@click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
+@variant_option
+@click.option("--jobs", default=8, show_default=True, help="Boards at the same time.")
+@click.option(
+    "--wait", default=300.0, show_default=True, metavar="SECONDS", help="How long to wait for a board that is busy."
+)
+@click.option("--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite).")
+@click.option("--junit", default="", metavar="FILE", help="Also write the result as JUnit XML.")
+@click.option("--html", default="", metavar="FILE", help="Also write the result as an HTML page.")
+@click.option(
+    "--report", "reports", multiple=True, metavar="NAME=FILE", help="Also write it in that format (markdown, …)."
+)
+@click.option("--figures", is_flag=True, help="Show every figure in the table.")
+@json_option
+def run(
+    suites: tuple[str, ...],
+    bench: str,
+    boards: str,
+    keyword: str,
+    no_flash: bool,
+    variant: str,
+    jobs: int,
+    wait: float,
+    store: str,
+    junit: str,
+    html: str,
+    reports: tuple[str, ...],
+    figures: bool,
+    json_file: str,
+) -> None:
+    """Flash the boards, run the SUITES (default: all), judge every figure, and keep the results."""
+    from harness.campaigns.board_process import warm_up
+
+    warm_up()
+    from harness.bench.checked_firmware import check_images
+    from harness.campaigns.bench_run import RunRequest, run_bench
+    from harness.inventory.selection import chosen_boards
+    from harness.paths import state_dir
+    from harness.results.database import location
+    from harness.results.report import formats
+    from harness.results.report.terminal import LiveView, print_run, terminal
+    from harness.results.store import Store
+
+    file, loaded = load(bench)
+    own = {"json": json_file, "junit": junit, "html": html}
+    wanted = [(name, Path(target)) for name, target in own.items() if target]
+    wanted += [formats.parse(report) for report in reports]
+    chosen = chosen_boards(loaded, boards)
+    if variant:
+        chosen = _with_variant(chosen, variant)
+    if not no_flash:
+        check_images(chosen)
+    state = state_dir(file)
+    path = location(store, state / "results.sqlite")
+    request = RunRequest(
+        bench_file=file,
+        boards=chosen,
+        state=state,
+        store=path,
+        suites=suites,
+        keyword=keyword,
+        flash=not no_flash,
+        variant=variant,
+        jobs=jobs,
+        wait=wait,
+        command=" ".join(["harness", *sys.argv[1:]]),
+    )
+    console = terminal(to_stderr=json_file == "-")
+    with LiveView(request.boards, console) as view:
+        number = run_bench(request, view)
+    results = Store(path)
+    record = results.load_run(number)
+    print_run(record, console, all_figures=figures)
+    finished = formats.Finished(record, results, state)
+    for name, target in wanted:
+        formats.write(name, finished, target)
+    results.close()
+    sys.exit(record.exit_code)
+
+
+def _with_variant(boards: list[Board], variant: str) -> list[Board]:
+    """Those of ``boards`` whose runtime has that firmware variant. Raises UsageError when none has."""
+    from harness.virtual.defects import DEFECTS
+    from harness.virtual.virtual_firmware import require_variant
+
+    require_variant(variant)
+    runtime = DEFECTS[variant].runtime
+    chosen = [board for board in boards if board.runtime == runtime]
+    if not chosen:
+        raise UsageError(f"{variant} is a variant of {runtime}, which none of the chosen boards has")
+    return chosen

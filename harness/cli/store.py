@@ -1,0 +1,134 @@
+"""``harness store``: what is in a results store, and taking it elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import CONTEXT, json_option, store_option
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.results.exchange import Imported
+
+
+@click.group("store", context_settings=CONTEXT)
+def store() -> None:
+    """What is in a results store; export, import and merge it."""
+
+
+@store.command("info", context_settings=CONTEXT)
+@store_option
+@json_option
+def info_command(store: str, json_file: str) -> None:
+    """How many runs, boards and figures, and from when to when."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from harness.results.exchange import counts
+    from harness.results.opening import open_store
+    from harness.results.report.json_report import write_json
+
+    opened = open_store(store)
+    numbers = counts(opened)
+    opened.close()
+    console = Console(stderr=json_file == "-")
+    boards = numbers["boards"]
+    console.print(Text(opened.name, style="bold"), soft_wrap=True)
+    shown = ", ".join(boards[:10]) + (" …" if len(boards) > 10 else "")
+    console.print(Text(f"{numbers['run']} runs of {len(boards)} boards: {shown}"))
+    console.print(
+        f"{numbers['scenario']} scenarios, {numbers['measurement']} measurements of {numbers['series']} figures"
+    )
+    if numbers["first"] is not None:
+        first, last = (time.strftime("%Y-%m-%d %H:%M", time.localtime(numbers[n])) for n in ("first", "last"))
+        console.print(f"from {first} to {last}")
+    if json_file:
+        write_json(json_file, {"store": opened.name, **numbers})
+
+
+@store.command("export", context_settings=CONTEXT)
+@click.argument("file", default="-")
+@click.option("--run", "runs", type=int, multiple=True, metavar="ID", help="Only this run; may be given several times.")
+@store_option
+def export_command(file: str, runs: tuple[int, ...], store: str) -> None:
+    """Write the store to FILE as JSON Lines ('-': standard output)."""
+    from harness.results.exchange import export_lines
+    from harness.results.opening import open_store
+
+    opened = open_store(store)
+    for run in runs:
+        opened.load_run(run)
+    try:
+        with sys.stdout if file == "-" else Path(file).open("w", encoding="ascii") as target:
+            for line in export_lines(opened, runs or None):
+                target.write(line)
+    except OSError as problem:
+        raise UsageError(f"{file} cannot be written: {problem.strerror}", hint="give the path of a file") from None
+    opened.close()
+
+
+@store.command("import", context_settings=CONTEXT)
+@click.argument("file")
+@store_option
+def import_command(file: str, store: str) -> None:
+    """Add the runs of FILE, an export ('-': standard input), that the store has not."""
+    from harness.results.exchange import import_lines
+    from harness.results.opening import where
+    from harness.results.store import Store
+
+    target = Store(where(store))
+    report = import_lines(target, _lines(file), source=file)
+    target.close()
+    _tell(report)
+
+
+@store.command("merge", context_settings=CONTEXT)
+@click.argument("sources", nargs=-1, required=True)
+@store_option
+def merge_command(sources: tuple[str, ...], store: str) -> None:
+    """Add the runs of the stores SOURCES (files or URLs) that the store has not; again changes nothing."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from harness.results.exchange import merge
+    from harness.results.opening import open_store, where
+    from harness.results.store import Store
+
+    target = Store(where(store))
+    for source in sources:
+        other = open_store(source)
+        report = merge(target, other)
+        other.close()
+        Console().print(Text(f"{other.name}:", style="bold"), soft_wrap=True)
+        _tell(report)
+    target.close()
+
+
+def _lines(file: str) -> Iterator[str]:
+    from harness.results.exchange import LONGEST_LINE
+
+    try:
+        with sys.stdin if file == "-" else Path(file).open(encoding="utf-8", errors="surrogateescape") as source:
+            while line := source.readline(LONGEST_LINE + 1):
+                yield line
+    except OSError as problem:
+        raise UsageError(f"{file} cannot be read: {problem.strerror}", hint="give the path of an export") from None
+
+
+def _tell(report: Imported) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    added = ("runs", "scenarios", "events", "calibrations")
+    console.print("new: " + ", ".join(f"{getattr(report, name)} {name}" for name in added))
+    if report.conflicts:
+        console.print(Text(f"{report.conflicts} records are in the store with another content, which stays:", "yellow"))
+        for name in report.named:
+            console.print(Text(f"  {name}"), soft_wrap=True)

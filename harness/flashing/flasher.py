@@ -1,0 +1,104 @@
+"""What every way of writing a flash has in common: one file each, and all of them are a :class:`Flasher`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+if TYPE_CHECKING:
+    from harness.inventory.model import Board
+
+#: Told what is being done: a step's name, and (done, total) in bytes where that is known, else (0, 0).
+Progress = Callable[[str, int, int], None]
+
+
+def silent(_step: str, _done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class FlashImage:
+    """``label`` is for messages."""
+
+    offset: int
+    data: bytes
+    label: str
+
+
+@dataclass(frozen=True)
+class ChipIdentity:
+    """``mac`` as ``aa:bb:…``, empty on chips that have none; ``uid`` as hex digits in the order of the bytes in memory,
+    empty likewise; ``flash_size`` in bytes, None when the flash chip does not say."""
+
+    chip: str
+    description: str
+    mac: str
+    flash_size: int | None
+    uid: str = ""
+
+
+@dataclass
+class FlashReport:
+    """Bytes and seconds of one flashing; ``steps`` in order with their seconds."""
+
+    identity: ChipIdentity
+    written: int = 0
+    unchanged: int = 0
+    seconds: float = 0.0
+    steps: list[tuple[str, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Flasher(Protocol):
+    """A chip whose flash can be written. A context manager: it always ends with the chip's application starting.
+
+    Entering raises UsageError when the chip is not the expected one, BenchFault when none answers; nothing has been
+    erased then.
+    """
+
+    identity: ChipIdentity
+
+    def write(self, images: list[FlashImage]) -> FlashReport:
+        """Write what differs and verify it. Nothing is erased when an image does not fit."""
+        ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read ``size`` bytes of the flash."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class FlashJob:
+    """What a way of writing is given: the board's entry, its serial port, and whom to tell.
+
+    ``port`` is open, or None for a method that needs none; ``address`` is where the board's port is, empty when it has
+    none now. ``enter_loader`` brings a board that runs into its USB boot loader.
+    """
+
+    board: Board
+    port: Any
+    progress: Progress
+    address: str = ""
+    enter_loader: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class FlashingMethod:
+    """One ``flash.method`` of boards.yaml: a file of this room, or an entry point of the group ``harness.flashing``.
+
+    ``make`` gives a :class:`Flasher` that has not been entered; it raises UsageError for settings that cannot be. With
+    ``needs_port`` it writes through the board's serial port; without, the port is closed while it writes, and may come
+    and go.
+    """
+
+    name: str
+    make: Callable[[FlashJob], Flasher]
+    needs_port: bool = True

@@ -1,0 +1,1 @@
+"""Containers: ESP and STM32 images, ROMFS, the Lua Flash Store."""

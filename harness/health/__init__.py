@@ -1,1 +1,0 @@
-"""What a board has been through, and what is done to have it back."""

@@ -1,0 +1,1 @@
+"""Judging: limits, calibration, comparison, outcomes, the second look."""

@@ -1,0 +1,166 @@
+"""A board's figures judged: by the limit that a figure was declared with, or by its kind's rule."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.errors import BenchFault, UsageError
+from harness.judging.calibration import Calibration
+from harness.judging.figures import Figure
+from harness.judging.limits import BoardLimit, Bounds, Limit, of_board
+from harness.judging.outcome import Outcome
+from harness.judging.rules import Compared, expected
+from harness.kinds import Value, named
+from harness.runtimes.interface import Facts
+from harness.runtimes.records import Decoded
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One judged figure. ``reference`` is the reference's, for a time the prediction; ``rule`` says why the limit.
+
+    ``limit`` is the limit in words, ``bounds`` in numbers (None in records of versions that did not keep them).
+    ``measured`` is None for a figure that was skipped, and only then; ``reason`` says why it was.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    measured: Value | None
+    reference: Value | None
+    limit: str
+    verdict: Outcome
+    rule: str = ""
+    samples: tuple[float, ...] = ()
+    bounds: Bounds | None = None
+    reason: str = ""
+
+
+def _difference(board: Sequence[tuple[str, ...]], reference: Sequence[tuple[str, ...]]) -> str:
+    only = [
+        f"{name} ({kind}, {unit}) only by the {who}"
+        for who, mine, others in (("board", board, reference), ("reference", reference, board))
+        for name, kind, unit in mine
+        if (name, kind, unit) not in others
+    ]
+    return "; ".join(only[:5]) or "their order differs"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges one board against the reference. ``limits`` are the board's own, from boards.yaml."""
+
+    board: Facts
+    reference: Facts
+    limits: Mapping[str, BoardLimit]
+
+    def take(
+        self,
+        figure: Figure,
+        measured: Value,
+        reference: Value | None = None,
+        *,
+        limit: Limit | None = None,
+        rule: str = "",
+        samples: Sequence[float] = (),
+    ) -> Measurement:
+        """Hold ``measured`` against ``limit``, that of the figure's declaration, or the board's own for that name.
+
+        Raises UsageError for a figure that cannot be judged so.
+        """
+        _check(figure, measured)
+        if limit is not None and figure.limit is not None:
+            raise UsageError(f"figure {figure.name!r} is declared with a limit ({figure.limit}) and taken with another")
+        limit = limit or figure.limit
+        if limit is None:
+            raise UsageError(f"figure {figure.name!r} has no limit", hint="declare it with one, or take it with limit=")
+        limit = of_board(figure.name, limit, reference, figure.unit, self.limits)
+        if not figure.kind.decides:
+            limit = limit.told_only()
+        return Measurement(
+            name=figure.name,
+            kind=figure.kind.name,
+            unit=figure.unit,
+            measured=measured,
+            reference=reference,
+            limit=str(limit),
+            verdict=limit.judge(measured),
+            rule=rule,
+            samples=tuple(samples),
+            bounds=limit.bounds,
+        )
+
+    def by_rule(
+        self,
+        figure: Figure,
+        measured: Value,
+        reference: Value,
+        *,
+        calibration: Calibration | None = None,
+        samples: Sequence[float] = (),
+        loose: str = "",
+    ) -> Measurement:
+        """Hold ``measured`` against what the reference measured (for a time: its cost), by the rule of the kind."""
+        compared = Compared(
+            figure.name, figure.unit, reference, self.board, self.reference, calibration=calibration, loose=loose
+        )
+        asked = expected(figure.kind.rule, compared)
+        return self.take(figure, measured, asked.reference, limit=asked.limit, rule=asked.rule, samples=samples)
+
+    def skip(self, figure: Figure, reason: str) -> Measurement:
+        """A figure that could not be taken, and why."""
+        limit = "" if figure.limit is None else str(figure.limit)
+        return Measurement(
+            figure.name, figure.kind.name, figure.unit, None, None, limit, Outcome.SKIPPED, reason=reason
+        )
+
+    def pair(
+        self,
+        board: Decoded,
+        reference: Decoded,
+        calibration: Calibration | None,
+        *,
+        prefix: str = "",
+        only: Collection[str] = (),
+        loose_times: Mapping[str, str] | None = None,
+    ) -> list[Measurement]:
+        """All observations of one program, in order, each by the rule of its kind; or those named in ``only``.
+
+        Raises BenchFault when the two sides did not report the same figures (names, kinds and units alike), or none
+        of a name in ``only``.
+
+        ``loose_times`` names times in which something plays a part that the prediction leaves out, and what.
+        """
+        mine = [(o.name, o.kind, o.unit) for o in board.observations]
+        theirs = [(o.name, o.kind, o.unit) for o in reference.observations]
+        if mine != theirs:
+            raise BenchFault(
+                f"the board and the reference did not report the same figures: {_difference(mine, theirs)}",
+                hint="does the program depend on the board? Then it cannot be compared",
+            )
+        for name in only:
+            _ = board[name]
+        result = []
+        for one, other in zip(board.observations, reference.observations, strict=True):
+            if only and one.name not in only:
+                continue
+            result.append(
+                self.by_rule(
+                    Figure(prefix + one.name, named(one.kind), one.unit),
+                    one.value,
+                    other.value,
+                    calibration=calibration,
+                    samples=one.samples,
+                    loose=(loose_times or {}).get(one.name, ""),
+                )
+            )
+        return result
+
+
+def _check(figure: Figure, measured: Value) -> None:
+    if figure.places:
+        raise UsageError(f"figure {figure.name!r} stands for many", hint="say which one with .of(…)")
+    if figure.kind.numeric == isinstance(measured, str):
+        expected = "a number" if figure.kind.numeric else "a text"
+        raise UsageError(f"figure {figure.name!r} is {str(measured)[:40]!r}; {figure.kind.name} is {expected}")

@@ -1,0 +1,95 @@
+"""Which reference VM stands beside a board, made to its measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, Self
+
+from harness.chips import CHIPS
+from harness.extensions import resolve
+from harness.judging.ready_board import ReadyBoard
+from harness.reference.circuitpython_reference import CircuitPythonReference
+from harness.reference.nodemcu.lua_reference import LuaReference
+from harness.reference.vm import ReferenceVm
+from harness.runtimes.interface import ChipRuntime
+from harness.runtimes.traits import traits_of
+
+#: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
+_TABLE_BITS = 524
+_LARGEST_REFERENCE_HEAP = 4 * 1024 * 1024
+#: The reference's own port stands on its heap, and programs are compiled there in one piece.
+_SMALLEST_REFERENCE_HEAP = 32 * 1024
+
+
+class Reference(ChipRuntime, Protocol):
+    """A runtime on the host that lives as long as the board's session."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+#: Makes the reference for a board that answers; ``progress`` hears of what takes time.
+ReferenceMaker = Callable[[ReadyBoard, Callable[[str], None]], Reference]
+
+
+def reference_for(attached: ReadyBoard, progress: Callable[[str], None]) -> Reference:
+    """The reference VM for a board that answers, as its runtime's traits have it."""
+    maker: ReferenceMaker = resolve(traits_of(attached.board.runtime).reference)
+    return maker(attached, progress)
+
+
+def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None]) -> ReferenceVm:
+    """A reference VM with the board's chip, as far as it is known, a heap of its size and the same ROMFS image.
+
+    The ``boot.py`` of a VM that the harness built runs on it, too: what a start file interns shifts later heap figures.
+    That of another one does not: it may use hardware.
+    """
+    romfs = attached.romfs
+    boot = attached.runtime.get("/boot.py") if attached.our_build else None
+    raw = _raw_heap(attached.facts.heap_total)
+    chip = attached.board.chip
+    if CHIPS[chip].port is None and attached.abilities.timer is not None:
+        chip = "esp32"  # so that programs with timers find some; nothing is compared with what its port promises
+    version = "" if attached.our_build else attached.facts.version  # what the harness built has the newest port
+    vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, version=version, progress=progress)
+    if CHIPS[chip].port is not None:
+        for a, b in attached.board.wiring.loopback:
+            vm.wire(a, b)
+        if chip == "esp8266" and not attached.board.wiring.gpio16_rst:
+            vm.unwire(16, "RST")
+    return vm
+
+
+def nodemcu_reference(attached: ReadyBoard, _progress: Callable[[str], None]) -> LuaReference:
+    """NodeMCU's Lua side with an LFS region of the board's size and its wires."""
+    lfs = int(attached.facts.extra.get("lfs", "0"))
+    reference = LuaReference(lfs_size=lfs if lfs % 0x2000 == 0 else 0)
+    for a, b in attached.board.wiring.loopback:
+        reference.wire(a, b)
+    if not attached.board.wiring.gpio16_rst:
+        reference.unwire(16, "RST")
+    return reference
+
+
+def _raw_heap(total: int) -> int:
+    """The raw heap in bytes, tables included, in which a program finds ``total``."""
+    table = min(max(total, _SMALLEST_REFERENCE_HEAP), _LARGEST_REFERENCE_HEAP) // 64
+    return -(-table * _TABLE_BITS // 8) + 1
+
+
+def circuitpython_reference(attached: ReadyBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
+    """A supervised reference VM with the board's chip, as far as it is known (an ESP32 otherwise), and its memory."""
+    chip = CHIPS[attached.board.chip if CHIPS[attached.board.chip].port is not None else "esp32"]
+    region = (_raw_heap(attached.facts.heap_total) + 3) & ~3
+    if attached.our_build and chip.virtual is not None:
+        region = chip.virtual.circuitpython_region
+    said = attached.runtime.run("import alarm\nprint(len(alarm.sleep_memory))").stdout.strip()
+    size = int(said) if said.isdigit() and len(said) < 6 else 0
+    reference = CircuitPythonReference(
+        region_size=region, sleep_memory=min(size, 65536), chip=chip.name, progress=progress
+    )
+    assert reference.vm.board.pins is not None
+    for a, b in attached.board.wiring.loopback:
+        reference.vm.board.pins.wire(a, b)
+    return reference

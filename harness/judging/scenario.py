@@ -1,0 +1,492 @@
+"""What a scenario holds in its hands: the board, the reference, and a judge.
+
+A scenario runs programs on both and records measurements; it fails when one of them does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from harness.chips import CHIPS, Chip, Port
+from harness.errors import FirmwareFailure, HarnessError, Unsuitable, UsageError
+from harness.inventory.model import Wiring
+from harness.judging.calibration import Calibration, Point, fit
+from harness.judging.compare import Judge, Measurement
+from harness.judging.figures import Figure
+from harness.judging.limits import Limit
+from harness.judging.outcome import Outcome, worst
+from harness.judging.ready_board import ReadyBoard
+from harness.judging.references import Reference
+from harness.kinds import TIME, Value, named, stored
+from harness.reference.vm import ReferenceVm
+from harness.runtimes.ask_names import missing
+from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime
+from harness.runtimes.pieces import SMALL_HEAP, needs_of
+from harness.runtimes.program import Program, agent_source
+from harness.runtimes.records import DamagedRecords, Decoded
+from harness.runtimes.traits import traits_of_vm
+
+_TIMED = re.compile(r"\bagent\.(time|elapsed)\b")
+#: What a VM says that is too small for a program: no heap, no stack.
+_TOO_SMALL = ("MemoryError", "maximum recursion depth exceeded")
+#: Calibration for a small VM: short loops, and without the two benchmarks that need more stack than it has.
+_SMALL_CALIBRATION: dict[str, Any] = {"n": 100, "without": ["sorting", "compiling"]}
+
+
+class MeasurementFailed(AssertionError):
+    """At least one measurement is outside its limit."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What one program reported on the two sides."""
+
+    board: Decoded
+    reference: Decoded
+
+    def value(self, name: str) -> tuple[float, float]:
+        """The number ``name`` of the board and of the reference. Raises BenchFault when one did not report it."""
+        return self.board.value(name), self.reference.value(name)
+
+    def text(self, name: str) -> tuple[str, str]:
+        """The text ``name`` of the board and of the reference."""
+        return self.board.text(name), self.reference.text(name)
+
+
+class BoardBench:
+    """One board with its reference: what the scenarios of a board share."""
+
+    def __init__(
+        self,
+        attached: ReadyBoard,
+        reference: Reference,
+        step: Callable[[str], None],
+        *,
+        keep: Callable[[Calibration], None] = lambda _calibration: None,
+    ) -> None:
+        """``keep`` is given the board's calibration once it has been measured."""
+        self._keep = keep
+        self.attached = attached
+        self.reference = reference
+        self.step = step
+        self._asked: dict[str, bool] = {}
+        self._folder = ""
+        self.judge = Judge(attached.facts, reference.facts, attached.board.limits)
+
+    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
+        """Run ``program`` on both sides, in a fresh VM or in the one that there is.
+
+        Records that arrive damaged are asked for once more in a fresh VM; a second time is a bench fault.
+        """
+        self.require(program.source, f"program {program.name}")
+        try:
+            return self._run(program, timeout, fresh, interrupt_at)
+        except FirmwareFailure as problem:
+            heap = self.attached.facts.heap_total
+            if self.unknown and heap < SMALL_HEAP and any(sign in str(problem) for sign in _TOO_SMALL):
+                raise Unsuitable(f"program {program.name} is too large for a VM with {heap} bytes of heap") from None
+            raise
+
+    def folder(self) -> str:
+        """The harness's own folder for files, the same path on both sides: what a path costs is then the same, too.
+
+        Raises :class:`Unsuitable` for a board on which no files can be written.
+        """
+        abilities = self.attached.abilities
+        if not abilities.base:
+            raise Unsuitable(f"the VM has no filesystem to write to ({abilities.no_files})")
+        if not self._folder:
+            self._folder = abilities.own_folder
+            if abilities.makes_folders:
+                _make_folder(self.attached.runtime, self._folder)
+            if self._folder != "/":
+                _make_folder(self.reference, self._folder)
+        return self._folder
+
+    def clean_up(self) -> None:
+        """Take the harness's own folder off the board; what cannot be now is swept when the board is attached again."""
+        if self._folder and self.attached.abilities.makes_folders:
+            with suppress(HarnessError):
+                self.attached.runtime.run(f"import os\nos.rmdir({self._folder!r})")
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nothing is known of the port for the board's chip: then it is asked what it can do."""
+        return CHIPS[self.attached.board.chip].port is None
+
+    @property
+    def port_version(self) -> str:
+        """The version by which to ask what the port promises; empty: the newest.
+
+        What the harness built has the newest port, whatever its VM's version is.
+        """
+        facts = self.attached.facts
+        traits = traits_of_vm(facts.name)
+        told = traits is not None and traits.version_tells_port and not self.attached.our_build
+        return facts.version if told else ""
+
+    def require(self, source: str, what: str = "the scenario") -> None:
+        """Raise :class:`Unsuitable` when a board of unknown chip lacks a module that ``source`` uses, or a name of one.
+
+        A known chip is not asked: there a lack is a failure.
+        """
+        if not self.unknown:
+            return
+        wanted = set(needs_of(source))
+        if "agent." in source:
+            wanted |= set(needs_of(agent_source()))
+            if _TIMED.search(source):
+                wanted.add("time")  # one of two clocks in it, and none for a program that takes no times
+        wanted -= {"binascii.crc32", "binascii"} if self.attached.facts.extra.get("crc32") == "no" else set()
+        if unasked := sorted(wanted - self._asked.keys()):
+            lacking = missing(self.attached.runtime.run, unasked)
+            self._asked.update((name, name in lacking) for name in unasked)
+        if lacks := sorted(name for name in wanted if self._asked[name]):
+            raise Unsuitable(f"the VM has no {', '.join(lacks)} ({what} uses it)")
+
+    def _run(self, program: Program, timeout: float, fresh: bool, interrupt_at: bytes) -> Pair:
+        if not fresh:
+            return Pair(*(program.run(runtime, timeout=timeout) for runtime in (self.attached.runtime, self.reference)))
+
+        def once(runtime: Runtime) -> Decoded:
+            runtime.soft_reset()
+            return program.run(runtime, timeout=timeout, interrupt_at=interrupt_at)
+
+        try:
+            board = once(self.attached.runtime)
+        except DamagedRecords as problem:
+            self.attached.happened("retry", f"{program.name} is run again: {problem.message}")
+            board = once(self.attached.runtime)
+        return Pair(board, once(self.reference))
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """This board's speed, measured when first asked for. Raises what the calibration program raises."""
+        self.step("calibrating")
+        inputs = _SMALL_CALIBRATION if self.attached.facts.heap_total < SMALL_HEAP else {}
+        pair = self.run(Program.load("calibration", **inputs), timeout=180.0)
+        calibration = fit(
+            [
+                Point(one.name, float(one.value), float(other.value))
+                for one, other in zip(pair.board.observations, pair.reference.observations, strict=True)
+                if one.kind == TIME.name
+            ]
+        )
+        self._keep(calibration)
+        return calibration
+
+
+def _make_folder(runtime: Runtime, path: str) -> None:
+    parts = path.strip("/").split("/")
+    levels = ["/" + "/".join(parts[: n + 1]) for n in range(len(parts))]
+    runtime.run(f"import os\nfor p in {levels!r}:\n try:\n  os.mkdir(p)\n except OSError:\n  pass\ndel p")
+
+
+class Scenario:
+    """Handed to a scenario as the fixture ``scenario``.
+
+    ``declared`` are the figures that it has promised (``@pytest.mark.figures``): each is taken, or skipped with a
+    reason, by its end.
+    """
+
+    def __init__(self, bench: BoardBench, declared: Sequence[Figure] = ()) -> None:
+        self._bench = bench
+        self._judge = bench.judge
+        self.declared = tuple(declared)
+        self.measurements: list[Measurement] = []
+        self._families: set[str] = set()
+
+    def again(self) -> Scenario:
+        """The same scenario from its beginning."""
+        return Scenario(self._bench, self.declared)
+
+    # -- the two sides ---------------------------------------------------------------------------
+
+    @property
+    def bench(self) -> BoardBench:
+        return self._bench
+
+    @property
+    def board(self) -> ChipRuntime:
+        return self._bench.attached.runtime
+
+    @property
+    def reference(self) -> ChipRuntime:
+        return self._bench.reference
+
+    @property
+    def both(self) -> tuple[ChipRuntime, ChipRuntime]:
+        return self.board, self.reference
+
+    @property
+    def calibration(self) -> Calibration:
+        return self._bench.calibration
+
+    @property
+    def romfs_in_place(self) -> bool:
+        """Whether chip and reference hold the suite's ROMFS image."""
+        return bool(self._bench.attached.romfs)
+
+    @property
+    def lives_in_host_time(self) -> bool:
+        """Whether the board's waits take as long on the host: not so for a virtual board with ``pace: fast``."""
+        return self._bench.attached.keeps_host_time
+
+    @property
+    def can_intervene(self) -> bool:
+        """Whether something here can cut the board's power and drive its pins."""
+        return self._bench.attached.can_intervene
+
+    @property
+    def can_reset(self) -> bool:
+        """Whether the harness can reset the chip by its wiring."""
+        return self._bench.attached.can_reset
+
+    def write_romfs(self, image: bytes) -> None:
+        """Put ``image`` into the ROMFS region of both sides, alone, and start them again."""
+        reference = self._bench.reference
+        if not isinstance(reference, ReferenceVm):
+            raise Unsuitable("the reference of this board's runtime has no ROMFS")
+        self._bench.attached.write_romfs(image)
+        reference.map_romfs(image)
+
+    def step(self, text: str) -> None:
+        """Say what is being done now."""
+        self._bench.step(text)
+
+    @property
+    def chip(self) -> Chip:
+        """The record of the board's chip."""
+        return CHIPS[self._bench.attached.board.chip]
+
+    @property
+    def port(self) -> Port:
+        """What the board's port promises (timers, queue depth), in its firmware's version.
+
+        Raises :class:`Unsuitable` for a chip of whose port nobody knows.
+        """
+        return self.chip.promised(self._bench.port_version)
+
+    @property
+    def timer(self) -> int:
+        """A number that ``machine.Timer`` takes: as the port promises, or as the VM said where nobody promises.
+
+        Raises :class:`Unsuitable` where neither does.
+        """
+        if not self.port_is_unknown:
+            return self.port.timer
+        number = self._bench.attached.abilities.timer
+        if number is None:
+            raise Unsuitable("the VM has no machine.Timer")
+        return number
+
+    @property
+    def port_is_unknown(self) -> bool:
+        """Whether :attr:`port` has nothing to tell."""
+        return self._bench.unknown
+
+    @property
+    def wiring(self) -> Wiring:
+        return self._bench.attached.board.wiring
+
+    def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
+        """Run ``program`` on the board and on the reference; ``timeout`` in seconds for each.
+
+        Each VM is started anew before, unless ``fresh`` is false. The program gets a Ctrl-C as soon as its output
+        contains ``interrupt_at``.
+        """
+        self._bench.attached.note(f"program {program.name}")
+        return self._bench.run(program, timeout=timeout, fresh=fresh, interrupt_at=interrupt_at)
+
+    def run_to_reset(
+        self, program: Program, *, within: float = 30.0, intervention: Intervention | None = None
+    ) -> tuple[Restart, Restart]:
+        """Run a program that resets the chip or lets it sleep, on both sides; see :class:`Runtime`."""
+        self._bench.attached.note(f"program {program.name}, to a reset")
+        board, reference = (
+            program.run_to_reset(runtime, within=within, intervention=intervention)[1] for runtime in self.both
+        )
+        return board, reference
+
+    @property
+    def folder(self) -> str:
+        """The harness's own folder for files, on both sides. Raises :class:`Unsuitable` where no files can be."""
+        return self._bench.folder()
+
+    @property
+    def sees_ctrl_c(self) -> bool:
+        """Whether Ctrl-C ends a busy loop on the board, as it was asked when it was made ready."""
+        return self._bench.attached.abilities.ctrl_c
+
+    @property
+    def has_files(self) -> bool:
+        """Whether files can be written on the board."""
+        return bool(self._bench.attached.abilities.base)
+
+    @property
+    def no_files(self) -> str:
+        """Why none can, for a figure that is skipped."""
+        return f"the VM has no filesystem to write to ({self._bench.attached.abilities.no_files})"
+
+    @contextmanager
+    def start_file(self, name: str, data: bytes) -> Iterator[None]:
+        """For a while ``data`` is what the board runs at its start under ``name``; then its own file is back."""
+        self.folder  # noqa: B018 - raises Unsuitable where there are no files
+        path = f"{self._bench.attached.abilities.base.rstrip('/')}/{name}"
+        board = self.board
+        before = board.get(path) if not board.run(f"import os\nos.stat({path!r})").stderr else None
+        board.put(path, data)
+        try:
+            yield
+        finally:
+            if before is None:
+                board.remove(path)
+            else:
+                board.put(path, before)
+
+    @contextmanager
+    def files(self, contents: Mapping[str, bytes]) -> Iterator[str]:
+        """For a while files of these names lie in :attr:`folder`, which is given, on both sides."""
+        folder = self.folder if contents else ""
+        paths = {f"{folder.rstrip('/')}/{name}": data for name, data in contents.items()}
+        for runtime in self.both:
+            for path, data in paths.items():
+                runtime.put(path, data)
+        try:
+            yield folder
+        except BaseException:
+            with suppress(HarnessError):  # what ended the scenario is told; what stays is swept at the next attach
+                self._remove(paths)
+            raise
+        self._remove(paths)
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        for runtime in self.both:
+            for path in paths:
+                runtime.remove(path)
+
+    @contextmanager
+    def code_py(self, source: bytes) -> Iterator[None]:
+        """For a while ``source`` is what both sides run by themselves (CircuitPython); then it is as before."""
+        before = []
+        for runtime in self.both:
+            missing_there = runtime.run("import os\nos.stat('code.py')").stderr
+            before.append(None if missing_there else runtime.get("code.py"))
+        try:
+            for runtime in self.both:
+                runtime.put("code.py", source)
+            yield
+        finally:
+            for runtime, data in zip(self.both, before, strict=True):
+                if data is None:
+                    runtime.remove("code.py")
+                else:
+                    runtime.put("code.py", data)
+
+    def require(self, source: str) -> None:
+        """Skip the scenario when the VM lacks what ``source`` uses; see :meth:`BoardBench.require`."""
+        self._bench.require(source)
+
+    def soft_reset(self) -> None:
+        for runtime in self.both:
+            runtime.soft_reset()
+
+    # -- judging ---------------------------------------------------------------------------------
+
+    def compare(
+        self,
+        pair: Pair,
+        *,
+        prefix: str = "",
+        only: Collection[str] = (),
+        loose_times: Mapping[str, str] | None = None,
+    ) -> None:
+        """Judge every figure of ``pair``, or those named in ``only``, by the rules of docs/comparison.md."""
+        timed = any(
+            named(one.kind).calibrated for one in pair.board.observations if not only or one.name in only
+        )  # fmt: skip
+        self.measurements += self._judge.pair(
+            pair.board,
+            pair.reference,
+            self.calibration if timed else None,
+            prefix=prefix,
+            only=only,
+            loose_times=loose_times,
+        )
+
+    def take(
+        self,
+        figure: Figure,
+        measured: Value,
+        reference: Value | None = None,
+        *,
+        limit: Limit | None = None,
+        samples: Sequence[float] = (),
+    ) -> Outcome:
+        """Judge one declared figure; ``reference`` is shown beside it.
+
+        ``limit`` is for a figure that was declared without one, because it follows from what this run found. Without
+        any limit the figure is held against ``reference`` by the rule of its kind (a time's reference is its cost).
+        Raises UsageError for a figure that cannot be judged so.
+        """
+        self._families.add(figure.family)
+        if figure.limit is None and limit is None and reference is not None:
+            line = self.calibration if figure.kind.calibrated else None
+            measurement = self._judge.by_rule(figure, measured, reference, calibration=line, samples=samples)
+        else:
+            measurement = self._judge.take(figure, measured, reference, limit=limit, samples=samples)
+        self.measurements.append(measurement)
+        return measurement.verdict
+
+    def skip_figure(self, figure: Figure, reason: str) -> None:
+        """A figure that cannot be taken on this board because something is lacking, or not known; the rest is judged.
+
+        A scenario of which all figures were skipped is skipped.
+        """
+        if not reason or figure.places:
+            raise UsageError(f"figure {figure.name!r} is skipped without {'its name' if reason else 'a reason'}")
+        self._families.add(figure.family)
+        self.measurements.append(self._judge.skip(figure, reason))
+
+    @property
+    def untaken(self) -> tuple[Figure, ...]:
+        """The figures that were declared and neither taken nor skipped until now."""
+        return tuple(figure for figure in self.declared if figure.family not in self._families)
+
+    @property
+    def skipped(self) -> str:
+        """Why nothing was judged: the reasons, when all figures were skipped; otherwise empty."""
+        if self.outcome is not Outcome.SKIPPED:
+            return ""
+        return "; ".join(dict.fromkeys(m.reason for m in self.measurements))
+
+    @property
+    def outcome(self) -> Outcome:
+        return worst(m.verdict for m in self.measurements)
+
+    def settle(self) -> None:
+        """Raise :class:`MeasurementFailed` when a figure is outside its limit.
+
+        Raises UsageError when a figure was declared and is not there: what was not asked has not passed.
+        """
+        failed = [m for m in self.measurements if m.verdict is Outcome.FAIL]
+        if failed:
+            raise MeasurementFailed("; ".join(described(m) for m in failed[:5]))
+        if self.untaken:
+            names = ", ".join(repr(figure.name) for figure in self.untaken)
+            raise UsageError(
+                f"declared and neither taken nor skipped: {names}",
+                hint="take it with scenario.take, or say with scenario.skip_figure why it cannot be",
+            )
+
+
+def described(m: Measurement) -> str:
+    """A judged figure in one sentence."""
+    if m.measured is None:
+        return f"{m.name} was skipped: {m.reason}"
+    return f"{m.name} is {stored(m.kind).written(m.measured, m.unit)}, expected {m.limit}"

@@ -1,0 +1,47 @@
+"""The second look at a failure, before the firmware is blamed for it.
+
+A failure on a line without checksums can be the line's: a program damaged on its way, an answer that got lost. So a
+scenario that failed is run once more, on a board that was reset, with programs that prove that they arrived. What
+fails again is the firmware's. What does not is neither a pass nor a failure: an *error*, with both told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.errors import BenchFault, HarnessError, VmCrashed
+from harness.judging.ready_board import DoubtfulBoard
+from harness.judging.scenario import Scenario
+
+
+class Unrepeatable(BenchFault):
+    """A scenario failed once and not when it was run again."""
+
+
+def judged_again(
+    board: DoubtfulBoard, scenario: Scenario, failure: Exception, once_more: Callable[[Scenario], None]
+) -> None:
+    """Raise what ``failure`` of ``scenario`` on ``board`` comes to; ``once_more`` runs the scenario that it is given.
+
+    Raises FirmwareFailure or AssertionError when it is the firmware's, BenchFault when it is not, or when the board
+    does not come back. A VM that said that it crashed is believed, unless its flash turns out to be damaged.
+    """
+    first = failure.message if isinstance(failure, HarnessError) else str(failure)
+    board.happened("retry", f"failed, looked at again: {first}")
+    if isinstance(failure, VmCrashed):
+        if board.flash_was_damaged():
+            raise BenchFault(
+                f"the flash no longer held the firmware that was written and verified. {first}",
+                hint="if it happens again: is this flash worn out, or its supply weak?",
+            ) from None
+        raise failure
+    board.recover(first, gentle=False)
+    board.runtime.verify_programs(True)
+    try:
+        once_more(scenario.again())
+    finally:
+        board.runtime.verify_programs(False)
+    raise Unrepeatable(
+        f"failed once, and passed when it was run again with programs that are known to have arrived. First: {first}",
+        hint="if it comes again: check cable and supply; a failure that comes and goes can also be the firmware's",
+    ) from None

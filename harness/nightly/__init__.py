@@ -1,1 +1,0 @@
-"""The unattended run of a whole bench."""

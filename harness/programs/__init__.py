@@ -1,1 +1,0 @@
-"""Board-side programs, and the records in which they report."""

@@ -1,0 +1,1 @@
+"""The harness put to the test: seeded defects, injected faults."""

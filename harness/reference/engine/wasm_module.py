@@ -1,0 +1,128 @@
+"""A VM module: its bytes, the custom sections it carries, and its compiled form in a cache.
+
+WebAssembly core specification, "Binary Format", sections "Modules" and "Custom Section".
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tempfile
+import threading
+from importlib.metadata import version
+from pathlib import Path
+
+import wasmtime
+
+from harness.reference.engine.vm_cache import cache_dir
+
+_MAGIC = b"\0asm\x01\0\0\0"
+_engine_lock = threading.Lock()
+_engine: wasmtime.Engine | None = None
+
+
+def engine() -> wasmtime.Engine:
+    """The process's one engine: fuel for metering, epochs for interruption."""
+    global _engine
+    with _engine_lock:
+        if _engine is None:
+            config = wasmtime.Config()
+            config.consume_fuel = True
+            config.epoch_interruption = True
+            config.wasm_exceptions = True
+            config.cranelift_opt_level = "speed"
+            _engine = wasmtime.Engine(config)
+        return _engine
+
+
+def leb128(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        out.append((value & 0x7F) | (0x80 if value > 0x7F else 0))
+        value >>= 7
+        if not value:
+            return bytes(out)
+
+
+def _read_leb128(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    for _ in range(5):
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("number too long")
+
+
+def custom_section(name: str, content: bytes) -> bytes:
+    """The bytes of one custom section, to be appended to a module."""
+    label = name.encode()
+    body = leb128(len(label)) + label + content
+    return b"\0" + leb128(len(body)) + body
+
+
+def custom_sections(module: bytes) -> dict[str, bytes]:
+    """All custom sections by name. Raises ValueError when ``module`` is not well formed."""
+    return _split(module)[1]
+
+
+def without_custom_sections(module: bytes) -> bytes:
+    """What the engine compiles; two firmware variants that differ only in scripts share it."""
+    return _split(module)[0]
+
+
+def _split(module: bytes) -> tuple[bytes, dict[str, bytes]]:
+    if module[:8] != _MAGIC:
+        raise ValueError(f"not a WebAssembly module: starts with {module[:8].hex()}")
+    kept, custom, at = [_MAGIC], {}, 8
+    try:
+        while at < len(module):
+            start, kind = at, module[at]
+            size, at = _read_leb128(module, at + 1)
+            end = at + size
+            if end > len(module):
+                raise ValueError(f"section {kind} at 0x{start:x} runs past the end")
+            if kind == 0:
+                length, at = _read_leb128(module, at)
+                custom[module[at : at + length].decode("utf-8", "replace")] = module[at + length : end]
+            else:
+                kept.append(module[start:end])
+            at = end
+    except IndexError:
+        raise ValueError("module ends in the middle of a section") from None
+    return b"".join(kept), custom
+
+
+@functools.lru_cache(maxsize=4)
+def compiled(module: bytes) -> wasmtime.Module:
+    """``module`` ready to instantiate; compiled once (about half a second), then from the cache.
+
+    Raises ValueError when it is not a module that the engine accepts.
+    """
+    code = without_custom_sections(module)
+    digest = hashlib.sha256(code).hexdigest()
+    # Serialized code is only valid for the wasmtime that wrote it.
+    path = cache_dir() / "compiled" / f"{digest[:32]}-{version('wasmtime')}.cwasm"
+    if path.exists():
+        try:
+            return wasmtime.Module.deserialize_file(engine(), str(path))
+        except wasmtime.WasmtimeError:
+            path.unlink(missing_ok=True)
+    try:
+        result = wasmtime.Module(engine(), code)
+    except wasmtime.WasmtimeError as problem:
+        raise ValueError(f"the engine refuses the module: {str(problem)[:300]}") from None
+    write_atomically(path, bytes(result.serialize()))
+    return result
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` so that another process sees the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    with os.fdopen(handle, "wb") as out:
+        out.write(data)
+    Path(name).replace(path)

@@ -1,0 +1,1 @@
+"""NOR flash as the reference has it, and modules on it."""

@@ -1,1 +1,0 @@
-"""A conversation with a board had once more, without the board: the same calls, the same bytes, the same times."""

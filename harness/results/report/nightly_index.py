@@ -1,0 +1,99 @@
+"""The page over many runs: the bench at a glance, and each board's last runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.judging.outcome import Outcome, worst
+from harness.results.report.html import badge, html_page, safe_text
+from harness.results.run_record import BoardRecord, RunRecord
+
+_SIGNS = {Outcome.PASS: "●", Outcome.MARGINAL: "◐", Outcome.FAIL: "✕", Outcome.ERROR: "!", Outcome.SKIPPED: "–"}
+_COLUMNS = 14
+
+
+def write_index(runs: Sequence[RunRecord], path: Path) -> None:
+    """``runs`` newest first. Pages of single runs are linked where they stand beside it. Raises UsageError."""
+    pages = {run.id for run in runs if (path.parent / f"run-{run.id}.html").exists()}
+    try:
+        path.write_text(index_to_html(runs, pages), "utf-8")
+    except OSError as problem:
+        raise UsageError(f"{path} cannot be written: {problem.strerror}") from None
+
+
+def index_to_html(runs: Sequence[RunRecord], pages: Collection[int] = ()) -> str:
+    newest = runs[0]
+    body = [
+        f'<header><div class="title"><h1>The bench</h1>{badge(newest.outcome)}</div>',
+        f"<p>{len(newest.boards)} boards; newest run {newest.id}, {_day(newest.started)}</p></header>",
+        *_glance(newest),
+        *_boards(runs[:_COLUMNS], pages),
+        *_runs(runs, pages),
+    ]
+    return html_page("The bench", body)
+
+
+def _glance(run: RunRecord) -> Iterator[str]:
+    suites = list(dict.fromkeys(s.suite for board in run.boards for s in board.scenarios))
+    yield "<section><h3>Board by suite</h3><div class='scroll'><table class='grid'><thead><tr><th>board</th>"
+    yield "".join(f"<th>{safe_text(suite)}</th>" for suite in suites) + "</tr></thead><tbody>"
+    for board in run.boards:
+        yield f"<tr><td><b>{safe_text(board.id)}</b><br><span class='soft'>{safe_text(board.firmware.version)}</span>"
+        if board.problem:
+            yield f"<p class='reason error'>{safe_text(board.problem, 300)}</p>"
+        yield "</td>" + "".join(_cell(board, suite) for suite in suites) + "</tr>"
+    yield "</tbody></table></div></section>"
+
+
+def _cell(board: BoardRecord, suite: str) -> str:
+    outcomes = [s.outcome for s in board.scenarios if s.suite == suite]
+    if not outcomes:
+        return "<td class='soft'>–</td>"
+    judged = [outcome for outcome in outcomes if outcome is not Outcome.SKIPPED]
+    good = sum(outcome is Outcome.PASS for outcome in judged)
+    return f"<td>{badge(worst(outcomes))}<br><span class='soft'>{good} of {len(judged)}</span></td>"
+
+
+def _boards(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
+    """Each board's outcome in the last runs, oldest first."""
+    names = list(dict.fromkeys(board.id for run in runs for board in run.boards))
+    ordered = list(reversed(runs))
+    yield "<section><h3>The last runs, board by board</h3><div class='scroll'><table class='grid'><thead><tr>"
+    yield "<th>board</th>"
+    yield "".join(f"<th>{_link(run, pages)}</th>" for run in ordered) + "</tr></thead><tbody>"
+    for name in names:
+        yield f"<tr><td>{safe_text(name)}</td>"
+        for run in ordered:
+            board = next((entry for entry in run.boards if entry.id == name), None)
+            if board is None:
+                yield "<td></td>"
+            else:
+                outcome = board.outcome
+                yield f'<td class="{outcome.value}" title="{outcome.value}">{_SIGNS[outcome]}</td>'
+        yield "</tr>"
+    signs = ", ".join(f"{sign} {outcome.value}" for outcome, sign in _SIGNS.items())
+    yield f"</tbody></table></div><p class='soft'>{signs}</p></section>"
+
+
+def _runs(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
+    yield "<section><h3>Runs</h3><div class='scroll'><table class='grid'><thead><tr><th>run</th><th>began</th>"
+    yield "<th>outcome</th><th>scenarios</th><th>command</th></tr></thead><tbody>"
+    for run in runs:
+        scenarios = [s.outcome for board in run.boards for s in board.scenarios]
+        counts = [(outcome, scenarios.count(outcome)) for outcome in Outcome]
+        told = ", ".join(f"{count} {outcome.value}" for outcome, count in counts if count)
+        yield f"<tr><td>{_link(run, pages)}</td><td>{_day(run.started)}</td><td>{badge(run.outcome)}</td>"
+        yield f"<td>{told}{' (did not end)' if run.interrupted else ''}</td>"
+        yield f"<td><code>{safe_text(run.command, 120)}</code></td></tr>"
+    yield "</tbody></table></div></section>"
+
+
+def _link(run: RunRecord, pages: Collection[int]) -> str:
+    return f'<a href="run-{run.id}.html">{run.id}</a>' if run.id in pages else str(run.id)
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,144 @@
+"""Histories out of the store: one figure of one board with one firmware line, run after run."""
+
+from __future__ import annotations
+
+import fnmatch
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, and_, select
+
+from harness.errors import UsageError
+from harness.judging.outcome import Outcome
+from harness.kinds import Kind, Value, stored
+from harness.results.change import Point, Verdict, find_steps
+from harness.results.store import Store
+from harness.results.store_schema import BOARD, MEASUREMENT, RUN, SCENARIO, SERIES
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure in one run. ``started`` is the run's Unix time; ``version`` and ``sha256`` are the firmware's."""
+
+    run: int
+    started: float
+    measured: Value
+    samples: tuple[float, ...]
+    verdict: Outcome
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class History:
+    """All entries in the order of their time, at most one a run: the last, when a scenario was tried again.
+
+    Runs in which the figure was skipped have none. ``kind`` is the newest one, when the figure's kind was divided.
+    """
+
+    board: str
+    line: str
+    suite: str
+    scenario: str
+    name: str
+    kind: str
+    unit: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.suite}: {self.scenario}: {self.name}"
+
+    def judge(self) -> Verdict:
+        """Its steps, by the method of :mod:`harness.results.change`; a step's indexes are those of ``entries``."""
+        effect = self.measured_as.history
+        if effect is None:
+            return Verdict((), None)
+        return find_steps([point_of(entry) for entry in self.entries], effect)
+
+    @property
+    def measured_as(self) -> Kind:
+        """The kind by which it is judged and shown."""
+        return stored(self.kind)
+
+
+def point_of(entry: Entry) -> Point:
+    samples = entry.samples
+    spread = statistics.stdev(samples) / len(samples) ** 0.5 if len(samples) > 1 else 0.0
+    return Point(entry.measured, spread)
+
+
+def boards(store: Store) -> list[str]:
+    """All boards of which the store has a figure."""
+    with store.database.reading() as connection:
+        return list(connection.execute(select(SERIES.c.board).distinct().order_by(SERIES.c.board)).scalars())
+
+
+def histories(store: Store, board: str, wanted: str = "*", *, line: str = "", last: int = 0) -> list[History]:
+    """The histories of ``board`` whose figure's name, or whole label, matches the pattern ``wanted``.
+
+    ``line``: only this firmware line; ``last``: only so many newest entries of each, 0 for all. Raises UsageError
+    when the store has none.
+    """
+    with store.database.reading() as connection:
+        series = connection.execute(select(SERIES).where(SERIES.c.board == board)).all()
+        if not series:
+            known = ", ".join(boards(store)) or "none"
+            raise UsageError(f"{store.name} has no figure of a board {board!r}", hint=f"its boards: {known}")
+        chosen = [row for row in series if _matches(row, wanted)]
+        if not chosen:
+            names = sorted({row.name for row in series})
+            shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+            raise UsageError(f"{board} has no figure {wanted!r}", hint=f"patterns are possible; it has: {shown}")
+        found: list[History] = []
+        for rows in _by_figure(chosen):
+            lines: dict[str, dict[int, Entry]] = {}
+            for entry_line, entry in _entries(connection.execute(_query([row.id for row in rows], board))):
+                lines.setdefault(entry_line, {})[entry.run] = entry
+            row = rows[-1]
+            for name, entries in lines.items():
+                if not line or name == line:
+                    kept = tuple(entries.values())[-last:]
+                    words = (board, name, row.suite, row.scenario, row.name, row.kind, row.unit)
+                    found.append(History(*words, kept))
+    if not found and not line:
+        raise UsageError(f"the figure {wanted!r} of {board} was skipped in every run")
+    if not found:
+        raise UsageError(f"{board} has no run with firmware line {line!r}", hint="leave --line away to see its lines")
+    return found
+
+
+def _by_figure(chosen: list[Any]) -> list[list[Any]]:
+    """The series of one figure together: its kind may have been divided since (:attr:`Kind.continues`); newest last."""
+    figures: dict[tuple[str, ...], list[Any]] = {}
+    for row in sorted(chosen, key=lambda r: (r.suite, r.scenario, r.name, bool(stored(r.kind).continues))):
+        family = stored(row.kind).continues or row.kind
+        figures.setdefault((row.suite, row.scenario, row.name, family, row.unit), []).append(row)
+    return list(figures.values())
+
+
+def _matches(row: Any, wanted: str) -> bool:
+    label = f"{row.suite}: {row.scenario}: {row.name}"
+    return row.name == wanted or fnmatch.fnmatchcase(row.name, wanted) or fnmatch.fnmatchcase(label, wanted)
+
+
+def _query(series: list[int], board: str) -> Select[Any]:
+    """One range of the table of measurements for each series, and a look at scenario, run and board for each."""
+    return (
+        select(
+            RUN.c.id, RUN.c.started, MEASUREMENT.c.measured, MEASUREMENT.c.samples, MEASUREMENT.c.verdict,
+            BOARD.c.firmware_version, BOARD.c.firmware_sha256, BOARD.c.firmware_line,
+        )
+        .select_from(MEASUREMENT)
+        .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
+        .join(RUN, RUN.c.id == SCENARIO.c.run)
+        .join(BOARD, and_(BOARD.c.run == SCENARIO.c.run, BOARD.c.id == board))
+        .where(MEASUREMENT.c.series.in_(series), MEASUREMENT.c.verdict != Outcome.SKIPPED.value)
+        .order_by(RUN.c.started, RUN.c.id, SCENARIO.c.position, MEASUREMENT.c.position)
+    )  # fmt: skip
+
+
+def _entries(rows: Any) -> Any:
+    for run, started, measured, samples, verdict, version, sha256, line in rows:
+        yield line, Entry(run, started, measured, tuple(samples), Outcome(verdict), version, sha256)

@@ -1,0 +1,17 @@
+"""CircuitPython: what is peculiar to it. Its REPL is MicroPython's, so much of what speaks to it is in that folder."""
+
+from harness.runtimes.traits import RuntimeTraits
+
+TRAITS = RuntimeTraits(
+    name="circuitpython",
+    title="CircuitPython",
+    language="python",
+    client="harness.runtimes.circuitpython.circuitpython_board:client",
+    reference="harness.judging.references:circuitpython_reference",
+    virtual_firmware="harness.virtual.virtual_firmware:circuitpython_firmware",
+    banners=(rb"CircuitPython (\d+\.[\w.+-]{1,60}) on \d{4}-",),
+    version_texts=(rb"CircuitPython (\d+\.\d[\w.+-]{0,60})",),
+    image_names_version=False,  # whether a release's application description holds its version is untried
+    resets_from_code_file=True,
+    client_command="mpremote connect {port} exec 'print(1 + 1)'",
+)

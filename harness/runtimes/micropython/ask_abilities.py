@@ -1,0 +1,192 @@
+"""The questions that tell what a MicroPython-family VM can do: one small program, and a Ctrl-C.
+
+Each question can go unanswered: a VM of 2017 on 10 kB of heap and one without any filesystem are asked the same. The
+answer is untrusted text: checked against a CRC-32 where the VM can compute one, and parsed as plain fields.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable
+from typing import Protocol
+
+from harness.errors import BenchFault
+from harness.link.panics import printable
+from harness.runtimes.abilities import ASKED_MODULES, OWN_FOLDER, Abilities
+from harness.runtimes.interface import BoardRuntime, RunResult
+from harness.runtimes.pieces import parts_of
+
+# Where files can be written is tried: the working directory first (/flash on the stm32 port, which has nothing at /),
+# then what stands at the root. What an earlier run left in the harness's own folder goes at the same time.
+_PROGRAM = """
+import sys
+try:
+    import os
+except ImportError:
+    os = None
+def _has(name):
+    try:
+        __import__(name)
+        return True
+    except ImportError:
+        return False
+def _try(call):
+    try:
+        return call()
+    except Exception:
+        return None
+def _empty(folder):
+    for name in os.listdir(folder):
+        name = folder + "/" + name
+        try:
+            os.remove(name)
+        except OSError:
+            _empty(name)
+            os.rmdir(name)
+def _writes(base):
+    own = base if base != "/" else ""
+    made = 0
+    if hasattr(os, "mkdir"):
+        own += "/OWN_FOLDER"
+        try:
+            os.mkdir(own)
+        except OSError:
+            _empty(own)
+        made = 1
+    name = own + "/hx_ask"
+    file = open(name, "w")
+    file.write("x")
+    file.close()
+    os.remove(name)
+    if made:
+        os.rmdir(own)
+    return made
+def _ask():
+    bases = []
+    here = _try(lambda: os.getcwd()) or "/"
+    bases.append(here)
+    for name in _try(lambda: os.listdir("/")) or ():
+        if name in ("flash", "sd", "ram", "data"):
+            bases.append("/" + name)
+    if "/" not in bases:
+        bases.append("/")
+    base, made, why = "", 0, "no os" if os is None else ""
+    for one in bases if os else ():
+        try:
+            made = _writes(one)
+            base = one
+            break
+        except Exception as problem:
+            why = why or type(problem).__name__ + " " + str(problem)
+    mounts = _try(lambda: [place for _, place in __import__("vfs").mount()]) or []
+    hz = _try(lambda: __import__("machine").freq()) or 0
+    if isinstance(hz, tuple):
+        hz = hz[0]
+    timer = ""
+    for number in (-1, 0):
+        if not timer and _try(lambda: __import__("machine").Timer(number).deinit() or 1):
+            timer = str(number)
+    fields = [base, why, str(made), "\\n".join(mounts), "\\n".join(getattr(sys, "path", [])), str(hz)]
+    fields.append(" ".join([n for n in "ASKED_MODULES".split() if _has(n)]))
+    fields.append(timer)
+    text = "|".join([f.replace("|", "/").replace("\\n", "\\x1f") for f in fields])
+    text = "".join([c if "\\x1f" <= c <= "~" else "?" for c in text])
+    crc = 0
+    try:
+        from binascii import crc32
+        crc = crc32(text.encode()) & 0xffffffff
+    except ImportError:
+        pass
+    print("\\x02" + text + "|%08x\\x03" % crc)
+_ask()
+del _ask, _writes, _empty, _try, _has
+""".replace("OWN_FOLDER", OWN_FOLDER).replace("ASKED_MODULES", " ".join(ASKED_MODULES))
+
+#: Ends by itself, so that a VM that does not see Ctrl-C is not lost; about a second on the slowest of them.
+_BUSY = """
+def _busy():
+    try:
+        from time import ticks_ms, ticks_diff
+        start = ticks_ms()
+        print("hx-busy")
+        while ticks_diff(ticks_ms(), start) < 800: pass
+    except ImportError:
+        print("hx-busy")
+        for _ in range(300000): pass
+    print("hx-ended")
+try:
+    _busy()
+finally:
+    del _busy
+"""
+
+_FRAME = re.compile(rb"\x02([\x1f-\x7e]{0,1500})\|([0-9a-f]{8})\x03")
+_BASE = re.compile(r"(?:/[A-Za-z0-9_.-]{0,60}){0,4}")
+
+
+class Run(Protocol):
+    """:meth:`harness.runtimes.interface.Runtime.run`."""
+
+    def __call__(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult: ...
+
+
+def ask_abilities(run: Run, parts: Callable[[str], list[str]] = lambda source: [source]) -> Abilities:
+    """Ask through ``run``; ``parts`` cuts a program for a VM with little heap.
+
+    Raises BenchFault when the answer is damaged or makes no sense.
+    """
+    said = b""
+    for part in parts(_PROGRAM):
+        result = run(part)
+        said += result.stdout
+        if result.stderr:
+            return Abilities(base="", no_files=f"the VM could not be asked: {_last_line(result.stderr)}")
+    answer = _FRAME.search(said)
+    if answer is None:
+        raise BenchFault(
+            f"the board did not say what it can do; expected a record, came {printable(said[-200:])!r}",
+            hint="does an application on the board print by itself? Set it aside and try again",
+        )
+    text, check = answer.groups()
+    if int(check, 16) not in (0, zlib.crc32(text)):
+        raise BenchFault("what the board says it can do arrived damaged", hint="check the cable and the baud rate")
+    fields = text.decode("ascii").split("|")
+    try:
+        base, why, made, mounts, path, hertz, modules, timer = fields
+        frequency = int(hertz)
+        number = int(timer) if timer else None
+    except ValueError:
+        raise BenchFault(f"what the board says it can do makes no sense: {fields}") from None
+    if not _BASE.fullmatch(base):
+        raise BenchFault(f"the board's folder for files makes no sense: {base[:80]!r}")
+    return Abilities(
+        base=base,
+        no_files=why,
+        makes_folders=made == "1",
+        mounts=_list(mounts),
+        path=_list(path),
+        frequency=frequency,
+        modules=tuple(modules.split()),
+        timer=number,
+        ctrl_c=_sees_ctrl_c(run),
+    )
+
+
+def abilities_of(runtime: BoardRuntime) -> Abilities:
+    """See :class:`harness.runtimes.traits.AbilitiesAsker`."""
+    facts = runtime.facts
+    return ask_abilities(runtime.run, lambda source: parts_of(source, facts))
+
+
+def _sees_ctrl_c(run: Run) -> bool:
+    result = run(_BUSY, timeout=20.0, interrupt_at=b"hx-busy")
+    return b"hx-ended" not in result.stdout and b"KeyboardInterrupt" in result.stderr
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(text.split("\x1f")) if text else ()
+
+
+def _last_line(error: bytes) -> str:
+    return printable((error.strip().splitlines() or [b"no reason"])[-1][:120])

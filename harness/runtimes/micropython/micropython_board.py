@@ -1,0 +1,207 @@
+"""A MicroPython board over a serial session: what ends its VM or its chip's run, and its files.
+
+The raw REPL, and everything that speaks to it, is in :mod:`harness.runtimes.micropython.raw_repl`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import time
+
+from harness.errors import BenchFault, FirmwareFailure, Refused
+from harness.link.panics import printable
+from harness.link.session import Read, Reason, Session
+from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
+from harness.runtimes.micropython import plain_files
+from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND
+from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT, RawRepl
+from harness.runtimes.micropython.verified import reset_verified
+from harness.runtimes.recorded import recorded_call
+from harness.runtimes.traits import Means, ProbeAnswer
+
+#: Upload of a file: bytes the board reads before it says so; two such blocks may be under way.
+_FILE_BLOCK = 128
+#: The same without flow control, as text inside programs; one of them fits into any board's memory.
+_TEXT_BLOCK = 512
+_UNIQUE_ID = "import machine\nprint('id', ''.join('%02x' % b for b in machine.unique_id()))"
+
+
+class MicroPythonBoard(RawRepl):
+    """Implements :class:`harness.runtimes.interface.BoardRuntime`."""
+
+    @recorded_call
+    def run_to_reset(self, source: str, *, within: float = 30.0, intervention: Intervention | None = None) -> Restart:
+        def run(text: str) -> Restart:
+            return self._run_to_reset(text, within, intervention)
+
+        return reset_verified(run, source) if self._verifying else run(source)
+
+    def _run_to_reset(self, source: str, within: float, intervention: Intervention | None) -> Restart:
+        with self.session.expecting_reset():
+            self._send_program(source.encode())
+            output = self._until_last_record()
+            ended = time.perf_counter()
+            with self.session.expecting_disconnect(within=within):  # native USB goes with the chip
+                first = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
+                if first.reason is Reason.DEADLINE and intervention is not None:
+                    self._intervene(intervention)
+                    first = self.session.read_exactly(1, deadline=within)
+            silent = time.perf_counter() - ended
+            if first.data == EOF:
+                raise self._not_reset()
+            if first.reason is Reason.DEADLINE:
+                raise FirmwareFailure(f"the chip did not start again within {within:g} s")
+            self.session.transcript.note(f"started again after {silent:.3f} s")
+            rest = self.session.read_until(b">>> ", RAW_PROMPT, idle=3.0, deadline=self._boot_timeout)
+            self._check_panic(rest)
+        self.enter()
+        return Restart(output, silent, first.data + rest.data)
+
+    def _until_last_record(self) -> bytes:
+        output = b""
+        for wanted in (LAST_RECORD, b"\x03\r\n"):
+            read = self.session.read_until(wanted, EOF, idle=30.0, deadline=30.0)
+            output += read.data
+            if read.matched == EOF:
+                raise self._not_reset()
+            if not read.ok:
+                raise self._lost("the program's last record", read)
+        return output
+
+    def _not_reset(self) -> FirmwareFailure:
+        error = printable(self._end_of_program()[-300:])
+        return FirmwareFailure(f"the program did not reset the chip: {error or 'it ended'}")
+
+    @recorded_call
+    def restart_by(self, source: str) -> None:
+        self._send_program(source.encode())
+        read = self.session.read_until(b"soft reboot", EOF + b">", idle=10.0, deadline=self._boot_timeout)
+        if read.matched != b"soft reboot":
+            if read.ok:
+                self._in_hand = True
+                raise FirmwareFailure(f"the VM did not restart; came {printable(read.data[-200:]) or 'nothing'!r}")
+            raise self._lost("a soft reboot", read)
+        read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout)
+        self._check_panic(read)
+        self._in_hand = read.matched == RAW_PROMPT
+        if not self._in_hand:
+            self.enter()
+
+    # -- files -----------------------------------------------------------------------------------
+
+    @recorded_call
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file: raw bytes in acknowledged blocks; then the board reads it back and says its CRC-32."""
+        self._send_program((RECEIVE % (path, len(data), _FILE_BLOCK)).encode())
+        ready = self.session.read_until(b"\x06", EOF, idle=10.0, deadline=10.0)
+        if ready.matched == EOF:
+            error = self._end_of_program()
+            if b"AttributeError" not in error and b"ImportError" not in error:
+                raise self._refused("written", path, error)
+            self._put_as_text(path, data)
+            return
+        if not ready.ok:
+            raise self._lost(f"that it is ready to write {path}", ready)
+        self._send_blocks(path, data, ahead=0 if self._echo else 1)
+        text = self._until_eof(30.0, "output")
+        self._check_written(path, data, text, self._end_of_program())
+
+    def _send_blocks(self, path: str, data: bytes, *, ahead: int) -> None:
+        """``ahead``: how many blocks may be under way beside the one that is acknowledged next."""
+        sent = 0
+        for at in range(0, len(data), _FILE_BLOCK):
+            self._say(data[at : at + _FILE_BLOCK])
+            sent += 1
+            if sent > ahead:
+                self._acknowledged(path)
+                sent -= 1
+        for _ in range(sent):
+            self._acknowledged(path)
+
+    def _put_as_text(self, path: str, data: bytes) -> None:
+        """The slow way, for a VM without binary input: the content as text inside programs."""
+        for at in range(0, max(1, len(data)), _TEXT_BLOCK):
+            block = binascii.hexlify(data[at : at + _TEXT_BLOCK])
+            mode = "ab" if at else "wb"
+            text = f"binascii.unhexlify({block!r})"
+            result = self._run(f"import binascii\nwith open({path!r}, {mode!r}) as f: f.write({text})")
+            if b"ImportError" in result.stderr:
+                plain_files.put(self._run, path, data)
+                return
+            if result.stderr:
+                raise self._refused("written", path, result.stderr)
+        result = self._run(CHECK % path, timeout=60.0)
+        self._check_written(path, data, result.stdout, result.stderr)
+
+    def _check_written(self, path: str, data: bytes, text: bytes, error: bytes) -> None:
+        if error:
+            raise self._refused("written", path, error)
+        expected = f"{len(data)} {binascii.crc32(data):08x}"
+        if text.decode("ascii", "replace").split()[-2:] != expected.split():
+            came = printable(text[-200:]) or "nothing"
+            raise BenchFault(f"{path}: expected {expected!r} after writing, the board says {came!r}")
+
+    def _acknowledged(self, path: str) -> None:
+        read = self.session.read_exactly(1, deadline=10.0)
+        if read.data != b"\x06":
+            rest = self.session.read_until(b"\x04>", idle=GRACE, deadline=GRACE)
+            raise self._lost(
+                f"an acknowledgement for a block of {path}", Read(read.data + rest.data, rest.reason, panic=rest.panic)
+            )
+
+    @staticmethod
+    def _refused(verb: str, path: str, error: bytes) -> Refused:
+        return Refused(
+            f"{path} cannot be {verb}: {printable(error[-200:])}", hint="is its folder there, is there space?"
+        )
+
+    @recorded_call
+    def get(self, path: str) -> bytes:
+        result = self._run(SEND % path, timeout=120.0, idle=5.0)
+        if b"ImportError" in result.stderr:
+            return plain_files.get(self._run, path)
+        if result.stderr:
+            raise Refused(f"{path} cannot be read: {printable(result.stderr[-200:])}")
+        lines = result.stdout.split()
+        try:
+            data = b"".join(binascii.a2b_base64(line) for line in lines[:-1])
+        except binascii.Error:
+            raise BenchFault(f"{path}: the board sent something that is not base64") from None
+        if not lines or lines[-1] != f"{len(data)}:{binascii.crc32(data):08x}".encode():
+            raise BenchFault(f"{path}: arrived damaged", hint="check the cable and the baud rate")
+        return data
+
+    @recorded_call
+    def remove(self, path: str) -> None:
+        result = self._run(f"import os\nos.remove({path!r})")
+        if result.stderr:
+            raise Refused(f"{path} cannot be removed: {printable(result.stderr[-200:])}")
+
+    @recorded_call
+    def listdir(self, path: str) -> list[str]:
+        """Names in a folder. They come as hex: a name can hold anything."""
+        result = self._run(LIST % path)
+        if result.stderr:
+            raise Refused(f"{path} cannot be listed: {printable(result.stderr[-200:])}")
+        names = re.findall(rb"^%((?:[0-9a-f]{2}){1,255})\r?$", result.stdout, re.MULTILINE)
+        return [binascii.unhexlify(name).decode("utf-8", "replace") for name in names]
+
+
+def client(session: Session, means: Means) -> MicroPythonBoard:
+    """See :class:`harness.runtimes.traits.ClientMaker`."""
+    return MicroPythonBoard(
+        session, reset=means.reset, intervene=means.intervene, buffer=means.buffer, nonces=means.nonces
+    )
+
+
+def probe(session: Session, patience: float) -> ProbeAnswer:
+    """See :class:`harness.runtimes.traits.Probe`; CircuitPython answers as well, and says that it does."""
+    board = MicroPythonBoard(session, boot_timeout=patience)
+    try:
+        board.enter()
+        facts = board.facts
+        uid = re.search(rb"id ([0-9a-f]{8,32})\b", board.run(_UNIQUE_ID).stdout)
+        return ProbeAnswer(facts.name, facts.version, facts.machine, uid[1].decode("ascii") if uid else "")
+    finally:
+        session.write(b"\x02")

@@ -1,0 +1,352 @@
+"""The raw REPL of a MicroPython-family board over a serial session: getting hold of it, programs, restarts.
+
+Protocol: MicroPython reference manual, "The MicroPython Interactive Interpreter Mode (aka REPL)", sections
+"Raw mode" and "Raw-paste mode". The board stays in raw mode between programs; nothing here sleeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import time
+from collections.abc import Callable
+
+from harness.errors import BenchFault, FirmwareFailure, UsageError
+from harness.link.deadline import Deadline
+from harness.link.panics import crashed, find_panic, printable
+from harness.link.session import Read, Reason, Session
+from harness.runtimes.ask_names import read_facts
+from harness.runtimes.interface import Facts, Intervention, RunResult
+from harness.runtimes.micropython.verified import run_verified
+from harness.runtimes.recorded import recorded_call
+from harness.runtimes.wired import Wired
+
+_RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n"
+RAW_PROMPT = _RAW_BANNER + b">"
+EOF = b"\x04"
+_CONTROLS = re.compile(rb"[\x01-\x05]")
+#: Without flow control: bytes that go out before the board is given time (its UART buffer is 256 bytes).
+_PLAIN_CHUNK = 256
+_PLAIN_PAUSE = 0.01
+GRACE = 3.0
+#: The same in the middle of a program on its way: a board that answered a moment ago may share a busy host (QEMU).
+FLOW_GRACE = 10.0
+#: How much of what a board says before it answers is kept, in bytes.
+_HEARD = 2000
+
+
+class RawRepl(Wired):
+    """What every board with a raw REPL has in common of :class:`harness.runtimes.interface.BoardRuntime`.
+
+    ``reset`` resets the chip into its application; None when the wiring has no way to. ``intervene`` does what else can
+    be done to the board from outside. ``boot_timeout`` is how long the VM may take to answer after a reset, in seconds.
+    ``buffer`` is how many bytes its input takes at once, where that is little and nothing slows the line down; only
+    VMs without raw paste need it. ``nonces`` makes the handshake repeatable, for replaying a transcript.
+    """
+
+    #: What a start of the chip ends with.
+    _started: tuple[bytes, ...] = (b">>> ", RAW_PROMPT)
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        reset: Callable[[], None] | None = None,
+        intervene: Callable[[Intervention], None] | None = None,
+        boot_timeout: float = 15.0,
+        buffer: int | None = None,
+        nonces: random.Random | None = None,
+    ) -> None:
+        super().__init__(session, reset, intervene)
+        self._boot_timeout = boot_timeout
+        self._buffer = buffer
+        self._random = nonces or random.Random()
+        self._raw_paste = True
+        self._echo = False
+        self._verifying = False
+        self._answered = False  # ever
+        self._facts: Facts | None = None
+
+    # -- getting hold of it ----------------------------------------------------------------------
+
+    @recorded_call
+    def enter(self, *, after_reset: bool = False) -> None:
+        """Take the board to raw mode and prove that it listens.
+
+        Works on a board that prints garbage first (a ROM at another baud rate), whose ``main.py`` never ends, or
+        that sits in any REPL mode. Raises BenchFault with what came when it does not answer.
+        """
+        with self.session.expecting_reset():
+            self._enter(after_reset)
+
+    def _enter(self, after_reset: bool) -> None:
+        end = Deadline(self._boot_timeout)
+        idle = 0.3
+        heard = b""
+        self._in_hand = False
+        if after_reset:
+            read = self.session.read_until(*self._started, idle=1.5, deadline=end.at_most(3.0))
+            self._check_panic(read)
+            heard = read.data
+        while not end.passed:
+            # The first Ctrl-C ends a program, the second one that catches it; then the line is empty.
+            self.session.write(b"\r\x03\x03")
+            noise = self.session.read_until(b">>> ", b"\r\n>", idle=idle / 3, deadline=end.at_most(1.0))
+            self._check_panic(noise)
+            self.session.write(b"\x01")
+            read = self.session.read_until(RAW_PROMPT, idle=idle, deadline=end.at_most(1.0))
+            self._check_panic(read)
+            heard = (heard + noise.data + read.data)[-_HEARD:]
+            if read.ok and self._shake_hands(end):
+                self._in_hand = self._answered = True
+                self._entered(heard)
+                return
+            if read.reason is Reason.CLOSED:
+                raise BenchFault("the port was closed while the board was asked for its REPL")
+            idle = min(idle * 1.7, 2.0)
+        came = printable(heard[-400:]) or "nothing"
+        raise BenchFault(
+            f"no raw REPL within {self._boot_timeout:g} s; came {came!r}",
+            hint="is there MicroPython on the board, is console.baud right, does main.py swallow KeyboardInterrupt?",
+        )
+
+    def _entered(self, heard: bytes) -> None:
+        """The board is in hand; ``heard`` is the end of what it said until then."""
+
+    def _shake_hands(self, end: Deadline) -> bool:
+        """A question whose answer differs from its echo, so that an echo or an old answer is not taken for it."""
+        self.session.drain(quiet=0.01, deadline=1.0)
+        a, b = self._random.randrange(10_000, 99_999), self._random.randrange(10_000, 99_999)
+        question = f"print({a}*{b})".encode() + EOF
+        self.session.write(question)
+        answer = f"{a * b}\r\n\x04\x04>".encode()
+        read = self.session.read_until(answer, idle=2.0, deadline=end.at_most(3.0))
+        self._check_panic(read)
+        self._echo = read.ok and question in read.data
+        if not read.ok and b"MemoryError" in read.data:
+            # A full heap, or a program that ended while the collector was off: only a new heap helps.
+            self.session.transcript.note("soft reset, for the VM has no memory left")
+            self.session.write(EOF)
+            self.session.read_until(RAW_PROMPT, idle=1.0, deadline=end.at_most(3.0))
+        return read.ok
+
+    def _check_panic(self, read: Read) -> None:
+        if read.panic is not None:
+            # Nothing was measured yet, and a damaged image looks the same where the ROM checks nothing (ESP8266).
+            if not self._answered:
+                raise BenchFault(
+                    f"the board does not start ({read.panic.kind}): {read.panic.text}",
+                    hint="flash it again; if it stays so, this firmware does not run on this chip",
+                )
+            raise crashed("the board does not start", read.panic)
+
+    # -- Runtime ---------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> Facts:
+        if self._facts is None:
+            self._facts = self.read_facts()
+        return self._facts
+
+    @recorded_call
+    def read_facts(self) -> Facts:
+        """Ask the VM who it is. Raises BenchFault when the answer is damaged."""
+        return read_facts(lambda source: self.run(source))
+
+    @recorded_call
+    def verify_programs(self, on: bool) -> None:
+        """Programs for :meth:`run` and for a reset; see :mod:`harness.runtimes.micropython.verified`."""
+        self._verifying = on
+
+    @recorded_call
+    def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
+        def run(text: str) -> RunResult:
+            return self._run(text, timeout=timeout, interrupt_at=interrupt_at)
+
+        return run_verified(run, self.soft_reset, source) if self._verifying else run(source)
+
+    def _run(
+        self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"", idle: float | None = None
+    ) -> RunResult:
+        """As in the interface; ``idle`` is how many seconds the program may say nothing, by default ``timeout``."""
+        started = time.perf_counter()
+        self._send_program(source.encode())
+        stdout = b""
+        if interrupt_at:
+            read = self.session.read_until(interrupt_at, EOF, idle=timeout, deadline=timeout)
+            if not read.ok:
+                raise self._lost(f"{interrupt_at!r}", read)
+            if read.matched == EOF:  # it ended before
+                return RunResult(read.data[:-1], self._end_of_program(), time.perf_counter() - started)
+            self.session.write(b"\x03")
+            stdout = read.data
+        stdout += self._until_eof(timeout, "output", idle=idle)
+        stderr = self._end_of_program()
+        return RunResult(stdout, stderr, time.perf_counter() - started)
+
+    @recorded_call
+    def soft_reset(self) -> None:
+        """End the VM and start it again. Raises FirmwareFailure when the chip resets instead."""
+        self._take_in_hand()
+        self.session.transcript.note("soft reset")
+        self._in_hand = False
+        self.session.write(EOF)
+        # The raw mode outlives a soft reset; the friendly prompt comes only from a chip that started anew.
+        read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout)
+        if read.panic is not None:
+            raise crashed("the board crashed at a soft reset", read.panic)
+        if read.matched == b">>> ":
+            came = printable(read.data[-300:])
+            raise FirmwareFailure(f"a soft reset became a reset of the chip; came {came!r}")
+        if read.reason is Reason.CLOSED:
+            raise self._lost("its raw REPL after a soft reset", read)
+        if read.ok:
+            self._in_hand = True
+        else:  # a boot.py that does not end
+            self.enter()
+
+    def close(self) -> None:
+        """Leave the board at its friendly prompt and close the port."""
+        with contextlib.suppress(BenchFault):
+            self.session.write(b"\x02", deadline=1.0)
+        self.session.close()
+
+    # -- programs --------------------------------------------------------------------------------
+
+    def _take_in_hand(self) -> None:
+        if not self._in_hand:
+            self.session.drain(deadline=1.0)  # what a program or a crash left on the line says nothing about now
+            self.enter()
+
+    def _send_program(self, source: bytes) -> None:
+        """Start a program; the board is in hand again at the end of :meth:`_end_of_program`."""
+        if _CONTROLS.search(source):
+            raise UsageError(
+                "a program holds a control character that the raw REPL acts on", hint="write it as '\\x04'"
+            )
+        self._take_in_hand()
+        self._in_hand = False
+        if self._raw_paste and not self._echo and self._begin_paste():
+            self._paste(source)
+        elif self._buffer and len(source) >= self._buffer:
+            self._send_in_pieces(source, self._buffer)
+        else:
+            self._send_plain(source)
+
+    def _begin_paste(self) -> bool:
+        self.session.write(b"\x05A\x01")
+        read = self.session.read_exactly(2, deadline=GRACE)
+        if read.data == b"R\x01":
+            return True
+        self._raw_paste = False
+        if read.data == b"R\x00":
+            return False  # understood, not supported; the board is back at its prompt
+        # Firmware from before raw paste takes Ctrl-A as "start over" and greets again.
+        greeting = self.session.read_until(b"to exit\r\n>", idle=GRACE, deadline=GRACE)
+        if not greeting.ok:
+            raise self._lost("an answer to raw paste", Read(read.data + greeting.data, greeting.reason))
+        return False
+
+    def _paste(self, source: bytes) -> None:
+        header = self.session.read_exactly(2, deadline=GRACE)
+        if not header.ok or not 0 < (window := int.from_bytes(header.data, "little")) <= 0x4000:
+            raise self._lost("the raw paste window", header)
+        credit, at = window, 0
+        while at < len(source):
+            if credit == 0 or self.session.waiting():
+                flow = self.session.read_exactly(1, deadline=FLOW_GRACE)
+                if flow.data == b"\x01":
+                    credit += window
+                elif flow.data == EOF:  # the board has had enough: a syntax error, or Ctrl-C
+                    self.session.write(EOF)
+                    return
+                else:
+                    raise self._lost("flow control during raw paste", flow)
+                continue
+            part = source[at : at + credit]
+            self.session.write(part)
+            at += len(part)
+            credit -= len(part)
+        self.session.write(EOF)
+        read = self.session.read_until(EOF, idle=GRACE, deadline=GRACE)
+        if not read.ok:
+            raise self._lost("the end of raw paste", read)
+
+    def _send_plain(self, source: bytes) -> None:
+        for at in range(0, len(source), _PLAIN_CHUNK):
+            self._say(source[at : at + _PLAIN_CHUNK])
+            if not self._echo:
+                time.sleep(_PLAIN_PAUSE)  # this mode has no flow control: the board's buffer must empty
+        self._say(EOF)
+        read = self.session.read_until(b"OK", idle=GRACE, deadline=GRACE)
+        if not read.ok:
+            raise self._lost("'OK' for a program", read)
+
+    def _send_in_pieces(self, source: bytes, size: int) -> None:
+        """Collect the program on the board, each piece answered before the next one goes out, and execute it."""
+        # Collected before each program, so that what stays lies close together and a large piece finds its room.
+        self._collect(b"import gc;gc.collect();_hx=['']")
+        text, at = source.decode(), 0
+        while at < len(text):
+            length = max(1, size - 16)
+            while len(piece := f"_hx[0]+={text[at : at + length]!a}".encode()) >= size and length > 1:
+                length -= 1
+            self._collect(piece)
+            at += length
+        self._send_plain(b"exec(_hx.pop())")
+
+    def _collect(self, piece: bytes) -> None:
+        self._send_plain(piece)
+        error = self._until_eof(GRACE, "output") + self._end_of_program()
+        self._in_hand = False
+        if error:
+            raise FirmwareFailure(f"the board cannot take in the program: {printable(error[-200:])}")
+
+    def _say(self, data: bytes) -> None:
+        """Send ``data``; on a line that echoes, wait for the echo and drop it."""
+        self.session.write(data)
+        if self._echo:
+            read = self.session.read_exactly(len(data), deadline=GRACE)
+            if read.data != data:
+                raise self._lost("the echo of what was sent", read)
+
+    def _until_eof(self, timeout: float, what: str, *, idle: float | None = None) -> bytes:
+        read = self.session.read_until(EOF, idle=idle or timeout, deadline=timeout)
+        if read.ok:
+            return read.data[:-1]
+        if read.reason in (Reason.IDLE, Reason.DEADLINE) and what == "output":
+            self._interrupt()
+            tail = printable(read.data[-300:])
+            limit = f"{idle:g} s of silence" if idle else f"{timeout:g} s"
+            raise FirmwareFailure(f"the program did not end within {limit}; last output: {tail!r}")
+        raise self._lost(what, read)
+
+    def _end_of_program(self) -> bytes:
+        """The error text of a program whose output has been read, and the prompt."""
+        error = self._until_eof(GRACE, "error text")
+        prompt = self.session.read_until(b">", idle=GRACE, deadline=GRACE)
+        if not prompt.ok:
+            raise self._lost("the prompt after a program", prompt)
+        self._in_hand = True
+        return error
+
+    def _interrupt(self) -> None:
+        """Stop the running program. When that fails, the next one starts by taking the board in hand again."""
+        self.session.write(b"\x03\x03")
+        ended = self.session.read_until(b"\x04>", idle=GRACE, deadline=GRACE)
+        self._in_hand = ended.ok
+
+    def _lost(self, what: str, read: Read) -> BenchFault | FirmwareFailure:
+        self._in_hand = False
+        panic = read.panic
+        if panic is None and read.data and read.reason is not Reason.CLOSED:
+            # Something else came: it may be the beginning of a crash text.
+            more = self.session.read_until(idle=0.2, deadline=1.0)
+            read = Read((read.data + more.data)[-4096:], read.reason)
+            panic = more.panic or find_panic(read.data)
+        if panic is not None:
+            return crashed("the board crashed", panic)
+        if read.reason is Reason.FLOOD:
+            return FirmwareFailure(f"the board floods the line; waited for {what}")
+        return BenchFault(f"the board did not send {what}: {read}", hint="check the cable, the baud rate and the power")

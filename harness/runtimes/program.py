@@ -1,0 +1,162 @@
+"""A board-side program with its inputs: loaded from ``fixtures/programs/``, run the same everywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import BenchFault, ProgramFailed, UsageError
+from harness.paths import fixtures_dir
+from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime
+from harness.runtimes.pieces import parts_of
+from harness.runtimes.records import Decoded, decode
+from harness.runtimes.traits import Language, traits_of_vm
+
+
+@dataclass(frozen=True)
+class Program:
+    """``inputs`` are plain JSON values; the program finds them in its global ``INPUT``."""
+
+    name: str
+    source: str
+    inputs: Mapping[str, object] = field(default_factory=dict)
+    language: Language = "python"
+
+    @classmethod
+    def load(cls, name: str, *, using: str = "", **inputs: object) -> Program:
+        """The program ``fixtures/programs/<name>.py``, after the piece ``fixtures/agent/<using>.py`` that it builds on.
+
+        Raises UsageError when there is none.
+        """
+        source = _read(fixtures_dir() / "programs" / f"{name}.py")
+        return cls(name, f"{cls.piece(using)}{source}", inputs)
+
+    @staticmethod
+    def piece(name: str) -> str:
+        """The source of ``fixtures/agent/<name>.py``; nothing for no name."""
+        return _read(fixtures_dir() / "agent" / f"{name}.py") + "\n" if name else ""
+
+    @classmethod
+    def load_lua(cls, name: str, **inputs: object) -> Program:
+        """The program ``fixtures/lua/<name>.lua``. Raises UsageError when there is none."""
+        return cls(name, _read(fixtures_dir() / "lua" / f"{name}.lua"), inputs, "lua")
+
+    @staticmethod
+    def module(name: str) -> bytes:
+        """The source of ``fixtures/modules/<name>.py``."""
+        return _read(fixtures_dir() / "modules" / f"{name}.py").encode()
+
+    def run(self, runtime: Runtime, *, timeout: float = 60.0, interrupt_at: bytes = b"") -> Decoded:
+        """Send the agent and the inputs (unless the program does without), then the program; decode its records.
+
+        It gets a Ctrl-C as soon as its output contains ``interrupt_at``. Raises FirmwareFailure when it ended with
+        a traceback, BenchFault when records are missing or damaged.
+        """
+        for part, text in self._preparations(runtime):
+            self._checked(part, runtime.run(text, timeout=timeout).stderr)
+        output = b""
+        parts = [self.source] if self.language == "lua" else parts_of(self.source, runtime.facts)
+        for text in parts:
+            due = b"" if interrupt_at in output else interrupt_at
+            result = runtime.run(text, timeout=timeout, interrupt_at=due)
+            output += result.stdout
+            self._checked(f"program {self.name}", result.stderr)
+        return decode(output)
+
+    def run_to_reset(
+        self, runtime: ChipRuntime, *, within: float = 30.0, intervention: Intervention | None = None
+    ) -> tuple[Decoded, Restart]:
+        """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
+        source = self.source
+        traits = traits_of_vm(runtime.facts.name)
+        if traits is not None and traits.resets_from_code_file:
+            source = self.whole()
+        else:
+            for part, text in self._preparations(runtime):
+                self._checked(part, runtime.run(text).stderr)
+        restart = runtime.run_to_reset(source, within=within, intervention=intervention)
+        return decode(restart.stdout), restart
+
+    def whole(self) -> str:
+        """Agent, inputs and program in one, for a VM that starts with nothing (a code file)."""
+        if "agent." not in self.source:
+            return self.source
+        return f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n{self.source}"
+
+    def _preparations(self, runtime: Runtime) -> list[tuple[str, str]]:
+        if "agent." not in self.source:
+            return []
+        if self.language == "lua":
+            agent = _read(fixtures_dir() / "agent" / "agent.lua")
+            return [("the measuring agent", f"INPUT = {_lua_literal(self.inputs)}\n{agent}")]
+        source = f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n"
+        return [("the measuring agent", text) for text in parts_of(source, runtime.facts, user=self.source)]
+
+    @staticmethod
+    def _checked(part: str, stderr: bytes) -> None:
+        if stderr:
+            trace = stderr.decode("utf-8", "backslashreplace").strip()
+            last = (trace.splitlines() or ["a traceback without text"])[-1][:200]
+            raise ProgramFailed(f"{part} ended with {last!r}\n{trace[-2000:]}")
+
+
+def agent_source() -> str:
+    return _read(fixtures_dir() / "agent" / "agent.py")
+
+
+def read_program(program: Path, folder: str) -> tuple[str, bool]:
+    """The text of a program that a user names, by path or by its name in ``fixtures/<folder>/``; whether it is ours.
+
+    Raises UsageError when it cannot be read.
+    """
+    own = fixtures_dir() / folder
+    named = own / f"{program.name.removesuffix('.py')}.py"
+    path = named if not program.exists() and named.exists() else program
+    try:
+        return path.read_text("utf-8"), path.resolve().parent == own.resolve()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        raise UsageError(
+            f"program {str(program)!r} cannot be read: {reason}", hint="give the path of a .py file"
+        ) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as problem:
+        raise UsageError(f"cannot read {path.name}: {problem.strerror}", hint="see fixtures/programs/") from None
+
+
+def _literal(inputs: Mapping[str, object]) -> str:
+    """``inputs`` as a literal that Python and MicroPython read alike. Raises BenchFault for other types."""
+    try:
+        checked = json.loads(json.dumps(dict(inputs)))
+    except (TypeError, ValueError) as problem:
+        raise BenchFault(f"program inputs must be plain JSON values: {problem}") from None
+    return repr(checked)
+
+
+def _lua_literal(value: object) -> str:
+    """``value`` as a Lua expression. Raises BenchFault for other types than JSON's."""
+    if value is None or isinstance(value, bool):
+        return {None: "nil", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return (
+            '"'
+            + "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else _lua_bytes(c) for c in value)
+            + '"'
+        )
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"[{_lua_literal(str(k))}] = {_lua_literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "{" + ", ".join(map(_lua_literal, value)) + "}"
+    raise BenchFault(f"program inputs must be plain JSON values, came a {type(value).__name__}")
+
+
+def _lua_bytes(character: str) -> str:
+    return "".join(f"\\{byte:03d}" for byte in character.encode())

@@ -1,0 +1,158 @@
+"""The records that the board-side agent prints, and what becomes of them.
+
+One record a line: ``\\x02 SEQ|KIND|NAME|UNIT|VALUES|CRC \\x03``; CRC is CRC-32 over everything before its bar, or
+Adler-32 behind an ``a`` from a language that has no bit operations (Lua 5.1). KIND is the name of a kind of measurement
+(:mod:`harness.kinds`); VALUES are whole numbers, or for a text its UTF-8 with ``%XX``.
+Other output may stand between records, but neither of the two mark bytes. A lost or damaged record is a
+BenchFault and never a figure.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import zlib
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from harness.errors import BenchFault, UsageError
+from harness.kinds import Kind, named
+
+_MAX_RECORDS = 10_000
+_MAX_VALUES = 4_096
+_MAX_RECORD_BYTES = 64 * 1024
+_MAX_TEXT = 4_096
+_START, _END = b"\x02", b"\x03"
+_BODY = re.compile(
+    rb"(\d{1,6})\|([a-z][a-z0-9_]{0,19})\|([A-Za-z0-9_.:-]{1,80})\|([A-Za-z0-9%/_-]{1,16})\|([!-{}~]*)\|(a?[0-9a-f]{8})"
+)
+
+
+class DamagedRecords(BenchFault):
+    """What the agent printed did not arrive whole; running the program again may help.
+
+    The message names the record (from 0) that is wrong and shows what came, without control characters.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="check the cable, the ground and the baud rate")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One figure: ``samples`` (in ``unit``) of a kind that is a number, ``text`` of one that is not."""
+
+    name: str
+    kind: str
+    unit: str
+    samples: tuple[int, ...] = ()
+    text: str = ""
+
+    @property
+    def value(self) -> float | int | str:
+        """The median of the samples, or the text."""
+        if not self.samples:
+            return self.text
+        middle = statistics.median(self.samples)
+        return int(middle) if float(middle).is_integer() else middle
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """``observations`` in order; ``other`` is the output that belongs to no record."""
+
+    observations: tuple[Observation, ...]
+    other: bytes
+
+    def __getitem__(self, name: str) -> Observation:
+        for observation in self.observations:
+            if observation.name == name:
+                return observation
+        raise BenchFault(f"the program did not report {name!r}")
+
+    def value(self, name: str) -> float:
+        value = self[name].value
+        if isinstance(value, str):
+            raise BenchFault(f"{name!r} is a {self[name].kind}, expected a figure")
+        return value
+
+    def text(self, name: str) -> str:
+        return str(self[name].value)
+
+
+def decode(stdout: bytes) -> Decoded:
+    """Take the records out of ``stdout``.
+
+    Raises DamagedRecords for a record that is lost, doubled, out of order or damaged, for a missing end and
+    for a wrong count; BenchFault for a program that reports one name twice or no whole numbers; UsageError for one
+    that reports a kind of measurement that there is not.
+    """
+    observations: list[Observation] = []
+    names: set[str] = set()
+    other = bytearray()
+    ended = False
+    for index, part in enumerate(stdout.split(_START)):
+        if index == 0:
+            if _END in part:
+                raise DamagedRecords(f"record 0 has lost its start: {_plain(part)}")
+            other += part
+            continue
+        body, mark, rest = part.partition(_END)
+        expected = len(observations)
+        match = _BODY.fullmatch(body) if mark and len(body) <= _MAX_RECORD_BYTES else None
+        if match is None:
+            raise DamagedRecords(f"record {expected} arrived damaged: {_plain(part)}")
+        sequence, kind, name, unit, values, check = match.groups()
+        text = body[: -len(check) - 1]
+        expected_check = zlib.adler32(text) if check.startswith(b"a") and len(check) == 9 else zlib.crc32(text)
+        if int(check[-8:], 16) != expected_check:
+            raise DamagedRecords(f"record {expected} arrived damaged, its checksum is wrong: {_plain(body)}")
+        if ended:
+            raise DamagedRecords(f"record {int(sequence)} came after the end record")
+        if int(sequence) != expected:
+            raise DamagedRecords(f"expected record {expected}, came record {int(sequence)}")
+        if _END in rest:
+            raise DamagedRecords(f"record {expected + 1} has lost its start: {_plain(rest)}")
+        other += rest[2:] if rest[:2] == b"\r\n" else rest[1:] if rest[:1] == b"\n" else rest
+        if kind == b"end":
+            if values != sequence:
+                raise DamagedRecords(f"{expected} records came, the end record counts {_plain(values)}")
+            ended = True
+            continue
+        if expected >= _MAX_RECORDS:
+            raise BenchFault(f"the program reports more than {_MAX_RECORDS} figures", hint="report samples of one")
+        observation = _observation(name.decode(), kind.decode(), unit.decode(), values, expected)
+        if observation.name in names:
+            raise BenchFault(f"the program reported {observation.name!r} twice", hint="give each figure its own name")
+        names.add(observation.name)
+        observations.append(observation)
+    if not ended:
+        raise DamagedRecords(f"the end record is missing after {len(observations)} records")
+    return Decoded(tuple(observations), bytes(other))
+
+
+def _kind(name: str, figure: str) -> Kind:
+    try:
+        return named(name)
+    except UsageError as problem:
+        raise UsageError(f"the program reports {figure!r} so: {problem.message}", hint=problem.hint) from None
+
+
+def _observation(name: str, kind: str, unit: str, values: bytes, index: int) -> Observation:
+    if not _kind(kind, name).numeric:
+        text = unquote_to_bytes(values)
+        if len(text) > _MAX_TEXT:  # not cut: two long texts with one beginning are not the same state
+            raise BenchFault(f"{kind} {name!r} has {len(text)} bytes, expected at most {_MAX_TEXT}")
+        return Observation(name, kind, unit, text=text.decode("utf-8", "backslashreplace"))
+    numbers = values.split(b",")
+    if len(numbers) > _MAX_VALUES or not all(re.fullmatch(rb"-?\d{1,18}", n) for n in numbers):
+        raise BenchFault(
+            f"record {index} ({name}) holds {_plain(values)}, expected 1 to {_MAX_VALUES} whole numbers",
+            hint="the agent sends whole numbers only",
+        )
+    return Observation(name, kind, unit, tuple(int(n) for n in numbers))
+
+
+def _plain(data: bytes) -> str:
+    """``data`` for a message: quoted, bounded, without control characters."""
+    return repr(data[:80])[1:] + ("…" if len(data) > 80 else "")

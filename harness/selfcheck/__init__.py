@@ -1,1 +1,0 @@
-"""Do the suites catch what they are for? Each seeded defect on a virtual board, and the healthy firmware beside it."""

@@ -1,1 +1,0 @@
-"""Setting up a bench: what is plugged in, what is wrong with the machine, whether the wires are right."""

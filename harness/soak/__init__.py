@@ -1,1 +1,0 @@
-"""Does the harness survive a bad bench? Each injected fault on the virtual boards must end well or as *error*."""

@@ -1,1 +1,0 @@
-"""Limits, comparison, calibration, outcomes: how a figure is judged."""

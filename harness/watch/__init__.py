@@ -1,1 +1,0 @@
-"""The console of one board, with times."""

@@ -1,0 +1,141 @@
+"""The rules by which a board is held against the reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.errors import BenchFault
+from harness.inventory.model import Limit as BoardLimit
+from harness.judging.calibration import Calibration
+from harness.judging.compare import Judge, Measurement
+from harness.judging.outcome import Outcome
+from harness.judging.rules import heap_rule
+from harness.runtimes.interface import Facts
+from harness.runtimes.records import Decoded, Observation
+
+PASS, MARGINAL, FAIL = Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL
+REFERENCE = Facts("micropython", "3.4.0; MicroPython v1.27.0 on 2026-01-01", "host", 4, "A", 56000, 774)
+TWIN = replace(REFERENCE, version="3.4.0; MicroPython v1.27.3 on 2026-05-05")
+ESP8266 = replace(REFERENCE, machine="ESP module with ESP8266", object_repr="C")
+OLDER = replace(REFERENCE, version="3.4.0; MicroPython v1.24.1 on 2024-11-29")
+OTHER_BUILD = replace(REFERENCE, machine="ESP32 module")
+WIDE = replace(REFERENCE, word_size=8)
+LINE = Calibration(2.0, 0.01, ())
+
+
+def heap(value: int, name: str = "x.allocated", kind: str = "heap") -> Observation:
+    return Observation(name, kind, "B", (value,))
+
+
+def decoded(*observations: Observation) -> Decoded:
+    return Decoded(observations, b"")
+
+
+def judged(judge: Judge, board: Observation, reference: Observation) -> Measurement:
+    (found,) = judge.pair(decoded(board), decoded(reference), LINE)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("board", "passes", "fails", "words"),
+    [
+        (TWIN, [1000], [1016, 984, 1001], "equal to the byte"),
+        (OTHER_BUILD, [1000, 1032, 968], [1048, 952], "names in ROM"),
+        (ESP8266, [1000, 1096], [1112], "representation C against A (floats cost differently)"),
+        (OLDER, [1000, 904], [888], "MicroPython 1.24 against 1.27"),
+        (WIDE, [500, 1000, 1616, 2000], [], "words of 8 and 4 bytes: for orientation only"),
+    ],
+)
+def test_heap_rules(board: Facts, passes: list[int], fails: list[int], words: str) -> None:
+    judge = Judge(board, REFERENCE, {})
+    for value in passes:
+        found = judged(judge, heap(value), heap(1000))
+        assert found.verdict is PASS, value
+        assert words in found.rule
+    for value in fails:
+        found = judged(judge, heap(value), heap(1000))
+        assert found.verdict is FAIL, value
+        assert words in found.rule
+        assert (found.measured, found.reference) == (value, 1000)
+
+
+def test_reasons_add_up() -> None:
+    both = heap_rule(replace(ESP8266, version=OLDER.version), REFERENCE)
+    assert "representation" in both.words
+    assert "1.24" in both.words
+    assert not both.exact
+
+
+def test_what_survives_a_collection_by_chance_is_allowed_for_except_between_twins() -> None:
+    def verdict(board: Facts, value: int, kind: str, name: str = "x") -> Outcome:
+        return judged(Judge(board, REFERENCE, {}), heap(value, name, kind), heap(1000, name, kind)).verdict
+
+    stale = 1000 + 7 * 16 + 32
+    assert verdict(OTHER_BUILD, stale, "heap_kept") is PASS
+    assert verdict(OTHER_BUILD, stale + 16, "heap_kept") is FAIL
+    assert verdict(OTHER_BUILD, stale, "heap", "x.allocated") is FAIL
+    assert verdict(OTHER_BUILD, stale, "heap", "x.kept") is FAIL  # a name decides nothing
+    assert verdict(TWIN, 1016, "heap_kept") is FAIL
+
+
+def test_states_and_counts_are_equal_or_fail() -> None:
+    judge = Judge(ESP8266, REFERENCE, {})
+    board = decoded(Observation("n", "count", "1", (3,)), Observation("s", "state", "-", text="ok"))
+    other = decoded(Observation("n", "count", "1", (4,)), Observation("s", "state", "-", text="ok"))
+    assert [m.verdict for m in judge.pair(board, board, None)] == [PASS, PASS]
+    count, state = judge.pair(board, other, None, prefix="after.")
+    assert (count.name, count.limit, count.verdict) == ("after.n", "exactly 4", FAIL)
+    assert (state.limit, state.verdict) == ("exactly ok", PASS)
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"), [(200, PASS), (250, PASS), (251, MARGINAL), (100, MARGINAL), (301, FAIL)]
+)
+def test_a_time_is_held_against_its_prediction(measured: int, verdict: Outcome) -> None:
+    judge = Judge(TWIN, REFERENCE, {})
+    board = decoded(Observation("t", "time", "us", (measured - 1, measured, measured + 9)))
+    (found,) = judge.pair(board, decoded(Observation("t", "time", "us", (100,))), LINE)
+    assert (found.measured, found.reference, found.verdict) == (measured, 200.0, verdict)
+    assert found.limit == "within 25 % of 200 µs, marginal to 50 %"
+    assert found.samples == (measured - 1, measured, measured + 9)
+
+
+def test_a_loose_time_is_held_on_one_side_and_says_why() -> None:
+    judge = Judge(TWIN, REFERENCE, {})
+    for measured, verdict in ((1, PASS), (1000, PASS), (1001, FAIL)):
+        board = decoded(Observation("t", "time", "us", (measured,)))
+        reference = decoded(Observation("t", "time", "us", (100,)))
+        (found,) = judge.pair(board, reference, LINE, loose_times={"t": "files are read"})
+        assert found.verdict is verdict
+        assert "files are read" in found.limit
+
+
+def test_a_time_without_a_calibration_is_no_figure() -> None:
+    one = decoded(Observation("t", "time", "us", (1,)))
+    with pytest.raises(BenchFault, match="no calibration to predict 't'"):
+        Judge(TWIN, REFERENCE, {}).pair(one, one, None)
+
+
+@pytest.mark.parametrize(
+    ("board", "reference", "said"),
+    [
+        ([heap(1, "a"), heap(2, "b")], [heap(1, "a")], "b (heap, B) only by the board"),
+        ([heap(1, "a")], [heap(1, "a"), heap(2, "b")], "b (heap, B) only by the reference"),
+        ([heap(1, "a")], [Observation("a", "state", "-", text="1")], "a (state, -) only by the reference"),
+        ([heap(1, "a"), heap(2, "b")], [heap(2, "b"), heap(1, "a")], "their order differs"),
+    ],
+)
+def test_what_one_side_alone_reported_is_an_error(
+    board: list[Observation], reference: list[Observation], said: str
+) -> None:
+    with pytest.raises(BenchFault) as caught:
+        Judge(TWIN, REFERENCE, {}).pair(decoded(*board), decoded(*reference), LINE)
+    assert said in caught.value.message
+
+
+def test_the_boards_own_limit_takes_the_place_of_the_rule() -> None:
+    limits = {"*.allocated": BoardLimit.model_validate({"max": 2000, "why": "WiFi"})}
+    found = judged(Judge(TWIN, REFERENCE, limits), heap(1500), heap(1000))
+    assert (found.verdict, found.limit) == (PASS, "at most 2000 B, by boards.yaml (WiFi)")

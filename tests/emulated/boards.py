@@ -104,7 +104,12 @@ DEFECTS = (
     Defect("no-stack-check", {"MICROPY_STACK_CHECK": "0"}, "endless recursion ends the chip, not the program"),
     Defect("parse-chunk-2k", {"MICROPY_ALLOC_PARSE_CHUNK_INIT": "2048"}, "the compiler takes memory in 2 kB"),
     Defect("scope-ids-64", {"MICROPY_ALLOC_SCOPE_ID_INIT": "64"}, "the compiler takes room for 64 names a function"),
-    Defect("digits-8", {"MPZ_DIG_SIZE": "8"}, "long integers are kept in digits of 8 bits"),
+    Defect(
+        "digits-8",
+        {"MPZ_DIG_SIZE": "8"},
+        "long integers are kept in digits of 8 bits",
+        variables={"MPY_TOOL_FLAGS": "-mmpz-dig-size=8"},
+    ),
     Defect("no-map-cache", {"MICROPY_OPT_MAP_LOOKUP_CACHE": "0"}, "each look-up of a name searches its table"),
     Defect("no-computed-goto", {"MICROPY_OPT_COMPUTED_GOTO": "0"}, "each bytecode goes through a switch"),
     Defect("gc-stack-2", {"MICROPY_ALLOC_GC_STACK_SIZE": "2"}, "deep structures make the collector search again"),

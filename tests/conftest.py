@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from harness.formats.virtual_image import flash_offset
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.virtual_firmware import build_firmware
-from tests.running_boards import CHIPS, tool, wait_for_vm, write_flash_file
+from tests.running_boards import CHIPS, programmed_board, tool, wait_for_vm, write_flash_file
 
 __all__ = ["tool"]  # tests/emulated asks for it here
 
@@ -36,11 +35,7 @@ def programmed(
     request: pytest.FixtureRequest, tmp_path: Path, firmware_files: dict[str, Path]
 ) -> Iterator[RunningBoard]:
     """A virtual board with the healthy firmware in its flash."""
-    chip = request.param
-    spec = VirtualSpec(f"t{chip}", chip, str(tmp_path))
-    write_flash_file(spec, flash_offset(chip), firmware_files[chip].read_bytes())
-    with start(spec) as board:
-        wait_for_vm(board)
+    with programmed_board(request.param, tmp_path, firmware_files[request.param]) as board:
         yield board
 
 

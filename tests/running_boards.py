@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
+from harness.chips import CHIPS as CHIP_RECORDS
+from harness.formats.virtual_image import flash_offset
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
-from harness.virtual.bench import RunningBoard, VirtualSpec
+from harness.virtual.bench import RunningBoard, VirtualSpec, start
 
 CHIPS = ("esp32", "esp8266")
 
@@ -22,9 +28,9 @@ def tool(*arguments: str, timeout: float = 120, check: bool = True) -> subproces
     return done
 
 
-def wait_for_vm(board: RunningBoard) -> None:
+def wait_for_vm(board: RunningBoard, *, rts: bool = False) -> None:
     """A chip that boots hears nothing yet, like a real one: wait until its VM has answered once."""
-    runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)
+    runtime = MicroPythonBoard(Session(open_port(board.url, rts=rts)), boot_timeout=60)
     runtime.enter()
     runtime.close()
 
@@ -35,3 +41,16 @@ def write_flash_file(spec: VirtualSpec, offset: int, data: bytes) -> None:
     content = bytearray(b"\xff" * spec.flash_size)
     content[offset : offset + len(data)] = data
     spec.flash_file.write_bytes(content)
+
+
+@contextmanager
+def programmed_board(chip: str, folder: Path, firmware: Path) -> Iterator[RunningBoard]:
+    """A virtual board with ``firmware`` in its flash and nothing else."""
+    size = CHIP_RECORDS[chip].flash_size  # an STM32's own; its image goes to the start
+    spec = VirtualSpec(f"t{chip}", chip, str(folder))
+    if size is not None:
+        spec = replace(spec, flash_size=size)
+    write_flash_file(spec, flash_offset(chip) if size is None else 0, firmware.read_bytes())
+    with start(spec) as board:
+        wait_for_vm(board, rts=size is not None)  # BOOT0 low
+        yield board

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.chips.manners import LITTLEFS_FILE, RV32IMC, XTENSAWIN, Manners, PinNumbers
 from harness.chips.port import Port, Reset, Since, numbers_of
 
 #: All chips have all names; which of the wakes there can be is another matter (``Port.wakes_by``).
@@ -39,6 +40,32 @@ _SOURCES = (
     "ports/esp32/modesp32.c with ESP-IDF soc_caps.h (SOC_PM_SUPPORT_EXT0_WAKEUP and its like)",
     "ports/esp32/machine_pin.h (pins)",
 )
+_BOOT_PY = b"""\
+# Runs at every start of the chip, at the end of a deep sleep too, before main.py.
+#import esp
+#esp.osdebug(None)
+#import webrepl
+#webrepl.start()
+"""
+_RISC_V = ("esp32c", "esp32h", "esp32p")
+_REFUSED = {
+    "esp32c2": "80MHz or 120MHz",
+    "esp32c3": "20MHz, 40MHz, 80Mhz or 160MHz",
+    "esp32c6": "20MHz, 40MHz, 80Mhz or 160MHz",
+    "esp32h2": "20MHz, 40MHz or 80Mhz",
+}
+_MANNERS_SOURCES = {
+    "platform": "ports/esp32/mpconfigport.h (MICROPY_PY_SYS_PLATFORM)",
+    "thread": "ports/esp32/mpconfigport.h (MICROPY_PY_THREAD_GIL), py/modsys.c",
+    "build": "py/mkrules.cmake (MICROPY_BOARD_BUILD_NAME), ports/esp32/boards/ESP32_GENERIC",
+    "arch": "py/persistentcode.h (MPY_FEATURE_ARCH)",
+    "files_at": "ports/esp32/modules/_boot.py",
+    "path": "py/runtime.c (mp_init), extmod/vfs.c (mp_vfs_mount_romfs_protected), ports/esp32/main.c",
+    "open_file": "extmod/vfs_lfs.c, extmod/vfs_lfsx.c (cache_size), lib/littlefs/lfs2.h (lfs2_file)",
+    "first_files": "ports/esp32/modules/inisetup.py",
+    "frequency": "ports/esp32/modmachine.c (mp_machine_get_freq, mp_machine_set_freq)",
+    "pins": "ports/esp32/machine_pin.c (machine_pin_find), ports/esp32/machine_pin.h",
+}
 _HISTORY = (
     Since("1.29.0", "backup_memory", 0, "ff5b9a3085: machine.mem_backup"),
     Since("1.29.0", "virtual_timers", False, "67524d6473: machine.Timer(-1)"),
@@ -85,7 +112,29 @@ def esp32_port(
         unique_id=bytes.fromhex("240ac4000001"),
         pins=pins,
         rtc_fraction=1_000_000,
+        manners=_manners(name),
         history=tuple(entry for entry in _HISTORY + history if numbers_of(entry.version) > numbers_of(since)),
         not_known=not_known or {},
         sources=_SOURCES + sources,
+    )
+
+
+def _manners(name: str) -> Manners:
+    refused = _REFUSED.get(name, "20MHz, 40MHz, 80Mhz, 160MHz or 240MHz")
+    return Manners(
+        platform="esp32",
+        build="ESP32_GENERIC" + ("" if name == "esp32" else f"_{name.removeprefix('esp32').upper()}"),
+        arch=RV32IMC if name.startswith(_RISC_V) else XTENSAWIN,
+        files_at="/",
+        path=("/lib",),
+        filesystem="LittleFS",
+        open_file=LITTLEFS_FILE,
+        first_files=(("boot.py", _BOOT_PY),),
+        first_words=b"Performing initial setup\r\n",
+        thread="GIL",
+        frequency_refused=f"frequency must be {refused}",
+        pin_numbers=PinNumbers(into=1, out=3, open_drain=7, pull_up=2, pull_down=1),
+        no_pins=frozenset({24, 28, 29, 30, 31}) if name == "esp32" else frozenset(),
+        input_only_from=34 if name == "esp32" else 0,
+        sources=_MANNERS_SOURCES,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.chips.manners import ARMV7EM_SINGLE, FAT_FILE, Manners, PinNumbers
 from harness.chips.port import Port, Reset, Since
 from harness.chips.record import KB, STM32_FLASH_BASE, Chip
 
@@ -42,6 +43,28 @@ _SOURCES = (
     "ports/stm32/timer.c with ST's CMSIS headers (TIMx, RTC_BKP_NUMBER)",
     "ports/stm32/main.c (soft reset)",
 )
+_FIRST_FILES = (
+    (
+        "boot.py",
+        b"# Runs at every start: what USB and the filesystem are to be.\r\n"
+        b"\r\nimport machine\r\nimport pyb\r\n#pyb.main('main.py')\r\n#pyb.usb_mode('VCP+MSC')\r\n",
+    ),
+    ("main.py", b"# Runs after boot.py.\r\n"),
+    ("pybcdc.inf", b"; a driver description for old hosts\r\n"),
+    ("README.txt", b"A board with MicroPython. Its program is main.py.\r\n"),
+)
+_MANNERS_SOURCES = {
+    "platform": "ports/stm32/mpconfigport.h (MICROPY_PY_SYS_PLATFORM)",
+    "thread": "ports/stm32/mpconfigport.h (MICROPY_PY_THREAD), py/modsys.c",
+    "build": "py/mkrules.mk (MICROPY_BOARD_BUILD_NAME), ports/stm32/boards",
+    "arch": "py/persistentcode.h (MPY_FEATURE_ARCH)",
+    "files_at": "ports/stm32/main.c (init_flash_fs)",
+    "path": "py/runtime.c (mp_init), extmod/vfs.c (mp_vfs_mount_romfs_protected), ports/stm32/main.c (stm32_main)",
+    "open_file": "extmod/vfs_fat_file.c, lib/oofatfs/ff.h (FIL), lib/oofatfs/ffconf.h (FF_FS_TINY)",
+    "first_files": "ports/stm32/factoryreset.c",
+    "frequency": "ports/stm32/modmachine.c, ports/stm32/mpconfigboard_common.h (MICROPY_HW_CLK_APB1_DIV)",
+    "pins": "ports/stm32/pin.c (pin_find), ports/stm32/boards/*/pins.csv",
+}
 
 
 def stm32_chip(
@@ -71,10 +94,14 @@ def stm32_port(
     backup_block: str = "RTC",
     rtc_fraction: int = 256,
     pin_ports: str = "ABCDEFGHI",
+    arch: int = ARMV7EM_SINGLE,
+    bus_dividers: tuple[int, int, int] = (1, 4, 2),
+    frequency_fixed: bool = False,
+    board_pins: Mapping[str, str] | None = None,
     not_known: Mapping[str, str] | None = None,
     sources: tuple[str, ...] = (),
 ) -> Port:
-    """``board`` is the port's own, from which the clock is taken."""
+    """``board`` is the port's own, from which the clock is taken; ``bus_dividers`` are those of AHB, APB1 and APB2."""
     history = [Since("1.27.0", "hard_timer", False, "955b6a907c: Timer knows the word hard")]
     if backup_memory:
         history.append(Since("1.29.0", "backup_memory", 0, "fb1375b578: machine.mem_backup"))
@@ -102,7 +129,28 @@ def stm32_port(
         rtc_counts_down=rtc_fraction == 256,
         pyb_timers=pyb_timers,
         soft_reset_text=b"MPY: sync filesystems\r\nMPY: soft reboot\r\n",
+        manners=Manners(
+            platform="pyboard",
+            build=board,
+            arch=arch,
+            files_at="/flash",
+            path=("/flash", "/flash/lib"),
+            filesystem="FAT",
+            open_file=FAT_FILE,
+            first_files=_FIRST_FILES,
+            buses=_buses(clock_mhz * 1_000_000, *bus_dividers),
+            frequency_refused="machine.freq set not supported yet" if frequency_fixed else "invalid freq",
+            frequency_fixed=frequency_fixed,
+            pin_numbers=PinNumbers(into=0, out=1, open_drain=0x11, pull_up=1, pull_down=2),
+            board_pins=board_pins,
+            sources=_MANNERS_SOURCES,
+        ),
         history=tuple(history),
         not_known=not_known or {},
         sources=(*_SOURCES, f"ports/stm32/boards/{board}/mpconfigboard.h (clock, RTC)", *sources),
     )
+
+
+def _buses(clock: int, ahb: int, apb1: int, apb2: int) -> tuple[int, int, int]:
+    hclk = clock // ahb
+    return hclk, hclk // apb1, hclk // apb2

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 
+from harness.chips.manners import Manners
 from harness.errors import Unsuitable
 
 #: The version of MicroPython that the records were last compared with: master of 19 Aug 2026, commit 1c3c201149.
@@ -98,6 +99,8 @@ class Port:
     """Whether that field counts down."""
     pyb_timers: tuple[int, ...] = ()
     """Numbers that ``pyb.Timer`` takes."""
+    manners: Manners | None = None
+    """Where its files are, what it calls itself and the like; None: nobody has written it down."""
     soft_reset_text: bytes = b"MPY: soft reboot\r\n"
     """What the console shows when the VM restarts (``ports/*/main.c``)."""
     wires: tuple[tuple[str, str], ...] = ()

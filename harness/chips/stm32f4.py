@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.chips._stm32_board_pins import PYBV11
 from harness.chips._stm32_port import F4_SIGNATURE, stm32_chip, stm32_port
 from harness.chips.flash_geometry import Device, FlashGeometry, Geometry
 from harness.chips.record import KB
@@ -45,6 +46,7 @@ CHIPS = (
             pyb_timers=_ALL_TIMERS,
             backup_registers=20,
             backup_memory=4096,
+            board_pins=PYBV11,
         ),
         flash_geometry=FlashGeometry({0x413: _DEVICE}),
         virtual=VirtualParts(

@@ -18,6 +18,7 @@ CHIPS = (
             board="NUCLEO_G474RE",
             clock_mhz=170,
             pyb_timers=(1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 20),
+            bus_dividers=(1, 1, 1),
             backup_registers=32,
             backup_registers_at=0x4000_2500,
             backup_block="TAMP",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.chips._stm32_port import H7_SIGNATURE, stm32_chip, stm32_port
 from harness.chips.flash_geometry import Device, FlashGeometry, Geometry
+from harness.chips.manners import ARMV7EM_DOUBLE
 from harness.chips.record import KB
 
 CHIPS = (
@@ -19,6 +20,8 @@ CHIPS = (
             board="NUCLEO_H743ZI",
             clock_mhz=400,
             pyb_timers=(*range(1, 9), *range(12, 18)),
+            arch=ARMV7EM_DOUBLE,
+            bus_dividers=(2, 2, 2),
             backup_registers=32,
             backup_memory=4096,
             backup_registers_at=0x5800_4050,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.chips._stm32_board_pins import NUCLEO_L476RG
 from harness.chips._stm32_port import L4_SIGNATURE, stm32_chip, stm32_port
 from harness.chips.flash_geometry import Device, FlashGeometry, Geometry
 from harness.chips.record import KB
@@ -22,6 +23,8 @@ CHIPS = (
             clock_mhz=32,
             pyb_timers=(1, 2, 6, 7, 15, 16),
             backup_registers=32,
+            bus_dividers=(1, 1, 1),
+            frequency_fixed=True,
         ),
         flash_geometry=FlashGeometry({0x435: _DEVICE}),
     ),
@@ -37,6 +40,9 @@ CHIPS = (
             clock_mhz=80,
             pyb_timers=(*range(1, 9), 15, 16, 17),
             backup_registers=32,
+            bus_dividers=(1, 1, 1),
+            frequency_fixed=True,
+            board_pins=NUCLEO_L476RG,
         ),
         flash_geometry=FlashGeometry({0x415: _DEVICE}),
         virtual=VirtualParts(

@@ -17,6 +17,7 @@ CHIPS = (
             board="NUCLEO_WB55",
             clock_mhz=64,
             pyb_timers=(1, 2, 16, 17),
+            bus_dividers=(1, 1, 1),
             backup_registers=20,
             rtc_fraction=1_000_000,
             sources=("ports/stm32/boards/NUCLEO_WB55 and USBDONGLE_WB55 (MICROPY_HW_RTC_USE_US)",),

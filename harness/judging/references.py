@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, Self
 
-from harness.chips import CHIPS
+from harness.chips import CHIPS, Port
 from harness.extensions import resolve
 from harness.judging.ready_board import ReadyBoard
 from harness.reference.circuitpython_reference import CircuitPythonReference
+from harness.reference.guest_rom import OWN_CODE
 from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.interface import ChipRuntime
@@ -46,19 +47,38 @@ def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None])
     That of another one does not: it may use hardware.
     """
     romfs = attached.romfs
-    boot = attached.runtime.get("/boot.py") if attached.our_build else None
-    raw = _raw_heap(attached.facts.heap_total)
+    port = CHIPS[attached.board.chip].port
+    files_at = _files_at(attached.abilities.base, port)
+    boot = attached.runtime.get(f"{files_at.rstrip('/')}/boot.py") if attached.our_build else None
     chip = attached.board.chip
+    own_code = OWN_CODE if port is not None and not attached.our_build else 0
+    raw = _raw_heap(attached.facts.heap_total + own_code)
     if CHIPS[chip].port is None and attached.abilities.timer is not None:
         chip = "esp32"  # so that programs with timers find some; nothing is compared with what its port promises
     version = "" if attached.our_build else attached.facts.version  # what the harness built has the newest port
-    vm = ReferenceVm(heap_size=raw, romfs=romfs, boot=boot, chip=chip, version=version, progress=progress)
+    vm = ReferenceVm(
+        heap_size=raw,
+        romfs=romfs,
+        boot=boot,
+        chip=chip,
+        version=version,
+        files_at=files_at if port is not None else "",
+        progress=progress,
+    )
     if CHIPS[chip].port is not None:
         for a, b in attached.board.wiring.loopback:
             vm.wire(a, b)
         if chip == "esp8266" and not attached.board.wiring.gpio16_rst:
             vm.unwire(16, "RST")
     return vm
+
+
+def _files_at(base: str, port: Port | None) -> str:
+    """Where the reference mounts its files, so that a path of the board leads to them: ``base`` is where the board's
+    can be written, empty when nowhere. A port that has nothing at ``/`` has them in a folder of it."""
+    if port is None or port.manners is None or port.manners.files_at == "/":
+        return "/"
+    return "/" + base.strip("/").partition("/")[0] if base else port.manners.files_at
 
 
 def nodemcu_reference(attached: ReadyBoard, _progress: Callable[[str], None]) -> LuaReference:

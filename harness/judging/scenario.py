@@ -324,6 +324,16 @@ class Scenario:
         return self._bench.attached.abilities.ctrl_c
 
     @property
+    def has_timer(self) -> bool:
+        """Whether :attr:`timer` has an answer."""
+        return not self.port_is_unknown or self._bench.attached.abilities.timer is not None
+
+    @property
+    def paste_window(self) -> int:
+        """How many bytes of a program the board's raw paste takes at once; 0 when it has none."""
+        return self._bench.attached.abilities.paste_window
+
+    @property
     def has_files(self) -> bool:
         """Whether files can be written on the board."""
         return bool(self._bench.attached.abilities.base)

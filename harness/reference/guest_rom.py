@@ -13,6 +13,7 @@ from importlib import resources
 from importlib.metadata import version
 
 from harness.chips import Port
+from harness.chips.manners import PinNumbers
 from harness.formats.romfs import build_romfs, compile_module
 from harness.reference.engine.vm_cache import cache_dir
 from harness.reference.engine.wasm_module import write_atomically
@@ -22,6 +23,9 @@ TEXT, BACKUP, REGISTERS = 0x100, 0x400, 0x2000
 TEXT_SIZE = BACKUP - TEXT
 #: What tracebacks call these modules; the port's own frames are cut out of them by this name.
 SOURCE_NAME = "<board>"
+#: What the port script and these modules take of the heap, about, where a port has C code that takes nothing, in bytes.
+#: A VM with them gets so much more of it that a program finds what it would find in the port.
+OWN_CODE = 8192
 #: Stands for "no value" in a service's argument.
 NOTHING = 0x7FFF
 
@@ -47,7 +51,9 @@ class Service(IntEnum):
     UNIQUE_ID = auto()
     FREQ = auto()
     LOCK = auto()
+    CLOCKS = auto()
     PIN_KEY = auto()
+    PIN_REPR = auto()
     PIN_INIT = auto()
     PIN_VALUE = auto()
     PIN_IRQ = auto()
@@ -63,6 +69,19 @@ class Service(IntEnum):
     RTC_ALARM = auto()
     RTC_LEFT = auto()
     RTC_WAKE = auto()
+
+
+#: The modules of MicroPython's ports in the order in which they are loaded: ``_port`` takes ``machine`` out of the way.
+_MODULES = {
+    "esp32": ("_board", "esp32", "_port"),
+    "esp8266": ("_board", "_port"),
+    "stm32": ("_board", "stm", "pyb", "_port"),
+}
+
+
+def port_modules(port: Port) -> tuple[str, ...]:
+    """What is loaded at each start of a VM with :func:`guest_rom`, in order."""
+    return _MODULES[port.family]
 
 
 def _preamble(chip: Port, built_in_depth: int) -> str:
@@ -87,16 +106,20 @@ def _preamble(chip: Port, built_in_depth: int) -> str:
         "_BACKUP_TAMP": int(chip.backup_block == "TAMP"),
         "_PYB_TIMERS": chip.pyb_timers,
     }
+    numbers = chip.manners.pin_numbers if chip.manners else PinNumbers(0, 1, 2, 1, 2)
+    private |= {
+        "_IN": numbers.into,
+        "_OUT": numbers.out,
+        "_OPEN_DRAIN": numbers.open_drain,
+        "_UP": numbers.pull_up,
+        "_DOWN": -2 if numbers.pull_down is None else numbers.pull_down,
+    }
     constants = "".join(f"{name} = const({value!r}); " for name, value in private.items())
     return f"from micropython import const; {constants}"
 
 
 def _sources(chip: Port, built_in_depth: int) -> dict[str, bytes]:
-    names = ["_board", "machine"]
-    if chip.family == "esp32":
-        names.append("esp32")
-    if chip.family == "stm32":
-        names += ["stm", "pyb"]
+    names = ["machine", *port_modules(chip)]
     folder = resources.files("harness.reference.engine").joinpath("guest")
     preamble = _preamble(chip, built_in_depth)
     public = "".join(f"{name} = {value}; " for name, value in chip.constants.items())

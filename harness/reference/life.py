@@ -144,6 +144,8 @@ class Life:
     # -- interrupts ------------------------------------------------------------------------------
 
     def _host_call(self, name: str, argument: str) -> str:
+        if name == "rom":
+            return "-22"  # EINVAL: the reference's image is the host's affair
         if name == "board" and self._services is not None:
             return self._services.attach(argument)
         if name == "name":

@@ -29,7 +29,7 @@ _SLICE_NS = 500_000
 _FOREVER = 0x3FFFFFFF
 _EPOCH = datetime(2000, 1, 1)
 #: Numbers by which the guest knows the kinds of error.
-_VALUE_ERROR, _OS_ERROR = range(2)
+_VALUE_ERROR, _OS_ERROR, _TYPE_ERROR, _NOT_IMPLEMENTED = range(4)
 
 
 #: Does what a service is for, with the guest's three small integers.
@@ -264,23 +264,51 @@ class Services:
         return self._put_text(self._chip.unique_id)
 
     def _freq(self, khz: int, _b: int, _c: int) -> int:
+        manners = self._chip.manners
         if khz:
-            if khz * 1000 not in (*self._chip.frequencies, self._chip.clock_hz):
-                raise _Refused("unsupported frequency")
-            self._frequency = khz * 1000
+            hertz = khz * 1000
+            if manners is not None and not manners.buses:
+                hertz -= hertz % 1_000_000  # the ESP ports look at whole megahertz
+            fixed = manners is not None and manners.frequency_fixed
+            if fixed or hertz not in (*self._chip.frequencies, self._chip.clock_hz):
+                text = manners.frequency_refused if manners is not None else "unsupported frequency"
+                raise _Refused(text, _NOT_IMPLEMENTED if fixed else _VALUE_ERROR)
+            self._frequency = hertz
         return self._frequency // 1000
+
+    def _clocks(self, _a: int, _b: int, _c: int) -> int:
+        buses = self._chip.manners.buses if self._chip.manners is not None else ()
+        return self._put_text(" ".join(map(str, (self._chip.clock_hz, *buses))).encode())
 
     # -- pins ------------------------------------------------------------------------------------
 
-    def _pin_key(self, size: int, _b: int, _c: int) -> int:
+    def _pin_key(self, size: int, is_text: int, is_number: int) -> int:
+        name, by_name = self._take_text(size), bool(self._chip.pin_ports)
+        if by_name and not is_text:
+            kind = "int" if is_number else "object"
+            raise _Refused(f"can't convert '{kind}' object to str implicitly", _TYPE_ERROR)
         try:
-            return self._pins.key(self._take_text(size))
+            return self._pins.guest_key(name, is_text=bool(is_text))
         except UsageError:
-            raise _Refused("invalid pin") from None
+            raise _Refused(f"Pin({name}) doesn't exist" if by_name else "invalid pin") from None
+
+    def _pin_repr(self, key: int, _b: int, _c: int) -> int:
+        pin = self._pins.by_key(key)
+        if not self._chip.pin_ports:
+            return self._put_text(f"Pin({pin.name})".encode())
+        mode = {OUT: "OUT", OPEN_DRAIN: "OPEN_DRAIN"}.get(pin.mode, "IN")
+        pull = {1: ", pull=Pin.PULL_UP", 2: ", pull=Pin.PULL_DOWN"}.get(pin.pull, "")
+        return self._put_text(f"Pin(Pin.cpu.{pin.name}, mode=Pin.{mode}{pull})".encode())
 
     def _pin_init(self, key: int, mode: int, rest: int) -> None:
         pin = self._pins.by_key(key)
         level, pull = rest & 15, (rest >> 4) - 2
+        manners = self._chip.manners
+        inputs_from = manners.input_only_from if manners is not None else 0
+        if inputs_from and key >= inputs_from and mode in (OUT, OPEN_DRAIN):
+            raise _Refused("pin can only be input")
+        if self._chip.family == "esp8266" and key == 16 and pull > 0:
+            raise _Refused("Pin(16) doesn't support pull")
         if level < 2:
             pin.output = level
         if pull >= 0:

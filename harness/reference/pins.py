@@ -79,6 +79,23 @@ class Pins:
         example = f"0 to {self._chip.pins - 1}" if self._chip.pins else "such as 'A0' or 'PC13'"
         raise UsageError(f"the {self._chip.name} has no pin {name!r}; expected {example}")
 
+    def guest_key(self, text: str, *, is_text: bool) -> int:
+        """The same for a program, which has the port's own names only. Raises UsageError."""
+        manners = self._chip.manners
+        if manners is None:
+            return self.key(text)
+        if self._chip.pins:
+            key = self.key(text)
+            if is_text or key in manners.no_pins:
+                raise UsageError(f"the {self._chip.name}'s port knows no pin {text!r}")
+            return key
+        names = manners.board_pins
+        if names is None:
+            return self.key(text)
+        if text not in names and not (text[:1].isupper() and text[1:].isdecimal() and str(int(text[1:])) == text[1:]):
+            raise UsageError(f"the port's board has no pin {text!r}")
+        return self.key(names.get(text, text))
+
     def name(self, key: int) -> str:
         return str(key) if self._chip.pins else f"{self._chip.pin_ports[key // 16]}{key % 16}"
 

@@ -6,18 +6,20 @@ the same figures to the last digit, on any host. A sleep takes no time and is as
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.chips import Reset, chip_named
+from harness.chips import Port, Reset, chip_named
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.reference.chip_board import Board, ChipReset
 from harness.reference.engine.engine_vm import VmConfig
 from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
+from harness.reference.engine.guest_objects import Identity
 from harness.reference.engine.heap_map import HeapMap
 from harness.reference.engine.memory_layout import layout_of
 from harness.reference.engine.prepare import vm_module
-from harness.reference.guest_rom import guest_rom
+from harness.reference.guest_rom import guest_rom, port_modules
 from harness.reference.interrupts import Strike
 from harness.reference.life import Life
 from harness.reference.pins import PinName, Pins
@@ -29,6 +31,24 @@ from harness.runtimes.interface import Facts, Intervention, Restart, RunResult
 DEFAULT_HEAP = 57344
 
 
+def port_config(config: VmConfig, port: Port, *, machine: str, files_at: str = "", rom_ioctl: bool = False) -> VmConfig:
+    """``config`` with the manners of ``port``; ``machine`` is what the firmware calls its board."""
+    manners = port.manners
+    if manners is None:
+        return config
+    base, path = manners.files_at, manners.path
+    if files_at and files_at != base:
+        path = tuple(entry.replace(base, files_at, 1) if base != "/" else entry for entry in path)
+    return replace(
+        config,
+        files_at=files_at or base,
+        path=path,
+        modules=port_modules(port),
+        identity=Identity(manners.platform, machine, manners.build, manners.mpy, manners.thread, manners.release),
+        rom_ioctl=rom_ioctl,
+    )
+
+
 class ReferenceVm:
     """One reference VM. ``progress`` hears about the one-time preparation.
 
@@ -36,7 +56,8 @@ class ReferenceVm:
     ``boot`` the content of a ``boot.py`` that runs at each start. With ``chip`` (a name of
     :mod:`harness.chips`) it has that chip's ``machine`` module as MicroPython's ``version`` has it: pins, timers,
     sleep, reset causes, RTC; without one, or with one whose port nobody knows, it is the bare language VM. ``module``
-    is a WASI build to use instead of the prepared one. Raises UsageError for a chip that there is not.
+    is a WASI build to use instead of the prepared one. The files are where the port has them (``/flash`` on STM32), or
+    at ``files_at``; without a chip at ``/``. Raises UsageError for a chip that there is not.
     """
 
     def __init__(
@@ -48,17 +69,21 @@ class ReferenceVm:
         chip: str | None = None,
         version: str = "",
         module: bytes | None = None,
+        files_at: str = "",
         progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self.files: Files = MemoryFiles()
         self._module = vm_module(progress) if module is None else module
-        start_files: tuple[str, ...] = ()
-        if boot is not None:
-            self.put("/boot.py", boot)
-            start_files = ("boot.py",)
         port = chip_named(chip).port_at(version) if chip else None
         system = guest_rom(port, layout_of(self._module).depth) if port else b""
-        self._config = VmConfig(heap_size=heap_size, romfs=romfs, system_rom=system, start_files=start_files)
+        config = VmConfig(heap_size=heap_size, romfs=romfs, system_rom=system)
+        if port is not None:
+            config = port_config(config, port, machine=f"reference VM with {port.name.upper()}", files_at=files_at)
+        if boot is not None:
+            config = replace(config, start_files=("boot.py",))
+        self._config = config
+        if boot is not None:
+            self.put("boot.py", boot)
         self._facts: Facts | None = None
         self._board = Board(port)
         self._strikes: list[Strike] = []
@@ -180,18 +205,32 @@ class ReferenceVm:
         except OSError:
             return False
 
+    @property
+    def files_at(self) -> str:
+        """Where the filesystem is mounted, and the working directory at the start."""
+        return self._config.files_at
+
     def put(self, path: str, data: bytes) -> None:
-        handle = self.files.open(_absolute(path), Mode(write=True, create=True, truncate=True))
+        handle = self.files.open(self._inside(path), Mode(write=True, create=True, truncate=True))
         handle.write(data)
 
     def get(self, path: str) -> bytes:
         try:
-            return self.files.open(_absolute(path), Mode()).read(1 << 30)
+            return self.files.open(self._inside(path), Mode()).read(1 << 30)
         except OSError as problem:
             raise BenchFault(f"the reference VM has no file {path!r}: {problem.strerror}") from None
 
     def remove(self, path: str) -> None:
-        self.files.remove(_absolute(path))
+        self.files.remove(self._inside(path))
+
+    def _inside(self, path: str) -> str:
+        """A path of the guest, relative to the working directory or absolute, as one within the filesystem."""
+        base = self._config.files_at.rstrip("/")
+        if not path.startswith("/"):
+            return "/" + path
+        if path != base and not path.startswith(base + "/"):
+            raise OSError(errno.ENODEV, f"nothing is mounted where {path} would be; the files are at {base}")
+        return path[len(base) :] or "/"
 
     def soft_reset(self) -> None:
         self._reset(Reset.SOFT)
@@ -306,7 +345,3 @@ class ReferenceVm:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _absolute(path: str) -> str:
-    return path if path.startswith("/") else "/" + path

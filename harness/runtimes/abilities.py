@@ -13,7 +13,8 @@ class Abilities:
     the VM makes no folders). ``mounts`` and ``path`` are what the VM says of its mounted filesystems and of
     ``sys.path``; ``frequency`` in Hz, 0 when it does not tell one; ``ctrl_c`` whether Ctrl-C ends a busy loop;
     ``timer`` is a number that ``machine.Timer`` takes, None when it takes none;
-    ``modules`` are those of :data:`ASKED_MODULES` that it has.
+    ``modules`` are those of :data:`ASKED_MODULES` that it has; ``paste_window`` how many bytes of a program its raw
+    paste takes at once, 0 when it has none.
     """
 
     base: str = "/"
@@ -25,6 +26,7 @@ class Abilities:
     ctrl_c: bool = True
     modules: tuple[str, ...] = ()
     timer: int | None = None
+    paste_window: int = 0
 
     @property
     def own_folder(self) -> str:
@@ -42,6 +44,7 @@ class Abilities:
             f"frequency: {f'{self.frequency / 1e6:g} MHz' if self.frequency else 'not told'}",
             f"Ctrl-C ends a busy loop: {'yes' if self.ctrl_c else 'no'}",
             f"timer: {'none' if self.timer is None else f'machine.Timer({self.timer})'}",
+            f"raw paste: {f'{self.paste_window} bytes at once' if self.paste_window else 'none'}",
             f"modules: {', '.join(self.modules) or 'none of those asked for'}",
         ]
 

@@ -14,6 +14,9 @@ from harness.runtimes.pieces import parts_of
 from harness.runtimes.records import Decoded, decode
 from harness.runtimes.traits import Language, traits_of_vm
 
+#: How a program begins that proves by what it prints that it arrived whole: it is never wrapped in another that does.
+PROVES_ITSELF = "#proof\n"
+
 
 @dataclass(frozen=True)
 class Program:

@@ -99,7 +99,7 @@ class CircuitPythonApplication(WasmApplication):
     state: SupervisorState
 
     def _open_files(self, offset: int, size: int) -> Files:
-        self._flash_files = _Files(self._context.flash, offset, size, first=("/code.py", CODE_PY))
+        self._flash_files = _Files(self._context.flash, offset, size, first=[("/code.py", CODE_PY)])
         return self._flash_files
 
     def _banner(self) -> str:

@@ -19,16 +19,20 @@ from harness.chips import Reset, chip_named
 from harness.reference.chip_board import ChipReset
 from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
 from harness.reference.engine.guest_files import Files
+from harness.reference.engine.heap_map import BLOCK
 from harness.reference.engine.memory_layout import layout_of
 from harness.reference.engine.wasm_machine import Crashed, Stopped
 from harness.reference.engine.wasm_module import custom_sections
 from harness.reference.guest_rom import Service, guest_rom
 from harness.reference.interrupts import Interrupts
 from harness.reference.machine_services import Services
+from harness.reference.vm import port_config
 from harness.virtual.application import AppContext, Application, Ended, Exit
 from harness.virtual.board_repl import CTRL_C, Repl, SoftReset
 from harness.virtual.defects import DEFECTS, HEALTHY
 from harness.virtual.flash_files import FlashFiles
+from harness.virtual.live_board import virtual_parts
+from harness.virtual.nor_flash import SECTOR as FLASH_SECTOR
 
 MANIFEST_SECTION = "harness.board"
 #: Custom section with the ROMFS image of the firmware's own modules. Its name tells by which numbers they ask for
@@ -110,6 +114,7 @@ class WasmApplication:
         self._error = bytearray()
         self._typed = bytearray()  # read from the console, not yet taken
         self._booted_ns = self.board.clock.now_ns
+        self._file_size = chip.manners.open_file - BLOCK if chip.manners is not None else 0
         self.files: Files = self._open_files(*context.partitions["vfs"])
         self._repl = Repl(_Line(self), self._banner().encode())
         self._begin()
@@ -117,7 +122,13 @@ class WasmApplication:
     # What another VM's port does in its own way.
 
     def _open_files(self, offset: int, size: int) -> Files:
-        return FlashFiles(self._context.flash, offset, size, self._opened)
+        manners = self._chip.manners
+        files = FlashFiles(
+            self._context.flash, offset, size, self._opened, first=manners.first_files if manners is not None else ()
+        )
+        if files.fresh and manners is not None:
+            self._console.write(manners.first_words)
+        return files
 
     def _banner(self) -> str:
         return f'{self._manifest.banner}\r\nType "help()" for more information.\r\n'
@@ -185,6 +196,8 @@ class WasmApplication:
         if self._starting and path in ("/boot.py", "/main.py"):
             self._starting = False
             self._raise_interrupt()
+        if self._file_size:
+            self.vm.charge_open_file(self._file_size)
 
     def _config(self) -> VmConfig:
         files = ["boot.py"] if self._has("/boot.py") else []
@@ -193,11 +206,15 @@ class WasmApplication:
         self._running_program = self._starting = bool(files)
         offset, size = self._context.partitions.get("romfs", (0, 0))
         romfs = self._context.flash.read(offset, size)
-        # The region is mapped only when it holds an image: magic of a ROMFS filesystem record.
-        image = self._defect.rom(romfs) if romfs[:3] == b"\xd2\xcd\x31" else b""
-        return VmConfig(
-            heap_size=self._manifest.heap, romfs=image, system_rom=self._system_rom, start_files=tuple(files)
+        # All of the region is mapped; what is no image is not mounted.
+        config = VmConfig(
+            heap_size=self._manifest.heap,
+            romfs=self._defect.rom(romfs),
+            system_rom=self._system_rom,
+            start_files=tuple(files),
         )
+        machine = self._manifest.banner.partition("; ")[2] or self._manifest.banner
+        return port_config(config, self._chip, machine=machine, rom_ioctl=bool(size))
 
     def _has(self, path: str) -> bool:
         try:
@@ -208,6 +225,8 @@ class WasmApplication:
     def _host_call(self, name: str, argument: str) -> str:
         if name == "board":
             return self.services.attach(argument)
+        if name == "rom":
+            return str(self._rom_region(*argument.split()))
         if name == "count":  # a counter in RAM that no reset clears; a seeded defect uses it
             count = int.from_bytes(self._context.noinit.get(argument, b"\0"), "little") + 1
             self._context.noinit[argument] = count.to_bytes(4, "little")
@@ -215,6 +234,34 @@ class WasmApplication:
         if name == "kbd_intr":
             self._interrupt_char = int(argument) if 0 <= int(argument) < 256 else None
         return ""
+
+    def _rom_region(self, what: str, *words: str) -> int:
+        """What the guest's ``vfs.rom_ioctl`` does to the flash; the mapping shows it at once. 0, or an error's number.
+
+        Erasing takes whole sectors, as the STM32's flash has them; they must lie in the region.
+        """
+        start, size = self._context.partitions["romfs"]
+        numbers = [int(word) for word in words]
+        sector = self._rom_sector
+        if what in ("offset", "sector"):
+            return start if what == "offset" else sector
+        offset, length = numbers[:2]
+        if what == "erase":
+            length = -(-length // sector) * sector
+        if offset < 0 or length < 0 or offset + length > size or (what == "erase" and offset % sector):
+            return -errno.EINVAL
+        if what == "erase":
+            self._context.flash.erase(start + offset, length)
+        else:
+            self._context.flash.program(start + offset, self.vm.machine.memory.read(numbers[2], length))
+        self.vm.machine.memory.write(self.vm.romfs_address + offset, self._context.flash.read(start + offset, length))
+        return 0
+
+    @property
+    def _rom_sector(self) -> int:
+        """What one erasing clears: 4 KB on an ESP's flash, the largest page on an STM32 (``flash.c``)."""
+        view = virtual_parts(self._context.chip).stm32
+        return FLASH_SECTOR if view is None else max(view.pages)
 
     # -- what happens while the VM executes ------------------------------------------------------
 

@@ -10,6 +10,7 @@ from harness.chips import Reset
 from harness.reference.chip_board import ChipReset
 from harness.reference.engine.guest_files import File, Mode
 from harness.reference.guest_rom import NOTHING, Service
+from harness.virtual.board_repl import WINDOW
 
 if TYPE_CHECKING:
     from harness.virtual.cpu import WasmApplication
@@ -76,6 +77,30 @@ _IMPORT_HOOK = (
 
 def import_hook(line: str) -> Script:
     return at_start(*(text.format(line) if "{}" in text else text for text in _IMPORT_HOOK))
+
+
+def exec_hook(old: str, new: str) -> Script:
+    """``exec`` of bytes takes ``old`` for ``new``: a program that proves that it arrived is executed so."""
+    return at_start(
+        "import builtins",
+        "executed = exec",
+        "def _port_exec(source, *spaces):",
+        "    if isinstance(source, bytes):",
+        f"        source = source.replace({old.encode()!r}, {new.encode()!r})",
+        "    return executed(source, *spaces)",
+        "builtins.exec = _port_exec",
+    )
+
+
+#: Floats of nine digits at most, whatever their width.
+SHORT_FLOATS = (
+    "import builtins",
+    "said = repr",
+    "def _port_repr(value):",
+    "    return '%.9g' % value if isinstance(value, float) and said(value)[-3:-1] != 'e+' else said(value)",
+    "builtins.repr = _port_repr",
+)
+SYS_PATH = 'sys.path[:] = ["", ".frozen", "/lib"]'
 
 
 # -- in the virtual CPU ---------------------------------------------------------------------------
@@ -313,6 +338,89 @@ def lie_in_callbacks(app: WasmApplication, original: Handler) -> Handler:
         return 1 - actual if level == NOTHING and actual in (0, 1) and app.interrupts.locked else actual
 
     return value
+
+
+def _once(mark: str, change: Callable[[WasmApplication], None]) -> Callable[[WasmApplication], None]:
+    """For what wraps a part that outlives the VM's restarts."""
+
+    def wire(app: WasmApplication) -> None:
+        if mark not in app.marks:
+            app.marks.add(mark)
+            change(app)
+
+    return wire
+
+
+def taken_for(old: str, new: str) -> Callable[[WasmApplication], None]:
+    """The compiler takes ``old`` in a program for ``new``; with :func:`exec_hook`, also in one that proves itself."""
+
+    def change(app: WasmApplication) -> None:
+        taken = app.next_program
+
+        def next_program() -> bytes:
+            source = taken()
+            return (
+                source if source.startswith(b"import binascii as _hb") else source.replace(old.encode(), new.encode())
+            )
+
+        app.__dict__.update(next_program=next_program)
+
+    return _once("taken for", change)
+
+
+def short_at_the_edge(app: WasmApplication) -> None:
+    """A program that ends with a window of raw paste loses its last byte."""
+
+    def change(app: WasmApplication) -> None:
+        taken = app._repl.next_program
+
+        def next_program() -> bytes:
+            source = taken()
+            return source[:-1] if len(source) % WINDOW == 0 else source
+
+        app._repl.__dict__.update(next_program=next_program)
+
+    _once("short at the edge", change)(app)
+
+
+def tell_soft_reset(app: WasmApplication) -> None:
+    """``host.call("count", "soft")`` in the port script tells whether this is a start after a soft reset."""
+    app.noinit["soft"] = bytes([app.board.cause is Reset.SOFT])
+
+
+def before_the_last(app: WasmApplication, soft: Callable[..., bool]) -> Callable[..., bool]:
+    def swapped(function: int, argument: int, what: str = "") -> bool:
+        memory, layout = app.vm.machine.memory, app.vm.layout
+        length = layout.queue_state(memory)[1]
+        if 0 < length < layout.depth:
+            return layout.schedule(memory, function, argument, at=length - 1)
+        return soft(function, argument, what)
+
+    return swapped
+
+
+def deaf_in_poll(app: WasmApplication) -> None:
+    """Ctrl-C is lost once a program waits in another way than by a sleep, callbacks in between included."""
+
+    def change(app: WasmApplication) -> None:
+        received, sleep_ns, taken = app.received, app.sleep_ns, app.next_program
+
+        def poll(duration: int) -> None:
+            if app.services.sleeps_until_ns is None:
+                app.marks.add("polls")
+            sleep_ns(duration)
+
+        def next_program() -> bytes:
+            source = taken()
+            app.marks.discard("polls")
+            return source
+
+        def hear(data: bytes) -> None:
+            received(data.replace(b"\3", b"") if "polls" in app.marks else data)
+
+        app.__dict__.update(sleep_ns=poll, next_program=next_program, received=hear)
+
+    _once("deaf in poll", change)(app)
 
 
 def limit_rtc(_app: WasmApplication, original: Handler) -> Handler:

@@ -9,18 +9,23 @@ from harness.virtual.defect_effects import (
     COPYING,
     FRAGMENT,
     MOUNT,
+    SHORT_FLOATS,
+    SYS_PATH,
     after,
     always_hard,
     any_length,
     argument,
     at_start,
+    before_the_last,
     cause,
     cut_files,
+    deaf_in_poll,
     deaf_in_sleep,
     deliver,
     double,
     drop,
     every,
+    exec_hook,
     flip,
     flip_rom,
     ghost_timer,
@@ -38,6 +43,7 @@ from harness.virtual.defect_effects import (
     service,
     set_back,
     shallow,
+    short_at_the_edge,
     slow_files,
     soft,
     stale_image,
@@ -46,6 +52,8 @@ from harness.virtual.defect_effects import (
     stop_clock,
     swap_edges,
     take_long,
+    taken_for,
+    tell_soft_reset,
     thin,
     timer_scale,
 )
@@ -62,7 +70,53 @@ _FILES = "reload: files are kept"
 _RTC_RELOAD = "reload: rtc memory and clock*"
 _LEAK = "reload: reloads neither leak*"
 
+_GROWTH = "calibration: containers grow*"
+_TOGETHER = "interrupt: callbacks that wait together*"
+
+
+def _miscompiled(sentence: str, caught: str, old: str, new: str) -> Defect:
+    """What Python cannot be given in another way: one expression of a program is compiled as another."""
+    return Defect(sentence, (caught,), exec_hook(old, new), wire=taken_for(old, new))
+
+
 DEFECTS: dict[str, Defect] = {
+    # calibration
+    "float_9_digits": Defect(
+        "the text of a float has nine digits", ("calibration: floats come back*",), at_start(*SHORT_FLOATS)
+    ),
+    "product_bit_192": _miscompiled(
+        "bit 192 of a product of long integers is wrong",
+        "calibration: long integers*",
+        "left * right",
+        "left * right ^ 1 << 192",
+    ),
+    "list_room_for_12": _miscompiled(
+        "a new list has room for twelve items", _GROWTH, "made = []", "made = [None] * 12\n    del made[:]"
+    ),
+    "dict_room_for_12": _miscompiled(
+        "a new dict has room for twelve items",
+        _GROWTH,
+        "made = {}",
+        "made = {n: n for n in range(12)}\n    while made:\n        made.popitem()",
+    ),
+    "bytearray_block_more": _miscompiled(
+        "a bytearray takes a block more than it fills",
+        "calibration: odd sizes*",
+        "bytearray(size)",
+        "bytearray(size + 16)",
+    ),
+    "literals_not_interned": _miscompiled(
+        "the same literal is another object each time",
+        "calibration: the same name*",
+        "'hx_same'",
+        "str(b'hx_same', 'utf-8')",
+    ),
+    "exception_64_more": _miscompiled(
+        "an exception takes 64 bytes more",
+        "calibration: an exception*",
+        'ValueError("hx: raised on purpose")',
+        'ValueError("hx: raised on purpose", bytearray(40))',
+    ),
     # reload
     "leak16": Defect("each soft reset leaves 16 bytes less heap", (_LEAK,), leak(16)),
     "leak64": Defect("each soft reset leaves 64 bytes less heap", (_LEAK,), leak(64)),
@@ -94,6 +148,12 @@ DEFECTS: dict[str, Defect] = {
         "sys.exit() does not restart the VM",
         ("reload: the vm restarts*exit*",),
         replaced("except SystemExit:\n                raise\n", "except SystemExit:\n                pass\n"),
+    ),
+    "sys_path_lost": Defect(
+        "a soft reset leaves sys.path with its first entry only",
+        ("reload: sys path*",),
+        replaced(SYS_PATH, f'{SYS_PATH}\n    if int(host.call("count", "soft")):\n        del sys.path[1:]'),
+        wire=tell_soft_reset,
     ),
     "soft_reset_ignored": Defect(
         "machine.soft_reset() does nothing",
@@ -211,6 +271,9 @@ DEFECTS: dict[str, Defect] = {
     "last_in_first_out": Defect(
         "the last callback scheduled runs first", ("interrupt: the queue*",), wire=soft(last_first)
     ),
+    "callbacks_swapped": Defect(
+        "a callback goes before the one that was scheduled last", (_TOGETHER,), wire=soft(before_the_last)
+    ),
     "queue_one_short": Defect("the queue holds one entry less", ("interrupt: the queue*", _EDGES), wire=shallow(-1)),
     "queue_full_silent": Defect(
         "micropython.schedule() does not say that the queue is full",
@@ -243,6 +306,15 @@ DEFECTS: dict[str, Defect] = {
     "ctrl_c_lost_in_sleep": Defect(
         "Ctrl-C is lost while a program sleeps", ("interrupt: ctrl c*sleep*",), wire=deaf_in_sleep
     ),
+    "ctrl_c_lost_in_poll": Defect(
+        "Ctrl-C is lost in select.poll", ("interrupt: ctrl c in a wait*poll*",), wire=deaf_in_poll
+    ),
+    "paste_short_at_edge": Defect(
+        "a program that ends with a window of raw paste loses its last byte",
+        ("interrupt: a program at the windows edge*",),
+        wire=short_at_the_edge,
+    ),
+    "timer_3_in_1000_slow": Defect("timers are 0.3 % slow", ("interrupt: a timers period*",), wire=timer_scale(1.003)),
     # flash execution
     "rom_copied_to_ram": Defect(
         "bytecode in flash is silently copied to RAM",

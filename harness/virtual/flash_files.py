@@ -7,7 +7,7 @@ blocks, 32-byte reads and programs. What stands in the flash is a real littlefs 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from littlefs import LittleFS, LittleFSError
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 BLOCK = 4096
 _T = TypeVar("_T")
-
-#: What a board's first start writes, as the ESP ports' ``inisetup`` does.
-BOOT_PY = b"# This file is executed at every start, before main.py.\n"
 
 
 class _Region(UserContext):  # type: ignore[misc]
@@ -58,9 +55,9 @@ def _checked(action: Callable[[], _T]) -> _T:
 
 
 class FlashFiles:
-    """``Files`` on the partition at ``offset``; formatted and given its ``first`` file when it holds none.
+    """``Files`` on the partition at ``offset``; formatted and given its ``first`` files when it holds none.
 
-    ``opened`` is called with the path of each file that is opened; ``first`` None formats without one.
+    ``opened`` is called with the path of each file that is opened. ``fresh`` tells whether it was formatted now.
     """
 
     def __init__(
@@ -69,7 +66,7 @@ class FlashFiles:
         offset: int,
         size: int,
         opened: Callable[[str], None] = lambda _path: None,
-        first: tuple[str, bytes] | None = ("/boot.py", BOOT_PY),
+        first: Iterable[tuple[str, bytes]] = (),
     ) -> None:
         self._opened = opened
         self._fs = LittleFS(
@@ -82,14 +79,16 @@ class FlashFiles:
             cache_size=128,
             mount=False,
         )
+        self.fresh = False
         try:
             self._fs.mount()
         except LittleFSError:
+            self.fresh = True
             self._fs.format()
             self._fs.mount()
-            if first is not None:
-                with self._fs.open(first[0], "wb") as file:
-                    file.write(first[1])
+            for name, content in first:
+                with self._fs.open(name, "wb") as file:
+                    file.write(content)
 
     def stat(self, path: str) -> Stat:
         status = _checked(lambda: self._fs.stat(path))

@@ -19,7 +19,7 @@ from harness.reference.engine.engine_vm import PORT_SECTION, default_port_script
 from harness.reference.engine.memory_layout import layout_of
 from harness.reference.engine.prepare import vm_module
 from harness.reference.engine.wasm_module import custom_section
-from harness.reference.guest_rom import guest_rom, supervisor_rom
+from harness.reference.guest_rom import OWN_CODE, guest_rom, supervisor_rom
 from harness.runtimes.traits import DEFAULT_RUNTIME, traits_of
 from harness.virtual.application import CIRCUITPYTHON_SECTION
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
@@ -81,7 +81,7 @@ def micropython_firmware(chip: str, variant: str | None, flash_size: int, progre
     module = vm_module(progress)
     banner = f"MicroPython {_full_version(module, variant)}; virtual {parts.board} board with {parts.part}"
     rom = guest_rom(port, layout_of(module).depth, defect.guest)
-    payload = _payload(module, defect, rom, Manifest(banner, parts.heap, variant or ""))
+    payload = _payload(module, defect, rom, Manifest(banner, parts.heap + OWN_CODE, variant or ""))
     return _image(chip, payload, module, "micropython", flash_size)
 
 

@@ -35,6 +35,7 @@ GLOBALS_LEFT = Figure("{way}.globals_left", STATE, limit=exactly("False"))
 FILE_KEPT = Figure("{way}.file", STATE, limit=exactly("kept"))
 SECONDS = Figure("{way}.seconds", TIME, "s", at_most(3.0, "s", words="at most 3 s until it takes a program"))
 RESCUED = Figure("main.{kind}", STATE, limit=exactly("42"))
+PATH = Figure("path.{when}", STATE)
 HEAP_LOST = Figure("load.heap_lost", HEAP, limit=at_most(2 * BLOCK, "B", words="at most 2 blocks"))
 
 
@@ -80,6 +81,23 @@ def test_globals_modules_and_paths_are_gone(scenario: Scenario) -> None:
     pair = scenario.run(Program.load("look_for_traces"))
     for name in ("global", "module", "path"):
         scenario.take(LEFT.of(name), *pair.text(name))
+
+
+def test_sys_path_is_what_it_was_at_the_first_start(scenario: Scenario) -> None:
+    """sys.path after a restart, and after one of a program that has spoilt it, is that of the chip's start."""
+    read, spoil = (Program.load("reload_path", change=change) for change in (False, True))
+    scenario.require(read.source)
+    if scenario.can_reset and scenario.has_files:
+        with scenario.start_file("main.py", b""):  # a main.py does not run at the restarts that follow
+            for runtime in scenario.both:
+                runtime.hard_reset()
+            first = scenario.run(read, fresh=False).board.text("path")
+        limit = exactly(first, words=f"{first!r}, as after the chip's reset")
+    else:
+        first = scenario.run(read).board.text("path")
+        limit = exactly(first, words=f"{first!r}, as at the restart before")
+    for when, program in (("after_restart", spoil), ("after_a_changed_one", read)):
+        scenario.take(PATH.of(when), *scenario.run(program).text("path"), limit=limit)
 
 
 @pytest.mark.runtime("micropython", "circuitpython")

@@ -69,7 +69,8 @@ def _start(folder: Path) -> int:
         termios.tcsetattr(0, termios.TCSANOW, mode)
         os.chdir(folder)
         arguments = ["-c", _PROGRAM, "-X", "heapsize=256k", "-i", str(folder / "start.py")]
-        os.execv(sys.executable, [sys.executable, *arguments])
+        # Without its line it would spin for ever: the kernel ends it when what holds the line is gone.
+        os.execvp("setpriv", ["setpriv", "--pdeathsig", "KILL", sys.executable, *arguments])
     return line
 
 

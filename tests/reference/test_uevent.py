@@ -29,7 +29,7 @@ ea.data, eb.data = "a", "b"
 
 def made(chip: str | None) -> ReferenceVm:
     vm = ReferenceVm(chip=chip)
-    vm.put("/uevent.py", SOURCE)
+    vm.put("uevent.py", SOURCE)
     if chip == "esp32":
         vm.wire(4, 5)
     elif chip:

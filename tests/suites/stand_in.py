@@ -21,7 +21,7 @@ class StandIn:
     our_build: bool = True
     keeps_host_time: bool = True
     can_reset: bool = True
-    abilities: Abilities = field(default_factory=Abilities)
+    abilities: Abilities = field(default_factory=lambda: Abilities(paste_window=128))
     events: list[str] = field(default_factory=list)
 
     @property

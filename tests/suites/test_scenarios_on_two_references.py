@@ -20,7 +20,13 @@ from tests.suites.stand_in import StandIn, entry
 
 SUITES = Path(__file__).parents[2] / "suites"
 FILES = ["reload/test_soft_reset.py", "deep_sleep/test_deep_sleep.py", "flash_execution/test_import.py"]
-FILES += ["interrupt/test_callbacks.py", "interrupt/test_timing.py"]
+FILES += [
+    "interrupt/test_callbacks.py",
+    "interrupt/test_timing.py",
+    "interrupt/test_waits.py",
+    "interrupt/test_line.py",
+]
+FILES += ["calibration/test_values.py", "calibration/test_heap_rules.py"]
 #: Rescues need a board that runs main.py; times need a calibration, which is a board's.
 NOT_HERE = ("test_a_board_is_rescued", "test_from_", "test_in_place")
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from importlib import resources
 
 from harness.reference.engine.guest_memory import GuestFault, GuestMemory
+from harness.reference.engine.guest_objects import Identity, install
 from harness.reference.engine.heap_map import HeapMap, find_area, read_heap
 from harness.reference.engine.memory_layout import Layout, layout_of
+from harness.reference.engine.open_file import charge
 from harness.reference.engine.wasi import ERROR_OUTPUT_FD, RAW_OUTPUT_FD, Port
 from harness.reference.engine.wasm_machine import Machine
 from harness.reference.engine.wasm_module import compiled, custom_sections
@@ -27,13 +29,22 @@ PORT_SECTION = "harness.port"
 class VmConfig:
     """``heap_size`` is the raw heap in bytes, tables included; ``romfs`` an image to map, or empty;
     ``system_rom`` one with the firmware's own modules, whose ``_board`` is imported at the start;
-    ``start_files`` run in order before the first program; ``fuel`` bounds the instructions."""
+    ``start_files`` run in order before the first program; ``fuel`` bounds the instructions.
+
+    ``files_at`` is where the filesystem is mounted, ``path`` what ``sys.path`` has beside the usual. With an
+    ``identity`` the firmware's own modules are loaded at the start, ``modules`` in this order, and the VM tells it;
+    ``rom_ioctl``: ``vfs`` has that function for the ROMFS region."""
 
     heap_size: int
     romfs: bytes = b""
     system_rom: bytes = b""
     start_files: tuple[str, ...] = ()
     fuel: int | None = None
+    files_at: str = "/"
+    path: tuple[str, ...] = ("/lib",)
+    modules: tuple[str, ...] = ("_board",)
+    identity: Identity | None = None
+    rom_ioctl: bool = False
 
 
 def default_port_script() -> str:
@@ -61,6 +72,7 @@ class Vm:
         self._layout: Layout = layout_of(module)
         self._interrupt_object = 0
         self._heap_area = 0
+        self._file_types: set[int] = set()
         #: Guest address of the mapped ROMFS region, 0 when there is none.
         self.romfs_address = 0
         self.machine = Machine(
@@ -91,6 +103,12 @@ class Vm:
             self._heap_area = find_area(self.machine.memory, self._interrupt_object)
         return read_heap(self.machine.memory, self._heap_area)
 
+    def charge_open_file(self, size: int) -> None:
+        """The file that is being opened takes ``size`` bytes of the heap more than this build's file object."""
+        if not self._heap_area:
+            self._heap_area = find_area(self.machine.memory, self._interrupt_object)
+        charge(self.machine.memory, self._heap_area, self._file_types, size)
+
     @property
     def interrupt_pending(self) -> bool:
         """A Ctrl-C that has been noted and not yet raised: what waits must stop waiting."""
@@ -102,6 +120,15 @@ class Vm:
         self._layout.withdraw_exception(self.machine.memory)
 
     def _host_call(self, name: str, argument: str) -> str:
+        if name == "port":
+            self._file_types.add(self.machine.memory.read_u32(int(argument)))
+            return f"{self._config.files_at} {','.join(self._config.modules)} {' '.join(self._config.path)}"
+        if name == "region":
+            region = (self.romfs_address, len(self._config.romfs)) if self._config.rom_ioctl else (0, 0)
+            return f"{region[0]} {region[1]}"
+        if name == "identity" and self._config.identity is not None:
+            install(self.machine.memory, argument, self._config.identity)
+            return ""
         if name != "start":
             return self._call(name, argument)
         words = [int(part) for part in argument.split()]
@@ -109,6 +136,7 @@ class Vm:
         self._interrupt_object = interrupt
         self.replace_functions(words[3:])
         memory = self.machine.memory
+        self._file_types.add(memory.read_u32(stdout_buffer))
         # mp_obj_vfs_posix_file_t is {type, fd}: print() keeps descriptor 1, the buffers get their own.
         memory.write_u32(stdout_buffer + 4, RAW_OUTPUT_FD)
         memory.write_u32(stderr_buffer + 4, ERROR_OUTPUT_FD)
@@ -146,7 +174,9 @@ def _replace_function(memory: GuestMemory, name: int, builtin: int, replacement:
 
 _PORT_FRAMES = re.compile(rb'  File "(<stdin>", line \d+, in _port\w*|<board>", line \d+, in \S+)\r?\n')
 
+_ABSOLUTE = re.compile(rb'File "(?:/[^/"\n]{1,60})?/<stdin>"')
+
 
 def without_port_frames(error: bytes | bytearray) -> bytes:
     """A traceback without the port script's own frames, as firmware with a C port layer prints it."""
-    return _PORT_FRAMES.sub(b"", bytes(error)).replace(b'File "/<stdin>"', b'File "<stdin>"')
+    return _ABSOLUTE.sub(b'File "<stdin>"', _PORT_FRAMES.sub(b"", bytes(error)))

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from harness.errors import BenchFault
 from harness.link.panics import printable
 from harness.runtimes.abilities import ASKED_MODULES, OWN_FOLDER, Abilities
 from harness.runtimes.interface import BoardRuntime, RunResult
+from harness.runtimes.micropython.raw_repl import RawRepl
 from harness.runtimes.pieces import parts_of
 
 # Where files can be written is tried: the working directory first (/flash on the stm32 port, which has nothing at /),
@@ -176,7 +178,8 @@ def ask_abilities(run: Run, parts: Callable[[str], list[str]] = lambda source: [
 def abilities_of(runtime: BoardRuntime) -> Abilities:
     """See :class:`harness.runtimes.traits.AbilitiesAsker`."""
     facts = runtime.facts
-    return ask_abilities(runtime.run, lambda source: parts_of(source, facts))
+    asked = ask_abilities(runtime.run, lambda source: parts_of(source, facts))
+    return replace(asked, paste_window=runtime.paste_window) if isinstance(runtime, RawRepl) else asked
 
 
 def _sees_ctrl_c(run: Run) -> bool:

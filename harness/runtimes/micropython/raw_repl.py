@@ -19,6 +19,7 @@ from harness.link.session import Read, Reason, Session
 from harness.runtimes.ask_names import read_facts
 from harness.runtimes.interface import Facts, Intervention, RunResult
 from harness.runtimes.micropython.verified import run_verified
+from harness.runtimes.program import PROVES_ITSELF
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.wired import Wired
 
@@ -63,6 +64,8 @@ class RawRepl(Wired):
         self._buffer = buffer
         self._random = nonces or random.Random()
         self._raw_paste = True
+        #: How many bytes of a program the board has last said it takes at once; 0: it has no raw paste.
+        self.paste_window = 0
         self._echo = False
         self._verifying = False
         self._answered = False  # ever
@@ -164,7 +167,9 @@ class RawRepl(Wired):
         def run(text: str) -> RunResult:
             return self._run(text, timeout=timeout, interrupt_at=interrupt_at)
 
-        return run_verified(run, self.soft_reset, source) if self._verifying else run(source)
+        if not self._verifying or source.startswith(PROVES_ITSELF):
+            return run(source)
+        return run_verified(run, self.soft_reset, source)
 
     def _run(
         self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"", idle: float | None = None
@@ -252,7 +257,8 @@ class RawRepl(Wired):
         header = self.session.read_exactly(2, deadline=GRACE)
         if not header.ok or not 0 < (window := int.from_bytes(header.data, "little")) <= 0x4000:
             raise self._lost("the raw paste window", header)
-        credit, at = window, 0
+        self.paste_window = credit = window
+        at = 0
         while at < len(source):
             if credit == 0 or self.session.waiting():
                 flow = self.session.read_exactly(1, deadline=FLOW_GRACE)

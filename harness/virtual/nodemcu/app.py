@@ -65,7 +65,7 @@ class NodeMcuApplication:
         self._machine.attend = context.board.attend
 
     def _files(self, region: tuple[int, int]) -> Files:
-        return FlashFiles(self._context.flash, *region, first=None)
+        return FlashFiles(self._context.flash, *region)
 
     def _typed(self) -> bytes:
         waiting = self._context.console.waiting()

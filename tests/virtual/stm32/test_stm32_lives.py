@@ -163,10 +163,11 @@ def test_a_machine_reset_with_boot0_high_ends_in_the_boot_loader(make: Make) -> 
 def test_files_are_kept_over_a_power_cycle_on_flash_that_is_programmed_once(make: Make) -> None:
     device = make("stm32l476")
     device.run(
-        "with open('/data.txt', 'w') as f: n = f.write('x' * 5000)\nwith open('/data.txt', 'a') as f: n = f.write('y')"
+        "with open('/flash/data.txt', 'w') as f: n = f.write('x' * 5000)\n"
+        "with open('/flash/data.txt', 'a') as f: n = f.write('y')"
     )
     device.chip.power_off()
     device.wire.clear()
     device.chip.power_on()
     device.raw()
-    assert device.run("print(open('/data.txt').read() == 'x' * 5000 + 'y')") == b"True\n"
+    assert device.run("print(open('/flash/data.txt').read() == 'x' * 5000 + 'y')") == b"True\n"

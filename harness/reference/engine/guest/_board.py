@@ -41,7 +41,7 @@ def _fail():
     mem32[_COMMAND] = _ERROR_TEXT
     _ticks_us()
     text = str(uctypes.bytearray_at(BASE + _TEXT, mem32[_RESULT]), "utf-8")
-    raise (ValueError, OSError)[mem32[_ERROR]](text)
+    raise (ValueError, OSError, TypeError, NotImplementedError)[mem32[_ERROR]](text)
 
 
 _ends = (_nothing, _fail)

@@ -5,6 +5,7 @@ import _board
 import umachine
 from _board import ask, ask3, handlers, send_text, slot, text
 from umachine import PinBase, Signal, mem8, mem16, soft_reset, time_pulse_us
+from umachine import mem32 as _memory
 
 _FOREVER = 0x3FFFFFFF
 
@@ -42,9 +43,12 @@ def unique_id():
 
 def freq(*hz):
     # In units of 1 kHz on the way, so that the number is a small integer.
-    if not hz:
+    if hz:
+        ask(_FREQ, hz[0] // 1000)
+    elif _STM32:
+        return tuple([int(n) for n in text(_CLOCKS).split()])
+    else:
         return ask(_FREQ, 0) * 1000
-    ask(_FREQ, hz[0] // 1000)
 
 
 def disable_irq():
@@ -83,11 +87,12 @@ _levels = (0, 1, None)
 
 
 class Pin(PinBase):
-    IN = 0
-    OUT = 1
-    OPEN_DRAIN = 2
-    PULL_UP = 1
-    PULL_DOWN = 2
+    IN = _IN
+    OUT = _OUT
+    OPEN_DRAIN = _OPEN_DRAIN
+    PULL_UP = _UP
+    if _DOWN >= 0:
+        PULL_DOWN = _DOWN
     IRQ_RISING = 1
     IRQ_FALLING = 2
     if _ESP32:
@@ -95,12 +100,14 @@ class Pin(PinBase):
         WAKE_HIGH = IRQ_HIGH_LEVEL = 5
 
     def __new__(cls, id, *args, **kwargs):
-        key = ask(_PIN_KEY, send_text(id._name if isinstance(id, Pin) else str(id)))
+        if isinstance(id, Pin):
+            key = id._key
+        else:
+            key = ask3(_PIN_KEY, send_text(str(id)), isinstance(id, str), isinstance(id, int))
         pin = _pins.get(key)
         if pin is None:
             pin = super().__new__(cls)
             pin._key = key
-            pin._name = id if isinstance(id, str) else str(id)
             pin._slot = -1
             _pins[key] = pin
         return pin
@@ -111,7 +118,10 @@ class Pin(PinBase):
 
     def init(self, mode=-1, pull=-1, *, value=None, drive=None, hold=None, alt=None):
         level = 2 if value is None else 1 if value else 0
-        ask3(_PIN_INIT, self._key, mode, level if pull is None else (pull + 2 << 4) | level)
+        kind = -1 if mode is None or mode == -1 else 2 if mode == _OPEN_DRAIN else 1 if mode == _OUT else 0
+        if pull is not None and pull > 0:
+            pull = 1 if pull & _UP else 2
+        ask3(_PIN_INIT, self._key, kind, level if pull is None else (pull + 2 << 4) | level)
 
     def value(self, level=_NOTHING):
         return _levels[ask3(_PIN_VALUE, self._key, level)]
@@ -132,7 +142,7 @@ class Pin(PinBase):
         ask3(_PIN_VALUE, self._key, ask3(_PIN_VALUE, self._key, _NOTHING) ^ 1)
 
     def __repr__(self):
-        return "Pin(%s)" % self._name
+        return text(_PIN_REPR, self._key)
 
     def _attach(self, handler, trigger, hard, wake):
         if self._slot < 0:
@@ -281,10 +291,10 @@ if _BACKUP_REGISTERS:
     class _Mem32:
         # The backup registers stand where the chip has them; every other address is guest memory.
         def __getitem__(self, address):
-            return umachine.mem32[self._at(address)]
+            return _memory[self._at(address)]
 
         def __setitem__(self, address, value):
-            umachine.mem32[self._at(address)] = value
+            _memory[self._at(address)] = value
 
         def _at(self, address):
             offset = address - 0x40002850
@@ -292,4 +302,4 @@ if _BACKUP_REGISTERS:
 
     mem32 = _Mem32()
 else:
-    from umachine import mem32
+    mem32 = _memory

@@ -1,6 +1,7 @@
 # The port layer of a VM that was built without one: run from `-c` at every start of the VM.
-# It tells the host where some objects are, mounts the ROMFS region that the host mapped, runs the start
-# files, and then executes one program after another: opening "<stdin>" waits for the next one.
+# It tells the host where some objects are, mounts the ROMFS region that the host mapped and the filesystem where the
+# port has it, loads the firmware's own modules, runs the start files, and then executes one program after another:
+# opening "<stdin>" waits for the next one.
 def _port():
     import host, micropython, os, sys, time, uctypes, vfs
 
@@ -36,18 +37,33 @@ def _port():
     start = host.call("start", " ".join(str(id(word)) for word in words)).split()
     words = None
     address, size = int(start[0]), int(start[1])
-    sys.path[:] = ["", ".frozen", "/lib"]
+    told = host.call("port", str(id(sys.stdout))).split()
+    base, modules = told[0], told[1].split(",")
+    sys.path[:] = ["", ".frozen"] + told[2:]
+    stdin = "/<stdin>"
+    if base != "/":
+        stdin = base + stdin
+        vfs.umount("/")
     if size:
         try:
             vfs.mount(vfs.VfsRom(uctypes.bytearray_at(address, size)), "/rom")
             sys.path[2:2] = ["/rom", "/rom/lib"]
         except OSError:
             pass
+    if base != "/":
+        vfs.mount(vfs.VfsPosix(), base)
+        os.chdir(base)
+    kept = None
     address, size = int(start[2]), int(start[3])
     if size:
         vfs.mount(vfs.VfsRom(uctypes.bytearray_at(address, size)), "/.rom")
         sys.path.append("/.rom")
-        __import__("_board")
+        kept = [__import__(name) for name in modules]
+        if len(kept) > 1:  # all are loaded: as in a port nothing tells that they were files
+            sys.path.pop()
+            vfs.umount("/.rom")
+            del sys.modules["_port"]
+            __import__("gc").collect()
     tries = 0
     names = start[4:] + ["<stdin>"]
     while True:
@@ -60,16 +76,16 @@ def _port():
                     else:
                         del names[0]
                     # In another folder, or on a mounted filesystem, only the absolute name leads to the port.
-                    execfile(name if getcwd() == "/" else "/" + name, g)
+                    execfile(name if getcwd() == base else stdin[:-7] + name, g)
             except SystemExit:
                 raise
             except BaseException as problem:
                 if tries and isinstance(problem, (OSError, KeyboardInterrupt)):
                     try:  # a program may have unmounted, or mounted over, what the next one comes through
-                        stat("/<stdin>")
+                        stat(stdin)
                     except OSError:
-                        vfs.mount(vfs.VfsPosix(), "/")
-                    if stat("/<stdin>")[6] < tries:  # it was not opened: the error is no program's
+                        vfs.mount(vfs.VfsPosix(), base)
+                    if stat(stdin)[6] < tries:  # it was not opened: the error is no program's
                         tries -= 1
                         continue
                 del names[:-1]  # when one start file fails, a port does not run the next

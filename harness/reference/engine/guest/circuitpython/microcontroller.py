@@ -77,7 +77,7 @@ class ByteArray:
 
 class Pin:
     def __init__(self, number):
-        self._key = ask(_PIN_KEY, send_text(number))
+        self._key = ask3(_PIN_KEY, send_text(number), 0, 1)  # by its number
         self._name = "microcontroller.pin.GPIO" + number
 
     def __repr__(self):

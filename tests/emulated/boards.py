@@ -114,7 +114,6 @@ DEFECTS = (
     Defect("no-computed-goto", {"MICROPY_OPT_COMPUTED_GOTO": "0"}, "each bytecode goes through a switch"),
     Defect("gc-stack-2", {"MICROPY_ALLOC_GC_STACK_SIZE": "2"}, "deep structures make the collector search again"),
     Defect("no-mpy", {"MICROPY_PERSISTENT_CODE_LOAD": "0"}, "no .mpy file is loaded, although one says which"),
-    Defect("no-finaliser", {"MICROPY_ENABLE_FINALISER": "0"}, "files that nobody closes stay open"),
     Defect("threshold", {"MICROPY_GC_ALLOC_THRESHOLD": "0"}, "gc.threshold is gone"),
     Defect("heap-half", {}, "half the heap that the port's other builds have", heap=71680),
 )

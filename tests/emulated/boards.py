@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from .builds import AN385, MICROBIT, RV32, Disk, Firmware
 
@@ -69,11 +70,17 @@ class Defect:
     settings: dict[str, str]
     effect: str
     heap: int | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def board(self) -> Board:
         healthy = _HEALTHY
-        firmware = replace(healthy, settings={**healthy.settings, **self.settings}, heap=self.heap or healthy.heap)
+        firmware = replace(
+            healthy,
+            settings={**healthy.settings, **self.settings},
+            heap=self.heap or healthy.heap,
+            variables=self.variables,
+        )
         return Board(f"bad-{self.name}", firmware, self.effect)
 
 
@@ -83,19 +90,30 @@ DEFECTS = (
     Defect("no-ctrl-c", {"MICROPY_KBD_EXCEPTION": "0"}, "Ctrl-C ends no program"),
     Defect("gc-block-32", {"MICROPY_BYTES_PER_GC_BLOCK": "32"}, "each object takes a multiple of 32 bytes"),
     Defect("qstr-chunk-1k", {"MICROPY_ALLOC_QSTR_CHUNK_INIT": "1024"}, "room for names is taken in 1 kB"),
-    Defect("qstr-table-128", {"MICROPY_ALLOC_QSTR_ENTRIES_INIT": "128"}, "tables of names are 128 long at first"),
     Defect("module-dict-64", {"MICROPY_MODULE_DICT_SIZE": "64"}, "each module's globals have room for 64 names"),
     Defect("loaded-dict-64", {"MICROPY_LOADED_MODULES_DICT_SIZE": "64"}, "sys.modules has room for 64"),
-    Defect("double", {"MICROPY_FLOAT_IMPL": "MICROPY_FLOAT_IMPL_DOUBLE"}, "floats have 64 bits"),
+    Defect(
+        "double",
+        {"MICROPY_FLOAT_IMPL": "MICROPY_FLOAT_IMPL_DOUBLE"},
+        "floats have 64 bits",
+        variables={
+            "SRC_LIB_LIBM_C": "$(SRC_LIB_LIBM_DBL_C)",
+            "SRC_LIB_LIBM_SQRT_SW_C": "$(SRC_LIB_LIBM_DBL_SQRT_SW_C)",
+        },
+    ),
     Defect("no-stack-check", {"MICROPY_STACK_CHECK": "0"}, "endless recursion ends the chip, not the program"),
     Defect("parse-chunk-2k", {"MICROPY_ALLOC_PARSE_CHUNK_INIT": "2048"}, "the compiler takes memory in 2 kB"),
     Defect("scope-ids-64", {"MICROPY_ALLOC_SCOPE_ID_INIT": "64"}, "the compiler takes room for 64 names a function"),
-    Defect("digits-8", {"MPZ_DIG_SIZE": "8"}, "long integers are kept in digits of 8 bits"),
+    Defect(
+        "digits-8",
+        {"MPZ_DIG_SIZE": "8"},
+        "long integers are kept in digits of 8 bits",
+        variables={"MPY_TOOL_FLAGS": "-mmpz-dig-size=8"},
+    ),
     Defect("no-map-cache", {"MICROPY_OPT_MAP_LOOKUP_CACHE": "0"}, "each look-up of a name searches its table"),
     Defect("no-computed-goto", {"MICROPY_OPT_COMPUTED_GOTO": "0"}, "each bytecode goes through a switch"),
     Defect("gc-stack-2", {"MICROPY_ALLOC_GC_STACK_SIZE": "2"}, "deep structures make the collector search again"),
     Defect("no-mpy", {"MICROPY_PERSISTENT_CODE_LOAD": "0"}, "no .mpy file is loaded, although one says which"),
-    Defect("no-finaliser", {"MICROPY_ENABLE_FINALISER": "0"}, "files that nobody closes stay open"),
     Defect("threshold", {"MICROPY_GC_ALLOC_THRESHOLD": "0"}, "gc.threshold is gone"),
     Defect("heap-half", {}, "half the heap that the port's other builds have", heap=71680),
 )

@@ -65,7 +65,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Firmware:
-    """What is built. ``whole``: with our C module. ``settings``: macros of the VM's configuration."""
+    """What is built. ``whole``: with our C module. ``settings``: the VM's macros; ``variables``: make's."""
 
     machine: Machine
     suite: str
@@ -74,6 +74,7 @@ class Firmware:
     rom: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     heap: int = 143360
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def described(self) -> dict[str, object]:
         """Everything that the built file depends on beside the source, as plain values."""
@@ -85,7 +86,7 @@ class Firmware:
             "rom": self.rom,
             "header": _header(self) if self.whole or self.settings else "",
             "heap": self.heap,
-            "variables": dict(self.machine.variables),
+            "variables": {**self.machine.variables, **self.variables},
             "environment": dict(self.machine.environment),
             "port": {str(file.relative_to(PORT)): _hash(file.read_bytes()) for file in files} if self.whole else None,
             "compiler": run((self.machine.compiler, "-dumpfullversion"), self.machine.compiler, timeout=20).strip(),
@@ -147,6 +148,7 @@ def _make(firmware: Firmware, source: Source, folder: Path) -> None:
         "MICROPY_MPYCROSS": str(source.mpy_cross),
         "MICROPY_MPYCROSS_DEPENDENCY": "",
         **firmware.machine.variables,
+        **firmware.variables,
     }
     if firmware.whole or firmware.settings:
         (folder / "settings.h").write_text(_header(firmware))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from harness.bench.checked_firmware import Report
-from harness.bench.device import FlashReader
 from harness.chips import CHIPS
 from harness.errors import HarnessError, UsageError
-from harness.flashing.flasher import FlashImage
 from harness.formats.partitions import parse_table
 from harness.inventory.discover import find_port
 from harness.inventory.model import Board
 from harness.power.gpio_line import GpioSwitch
 from harness.power.switch import PowerSwitch
 from harness.power.switches import switch_for
+
+if TYPE_CHECKING:
+    from harness.bench.checked_firmware import Report
+    from harness.bench.device import FlashReader
+    from harness.flashing.flasher import FlashImage
+
 
 _ESP32_TABLE = (0x8000, 0xC00)
 

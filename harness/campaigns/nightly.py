@@ -12,7 +12,7 @@ from rich.text import Text
 from harness.bench.checked_firmware import check_images
 from harness.campaigns.bench_run import RunRequest, run_bench
 from harness.inventory.load import load_bench
-from harness.inventory.selection import bench_file, chosen_boards
+from harness.inventory.selection import bench_file, bench_line, chosen_boards
 from harness.paths import made, state_dir
 from harness.results.database import location
 from harness.results.report.html import write_html
@@ -49,11 +49,13 @@ def nightly(
     a file, the Markdown is added to it. Exit codes are those of 'harness run'.
     """
     file = bench_file(bench)
-    chosen = chosen_boards(load_bench(file), boards)
+    loaded = load_bench(file)
+    chosen = chosen_boards(loaded, boards)
+    console = terminal()
+    console.print(Text(bench_line(file, loaded, chosen)), soft_wrap=True)
     check_images(chosen)
     state = state_dir(file)
     where = location(store, state / "results.sqlite")
-    console = terminal()
     request = RunRequest(
         bench_file=file,
         boards=chosen,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load, variant_option
+from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load_chosen, variant_option
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,23 +51,21 @@ def run(
     json_file: str,
 ) -> None:
     """Flash the boards, run the SUITES (default: all), judge every figure, and keep the results."""
+    file, chosen = load_chosen(bench, boards, to_stderr=json_file == "-")
     from harness.campaigns.board_process import warm_up
 
     warm_up()
     from harness.bench.checked_firmware import check_images
     from harness.campaigns.bench_run import RunRequest, run_bench
-    from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
     from harness.results.database import location
     from harness.results.report import formats
     from harness.results.report.terminal import LiveView, print_run, terminal
     from harness.results.store import Store
 
-    file, loaded = load(bench)
     own = {"json": json_file, "junit": junit, "html": html}
     wanted = [(name, Path(target)) for name, target in own.items() if target]
     wanted += [formats.parse(report) for report in reports]
-    chosen = chosen_boards(loaded, boards)
     if variant:
         chosen = _with_variant(chosen, variant)
     if not no_flash:

@@ -21,7 +21,7 @@ from harness.campaigns.qualify.verify_certificate import verify
 from harness.errors import UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
-from harness.inventory.selection import bench_file, chosen_boards
+from harness.inventory.selection import bench_file, bench_line, chosen_boards
 from harness.paths import made, state_dir
 from harness.results.environment import this_environment
 from harness.results.report.json_report import write_json
@@ -46,7 +46,8 @@ def qualify(
 ) -> None:
     """Qualify BOARD with its firmware: declare plan and limits, run it all several times, write a certificate."""
     file = bench_file(bench)
-    (board,) = _one(load_bench(file), board_id)
+    loaded = load_bench(file)
+    (board,) = _one(loaded, board_id)
     signer = private_key(key) if key else None
     plan = load_plan(plan_file)
     if rounds is not None:
@@ -56,6 +57,7 @@ def qualify(
     require_variant(variant)
     check_images([board])
     console = terminal(to_stderr=False)
+    console.print(Text(bench_line(file, loaded, [board])), soft_wrap=True)
     declared = declare(board, plan, file, time.time())
     target = made(out)
     declaration = target / f"{board.id}.declared.json"
@@ -159,7 +161,7 @@ def verify_file(certificate: Path, signer: Path | None, bench: str) -> None:
     board = None
     if bench:
         name = str((content.get("board") or {}).get("id"))
-        board = load_bench(Path(bench)).board(name)
+        board = load_bench(bench_file(bench)).board(name)
         if board is None:
             raise UsageError(f"{bench} has no board {name!r:.60}")
     findings = verify(sealed, page, signer=public_key(signer) if signer else None, board=board)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,11 +16,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harness.inventory.model import Board
-from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
 from harness.kinds import Value, stored
-from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+
+if TYPE_CHECKING:
+    from harness.inventory.model import Board
+    from harness.judging.compare import Measurement
+    from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+
 
 STYLES = {
     Outcome.PASS: "green",

@@ -29,6 +29,8 @@ COMMAND = "harness nightly"
 #: Every board is a process of its own; more of them at once than this only make each other late.
 _MOST_AT_ONCE = 32
 _INDEXED = 60
+#: So many runs back an unfinished night is looked for.
+_LOOKED_AT = 200
 
 
 def nightly(
@@ -91,17 +93,17 @@ def nightly(
 
 
 def _unfinished(where: Path | str) -> int:
-    """The newest run when it was a nightly one that did not come to its end, else 0."""
+    """The newest nightly run when it did not come to its end, else 0; other runs since then do not count."""
     results = Store(where)
     try:
-        newest = next(iter(results.runs(1)), 0)
-        if newest:
-            run = results.load_run(newest)
-            if run.interrupted and run.command.startswith(COMMAND):
-                return newest
-        return 0
+        newest = next((run for run in map(results.load_run, results.runs(_LOOKED_AT)) if _is_nightly(run)), None)
+        return newest.id if newest is not None and newest.interrupted else 0
     finally:
         results.close()
+
+
+def _is_nightly(run: RunRecord) -> bool:
+    return run.command.startswith(COMMAND)
 
 
 def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path, state: Path) -> None:

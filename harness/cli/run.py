@@ -13,13 +13,22 @@ from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.inventory.model import Board
+    from harness.results.database import Location
 
 
 @click.command(context_settings=CONTEXT)
 @click.argument("suites", nargs=-1)
 @bench_option
 @boards_option
-@click.option("-k", "keyword", default="", metavar="EXPR", help="Only scenarios whose names match (as in pytest).")
+@click.option(
+    "-k",
+    "keywords",
+    multiple=True,
+    metavar="WORDS",
+    help="Only scenarios of that name as it is printed, or with these words (and, or, not). Can be given again.",
+)
+@click.option("--last-failed", is_flag=True, help="Only what failed, or had an error, when its board last ran.")
+@click.option("--list", "list_only", is_flag=True, help="List what would run on which board, and what not, and end.")
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
 @variant_option
 @click.option("--jobs", default=8, show_default=True, help="Boards at the same time.")
@@ -38,7 +47,9 @@ def run(
     suites: tuple[str, ...],
     bench: str,
     boards: str,
-    keyword: str,
+    keywords: tuple[str, ...],
+    last_failed: bool,
+    list_only: bool,
     no_flash: bool,
     variant: str,
     jobs: int,
@@ -78,13 +89,19 @@ def run(
         state=state,
         store=path,
         suites=suites,
-        keyword=keyword,
+        keywords=keywords,
+        only=_failed_last(path, chosen) if last_failed else None,
         flash=not no_flash,
         variant=variant,
         jobs=jobs,
         wait=wait,
         command=" ".join(["harness", *sys.argv[1:]]),
     )
+    if list_only:
+        from harness.campaigns.plan_listing import list_plan
+
+        list_plan(request, json_file)
+        return
     console = terminal(to_stderr=json_file == "-")
     with LiveView(request.boards, console) as view:
         number = run_bench(request, view)
@@ -96,6 +113,21 @@ def run(
         formats.write(name, finished, target)
     results.close()
     sys.exit(record.exit_code)
+
+
+def _failed_last(store: Location, boards: list[Board]) -> frozenset[tuple[str, str, str]]:
+    """What did not pass when each board last ran. Raises UsageError when there is none."""
+    from harness.results.last_failed import last_failed
+    from harness.results.opening import open_store
+
+    opened = open_store(str(store))
+    try:
+        failed = last_failed(opened, [board.id for board in boards])
+    finally:
+        opened.close()
+    if not failed:
+        raise UsageError("nothing failed when these boards last ran", hint="leave --last-failed out to run everything")
+    return failed
 
 
 def _with_variant(boards: list[Board], variant: str) -> list[Board]:

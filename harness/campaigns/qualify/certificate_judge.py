@@ -28,7 +28,7 @@ def judge(declared: dict[str, Any], rounds: list[dict[str, Any]]) -> Judgement:
         scenarios = made["scenarios"]
         fails = [s for s in scenarios if s["outcome"] == "fail"]
         failed += [f"{title}, {s['suite']}: {s['name']}: {s['reason']}" for s in fails]
-        errors = [f"{s['suite']}: {s['name']}: {s['reason']}" for s in scenarios if s["outcome"] == "error"]
+        errors = [f"{s['suite']}: {s['name']}: {s['reason']}" for s in scenarios if s["outcome"] in ("error", "broken")]
         if made["problem"]:
             errors.insert(0, made["problem"])
         if errors and not fails:

@@ -11,7 +11,7 @@ from harness.campaigns.qualify.certificate import Sealed, data_block, seal
 from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED
 from harness.results.report.html import figure, html_page, safe_text
 
-_WORST = ("pass", "skipped", "marginal", "error", "fail")
+_WORST = ("pass", "skipped", "marginal", "broken", "error", "fail")
 _PLACE = "<!-- data -->"
 
 

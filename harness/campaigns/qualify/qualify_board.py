@@ -110,7 +110,9 @@ def _certificate(
         results.close()
         found = round_of(record, kind)
         done.append(found)
-        counts = {name: sum(s["outcome"] == name for s in found["scenarios"]) for name in ("pass", "fail", "error")}
+        counts = {
+            name: sum(s["outcome"] == name for s in found["scenarios"]) for name in ("pass", "fail", "error", "broken")
+        }
         words = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "pass")
         console.print(Text(f"{kind} {len(done)}: {words} in {record.finished - record.started:.0f} s"))
         return found
@@ -121,7 +123,7 @@ def _certificate(
         found = one("round", plan.suites)
         if found["outcome"] == "error" and spare:
             spare -= 1
-        elif found["outcome"] in ("error", "fail"):
+        elif found["outcome"] in ("error", "broken", "fail"):
             break  # more rounds cannot make it good
         else:
             good += 1
@@ -130,7 +132,7 @@ def _certificate(
         found = one("soak", plan.soak_suites)
         if found["outcome"] == "error" and spare:
             spare -= 1
-        elif found["outcome"] in ("error", "fail"):
+        elif found["outcome"] in ("error", "broken", "fail"):
             break
         if time.monotonic() >= end:
             break

@@ -58,7 +58,7 @@ tr.scenario .soft { font-weight: 400; }
 .wire .soft code { color: var(--soft); }
 ul { padding-left: 1.2rem; margin: .3rem 0; }
 .pass { color: var(--pass); } .marginal { color: var(--marginal); } .fail { color: var(--fail); }
-.error { color: var(--error); } .skipped { color: var(--skipped); }
+.error, .broken { color: var(--error); } .skipped { color: var(--skipped); }
 .plot { display: block; color: var(--soft); margin-top: .15rem; max-width: 100%; } .figure .plot { margin-left: auto; }
 table.grid { table-layout: auto; min-width: 0; }
 table.grid th, table.grid td { width: auto; white-space: nowrap; } table.grid .reason { white-space: pre-wrap; }
@@ -131,13 +131,13 @@ def _attention(run: RunRecord, state: Path | None) -> Iterator[str]:
     told = [row for row in told if row[0] is not Outcome.SKIPPED]
     if not told and not skipped:
         return
-    order = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.PASS)
+    order = (Outcome.FAIL, Outcome.ERROR, Outcome.BROKEN, Outcome.MARGINAL, Outcome.PASS)
     yield "<section>" + ("\n<h3>What to look at</h3>" if told else "")
     shown = 0
     for outcome, where, reason, reference in sorted(told, key=lambda row: order.index(row[0])):
         yield f'<div class="title">{badge(outcome)}<b>{safe_text(where)}</b></div>'
         yield f'<p class="reason">{safe_text(reason)}</p>'
-        if state is not None and outcome in (Outcome.FAIL, Outcome.ERROR) and shown < _MOST_TRANSCRIPTS:
+        if state is not None and outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.BROKEN) and shown < _MOST_TRANSCRIPTS:
             lines = list(_transcript(state, reference))
             shown += bool(lines)
             yield from lines

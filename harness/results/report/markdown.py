@@ -17,9 +17,10 @@ _SIGNS = {
     Outcome.MARGINAL: "⚠️ marginal",
     Outcome.FAIL: "❌ fail",
     Outcome.ERROR: "🟣 error",
+    Outcome.BROKEN: "🟣 broken suite",
     Outcome.SKIPPED: "skipped",
 }
-_ORDER = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL)
+_ORDER = (Outcome.FAIL, Outcome.ERROR, Outcome.BROKEN, Outcome.MARGINAL)
 _MOST = 50
 
 

@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 #: have its name.
 COMMANDS = {
     "init": "a bench file to begin with: what is plugged in, or virtual boards",
+    "new": "a suite of your own to begin with",
     "discover": "what is plugged in; --write adds it to a boards.yaml",
     "doctor": "what on this machine is in the way of a bench",
     "boards": "the boards of the bench: where, who holds them, how they are",

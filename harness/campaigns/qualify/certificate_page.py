@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.campaigns.qualify.certificate import Sealed, data_block, seal
-from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED
+from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED, outcome_words
 from harness.results.report.html import figure, html_page, safe_text
 
 _WORST = ("pass", "skipped", "marginal", "broken", "error", "fail")
@@ -38,7 +38,7 @@ def _summary(content: dict[str, Any]) -> Iterator[str]:
     board, firmware, plan = content["board"], content["firmware"], content["declared"]["plan"]
     colour = {QUALIFIED: "pass", NOT_QUALIFIED: "fail"}.get(content["outcome"], "error")
     yield f'<header><div class="title"><h1>{safe_text(board["id"])}</h1>'
-    yield f'<span class="verdict {colour}">{safe_text(content["outcome"])}</span></div>'
+    yield f'<span class="verdict {colour}">{safe_text(outcome_words(content))}</span></div>'
     yield f"<p>{safe_text(board['chip'])} with {safe_text(firmware['name'])} {safe_text(firmware['version'])}"
     if firmware["sha256"]:
         yield f"<br>image SHA-256 <code>{safe_text(firmware['sha256'])}</code>"

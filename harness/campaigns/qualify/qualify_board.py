@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.bench.checked_firmware import check_images
 from harness.campaigns.bench_run import RunRequest, run_bench
 from harness.campaigns.qualify.certificate import FORMAT, digest, private_key, public_key, read_certificate, round_of
-from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED, judge
+from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED, judge, outcome_words
 from harness.campaigns.qualify.certificate_page import page_and_seal
 from harness.campaigns.qualify.qualify_plan import Declaration, Plan, declare, load_plan
 from harness.campaigns.qualify.verify_certificate import verify
@@ -58,12 +58,6 @@ def qualify(
     check_images([board])
     console = terminal(to_stderr=False)
     console.print(Text(bench_line(file, loaded, [board])), soft_wrap=True)
-    declared = declare(board, plan, file, time.time())
-    target = made(out)
-    declaration = target / f"{board.id}.declared.json"
-    write_json(str(declaration), declared.to_json())
-    told = digest(declared.to_json())
-    console.print(Text(f"declared: {declaration}, SHA-256 {told}"), soft_wrap=True)
     state = state_dir(file)
     request = RunRequest(
         bench_file=file,
@@ -74,6 +68,12 @@ def qualify(
         variant=variant,
         command=f"harness qualify {board.id}",
     )
+    declared = declare(request, plan, time.time())
+    target = made(out)
+    declaration = target / f"{board.id}.declared.json"
+    write_json(str(declaration), declared.to_json())
+    told = digest(declared.to_json())
+    console.print(Text(f"declared: {declaration}, SHA-256 {told}"), soft_wrap=True)
     content = _certificate(request, board, plan, declared, console)
     page, sealed = page_and_seal(content, signer)
     written = target / f"{board.id}.certificate.html"
@@ -83,7 +83,9 @@ def qualify(
         raise UsageError(f"{written} cannot be written: {problem.strerror}") from None
     write_json(str(target / f"{board.id}.certificate.json"), sealed.to_json())
     outcome = content["outcome"]
-    console.print(Text.assemble((outcome, _STYLES.get(outcome, "magenta bold")), f": {written} and .json"))
+    console.print(
+        Text.assemble((outcome_words(content), _STYLES.get(outcome, "magenta bold")), f": {written} and .json")
+    )
     for reason in content["why"][:10]:
         console.print(Text(f"  {reason}"), soft_wrap=True)
     sys.exit(_CODES.get(outcome, 3))
@@ -179,7 +181,7 @@ def verify_file(certificate: Path, signer: Path | None, bench: str) -> None:
         Text.assemble(
             ("valid", "green bold"),
             f" ({signed}): {content['board']['id']} with {content['firmware']['version']} is ",
-            (outcome, _STYLES.get(outcome, "magenta bold")),
+            (outcome_words(content), _STYLES.get(outcome, "magenta bold")),
         ),
         soft_wrap=True,
     )

@@ -44,7 +44,9 @@ def told(error: BaseException, file: Path) -> str:
         if Path(trace.tb_frame.f_code.co_filename) == file:
             line = trace.tb_lineno
         trace = trace.tb_next
-    text = cause.message if isinstance(cause, HarnessError) else f"{type(cause).__name__}: {cause}"
+    text = f"{type(cause).__name__}: {cause}"
+    if isinstance(cause, HarnessError):
+        text = f"{cause.message}; {cause.hint}" if cause.hint else cause.message
     return f"{_short(file)}{f':{line}' if line else ''}: {' '.join(text.split())[:_LIMIT]}"
 
 
@@ -90,9 +92,7 @@ def sort_out(config: pytest.Config, items: list[pytest.Item], boards: Iterable[B
         except UsageError as problem:
             if not config.getoption("--harness-plan"):
                 raise UsageError(f"{line_of(item)}: {problem.message}", hint=problem.hint) from None
-            told = f"{line_of(item)}: {problem}".replace("\n ", ";")
-            if told not in found.problems:
-                found.problems.append(told)
+            found.problems.append(f"{line_of(item)}: {problem.message}; {problem.hint}")
             continue
         if known[name].runtime not in wanted:
             found.other_runtime[name] = found.other_runtime.get(name, 0) + 1

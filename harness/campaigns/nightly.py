@@ -116,5 +116,5 @@ def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path, 
             page.write(markdown)
     write_json(str(out / "run.json"), run_to_json(run))
     write_junit(run, out / "junit.xml")
-    write_html(run, out / f"run-{run.id}.html", trends, state)
+    write_html(run, out / f"run-{run.id}.html", trends, state, before)
     write_index([run, *earlier], out / "index.html")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.judging.outcome import Outcome, worst
+from harness.results.before import changes
 from harness.results.report.terminal import plain
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
@@ -42,13 +43,7 @@ def _lines(run: RunRecord, before: RunRecord | None) -> Iterator[str]:
 
 
 def _changes(run: RunRecord, before: RunRecord) -> Iterator[str]:
-    old = {(b.id, s.suite, s.name): s.outcome for b in before.boards for s in b.scenarios}
-    changed = [
-        (board.id, s, old[board.id, s.suite, s.name])
-        for board in run.boards
-        for s in board.scenarios
-        if old.get((board.id, s.suite, s.name), s.outcome) is not s.outcome
-    ]
+    changed = changes(run, before)
     yield f"### Changed since run {before.id}"
     yield ""
     if not changed:

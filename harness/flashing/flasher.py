@@ -41,7 +41,8 @@ class ChipIdentity:
 
 @dataclass
 class FlashReport:
-    """Bytes and seconds of one flashing; ``steps`` in order with their seconds."""
+    """Bytes and seconds of one flashing; ``steps`` in order with their seconds. ``overridden`` are the checks that were
+    passed over because the bench file says so, with its reasons; they are among the ``warnings`` too."""
 
     identity: ChipIdentity
     written: int = 0
@@ -49,6 +50,7 @@ class FlashReport:
     seconds: float = 0.0
     steps: list[tuple[str, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    overridden: list[str] = field(default_factory=list)
 
 
 class Flasher(Protocol):

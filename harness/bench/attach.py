@@ -78,7 +78,7 @@ class AttachedBoard:
         self.transcript = Transcript(options.state / options.transcript_of(board.id), after=bool(options.run_folder))
         self._line = BoardLine(board, self.device, traits, self.transcript, self.happened)
         self._flash = BoardFlash(board, self.device, options.state, report, lambda: self._line.address)
-        self._preparation = Preparation(board, self.device, traits, self._flash, self._line, report)
+        self._preparation = Preparation(board, self.device, traits, self._flash, self._line, report, self.happened)
         self._recovery = Recovery(self.device, traits, self._flash, self._line, report)
 
     # -- what it is ------------------------------------------------------------------------------

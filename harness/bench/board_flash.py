@@ -41,6 +41,8 @@ class BoardFlash:
         self.record = FirmwareRecord("", "", "")
         #: The last time that the firmware was written.
         self.written: FlashReport | None = None
+        #: Whether the boot loader has told MAC or unique id, and it is the one of the bench file.
+        self.identity_proved = False
         #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
         self.romfs = b""
 
@@ -148,6 +150,7 @@ class BoardFlash:
             ("mac", "MAC", identity.mac, chip.mac),
             ("uid", "unique id", identity.uid, chip.uid),
         ):
+            self.identity_proved |= wanted is not None and came == wanted
             if wanted is not None and came and wanted != came:
                 raise FinalFault(
                     f"{self._board.id}: expected the chip with {name} {wanted}, at {self._address()} is {came}",

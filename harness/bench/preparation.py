@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from harness.bench.board_flash import BoardFlash
 from harness.bench.board_line import BoardLine
 from harness.bench.checked_firmware import Report
 from harness.bench.device import Device
 from harness.bench.firmware_record import FirmwareRecord
-from harness.errors import BenchFault
+from harness.bench.who_answers import another_board, unproved
+from harness.errors import BenchFault, FinalFault
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
 from harness.inventory.model import Board
@@ -20,10 +23,17 @@ _USB_PATIENCE = 10.0
 
 
 class Preparation:
-    """Of one board, as often as it is needed."""
+    """Of one board, as often as needed. ``happened`` hears of what is no error: a kind of event, and its words."""
 
     def __init__(
-        self, board: Board, device: Device, traits: RuntimeTraits, flash: BoardFlash, line: BoardLine, report: Report
+        self,
+        board: Board,
+        device: Device,
+        traits: RuntimeTraits,
+        flash: BoardFlash,
+        line: BoardLine,
+        report: Report,
+        happened: Callable[[str, str], None],
     ) -> None:
         self._board = board
         self._device = device
@@ -31,6 +41,7 @@ class Preparation:
         self._flash = flash
         self._line = line
         self._report = report
+        self._happened = happened
         #: What the VM can do, once it has been asked.
         self.abilities = Abilities()
 
@@ -56,11 +67,24 @@ class Preparation:
         else:
             runtime.enter()
             runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
+        self._prove_identity(runtime)
         self._identify(runtime)
         self._report("asking the VM what it can do", 0, 0)
         self.abilities = self._traits.ask_abilities(runtime)
         if self._traits.mounts_romfs:
             self._check_romfs(runtime)
+
+    def _prove_identity(self, runtime: BoardRuntime) -> None:
+        """Who answers, asked before anything else. Raises FinalFault for another board."""
+        board = self._board
+        facts, names = runtime.facts, self._traits.ask_chip_names(runtime)
+        if other := another_board(board, facts, names):
+            raise FinalFault(
+                f"{board.id}: at {self._line.address} is another board: {other}",
+                hint="boards were swapped, or the entry in boards.yaml is wrong; nothing was tested",
+            )
+        if doubt := unproved(board, facts, names, asked_loader=self._flash.identity_proved):
+            self._happened("identity", doubt)
 
     def _identify(self, runtime: BoardRuntime) -> None:
         version = runtime.facts.version
@@ -71,7 +95,9 @@ class Preparation:
 
     def identify_again(self) -> None:
         """Ask the VM once more who it is. Raises BenchFault when it is not what was written."""
-        self._check_version(self._line.runtime.read_facts().version)
+        runtime = self._line.runtime
+        self._prove_identity(runtime)
+        self._check_version(runtime.read_facts().version)
 
     def _check_version(self, version: str) -> None:
         """The VM that answers must be the firmware that was written."""

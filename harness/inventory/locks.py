@@ -22,6 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.errors import BenchFault, FinalFault
+from harness.inventory.discover import own_serial
 from harness.inventory.model import Board
 
 _OWNER_MAX = 4096
@@ -107,7 +108,7 @@ def lock_names(board: Board) -> tuple[str, ...]:
     # A serial and a socket each name one board, unless the serial is a factory default like 0001.
     vid_pid = identity.pop("vid_pid", None)
     serial = identity.get("usb_serial")
-    if serial is not None and "usb_location" in identity and len(serial.strip("0")) <= 1:
+    if serial is not None and "usb_location" in identity and not own_serial(serial):
         del identity["usb_serial"]
     if not identity and vid_pid:
         identity["vid_pid"] = vid_pid

@@ -49,6 +49,8 @@ class Chip(SerialChip):
         view = virtual_parts(chip).esptool
         assert view is not None
         self.spec = view.burnt(fuses, revision)
+        # machine.unique_id(): the MAC address, on the ESP8266 its last three bytes as a little-endian word.
+        self.uid = mac[:2:-1] + b"\0" if chip == "esp8266" else mac
         self._dtr = self._rts = False
         self._timer: threading.Timer | None = None
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from harness.bench.board_flash import BoardFlash
 from harness.bench.board_line import BoardLine
-from harness.bench.checked_firmware import Report
+from harness.bench.boot_slot import applications, described
+from harness.bench.checked_firmware import CheckedFirmware, Report
 from harness.bench.device import Device
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.who_answers import another_board, unproved
+from harness.chips import CHIPS
 from harness.errors import BenchFault, FinalFault
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
@@ -17,6 +19,7 @@ from harness.inventory.model import Board
 from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import BoardRuntime
 from harness.runtimes.traits import RuntimeTraits
+from harness.runtimes.who import ChipNames
 
 #: How long a board's own USB may take to come back after a reset, in seconds.
 _USB_PATIENCE = 10.0
@@ -67,14 +70,13 @@ class Preparation:
         else:
             runtime.enter()
             runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
-        self._prove_identity(runtime)
         self._identify(runtime)
         self._report("asking the VM what it can do", 0, 0)
         self.abilities = self._traits.ask_abilities(runtime)
         if self._traits.mounts_romfs:
             self._check_romfs(runtime)
 
-    def _prove_identity(self, runtime: BoardRuntime) -> None:
+    def _prove_identity(self, runtime: BoardRuntime) -> ChipNames:
         """Who answers, asked before anything else. Raises FinalFault for another board."""
         board = self._board
         facts, names = runtime.facts, self._traits.ask_chip_names(runtime)
@@ -85,29 +87,45 @@ class Preparation:
             )
         if doubt := unproved(board, facts, names, asked_loader=self._flash.identity_proved):
             self._happened("identity", doubt)
+        return names
 
     def _identify(self, runtime: BoardRuntime) -> None:
-        version = runtime.facts.version
+        names = self._prove_identity(runtime)
         if self._flash.firmware is not None:
-            self._check_version(version)
+            self._check_build(self._flash.firmware, names, runtime.facts.version)
         else:
-            self._flash.record = FirmwareRecord("as found", version, "")
+            self._flash.record = FirmwareRecord("as found", runtime.facts.version, "")
 
     def identify_again(self) -> None:
         """Ask the VM once more who it is. Raises BenchFault when it is not what was written."""
         runtime = self._line.runtime
-        self._prove_identity(runtime)
-        self._check_version(runtime.read_facts().version)
+        names = self._prove_identity(runtime)
+        if self._flash.firmware is not None:
+            self._check_build(self._flash.firmware, names, runtime.read_facts().version)
 
-    def _check_version(self, version: str) -> None:
-        """The VM that answers must be the firmware that was written."""
-        firmware = self._flash.firmware
-        expected = firmware.record.version if firmware is not None else ""
+    def _check_build(self, firmware: CheckedFirmware, names: ChipNames, version: str) -> None:
+        """The VM that answers must be the firmware that was written: by the hash of the build where the VM can read
+        its own partition; else a version that its image says must be the one that it tells.
+
+        Two equal versions prove nothing, but then the flash itself was read back, and where the chip starts from.
+        """
+        board = self._board
+        builds = applications(board.chip, firmware.images) if CHIPS[board.chip].family == "esp32" else {}
+        hashes = {build.elf_sha256.hex() for build in builds.values() if any(build.elf_sha256)}
+        if hashes and names.elf_sha256:
+            if names.elf_sha256 in hashes:
+                return
+            written = " and ".join(described(build) for build in builds.values())
+            raise FinalFault(
+                f"{board.id}: written was {written}, but what runs is in partition {names.slot}, of the build "
+                f"{names.elf_sha256[:12]}…",
+                hint="the boot loader took another slot: erase the partition 'otadata' once (esptool erase-region)",
+            )
         tells = self._traits.image_names_version or self._device.our_build
-        if tells and expected and expected not in version:
+        if tells and firmware.told_version and firmware.told_version not in version:
             raise BenchFault(
-                f"{self._board.id}: {expected!r} was written, but {version[:200]!r} answers",
-                hint="does the chip boot from another slot (OTA)? Erase its flash once",
+                f"{board.id}: the image that was written says {firmware.told_version!r}, but {version[:200]!r} answers",
+                hint="does the chip start from another place than it was written to?",
             )
 
     def _check_romfs(self, runtime: BoardRuntime) -> None:

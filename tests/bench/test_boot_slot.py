@@ -1,6 +1,7 @@
 """Which of its applications an ESP32 starts, told by what its flash holds and not by a version's text."""
 
 import binascii
+import hashlib
 import struct
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from harness.formats.app_desc import AppDesc
 from harness.formats.esp_image import build_esp32
 from harness.formats.inspect_image import inspect, require_for
 from harness.formats.partitions import Partition, build_table
+from harness.formats.virtual_image import PAYLOAD_MAGIC, build
 from harness.inventory.load import load_bench
 from harness.link.ports import open_port
+from harness.runtimes.micropython import ask_who
 from harness.virtual.bench import VirtualSpec, start
 
 MB = 1024 * 1024
@@ -115,3 +118,43 @@ def test_a_board_whose_other_slot_starts_is_told_before_its_vm_is_asked(tmp_path
         with EspFlasher("esp32", port) as flasher:
             assert RealDevice(board).romfs_region(flasher, []) == (0x220000, 0x20000)
         port.close()
+
+
+PRODUCT = """
+boards:
+  - id: b
+    chip: esp32
+    runtime: micropython
+    identity: {{url: "{url}"}}
+    firmware: {{path: product.bin}}
+"""
+
+
+def a_slot(digest: bytes) -> str:
+    """In place of the question for the running partition, which a virtual board cannot answer."""
+    told = f"ota_1 at 0x120000|{digest.hex()}"
+    return f"print('\\x02{told}|{told}\\x03')"
+
+
+def test_a_product_has_its_own_version_and_its_build_is_what_counts(
+    tmp_path: Path, firmware_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healthy = firmware_files["esp32"].read_bytes()
+    at = healthy.index(PAYLOAD_MAGIC)
+    (size,) = struct.unpack_from("<I", healthy, at + 8)
+    payload = healthy[at + 12 : at + 12 + size]
+    image = build("esp32", payload, version="3.2-product", project="product")
+    (tmp_path / "product.bin").write_bytes(image)
+    spec = VirtualSpec("v", "esp32", str(tmp_path / "virtual"), mac="24:0a:c4:00:00:02")
+    with start(spec) as virtual:
+        (tmp_path / "boards.yaml").write_text(PRODUCT.format(url=virtual.url))
+        (board,) = load_bench(tmp_path / "boards.yaml").boards
+        attached = attach(board, Options(tmp_path), lambda *_: None)
+        assert "3.2-product" not in attached.facts.version
+        assert attached.firmware.version == "3.2-product"
+        monkeypatch.setattr(ask_who, "_SLOT", a_slot(hashlib.sha256(payload).digest()))
+        attached.identify_again()
+        monkeypatch.setattr(ask_who, "_SLOT", a_slot(hashlib.sha256(b"another").digest()))
+        with pytest.raises(FinalFault, match=r"written was product 3.2-product .* in partition ota_1 at 0x120000"):
+            attached.identify_again()
+        attached.close()

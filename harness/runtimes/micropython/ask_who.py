@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from harness.errors import BenchFault
 from harness.runtimes.interface import BoardRuntime
@@ -30,6 +31,24 @@ _who = "".join(["%02x" % byte for byte in _who()])
 print("\\x02" + _who + "|" + _who + "\\x03")
 del _who
 """
+# The running partition and, of the description at the start of its application, the hash of its ELF file
+# (MicroPython documentation, "esp32": Partition; ESP-IDF Programming Guide, "App Image Format").
+_SLOT = """
+def _who():
+    from esp32 import Partition
+    part = Partition(Partition.RUNNING)
+    data = bytearray(32)
+    part.readblocks(0, data, 176)
+    info = part.info()
+    return "%s at 0x%x" % (info[4], info[2]), "".join(["%02x" % byte for byte in data])
+try:
+    _who = "%s|%s" % _who()
+except Exception:
+    _who = "|"
+print("\\x02" + _who + "|" + _who + "\\x03")
+del _who
+"""
+_SLOT_ANSWER = re.compile(rb"\x02([\x20-\x7b]{0,60})\|([0-9a-f]{0,64})\|([^|]{0,60})\|([^|\x03]{0,64})\x03")
 _ANSWER = re.compile(rb"\x02([^|]{0,64})\|([^|\x03]{0,64})\x03")
 _LIMIT = 32
 
@@ -49,4 +68,15 @@ def chip_names(runtime: BoardRuntime) -> ChipNames:
         # (MicroPython, ports/esp8266/modmachine.c; esptool, ESP8266ROM.chip_id).
         tail = bytes.fromhex(unique)[2::-1].hex()
         return ChipNames("esp8266", facts.machine, unique, tail)
-    return ChipNames(facts.extra.get("platform", ""), facts.machine, unique)
+    names = ChipNames(facts.extra.get("platform", ""), facts.machine, unique)
+    return _with_slot(names, runtime) if names.platform == "esp32" else names
+
+
+def _with_slot(names: ChipNames, runtime: BoardRuntime) -> ChipNames:
+    answer = _SLOT_ANSWER.search(runtime.run(_SLOT).stdout)
+    if answer is None or answer.groups()[:2] != answer.groups()[2:]:
+        raise BenchFault("the name of the running partition arrived damaged", hint="check the cable and the baud rate")
+    digest = answer[2].decode("ascii")
+    if len(digest) != 64 or not digest.strip("0"):
+        return names
+    return replace(names, slot=answer[1].decode("ascii"), elf_sha256=digest)

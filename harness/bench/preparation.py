@@ -16,6 +16,8 @@ from harness.errors import BenchFault, FinalFault
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
 from harness.inventory.model import Board
+from harness.link.deadline import Deadline
+from harness.link.ports import no_reset_lines
 from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import BoardRuntime
 from harness.runtimes.traits import RuntimeTraits
@@ -48,8 +50,8 @@ class Preparation:
         #: What the VM can do, once it has been asked.
         self.abilities = Abilities()
 
-    def prepare(self, patience: float = 0.0) -> None:
-        """``patience`` in seconds: how long the port may take to appear.
+    def prepare(self, busy: Deadline, patience: float = 0.0) -> None:
+        """``patience`` in seconds: how long the port may take to appear. Another program may have it until ``busy``.
 
         Raises BenchFault when the bench does not play along, FirmwareFailure when the VM crashes or hangs.
         """
@@ -57,14 +59,18 @@ class Preparation:
         written_before = flash.can_write and not flash.needs_port
         if written_before:
             flash.write(None, enter_loader=line.enters_usb_loader)
-        port = line.open(max(patience, _USB_PATIENCE) if written_before else patience)
+        port = line.open(
+            max(patience, _USB_PATIENCE) if written_before else patience,
+            busy,
+            lambda why: self._report(f"waiting: {why}", 0, 0),
+        )
         written_now = flash.can_write and flash.needs_port
         if written_now:
             flash.write(port)
         runtime = line.speak()
         self._report("waiting for the VM", 0, 0)
         if written_now:
-            runtime.enter(after_reset=True)
+            self._enter_after_writing(runtime, no_reset_lines(port))
         elif line.resets:
             runtime.hard_reset()
         else:
@@ -75,6 +81,18 @@ class Preparation:
         self.abilities = self._traits.ask_abilities(runtime)
         if self._traits.mounts_romfs:
             self._check_romfs(runtime)
+
+    def _enter_after_writing(self, runtime: BoardRuntime, no_lines: str) -> None:
+        try:
+            runtime.enter(after_reset=True)
+        except BenchFault as problem:
+            if not no_lines:
+                raise
+            raise BenchFault(
+                f"{self._board.id}: was written and does not answer: this port has no reset lines ({no_lines}), so "
+                f"nothing here has started its application: {problem.message}",
+                hint="reset the board by hand, or give a port with DTR and RTS; 'flash: {method: none}' never writes",
+            ) from None
 
     def _prove_identity(self, runtime: BoardRuntime) -> ChipNames:
         """Who answers, asked before anything else. Raises FinalFault for another board."""

@@ -27,6 +27,7 @@ from harness.flashing.esp_safety import refuse_unsafe
 from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
 from harness.flashing.plan import SECTOR, Plan, Write, md5, plan
 from harness.link.panics import printable
+from harness.link.ports import no_reset_lines
 from harness.power.reset import HardReset, ResetStrategy, strategy_for
 
 ROM_BAUD = 115200
@@ -93,6 +94,7 @@ class _Steps:
         self._progress = progress
         self.logger = _logger()
         self.logger.begin(progress)
+        self._no_lines = no_reset_lines(port)  # esptool closes it when it cannot connect
         self.done: list[tuple[str, float]] = []
 
     @contextmanager
@@ -103,6 +105,13 @@ class _Steps:
         try:
             yield
         except (FatalError, serial.SerialException, OSError) as problem:
+            if step == "connect" and (why := self._no_lines):
+                raise BenchFault(
+                    f"{self._port.port}: flashing failed at step 'connect': this port has no reset lines ({why}), and "
+                    "the chip is not in its boot loader",
+                    hint="hold BOOT while the chip starts, with 'before: manual' under flash in boards.yaml; or give a "
+                    "port with DTR and RTS (a USB adapter, rfc2217://); or 'method: none'",
+                ) from None
             text = printable(str(problem).split("\nFor troubleshooting")[0].encode(), 300)
             raise BenchFault(
                 f"{self._port.port}: flashing failed at step '{step}': {text}", hint=_HINTS.get(step, "")

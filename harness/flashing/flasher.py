@@ -52,6 +52,14 @@ class FlashReport:
     warnings: list[str] = field(default_factory=list)
     overridden: list[str] = field(default_factory=list)
 
+    def after(self, before: FlashReport) -> None:
+        """Count in an earlier write of the same images, after which the board had to be written again."""
+        self.written += before.written
+        self.unchanged = min(self.unchanged, before.unchanged)
+        self.seconds += before.seconds
+        self.steps = before.steps + self.steps
+        self.warnings = list(dict.fromkeys([*before.warnings, *self.warnings]))
+
 
 class Flasher(Protocol):
     """A chip whose flash can be written. A context manager: it always ends with the chip's application starting.

@@ -214,7 +214,9 @@ def test_a_board_that_does_not_answer_says_which_step_and_what_to_try(tmp_path: 
     unanswered = pytest.raises(BenchFault, match="failed at step 'connect'")
     with unanswered as caught, EspFlasher("esp32", port, connect_attempts=1):
         pass
+    assert "this port has no reset lines (it is a pseudo-terminal)" in caught.value.message
     assert "BOOT" in str(caught.value)
+    assert "baud" not in str(caught.value)
     os.close(master)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from harness.bench.board_flash import BoardFlash
@@ -12,19 +13,24 @@ from harness.bench.device import Device
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.who_answers import another_board, unproved
 from harness.chips import CHIPS
-from harness.errors import BenchFault, FinalFault
+from harness.errors import BenchFault, FinalFault, FirmwareFailure, HarnessError
+from harness.extensions import resolve
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
 from harness.inventory.model import Board
 from harness.link.deadline import Deadline
+from harness.link.panics import printable
 from harness.link.ports import no_reset_lines
+from harness.link.session import Session
 from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import BoardRuntime
-from harness.runtimes.traits import RuntimeTraits
+from harness.runtimes.traits import Probe, RuntimeTraits, all_traits
 from harness.runtimes.who import ChipNames
 
 #: How long a board's own USB may take to come back after a reset, in seconds.
 _USB_PATIENCE = 10.0
+#: What the VM of another runtime may take to answer, in seconds.
+_PROBE_PATIENCE = 4.0
 
 
 class Preparation:
@@ -71,16 +77,43 @@ class Preparation:
         self._report("waiting for the VM", 0, 0)
         if written_now:
             self._enter_after_writing(runtime, no_reset_lines(port))
-        elif line.resets:
-            runtime.hard_reset()
         else:
-            runtime.enter()
-            runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
+            self._enter_as_found(runtime)
         self._identify(runtime)
         self._report("asking the VM what it can do", 0, 0)
         self.abilities = self._traits.ask_abilities(runtime)
         if self._traits.mounts_romfs:
             self._check_romfs(runtime)
+
+    def _enter_as_found(self, runtime: BoardRuntime) -> None:
+        """Raises FinalFault when the VM of another runtime is there instead."""
+        try:
+            if self._line.resets:
+                runtime.hard_reset()
+            else:
+                runtime.enter()
+                runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
+        except (BenchFault, FirmwareFailure):
+            if not runtime.session.closed and (came := self._another_vm(runtime.session)):
+                raise FinalFault(
+                    f"{self._board.id}: at {self._line.address} is another board or firmware: expected "
+                    f"{self._board.runtime}, here answers {came}",
+                    hint="boards were swapped, or the entry in boards.yaml is wrong; nothing was tested",
+                ) from None
+            raise
+
+    def _another_vm(self, session: Session) -> str:
+        """Which other VM answers, in words; empty when none does."""
+        for traits in all_traits():
+            if not traits.probe or traits.name == self._board.runtime:
+                continue
+            ask: Probe = resolve(traits.probe)
+            session.forget_input()
+            with contextlib.suppress(HarnessError):
+                if (answer := ask(session, _PROBE_PATIENCE)) is not None and answer.runtime != self._board.runtime:
+                    told = " ".join(filter(None, (answer.runtime, answer.version, answer.machine)))
+                    return printable(told.encode(), 160)
+        return ""
 
     def _enter_after_writing(self, runtime: BoardRuntime, no_lines: str) -> None:
         try:

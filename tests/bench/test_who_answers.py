@@ -151,3 +151,13 @@ def test_a_wrong_mac_is_found_without_any_flashing(tmp_path: Path, chip: str, ru
         other = "24:0a:c4:12:34:57"
         with pytest.raises(FinalFault, match=f"is another board: expected the chip with MAC {other}, here answers"):
             attached(tmp_path, virtual, chip, f", mac: '{other}'", runtime=runtime)
+
+
+@pytest.mark.parametrize(("there", "expected"), [("nodemcu", "micropython"), ("micropython", "nodemcu")])
+def test_the_vm_of_another_runtime_is_told(tmp_path: Path, there: str, expected: str) -> None:
+    spec = VirtualSpec("v", "esp8266", str(tmp_path / "virtual"), mac=MAC)
+    write_flash_file(spec, 0, build_firmware("esp8266", runtime=there))
+    with start(spec) as virtual:
+        with pytest.raises(FinalFault, match=f"expected {expected}, here answers {there}"):
+            attached(tmp_path, virtual, "esp8266", runtime=expected)
+        assert not (tmp_path / "health.json").exists()

@@ -38,6 +38,8 @@ def virtual_spec(board: Board, state: Path) -> VirtualSpec:
         button=board.wiring.button,
         gpio16_rst=board.wiring.gpio16_rst,
         lines=virtual.lines,
+        fuses=virtual.fuses,
+        revision=virtual.revision_numbers,
         faults=tuple(_checked(fault) for fault in virtual.faults),
     )
 

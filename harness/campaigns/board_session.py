@@ -19,7 +19,16 @@ from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import HealthBook, Quarantined
 from harness.campaigns.asserts import asserts
 from harness.campaigns.collected import in_suite, line_of, sort_out, told
-from harness.errors import BenchFault, FirmwareFailure, HarnessError, ProgramFailed, Refused, Unsuitable, UsageError
+from harness.errors import (
+    BenchFault,
+    FinalFault,
+    FirmwareFailure,
+    HarnessError,
+    ProgramFailed,
+    Refused,
+    Unsuitable,
+    UsageError,
+)
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
 from harness.inventory.selection import bench_file, chosen_boards
@@ -365,6 +374,8 @@ def _count(session: _Session, board: str, result: ScenarioResult, error: BaseExc
         session.troubles[board] = 0
     if board not in session.attached:
         return  # counted once, when it could not be made ready
+    if isinstance(error, FinalFault):
+        return  # busy, swapped: no sign of a sick board
     if isinstance(error, BenchFault):
         session.attached[board].fault(error.message)
     elif result.outcome is not Outcome.ERROR:

@@ -72,7 +72,8 @@ def _figures(content: dict[str, Any]) -> Iterator[str]:
             for m in scenario["measurements"]:
                 title = f"{scenario['suite']}: {scenario['name'].replace('_', ' ')}"
                 figures.setdefault((title, m["name"]), []).append(m)
-    yield "<section><h3>Figures over all rounds</h3><div class='scroll'><table class='figures'><thead><tr><th>figure</th>"
+    yield "<section><h3>Figures over all rounds</h3><div class='scroll'><table class='figures'><thead><tr>"
+    yield "<th>figure</th>"
     yield '<th class="figure">least … median … greatest</th><th class="figure">reference</th><th>limit</th>'
     yield "<th>worst</th></tr></thead><tbody>"
     before = ""

@@ -24,6 +24,7 @@ from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 
 from harness.errors import BenchFault, UsageError
 from harness.flashing.esp_safety import refuse_unsafe
+from harness.flashing.esptool_trace import leave_out
 from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
 from harness.flashing.plan import SECTOR, Plan, Write, md5, plan
 from harness.link.panics import printable
@@ -71,6 +72,7 @@ def _logger() -> _Log:
     """The process's one logger, installed in esptool at first use (it can be replaced only once)."""
     logger = _Log()
     log.set_logger(logger)
+    leave_out()
     return logger
 
 

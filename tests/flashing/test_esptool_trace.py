@@ -17,7 +17,12 @@ class Port(io.BytesIO):
 def test_a_packet_is_not_made_into_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "HexFormatter", loader.HexFormatter)  # put back afterwards
     made: list[int] = []
-    monkeypatch.setattr(loader, "hexify", lambda data, *_: made.append(len(data)) or "")
+
+    def hexify(data: bytes, *_: object) -> str:
+        made.append(len(data))
+        return ""
+
+    monkeypatch.setattr(loader, "hexify", hexify)
     written = loader.ESPLoader.__new__(loader.ESPLoader)
     written._port, written._trace_enabled = Port(), False
     written.write(bytes(range(200)))

@@ -19,11 +19,11 @@ from harness.errors import HarnessError
 def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
     """Flash the boards with their firmware (only what differs), and check that it answers."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
     from rich.text import Text
 
     from harness.bench.attach import Options, attach
     from harness.bench.checked_firmware import check_images
+    from harness.cli.steps import steps
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
 
@@ -34,14 +34,8 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
     code = 0
     console = Console(stderr=json_file == "-")
     for board in chosen:
-        columns = (TextColumn("{task.fields[board]}"), BarColumn(), TextColumn("{task.description}"))
         problem: HarnessError | None = None
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task("", board=board.id, total=None)
-
-            def report(step: str, done: int, total: int) -> None:
-                progress.update(task, description=step, completed=done, total=total or None)  # noqa: B023
-
+        with steps(console, board.id) as report:
             try:
                 attached = attach(board, options, report)
             except HarnessError as found:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,17 @@ if TYPE_CHECKING:  # a command's --help needs none of it
     from harness.inventory.model import Bench, Board
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+class Finite(click.FloatRange):
+    """A number of seconds or minutes: neither infinite nor no number at all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
 
 bench_option = click.option(
     "--bench",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load_chosen, variant_option
+from harness.cli.options import CONTEXT, Finite, bench_option, boards_option, json_option, load_chosen, variant_option
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,9 +31,14 @@ if TYPE_CHECKING:
 @click.option("--list", "list_only", is_flag=True, help="List what would run on which board, and what not, and end.")
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
 @variant_option
-@click.option("--jobs", default=8, show_default=True, help="Boards at the same time.")
+@click.option("--jobs", type=click.IntRange(1), default=8, show_default=True, help="Boards at the same time.")
 @click.option(
-    "--wait", default=300.0, show_default=True, metavar="SECONDS", help="How long to wait for a board that is busy."
+    "--wait",
+    type=Finite(0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a board that is busy.",
 )
 @click.option("--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite).")
 @click.option("--junit", default="", metavar="FILE", help="Also write the result as JUnit XML.")

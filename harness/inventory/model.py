@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.chips import CHIPS, GENERIC, MB, virtual_chips
 from harness.inventory.fields import (
@@ -34,7 +34,7 @@ from harness.inventory.fields import (
 
 
 class Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Identity(Entry):
@@ -440,6 +440,13 @@ class Wiring(Entry):
     button: Pin | None = Field(default=None, description="Pin of a button that pulls it low.")
     gpio16_rst: bool = Field(default=False, description="ESP8266: GPIO16 is wired to RST, so deep sleep can end.")
 
+    @field_validator("loopback")
+    @classmethod
+    def _two_pins(cls, pairs: tuple[tuple[int | str, int | str], ...]) -> tuple[tuple[int | str, int | str], ...]:
+        if same := [pair[0] for pair in pairs if pair[0] == pair[1]]:
+            raise ValueError(f"expected two pins that are wired together, came {same[0]} twice")
+        return pairs
+
 
 class Limit(Entry):
     """What a measurement of this board must satisfy, in place of the built-in rule.
@@ -480,7 +487,11 @@ class Limit(Entry):
 class Board(Entry):
     """One board of the bench: either a real one (`identity`) or a virtual one (`virtual`)."""
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Name of the board in commands and reports.")
+    id: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,39}$",
+        description="Name of the board in commands and reports: small letters, digits, - and _, a letter first, "
+        "at most 40.",
+    )
     chip: ChipName = Field(description="The chip on it; checked against the chip before anything is written.")
     runtime: RuntimeName = Field(description="The language VM that its firmware holds.")
     identity: Identity | None = Field(default=None, description="How a real board is found.")

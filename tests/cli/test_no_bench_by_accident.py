@@ -83,3 +83,22 @@ def test_init_with_nothing_plugged_in_writes_nothing(empty: Path, monkeypatch: p
     assert result.exit_code == 3
     assert "--virtual" in result.output
     assert not Path("boards.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--jobs", "0"],
+        ["run", "--wait", "nan"],
+        ["run", "--wait", "-1"],
+        ["watch", "x", "--seconds", "inf"],
+        ["qualify", "x", "--soak", "nan"],
+        ["nightly", "--jobs", "0"],
+        ["selfcheck", "--jobs", "0"],
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(empty: Path, arguments: list[str]) -> None:
+    Path("boards.yaml").write_text(VIRTUAL)
+    result = harness(*arguments)
+    assert result.exit_code == 2
+    assert "Invalid value" in result.output

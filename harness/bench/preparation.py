@@ -13,6 +13,7 @@ from harness.formats.suite_romfs import suite_files, suite_romfs
 from harness.inventory.model import Board
 from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import BoardRuntime
+from harness.runtimes.program import ask
 from harness.runtimes.traits import RuntimeTraits
 
 #: How long a board's own USB may take to come back after a reset, in seconds.
@@ -86,12 +87,14 @@ class Preparation:
 
     def _check_romfs(self, runtime: BoardRuntime) -> None:
         """Whether the region holds the suite's image, asked of the VM itself."""
-        said = runtime.run(
-            "import os\ntry:\n names = os.listdir('/rom')\n"
-            " print(len(names), sum([os.stat('/rom/' + name)[6] for name in names]))\n"
-            "except OSError:\n print('none')"
-        ).stdout
+        said = ask(
+            runtime,
+            "held",
+            first="import os\ntry:\n names = os.listdir('/rom')\n"
+            " held = (len(names), sum([os.stat('/rom/' + name)[6] for name in names]))\n"
+            "except (OSError, ImportError, AttributeError):\n held = None",
+        )
         image = self._flash.romfs or (suite_romfs() if "romfs" in self._board.capabilities else b"")
         files = suite_files()
-        same = said.strip() == f"{len(files)} {sum(map(len, files.values()))}".encode()
+        same = said == f"({len(files)}, {sum(map(len, files.values()))})"
         self._flash.romfs = image if same and image.startswith(MAGIC) else b""

@@ -185,7 +185,10 @@ class BoardRuntime(ChipRuntime, Protocol):
         ...
 
     def verify_programs(self, on: bool) -> None:
-        """From now on each program proves that it arrived whole, at whatever price; or, again, travels as usual."""
+        """From now on each program proves that it arrived whole, as all do once a board is made ready; or does not.
+
+        :meth:`run` and its like raise BenchFault for one that did not arrive.
+        """
         ...
 
     def enter(self, *, after_reset: bool = False) -> None:

@@ -14,7 +14,7 @@ from harness.judging.limits import at_most, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import HEAP, STATE
 from harness.runtimes.interface import CodeRuntime
-from harness.runtimes.program import Program
+from harness.runtimes.program import Program, ask
 from harness.runtimes.records import decode
 
 RELOADS = 10
@@ -189,6 +189,6 @@ def test_safe_mode_is_told_and_ends_with_a_reset(scenario: Scenario) -> None:
     except FirmwareFailure as problem:
         told = "PROGRAMMATIC" if "PROGRAMMATIC" in problem.message else problem.message[:80]
     scenario.take(SAFE_MODE_TOLD, told)
-    ask = "import supervisor\nprint(str(supervisor.runtime.safe_mode_reason).split('.')[-1])"
-    after = [runtime.run(ask).stdout.strip().decode() for runtime in scenario.both]
+    reason = "str(supervisor.runtime.safe_mode_reason).split('.')[-1]"
+    after = [ask(runtime, reason, first="import supervisor") for runtime in scenario.both]
     scenario.take(SAFE_MODE_ENDED, after[0], after[1])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from harness.bench.board_flash import BoardFlash
 from harness.bench.board_line import BoardLine
 from harness.bench.checked_firmware import Report
 from harness.bench.device import Device
 from harness.bench.firmware_record import FirmwareRecord
-from harness.errors import BenchFault
+from harness.errors import BenchFault, Refused
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
 from harness.inventory.model import Board
 from harness.runtimes.abilities import Abilities
-from harness.runtimes.interface import BoardRuntime
+from harness.runtimes.interface import BoardRuntime, Sweeper
 from harness.runtimes.program import ask
 from harness.runtimes.traits import RuntimeTraits
 
@@ -59,7 +61,10 @@ class Preparation:
             runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
         self._identify(runtime)
         self._report("asking the VM what it can do", 0, 0)
-        self.abilities = self._traits.ask_abilities(runtime)
+        self.abilities = abilities = self._traits.ask_abilities(runtime)
+        if isinstance(runtime, Sweeper) and abilities.base:
+            with contextlib.suppress(Refused):  # a filesystem that cannot be written holds nothing of ours
+                runtime.sweep(abilities.base, abilities.own_folder)
         if self._traits.mounts_romfs:
             self._check_romfs(runtime)
 

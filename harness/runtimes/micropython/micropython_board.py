@@ -14,7 +14,7 @@ from harness.link.panics import printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython import plain_files
-from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND
+from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND, SWEEP
 from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT, RawRepl
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.traits import Means, ProbeAnswer
@@ -173,6 +173,13 @@ class MicroPythonBoard(RawRepl):
         result = self._run(f"import os\nos.remove({path!r})")
         if result.stderr:
             raise Refused(f"{path} cannot be removed: {printable(result.stderr[-200:])}")
+
+    @recorded_call
+    def sweep(self, base: str, own_folder: str) -> None:
+        """See :class:`harness.runtimes.interface.Sweeper`."""
+        result = self._run(SWEEP % (base.rstrip("/"), own_folder), timeout=60.0)
+        if result.stderr:
+            raise Refused(f"{own_folder} cannot be removed: {printable(result.stderr[-200:])}")
 
     @recorded_call
     def listdir(self, path: str) -> list[str]:

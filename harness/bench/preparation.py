@@ -13,7 +13,7 @@ from harness.bench.device import Device
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.who_answers import another_board, unproved
 from harness.chips import CHIPS
-from harness.errors import BenchFault, FinalFault, FirmwareFailure, HarnessError
+from harness.errors import BenchFault, FinalFault, FirmwareFailure, HarnessError, Refused
 from harness.extensions import resolve
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
@@ -23,7 +23,8 @@ from harness.link.panics import printable
 from harness.link.ports import no_reset_lines
 from harness.link.session import Session
 from harness.runtimes.abilities import Abilities
-from harness.runtimes.interface import BoardRuntime
+from harness.runtimes.interface import BoardRuntime, Sweeper
+from harness.runtimes.program import ask
 from harness.runtimes.traits import Probe, RuntimeTraits, all_traits
 from harness.runtimes.who import ChipNames
 
@@ -81,7 +82,10 @@ class Preparation:
             self._enter_as_found(runtime)
         self._identify(runtime)
         self._report("asking the VM what it can do", 0, 0)
-        self.abilities = self._traits.ask_abilities(runtime)
+        self.abilities = abilities = self._traits.ask_abilities(runtime)
+        if isinstance(runtime, Sweeper) and abilities.base:
+            with contextlib.suppress(Refused):  # a filesystem that cannot be written holds nothing of ours
+                runtime.sweep(abilities.base, abilities.own_folder)
         if self._traits.mounts_romfs:
             self._check_romfs(runtime)
 
@@ -181,12 +185,14 @@ class Preparation:
 
     def _check_romfs(self, runtime: BoardRuntime) -> None:
         """Whether the region holds the suite's image, asked of the VM itself."""
-        said = runtime.run(
-            "import os\ntry:\n names = os.listdir('/rom')\n"
-            " print(len(names), sum([os.stat('/rom/' + name)[6] for name in names]))\n"
-            "except OSError:\n print('none')"
-        ).stdout
+        said = ask(
+            runtime,
+            "held",
+            first="import os\ntry:\n names = os.listdir('/rom')\n"
+            " held = (len(names), sum([os.stat('/rom/' + name)[6] for name in names]))\n"
+            "except (OSError, ImportError, AttributeError):\n held = None",
+        )
         image = self._flash.romfs or (suite_romfs() if "romfs" in self._board.capabilities else b"")
         files = suite_files()
-        same = said.strip() == f"{len(files)} {sum(map(len, files.values()))}".encode()
+        same = said == f"({len(files)}, {sum(map(len, files.values()))})"
         self._flash.romfs = image if same and image.startswith(MAGIC) else b""

@@ -109,6 +109,25 @@ class Program:
             raise ProgramFailed(f"{part} ended with {last!r}\n{trace[-2000:]}")
 
 
+_ASK = """{first}
+from binascii import crc32
+def _hq(text):
+    text = "".join(["%%%02X" % byte for byte in bytes(text, "utf-8")])
+    for body in ("0|state|answer|-|" + text, "1|end|-|-|1"):
+        print("\\x02%s|%08x\\x03" % (body, crc32(bytes(body, "utf-8")) & 0xFFFFFFFF))
+_hq(str({expression}))
+del _hq
+"""
+
+
+def ask(runtime: Runtime, expression: str, *, first: str = "") -> str:
+    """The value of a Python expression as text, which comes in a record; ``first`` is executed before.
+
+    Raises ProgramFailed when it is an error, BenchFault when the answer arrives damaged.
+    """
+    return Program("question", _ASK.format(first=first, expression=expression)).run(runtime).text("answer")
+
+
 def agent_source() -> str:
     return _read(fixtures_dir() / "agent" / "agent.py")
 

@@ -161,6 +161,7 @@ class WasmApplication:
             finally:
                 self.services.end()
                 self.board.vm_ended()
+                self.vm.machine.close()
             if self._stopped:
                 return Exit(Ended.STOPPED)
             if self._running_program:  # SystemExit: the program is over, then the VM restarts

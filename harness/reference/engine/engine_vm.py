@@ -120,7 +120,8 @@ class Vm:
     def withdraw_interrupt(self) -> None:
         """Forget a Ctrl-C that came too late for the program it was meant for."""
         self.machine.cancel_point()
-        self._layout.withdraw_exception(self.machine.memory)
+        if not self.machine.closed:
+            self._layout.withdraw_exception(self.machine.memory)
 
     def _host_call(self, name: str, argument: str) -> str:
         if name == "port":

@@ -137,6 +137,10 @@ class Machine:
         self._start = start
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def cost(self) -> int:
         """Instructions executed so far."""
         if self._closed:

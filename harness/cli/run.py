@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     "--report", "reports", multiple=True, metavar="NAME=FILE", help="Also write it in that format (markdown, …)."
 )
 @click.option("--figures", is_flag=True, help="Show every figure in the table.")
+@click.option("--timings", is_flag=True, help="Show where the seconds went: start, flash, VM, suites.")
 @json_option
 def run(
     suites: tuple[str, ...],
@@ -64,6 +65,7 @@ def run(
     html: str,
     reports: tuple[str, ...],
     figures: bool,
+    timings: bool,
     json_file: str,
 ) -> None:
     """Flash the boards, run the SUITES (default: all), judge every figure, and keep the results."""
@@ -77,6 +79,7 @@ def run(
     from harness.results.database import location
     from harness.results.report import formats
     from harness.results.report.terminal import LiveView, print_run, terminal
+    from harness.results.report.timings import Timings
     from harness.results.store import Store
 
     own = {"json": json_file, "junit": junit, "html": html}
@@ -109,10 +112,13 @@ def run(
         return
     console = terminal(to_stderr=json_file == "-")
     with LiveView(request.boards, console) as view:
-        number = run_bench(request, view)
+        times = Timings([board.id for board in chosen], view)
+        number = run_bench(request, times)
     results = Store(path)
     record = results.load_run(number)
     print_run(record, console, all_figures=figures)
+    if timings:
+        times.show(console)
     finished = formats.Finished(record, results, state)
     for name, target in wanted:
         formats.write(name, finished, target)

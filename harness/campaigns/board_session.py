@@ -32,10 +32,10 @@ from harness.judging.second_look import judged_again
 from harness.link.transcript_files import forget_old, place_since, run_folder, size_of
 from harness.paths import state_dir
 from harness.results.database import location
-from harness.results.report.terminal import plain
 from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.store import Store
 from harness.runtimes.traits import DEFAULT_RUNTIME
+from harness.shown import plain
 
 _SESSION = pytest.StashKey["_Session"]()
 _SCENARIO = pytest.StashKey[Scenario]()

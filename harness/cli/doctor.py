@@ -23,8 +23,6 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     """
     import getpass
 
-    from rich.console import Console
-
     from harness.bench.device_of import device_of
     from harness.bench.doctor import Patient, examine
     from harness.bench.host_machine import Machine
@@ -35,8 +33,9 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     from harness.inventory.selection import bench_file
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
 
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     file = bench_file(bench)
     if bench and not file.exists():
         raise UsageError(f"there is no bench file {bench!r}")

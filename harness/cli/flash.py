@@ -18,7 +18,6 @@ from harness.errors import HarnessError
 @json_option
 def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
     """Flash the boards with their firmware (only what differs), and check that it answers."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.text import Text
 
@@ -27,13 +26,14 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
     from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
 
     file, loaded = load(bench)
     check_images(chosen_boards(loaded, boards))
     options = Options(state_dir(file), variant=variant or None, purpose="harness flash")
     results: list[dict[str, Any]] = []
     code = 0
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     for board in chosen_boards(loaded, boards):
         columns = (TextColumn("{task.fields[board]}"), BarColumn(), TextColumn("{task.description}"))
         problem: HarnessError | None = None

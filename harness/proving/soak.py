@@ -31,6 +31,7 @@ from harness.paths import shipped_bench
 from harness.proving.soak_board import Episode, soak_board
 from harness.proving.soak_plan import Injection, plan
 from harness.results.report.json_report import write_json
+from harness.shown import Terminal
 from harness.virtual.bench import running
 from harness.virtual.faults import KINDS
 
@@ -43,7 +44,7 @@ def soak(faults: bool, count: int, seed: int, kinds: str, list_only: bool, bench
     Each must end as recovered or as an error of the bench. Exit code 0: so it was; 1: one ended as a failure of the
     firmware, as a pass with a wrong figure or with a lost board; 3: something was left locked or running.
     """
-    console = Console(stderr=json_file == "-", highlight=False)
+    console = Terminal(stderr=json_file == "-")
     if list_only:
         for kind in KINDS.values():
             console.print(Text(f"{kind.name:18}{kind.sentence}"), soft_wrap=True)

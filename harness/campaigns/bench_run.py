@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench.firmware_record import FirmwareRecord
-from harness.campaigns.board_process import BoardProcess
+from harness.campaigns.board_process import STORE, BoardProcess
 from harness.errors import UsageError
 from harness.inventory.model import Board
 from harness.judging.run_events import parse
@@ -146,7 +146,7 @@ def _start(request: RunRequest, board: Board, run: int, paths: list[str]) -> _Ch
     arguments = [
         # hypothesis's own plugin imports all of hypothesis at the end of every session, whether it was used or not
         *(*paths, "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--color=no", "-ra"),
-        *("--bench", str(request.bench_file), "--boards", board.id, "--store", str(request.store)),
+        *("--bench", str(request.bench_file), "--boards", board.id),
         *("--wait", f"{request.wait:g}", "--harness-run", str(run)),
         *(["--no-flash"] if not request.flash else []),
         *(["--variant", request.variant] if request.variant and board.virtual else []),
@@ -154,7 +154,9 @@ def _start(request: RunRequest, board: Board, run: int, paths: list[str]) -> _Ch
         *(["--harness-resume"] if request.resume else []),
     ]
     now = time.monotonic()
-    return _Child(board, BoardProcess(arguments, log), log, heard=now, started=now)
+    return _Child(
+        board, BoardProcess(arguments, log, environment={STORE: str(request.store)}), log, heard=now, started=now
+    )
 
 
 def _read(child: _Child, watch: Watcher) -> bool:

@@ -6,6 +6,7 @@ pytest plugin, registered by :mod:`harness.plugin` when the first test asks for 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ import pytest
 from harness.bench.attach import AttachedBoard, Options, attach
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import HealthBook, Quarantined
+from harness.campaigns.board_process import STORE
 from harness.errors import BenchFault, FirmwareFailure, HarnessError, ProgramFailed, Refused, Unsuitable, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
@@ -64,7 +66,7 @@ class _Session:
         self.options = Options(
             state, flash=not option("--no-flash"), variant=option("--variant") or None, wait=option("--wait")
         )
-        self.store = Store(location(option("--store"), state / "results.sqlite"))
+        self.store = Store(location(os.environ.pop(STORE, "") or option("--store"), state / "results.sqlite"))
         self._given_run = option("--harness-run")
         self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))
         descriptor = option("--harness-events")

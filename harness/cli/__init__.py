@@ -67,8 +67,9 @@ class _Commands(click.Group):
             _complain(f"harness: {problem}")
             ctx.exit(problem.exit_code)
         except click.ClickException as problem:
-            problem.message = "".join(c if c.isprintable() or c == "\n" else "?" for c in problem.message)
-            raise
+            words = "".join(c if c.isprintable() or c == "\n" else "?" for c in problem.format_message())
+            context = getattr(problem, "ctx", None)
+            raise click.UsageError(words, context) if isinstance(problem, click.UsageError) else problem from None
         except MemoryError:
             _complain("harness: this computer has no memory left")
             ctx.exit(EXIT_BENCH_FAULT)

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from harness.errors import BenchFault, HarnessError, UsageError
+from harness.no_secrets import without_secrets
 from harness.results.store_schema import VERSION, is_sqlite, upgrade
 
 #: How long a writer waits for another one, in seconds.
@@ -45,10 +46,12 @@ class Database:
     """
 
     def __init__(self, where: Location) -> None:
-        self.name = str(where)
+        self.name = without_secrets(str(where))
         try:
             url = _url(where)
-            self.name = url.render_as_string(hide_password=True) if isinstance(where, str) else str(where)
+            self.name = (
+                without_secrets(url.render_as_string(hide_password=True)) if isinstance(where, str) else str(where)
+            )
             self._engine = _engine(url)
             # SQLite reads a snapshot of itself; PostgreSQL is to be asked for one.
             self._snapshot: dict[str, Any] = (

@@ -22,6 +22,7 @@ from harness.judging.compare import Measurement
 from harness.judging.limits import Bounds
 from harness.judging.outcome import Outcome
 from harness.kinds import Value, named
+from harness.no_secrets import without_secrets
 from harness.results.database import insert_new, upsert
 from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
 from harness.results.store import Store, read_run, write_board, write_event, write_scenario
@@ -202,7 +203,7 @@ class _Target:
         if row is None:
             environment = {str(k): str(v) for k, v in _mapping(fields, "environment").items()}
             values = {"uid": uid, "started": _number(fields, "started"), "finished": finished}
-            values |= {"command": _text(fields, "command"), "environment": environment}
+            values |= {"command": without_secrets(_text(fields, "command")), "environment": environment}
             statement = RUN.insert().values(values).returning(RUN.c.id)
             self._run = int(self._connection.execute(statement).scalar_one())
             self._report.runs += 1

@@ -18,7 +18,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import MappingProxyType
 
-from harness.children import end_with_parent
+from harness.children import interrupted_with_parent
 
 #: What every board's process needs, imported once. No thread may run in the server, so nothing here starts one.
 PRELOADED = ("harness.campaigns.preloaded",)
@@ -94,7 +94,7 @@ def _run_pytest(
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # As soon as the fork server is gone, which ends with the run, however that ended.
-    end_with_parent(signal.SIGINT)
+    interrupted_with_parent()
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import queue
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.children import end_with_parent
+from harness.children import interrupted_with_parent
 from harness.errors import BenchFault, HarnessError, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
@@ -120,7 +119,7 @@ def _soak(
 
 
 def _work(board: Board, folder: Path, injections: list[Injection], news: Any) -> None:
-    end_with_parent(signal.SIGINT)
+    interrupted_with_parent()
     # What esptool prints is of no interest here.
     with (
         Path(os.devnull).open("w") as nowhere,

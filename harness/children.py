@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing
+import multiprocessing.process
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +26,9 @@ _PR_SET_PDEATHSIG = 1
 _LOOK = 0.05
 #: What is kept of a child's output, in bytes of each stream: the end.
 OUTPUT_LIMIT = 100_000
+
+#: How long a process whose parent is gone may take to give back what it holds, in seconds.
+GRACE = 5.0
 
 _prctl: Callable[[int, int], int] | None = None
 if sys.platform == "linux":
@@ -61,7 +67,7 @@ def run_child(
         cwd=cwd,
         env=env,
         start_new_session=True,
-        preexec_fn=end_with_parent,
+        preexec_fn=end_with_parent(),
     )
     taken: dict[int, bytearray] = {}
     try:
@@ -102,8 +108,33 @@ def kill_group(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def end_with_parent(how: int = signal.SIGKILL) -> None:
-    """In a child between fork and exec: it ends when the thread that started it does. Nothing where there is no such
+def end_with_parent() -> Callable[[], None]:
+    """For a child's ``preexec_fn``: it is killed when the thread that starts it ends. Nothing where there is no such
     thing."""
+    parent = os.getpid()
+
+    def in_child() -> None:
+        if _prctl is not None:
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # it was over before that
+                os._exit(1)
+
+    return in_child
+
+
+def interrupted_with_parent() -> None:
+    """In a process that multiprocessing has made: an interrupt as soon as its parent is gone, or at once when it is
+    gone already, so that it still gives back what it holds; :data:`GRACE` seconds later it has ended anyhow."""
     if _prctl is not None:
-        _prctl(_PR_SET_PDEATHSIG, how)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_late, args=(parent,), name="end with parent", daemon=True).start()
+        if not parent.is_alive():
+            raise KeyboardInterrupt
+
+
+def _end_late(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    time.sleep(GRACE)
+    os._exit(130)

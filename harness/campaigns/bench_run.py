@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench.firmware_record import FirmwareRecord
-from harness.campaigns.board_process import BoardProcess
+from harness.campaigns.board_process import STORE, BoardProcess
 from harness.campaigns.plan import Found, collect, require_some
 from harness.errors import UsageError
 from harness.inventory.model import Board
@@ -174,7 +174,7 @@ def _selecting(request: RunRequest, logs: Path) -> list[str]:
     return [
         # hypothesis's own plugin imports all of hypothesis at the end of every session, whether it was used or not
         *(*suite_paths(request.suites), "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--color=no", "-ra"),
-        *("--strict-markers", "--bench", str(request.bench_file), "--store", str(request.store)),
+        *("--strict-markers", "--bench", str(request.bench_file)),
         *(part for text in request.keywords for part in ("--harness-select", text)),
         *only,
     ]
@@ -190,7 +190,9 @@ def _start(request: RunRequest, board: Board, run: int) -> _Child:
         *(["--harness-resume"] if request.resume else []),
     ]
     now = time.monotonic()
-    return _Child(board, BoardProcess(arguments, log), log, heard=now, started=now)
+    return _Child(
+        board, BoardProcess(arguments, log, environment={STORE: str(request.store)}), log, heard=now, started=now
+    )
 
 
 def _read(child: _Child, watch: Watcher) -> bool:

@@ -12,11 +12,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from types import MappingProxyType
 
-from harness.children import end_with_parent
+from harness.children import interrupted_with_parent
 
 #: What every board's process needs, imported once. No thread may run in the server, so nothing here starts one.
 PRELOADED = ("harness.campaigns.preloaded",)
@@ -37,17 +39,30 @@ def warm_up() -> None:
     forkserver.ensure_running()
 
 
+#: Names the store to a board's process: an address can hold a password, which is not for arguments.
+STORE = "HARNESS_STORE_OF_RUN"
+
+
 class BoardProcess:
     """pytest with ``arguments``, its output in ``log``; ``events`` is a descriptor to read what it tells.
 
     The process leads a session of its own: Ctrl-C at a terminal reaches its parent alone, which ends it in order.
     """
 
-    def __init__(self, arguments: list[str], log: Path, *, measure: bool = False) -> None:
-        """With ``measure`` the log ends with the CPU seconds that the process took."""
+    def __init__(
+        self,
+        arguments: list[str],
+        log: Path,
+        *,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        measure: bool = False,
+    ) -> None:
+        """``environment`` is added to this process's; with ``measure`` the log ends with the CPU seconds that the
+        process took."""
         self._reader, writer = multiprocessing.Pipe(duplex=False)
         self._process: ForkServerProcess = context().Process(
-            target=_run_pytest, args=(arguments, writer, str(log), dict(os.environ), str(Path.cwd()), measure)
+            target=_run_pytest,
+            args=(arguments, writer, str(log), {**os.environ, **environment}, str(Path.cwd()), measure),
         )
         self._process.start()
         writer.close()
@@ -79,7 +94,7 @@ def _run_pytest(
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # As soon as the fork server is gone, which ends with the run, however that ended.
-    end_with_parent(signal.SIGINT)
+    interrupted_with_parent()
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -6,6 +6,7 @@ pytest plugin, registered by :mod:`harness.plugin` when the first test asks for 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from harness.bench.attach import AttachedBoard, Options, attach
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import HealthBook, Quarantined
 from harness.campaigns.asserts import asserts
+from harness.campaigns.board_process import STORE
 from harness.campaigns.collected import in_suite, line_of, sort_out, told
 from harness.errors import (
     BenchFault,
@@ -43,9 +45,9 @@ from harness.judging.second_look import judged_again
 from harness.link.transcript_files import forget_old, place_since, run_folder, size_of
 from harness.paths import state_dir
 from harness.results.database import location
-from harness.results.report.terminal import plain
 from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.store import Store
+from harness.shown import plain
 
 _SESSION = pytest.StashKey["_Session"]()
 _SCENARIO = pytest.StashKey[Scenario]()
@@ -74,7 +76,7 @@ class _Session:
         self.options = Options(
             state, flash=not option("--no-flash"), variant=option("--variant") or None, wait=option("--wait")
         )
-        self.store = Store(location(option("--store"), state / "results.sqlite"))
+        self._where = location(os.environ.pop(STORE, "") or option("--store"), state / "results.sqlite")
         self._given_run = option("--harness-run")
         self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))
         descriptor = option("--harness-events")
@@ -88,6 +90,11 @@ class _Session:
         self._events: dict[str, Events] = {}
         #: The scenario that each board is in.
         self.places: dict[str, str] = {}
+
+    @cached_property
+    def store(self) -> Store:
+        """Opened when something is kept: to say what would run, none is made."""
+        return Store(self._where)
 
     @cached_property
     def board_options(self) -> Options:
@@ -106,7 +113,8 @@ class _Session:
     def finish(self) -> None:
         if not self._given_run:
             self.store.finish_run(self.run)
-        self.store.close()
+        if "store" in vars(self):
+            self.store.close()
 
 
 def session_of(config: pytest.Config) -> _Session:

@@ -56,7 +56,8 @@ def conformance(
     from harness.campaigns.conformance.conformance_run import Outcome, run_programs
     from harness.campaigns.conformance.conformance_target import Request, opened
     from harness.results.report.json_report import write_json
-    from harness.results.report.terminal import plain, terminal
+    from harness.results.report.terminal import terminal
+    from harness.shown import plain
 
     if heap is not None and not 4096 <= heap <= 64 * 1024 * 1024:
         raise UsageError(f"--heap {heap} is not possible", hint="give 4096 to 67108864 bytes")

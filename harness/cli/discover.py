@@ -24,7 +24,6 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
     No port is opened, and so no board reset, but those named with --probe: they say which VM runs, on which chip,
     with which MAC or unique id. --write adds each to a bench file, and keeps its comments.
     """
-    from rich.console import Console
 
     from harness.bench.bench_entries import Change, update_bench
     from harness.bench.host_machine import Machine
@@ -32,8 +31,9 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
     from harness.bench.probe_port import Answer, probe
     from harness.cli.findings import print_parts
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
 
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     seen = plugged_in(Machine())
     if not seen:
         print_parts(

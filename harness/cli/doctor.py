@@ -24,8 +24,6 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     """
     import getpass
 
-    from rich.console import Console
-
     from harness.bench.device_of import device_of
     from harness.bench.doctor import Patient, examine
     from harness.bench.host_machine import Machine
@@ -36,8 +34,9 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     from harness.inventory.selection import bench_file
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
 
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     here = bench or Path("boards.yaml").exists()
     file = bench_file(bench) if here else Path("boards.yaml")
     loaded = load_bench(file, check_files=False) if here else None

@@ -18,7 +18,6 @@ from harness.errors import HarnessError
 @json_option
 def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
     """Flash the boards with their firmware (only what differs), and check that it answers."""
-    from rich.console import Console
     from rich.text import Text
 
     from harness.bench.attach import Options, attach
@@ -26,13 +25,14 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
     from harness.cli.steps import steps
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
 
     file, chosen = load_chosen(bench, boards, to_stderr=json_file == "-")
     check_images(chosen)
     options = Options(state_dir(file), variant=variant or None, purpose="harness flash")
     results: list[dict[str, Any]] = []
     code = 0
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     for board in chosen:
         problem: HarnessError | None = None
         with steps(console, board.id) as report:

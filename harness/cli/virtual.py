@@ -31,7 +31,6 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
     """
     import signal
 
-    from rich.console import Console
     from rich.text import Text
 
     from harness.bench.attach import Options, attach
@@ -40,6 +39,7 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
     from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
     from harness.virtual.bench import start
 
     file, loaded = load(bench)
@@ -47,7 +47,7 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
     chosen = [board for board in chosen_boards(loaded, boards) if board.virtual is not None]
     if not chosen:
         raise UsageError("there is no virtual board among those chosen")
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())

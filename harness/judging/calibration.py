@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from harness import strict_json
 from harness.errors import BenchFault
 
 #: Fewer points than this say nothing about a board.
@@ -57,10 +58,10 @@ class Calibration:
     def from_json(cls, text: str) -> Calibration:
         """What :meth:`to_json` made. Raises BenchFault for anything else."""
         try:
-            fields = json.loads(text)
+            fields = strict_json.loads(text)
             points = tuple(Point(str(p["name"]), float(p["measured_us"]), float(p["cost"])) for p in fields["points"])
             return cls(float(fields["scale"]), float(fields["spread"]), points)
-        except (ValueError, TypeError, KeyError) as problem:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
             raise BenchFault(f"this is no stored calibration: {problem}", hint="calibrate the board again") from None
 
 

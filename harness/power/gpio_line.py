@@ -67,7 +67,7 @@ class GpioSwitch:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                preexec_fn=end_with_parent,  # a line that nobody holds any more gives the board its power
+                preexec_fn=end_with_parent(),  # a line that nobody holds any more gives the board its power
             )
         except OSError as problem:
             raise UsageError(

@@ -27,6 +27,7 @@ from harness.results.environment import this_environment
 from harness.results.report.json_report import write_json
 from harness.results.report.terminal import LiveView, terminal
 from harness.results.store import Store
+from harness.shown import Terminal
 from harness.virtual.virtual_firmware import require_variant
 
 _STYLES = {QUALIFIED: "green bold", NOT_QUALIFIED: "red bold"}
@@ -169,7 +170,7 @@ def verify_file(certificate: Path, signer: Path | None, bench: str) -> None:
         if board is None:
             raise UsageError(f"{bench} has no board {name!r:.60}")
     findings = verify(sealed, page, signer=public_key(signer) if signer else None, board=board)
-    console = Console()
+    console = Terminal()
     if findings:
         console.print(Text("not valid", style="red bold"))
         for finding in findings[:50]:

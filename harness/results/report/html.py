@@ -17,8 +17,9 @@ from harness.judging.outcome import Outcome, worst
 from harness.kinds import Value, stored
 from harness.link.transcript_files import excerpt
 from harness.results.report.plots import NO_EFFECT, Trends, distribution_svg, trend_svg
-from harness.results.report.terminal import closing_line, events_words, plain
+from harness.results.report.terminal import closing_line, events_words
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+from harness.shown import plain
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1c2128; --soft: #59636e; --line: #d9dee4;

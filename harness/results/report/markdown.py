@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from harness.judging.outcome import Outcome, worst
 from harness.results.before import changes
-from harness.results.report.terminal import plain
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+from harness.shown import plain
 
 _SIGNS = {
     Outcome.PASS: "✅ pass",

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from harness.judging.outcome import Outcome
 from harness.kinds import Value, stored
+from harness.shown import Terminal, plain
 
 if TYPE_CHECKING:
     from harness.inventory.model import Board
@@ -33,12 +34,6 @@ STYLES = {
     Outcome.BROKEN: "bold magenta",
     Outcome.SKIPPED: "dim",
 }
-
-
-def plain(text: str, limit: int = 2000) -> str:
-    """``text`` without control characters and escapes, bounded."""
-    clean = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
 #: Kinds of events named in one line; an imported store can hold any.
@@ -76,7 +71,7 @@ def _is_milestone(step: str) -> bool:
 
 def terminal(*, to_stderr: bool = False) -> Console:
     """The console of a command; wide enough for the table where the output is no terminal."""
-    console = Console(stderr=to_stderr, highlight=False)
+    console = Terminal(stderr=to_stderr)
     if not console.is_terminal:
         console.width = max(console.width, 120)
     return console

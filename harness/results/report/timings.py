@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.results.report.terminal import plain
+from harness.shown import plain
 
 #: What a board is doing while it is made ready, by the first word of the step that it tells.
 _STEPS = {

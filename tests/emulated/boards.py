@@ -36,6 +36,7 @@ BOARDS = (
     Board("m3", Firmware(AN385, NEWER), "the same, newer"),
     Board("m0", Firmware(MICROBIT, NEWER), "Cortex-M0, otherwise the same"),
     Board("rv32", Firmware(RV32, NEWER), "RISC-V (as ESP32-C3), otherwise the same"),
+    Board("m0-clock", Firmware(MICROBIT, NEWER, whole=True), "Cortex-M0 with time; no timers, no filesystem"),
     Board("m3-timers", Firmware(AN385, NEWER, whole=True), "Cortex-M3 with time, timers, Ctrl-C; no filesystem"),
     Board("m3-flash", _HEALTHY, "with LittleFS at /flash, as upstream's stm32"),
     Board(

@@ -1,0 +1,153 @@
+"""How long work of each kind takes on the emulated boards: what the profiles of the harness are fitted on."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from harness.bench.attach import Options, attach
+from harness.inventory.load import load_bench
+from harness.judging.calibration import misfit, spread_of, work_of
+from harness.judging.profiles import Profile, Timed, fit_weights, residuals
+from harness.judging.references import reference_for
+from harness.paths import fixtures_dir
+from harness.reference.vm import ReferenceVm
+from harness.runtimes.program import Program
+
+from .bench import ENTRY, how_to_run
+from .boards import Board
+from .qemu import emulated
+
+#: Of which boards each profile is made. The others stand for firmware that no profile has seen.
+SOURCES = {"thumb-m0": ("m0-clock",), "thumb-m3": ("m3-timers", "m3-older-fat"), "rv32": ("rv32-root",)}
+GENERIC = "generic"
+WORDS = {
+    "thumb-m0": "Arm Thumb without division and long multiplication, as on a Cortex-M0",
+    "thumb-m3": "Arm Thumb-2 without floating point, as on a Cortex-M3",
+    "rv32": "RISC-V with multiplication and compressed instructions, as on an ESP32-C3",
+    "generic": "the mean of the others, for an instruction set that none of them is",
+}
+
+#: So many operations in one program; all of them would not fit some heaps.
+_AT_ONCE = 20
+
+
+def operations() -> list[str]:
+    """The operations of ``fixtures/programs/kinds_of_work.py``: its functions that take nothing."""
+    source = (fixtures_dir() / "programs" / "kinds_of_work.py").read_text("utf-8")
+    return re.findall(r"^def (\w+)\(\):", source, re.MULTILINE)
+
+
+def take(board: Board) -> list[Timed]:
+    """Run calibration and the other operations on the board and on the reference. Raises Unavailable."""
+    command, _ = how_to_run(board)
+    names = operations()
+    parts = [names[at : at + _AT_ONCE] for at in range(0, len(names), _AT_ONCE)]
+    programs = [Program.load("calibration"), *(Program.load("kinds_of_work", names=part) for part in parts)]
+    result = []
+    with tempfile.TemporaryDirectory() as scratch, emulated(command) as port:
+        bench = Path(scratch) / "boards.yaml"
+        bench.write_text(ENTRY.format(id=board.id, port=port))
+        entry = load_bench(bench).boards[0]
+        attached = attach(entry, Options(Path(scratch), flash=False), lambda *_: None)
+        try:
+            with reference_for(attached, lambda _: None) as reference:
+                assert isinstance(reference, ReferenceVm)
+                for program in programs:
+                    attached.runtime.soft_reset()
+                    reference.soft_reset()
+                    there = program.run(attached.runtime, timeout=240.0)
+                    here = program.run(reference, timeout=240.0)
+                    work = work_of(program, reference)
+                    for mine, other in zip(there.observations, here.observations, strict=True):
+                        times = float(mine.value), float(other.value)
+                        result.append(Timed(board.id, mine.name, *times, work[mine.name]))
+        finally:
+            attached.close()
+    return result
+
+
+def kept(file: Path) -> list[Timed]:
+    """What :func:`keep` wrote."""
+    return [Timed(**{**one, "work": tuple(one["work"])}) for one in json.loads(file.read_text())]
+
+
+def keep(timed: Sequence[Timed], file: Path) -> None:
+    """Write them, one a line."""
+    file.write_text("[\n" + ",\n".join(json.dumps(asdict(one)) for one in timed) + "\n]\n")
+
+
+def made(timed: Sequence[Timed]) -> list[Profile]:
+    """The profiles, fitted on everything but the calibration's own operations."""
+    wanted = set(operations())
+    training = [one for one in timed if one.name in wanted]
+    sources = {**SOURCES, GENERIC: tuple(board for boards in SOURCES.values() for board in boards)}
+    result = []
+    for name, boards in sources.items():
+        mine = [one for one in training if one.board in boards]
+        if {one.board for one in mine} != set(boards):
+            continue
+        weights = fit_weights(mine)
+        result.append(Profile(name, WORDS[name], tuple(float(f"{weight:.3g}") for weight in weights)))
+    return result
+
+
+def as_source(profiles: Sequence[Profile]) -> str:
+    """The table of ``harness/judging/profiles.py``."""
+    lines = ["PROFILES = ("]
+    for profile in profiles:
+        numbers = [f"{weight:g}" for weight in profile.weights]
+        lines += [
+            "    Profile(",
+            f'        "{profile.name}",',
+            f'        "{profile.words}",',
+            f"        ({', '.join(numbers)}),",
+            "    ),  # fmt: skip",
+        ]
+    return "\n".join([*lines, ")"]) + "\n"
+
+
+def report(timed: Sequence[Timed], profiles: Sequence[Profile]) -> str:
+    """Time by prediction of each of the calibration's operations, on each board, before and after; as Markdown.
+
+    Before: one scale for the plain cost. After: the profile that fits best, which has seen none of these operations.
+    "other" is the profile that was fitted on other instruction sets only.
+    """
+    training = set(operations())
+    names = list(dict.fromkeys(one.name for one in timed if one.name not in training))
+    boards = list(dict.fromkeys(one.board for one in timed))
+    columns, rows = [], []
+    for board in boards:
+        tried = [one for one in timed if one.board == board and one.name in names]
+        own = next((name for name, sources in SOURCES.items() if board in sources), _alike(board))
+        others = [b for name, sources in SOURCES.items() if name != own for b in sources]
+        foreign = fit_weights([one for one in timed if one.board in others and one.name in training])
+        fits = {profile.name: residuals(tried, profile.weights) for profile in profiles}
+        best = min(fits, key=lambda name: misfit(list(fits[name].values())))
+        for what, found in (
+            ("before", _plain(tried)),
+            (best, fits[best]),
+            ("other", residuals(tried, foreign)),
+        ):
+            columns.append(f"`{board}` {what}")
+            rows.append(found)
+    lines = [f"| operation | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for name in names:
+        lines.append(f"| {name} | {' | '.join(f'{row[name]:.2f}' if name in row else '' for row in rows)} |")
+    for title, reach in (("within 10 %", 0.1), ("within 15 %", 0.15), ("within 25 %", 0.25)):
+        counts = [f"{sum(abs(ratio - 1) <= reach for ratio in row.values())} of {len(row)}" for row in rows]
+        lines.append(f"| **{title}** | {' | '.join(counts)} |")
+    lines.append(f"| **spread** | {' | '.join(f'{100 * spread_of(row):.1f} %' for row in rows)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _alike(board: str) -> str:
+    return next(name for name in SOURCES if board.split("-")[0] in name)
+
+
+def _plain(tried: Sequence[Timed]) -> dict[str, float]:
+    return residuals([replace(one, work=(one.cost,)) for one in tried], (1.0,))

@@ -52,7 +52,7 @@ def told(ratio: float, earlier: Earlier) -> str:
     """``3.1 % slower than on 2026-11-20 with 1.26.0``."""
     percent = 100 * abs(ratio - 1)
     if percent < 0.05:
-        return f"as on {earlier.words.removeprefix('on ')}"
+        return f"as {earlier.words}"
     return f"{percent:.1f} % {'slower' if ratio > 1 else 'quicker'} than {earlier.words}"
 
 

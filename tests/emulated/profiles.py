@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -11,8 +12,8 @@ from pathlib import Path
 
 from harness.bench.attach import Options, attach
 from harness.inventory.load import load_bench
-from harness.judging.calibration import misfit, spread_of, work_of
-from harness.judging.profiles import Profile, Timed, fit_weights, residuals
+from harness.judging.calibration import Point, best_fit, spread_of, work_of
+from harness.judging.profiles import GENERIC, Profile, Timed, fit_weights, profile_named, residuals
 from harness.judging.references import reference_for
 from harness.paths import fixtures_dir
 from harness.reference.vm import ReferenceVm
@@ -24,7 +25,6 @@ from .qemu import emulated
 
 #: Of which boards each profile is made. The others stand for firmware that no profile has seen.
 SOURCES = {"thumb-m0": ("m0-clock",), "thumb-m3": ("m3-timers", "m3-older-fat"), "rv32": ("rv32-root",)}
-GENERIC = "generic"
 WORDS = {
     "thumb-m0": "Arm Thumb without division and long multiplication, as on a Cortex-M0",
     "thumb-m3": "Arm Thumb-2 without floating point, as on a Cortex-M3",
@@ -91,8 +91,12 @@ def made(timed: Sequence[Timed]) -> list[Profile]:
         mine = [one for one in training if one.board in boards]
         if {one.board for one in mine} != set(boards):
             continue
-        weights = fit_weights(mine)
-        result.append(Profile(name, WORDS[name], tuple(float(f"{weight:.3g}") for weight in weights)))
+        weights = tuple(float(f"{weight:.3g}") for weight in fit_weights(mine))
+        off = [residuals(_own(timed, board), weights) for board in boards]
+        known = {
+            operation: round(statistics.geometric_mean([one[operation] for one in off]), 3) for operation in off[0]
+        }
+        result.append(Profile(name, WORDS[name], weights, known))
     return result
 
 
@@ -106,7 +110,10 @@ def as_source(profiles: Sequence[Profile]) -> str:
             f'        "{profile.name}",',
             f'        "{profile.words}",',
             f"        ({', '.join(numbers)}),",
-            "    ),  # fmt: skip",
+            "        {",
+            *(f'            "{name}": {ratio:g},' for name, ratio in profile.known.items()),
+            "        },",
+            "    ),",
         ]
     return "\n".join([*lines, ")"]) + "\n"
 
@@ -115,7 +122,8 @@ def report(timed: Sequence[Timed], profiles: Sequence[Profile]) -> str:
     """Time by prediction of each of the calibration's operations, on each board, before and after; as Markdown.
 
     Before: one scale for the plain cost. After: the profile that fits best, which has seen none of these operations.
-    "other" is the profile that was fitted on other instruction sets only.
+    "other" is a profile that was fitted on other instruction sets only. "judged" is what a board is held to: the same
+    profile with its known errors taken out, which says something of boards that it was not fitted on.
     """
     training = set(operations())
     names = list(dict.fromkeys(one.name for one in timed if one.name not in training))
@@ -127,11 +135,13 @@ def report(timed: Sequence[Timed], profiles: Sequence[Profile]) -> str:
         others = [b for name, sources in SOURCES.items() if name != own for b in sources]
         foreign = fit_weights([one for one in timed if one.board in others and one.name in training])
         fits = {profile.name: residuals(tried, profile.weights) for profile in profiles}
-        best = min(fits, key=lambda name: misfit(list(fits[name].values())))
+        points = [Point(one.name, one.measured_us, one.cost) for one in tried]
+        best = best_fit(points, {one.name: one.work for one in tried}).profile
         for what, found in (
             ("before", _plain(tried)),
             (best, fits[best]),
             ("other", residuals(tried, foreign)),
+            ("judged", _judged(tried, profile_named(best))),
         ):
             columns.append(f"`{board}` {what}")
             rows.append(found)
@@ -145,8 +155,18 @@ def report(timed: Sequence[Timed], profiles: Sequence[Profile]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _own(timed: Sequence[Timed], board: str) -> list[Timed]:
+    """The calibration's own operations on one board."""
+    training = set(operations())
+    return [one for one in timed if one.board == board and one.name not in training]
+
+
 def _alike(board: str) -> str:
     return next(name for name in SOURCES if board.split("-")[0] in name)
+
+
+def _judged(tried: Sequence[Timed], profile: Profile) -> dict[str, float]:
+    return residuals([replace(one, work=(profile.cost(one.work, one.name),)) for one in tried], (1.0,))
 
 
 def _plain(tried: Sequence[Timed]) -> dict[str, float]:

@@ -3,9 +3,9 @@
 Each straight piece of code adds, as it begins, what it holds of each kind to a counter: an exported global of the
 module. A piece ends where control can go elsewhere: at a branch, at a label, and at a call, out of which an exception
 may lead. So the counts are exact, the same on every run and every host, and by :data:`FUEL_WEIGHTS` together they are
-the fuel that the module as it was would have used, but for some ten a life: wasmtime (``func_environ.rs``) takes one
-for each instruction but the labels, ``drop``, ``nop``, ``return`` and ``unreachable``, one for each entry of a
-function, and one for each byte that is copied or filled.
+the fuel that the module as it was would have used: wasmtime (``func_environ.rs``) takes one for each instruction but
+the labels, ``drop``, ``nop``, ``return`` and ``unreachable``, one for each entry of a function, and one for each byte
+that is copied or filled. (One for each page that memory grows by is left out.)
 
 The rewritten module is twice as large and several times slower; nothing but calibration and the prediction of times
 runs it.
@@ -61,6 +61,9 @@ _THROW_REF, _END, _BR, _BR_IF, _BR_TABLE, _RETURN, _CALL, _CALL_INDIRECT = 10, 1
 _RETURN_CALL, _RETURN_CALL_INDIRECT, _DELEGATE, _CATCH_ALL, _TRY_TABLE = 18, 19, 24, 25, 31
 _GLOBAL_GET, _GLOBAL_SET, _I64_CONST, _I64_ADD, _I64_EXTEND_U = 0x23, 0x24, 0x42, 0x7C, 0xAD
 _MEMORY_COPY, _MEMORY_FILL = 10, 11
+_IMPORTS, _GLOBALS, _EXPORTS, _CODE = 2, 6, 7, 10
+#: The sections from the globals on, in their order; tags (13) and memories come before.
+_FROM_GLOBALS = (6, 7, 8, 9, 12, 10, 11)
 
 _FREE = {0x00, 0x01, _BLOCK, _LOOP, _ELSE, _END, _RETURN, 0x1A}
 #: After these a piece ends.
@@ -68,8 +71,8 @@ _ENDS = {
     *(_BLOCK, _LOOP, _IF, _ELSE, _TRY, _CATCH, _THROW, _RETHROW, _THROW_REF, _END, _BR, _BR_IF, _BR_TABLE, _RETURN),
     *(_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _DELEGATE, _CATCH_ALL, _TRY_TABLE, 0x00),
 }
-#: The labels among them before which nothing can be put that would belong to the piece: it has ended there.
-_LABELS = {_ELSE, _CATCH, _CATCH_ALL, _END, _DELEGATE}
+#: Labels behind which a piece is counted: control arrives there, and nothing can stand before them.
+_LABELS = {_CATCH, _CATCH_ALL, _DELEGATE}
 
 
 def _kinds() -> dict[int, Work]:
@@ -201,10 +204,10 @@ def _rewritten_body(data: bytes, at: int, end: int, first_global: int) -> bytes:
     for start, stop, counts, bulk in _pieces(code, end):
         first = data[start]
         piece = b"".join(_add(first_global + kind, number) for kind, number in counts.items())
-        if first in _LABELS:  # a catch is counted behind its label, where control arrives
+        if first in _LABELS:
             head = _Code(data, start)
             head.instruction()
-            out += data[start : head.at] + (piece if head.at < end else b"")
+            out += data[start : head.at] + piece
             start = head.at
         else:
             out += piece
@@ -232,10 +235,6 @@ def is_counted(module: wasmtime.Module) -> bool:
     return any(export.name.startswith(EXPORT) for export in module.exports)
 
 
-def _counted_vector(content: bytes) -> int:
-    return read_leb128(content, 0)[0]
-
-
 def _section(kind: int, content: bytes) -> bytes:
     return bytes([kind]) + leb128(len(content)) + content
 
@@ -244,24 +243,28 @@ def _section(kind: int, content: bytes) -> bytes:
 def counted(module: bytes) -> bytes:
     """``module`` with its counters. Raises ValueError when it holds an instruction that is not known here."""
     found = list(sections(module))
-    imported = next((_imported_globals(content) for kind, content in found if kind == 2), 0)
-    first_global = imported + next((_counted_vector(content) for kind, content in found if kind == 6), 0)
-    out = bytearray(module[:8])
+    contents = dict(found)
+    globals_before, at_globals = read_leb128(contents.get(_GLOBALS, b"\0"), 0)
+    exports_before, at_exports = read_leb128(contents.get(_EXPORTS, b"\0"), 0)
+    first_global = globals_before + (_imported_globals(contents[_IMPORTS]) if _IMPORTS in contents else 0)
+    counters = bytes([_I64, 1, _I64_CONST, 0, _END]) * len(Work)
+    scratch = bytes([_I32, 1, 0x41, 0, _END])  # for a length
+    more_globals = leb128(globals_before + len(Work) + 1) + contents.get(_GLOBALS, b"\0")[at_globals:]
+    more_exports = leb128(exports_before + len(Work)) + contents.get(_EXPORTS, b"\0")[at_exports:]
+    for work in Work:
+        name = (EXPORT + work.name.lower()).encode()
+        more_exports += leb128(len(name)) + name + b"\3" + leb128(first_global + work)
+    rewritten = {
+        _GLOBALS: more_globals + counters + scratch,
+        _EXPORTS: more_exports,
+        _CODE: _rewritten_code(contents[_CODE], first_global) if _CODE in contents else b"",
+    }
+    out, due = bytearray(module[:8]), [_GLOBALS, _EXPORTS]
     for kind, content in found:
-        if kind == 6:
-            count, at = read_leb128(content, 0)
-            counter = bytes([_I64, 1, _I64_CONST, 0, _END])
-            content = leb128(count + len(Work) + 1) + content[at:] + counter * len(Work)
-            content += bytes([_I32, 1, 0x41, 0, _END])  # the scratch for a length
-        elif kind == 7:
-            count, at = read_leb128(content, 0)
-            content = leb128(count + len(Work)) + content[at:]
-            for work in Work:
-                name = (EXPORT + work.name.lower()).encode()
-                content += leb128(len(name)) + name + b"\3" + leb128(first_global + work)
-        elif kind == 10:
-            content = _rewritten_code(content, first_global)
-        out += _section(kind, content)
+        while due and kind in _FROM_GLOBALS and _FROM_GLOBALS.index(kind) >= _FROM_GLOBALS.index(due[0]):
+            out += _section(due[0], rewritten[due.pop(0)])
+        if kind not in (_GLOBALS, _EXPORTS):
+            out += _section(kind, rewritten.get(kind, content))
     return bytes(out)
 
 

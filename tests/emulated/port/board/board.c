@@ -345,12 +345,35 @@ void board_deinit(void) {
     board_booted = false;
 }
 
+#ifdef EMULATED_SLOW_APPEND
+// A defect: list.append alone takes longer. The table of the type's methods is constant, in memory that can be written.
+static mp_obj_t board_append(mp_obj_t list, mp_obj_t item) {
+    for (volatile int n = 0; n < EMULATED_SLOW_APPEND; ++n) {
+    }
+    return mp_obj_list_append(list, item);
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(board_append_obj, board_append);
+
+static void board_slow_append(void) {
+    mp_obj_dict_t *methods = MP_OBJ_TYPE_GET_SLOT(&mp_type_list, locals_dict);
+    for (size_t n = 0; n < methods->map.used; ++n) {
+        mp_map_elem_t *entry = (mp_map_elem_t *)&methods->map.table[n];
+        if (entry->key == MP_OBJ_NEW_QSTR(MP_QSTR_append)) {
+            entry->value = MP_OBJ_FROM_PTR(&board_append_obj);
+        }
+    }
+}
+#endif
+
 // As the ports of real chips do: the port's own start, then boot.py, then main.py unless a raw REPL is on.
 static void board_boot(void) {
     if (board_booted) {
         return;
     }
     board_booted = true;
+    #ifdef EMULATED_SLOW_APPEND
+    board_slow_append();
+    #endif
     #if EMULATED_FILESYSTEM
     pyexec_frozen_module("_boot.py", false);
     int ended = pyexec_file_if_exists("boot.py");

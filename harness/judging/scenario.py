@@ -198,10 +198,17 @@ class BoardBench:
         work = {}
         if self._counts:
             assert isinstance(self.reference, ReferenceVm)
-            work = work_of(program, self.reference)
+            try:
+                work = work_of(program, self.reference)
+            except UsageError as problem:  # another build of the VM, with instructions that are not known
+                self.attached.note(f"times are predicted from the plain cost: {problem.message}")
         calibration = best_fit(points, work)
         self._keep(calibration)
         return calibration
+
+    def forget_calibration(self) -> None:
+        """The next one that is asked for is measured."""
+        self.__dict__.pop("calibration", None)
 
 
 def _make_folder(runtime: Runtime, path: str) -> None:
@@ -225,7 +232,9 @@ class Scenario:
         self._families: set[str] = set()
 
     def again(self) -> Scenario:
-        """The same scenario from its beginning."""
+        """The same scenario from its beginning; its times are taken anew, too."""
+        if any(one.kind == TIME.name for one in self.measurements):
+            self._bench.forget_calibration()
         return Scenario(self._bench, self.declared)
 
     # -- the two sides ---------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def _profiles(boards: list[Board], file: Path | None) -> int:
     made = profiles.made(timed)
     print(profiles.as_source(made))
     print(kinds_table(made))
-    print(profiles.report(timed, made))
+    print(profiles.report(timed))
     return 0
 
 

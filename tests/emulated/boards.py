@@ -122,7 +122,7 @@ DEFECTS = (
     ),
     Defect(
         "slow-append-rv32",
-        {"EMULATED_SLOW_APPEND": "24"},
+        {"EMULATED_SLOW_APPEND": "33"},
         "the same on RISC-V",
         healthy=Firmware(RV32, NEWER, whole=True, disk=Disk("/", "VfsLfs2")),
     ),

@@ -118,40 +118,37 @@ def as_source(profiles: Sequence[Profile]) -> str:
     return "\n".join([*lines, ")"]) + "\n"
 
 
-def report(timed: Sequence[Timed], profiles: Sequence[Profile]) -> str:
-    """Time by prediction of each of the calibration's operations, on each board, before and after; as Markdown.
+def report(timed: Sequence[Timed]) -> str:
+    """Time by prediction of each of the calibration's operations, on each board, as Markdown.
 
-    Before: one scale for the plain cost. After: the profile that fits best, which has seen none of these operations.
-    "other" is a profile that was fitted on other instruction sets only. "judged" is what a board is held to: the same
-    profile with its known errors taken out, which says something of boards that it was not fitted on.
+    Each is predicted with the scale of the others: by the plain cost; by weights that were fitted on other instruction
+    sets; by the profile that fits best, whose weights have seen none of these operations; and as it is judged, by the
+    same profile with its known errors taken out, which says something of boards that it was not fitted on.
     """
     training = set(operations())
     names = list(dict.fromkeys(one.name for one in timed if one.name not in training))
     boards = list(dict.fromkeys(one.board for one in timed))
-    columns, rows = [], []
+    lines = [
+        f"| board | predicted by | {' | '.join(names)} | within 10 / 15 / 25 % | spread |",
+        f"|---|---|{'---|' * len(names)}---|---|",
+    ]
     for board in boards:
         tried = [one for one in timed if one.board == board and one.name in names]
         own = next((name for name, sources in SOURCES.items() if board in sources), _alike(board))
         others = [b for name, sources in SOURCES.items() if name != own for b in sources]
         foreign = fit_weights([one for one in timed if one.board in others and one.name in training])
-        fits = {profile.name: residuals(tried, profile.weights) for profile in profiles}
         points = [Point(one.name, one.measured_us, one.cost) for one in tried]
         best = best_fit(points, {one.name: one.work for one in tried}).profile
         for what, found in (
-            ("before", _plain(tried)),
-            (best, fits[best]),
-            ("other", residuals(tried, foreign)),
+            ("plain cost", _plain(tried)),
+            ("other sets", residuals(tried, foreign)),
+            (best, residuals(tried, profile_named(best).weights)),
             ("judged", _judged(tried, profile_named(best))),
         ):
-            columns.append(f"`{board}` {what}")
-            rows.append(found)
-    lines = [f"| operation | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
-    for name in names:
-        lines.append(f"| {name} | {' | '.join(f'{row[name]:.2f}' if name in row else '' for row in rows)} |")
-    for title, reach in (("within 10 %", 0.1), ("within 15 %", 0.15), ("within 25 %", 0.25)):
-        counts = [f"{sum(abs(ratio - 1) <= reach for ratio in row.values())} of {len(row)}" for row in rows]
-        lines.append(f"| **{title}** | {' | '.join(counts)} |")
-    lines.append(f"| **spread** | {' | '.join(f'{100 * spread_of(row):.1f} %' for row in rows)} |")
+            ratios = [f"{found[name]:.2f}" if name in found else "" for name in names]
+            counts = [str(sum(abs(ratio - 1) <= reach for ratio in found.values())) for reach in (0.1, 0.15, 0.25)]
+            cells = [f"`{board}`", what, *ratios, " / ".join(counts), f"{100 * spread_of(found):.1f} %"]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import and_, select
 
 from harness.judging.earlier import EDITION, Earlier
@@ -51,7 +53,10 @@ def last_good(store: Store, run: int, board: str, *, machine: str, firmware: tup
                 if name.startswith(_PREFIX) and isinstance(took, int | float)
             }
             version = str(row.facts.get("version", ""))
-            found = Earlier(row.started, row.firmware_version or version, str(figures.get("clock", "")), times)
+            short = re.search(r"\bv?\d+\.\d+\.\d+\S*", (row.firmware_version or version).rpartition(";")[2])
+            found = Earlier(
+                row.started, short[0] if short else "an unknown version", str(figures.get("clock", "")), times
+            )
             if (row.firmware_sha256, version) != firmware:
                 return found
             same = same or found

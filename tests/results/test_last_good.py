@@ -62,11 +62,27 @@ def test_the_first_run_has_nothing(store: Store) -> None:
 
 
 def test_the_newest_good_run_of_another_firmware(store: Store) -> None:
-    for version, took in (("1", 100.0), ("2", 110.0), ("3", 120.0), ("3", 121.0)):
+    for version, took in (("1.0.0", 100.0), ("2.0.0", 110.0), ("3", 120.0), ("3", 121.0)):
         run(store, version, took)
     earlier = found(store, run(store, "3", 122.0))
     assert earlier is not None
-    assert (earlier.version, earlier.clock, dict(earlier.times)) == ("2", "160000000", {"loop": 110.0})
+    assert (earlier.version, earlier.clock, dict(earlier.times)) == ("2.0.0", "160000000", {"loop": 110.0})
+
+
+@pytest.mark.parametrize(
+    ("said", "short"),
+    [
+        ("v1.26.0", "v1.26.0"),
+        ("3.4.0; MicroPython v1.26.1+ds-1 on 2025-09-13", "v1.26.1+ds-1"),
+        ("v1.27.0-preview.225.g3f6d144cb8", "v1.27.0-preview.225.g3f6d144cb8"),
+        ("", "an unknown version"),
+    ],
+)
+def test_a_version_is_told_in_short(store: Store, said: str, short: str) -> None:
+    run(store, said, 100.0)
+    earlier = found(store, run(store, "3.0.0", 101.0), "3.0.0")
+    assert earlier is not None
+    assert earlier.version == short
 
 
 def test_the_same_firmware_when_there_was_no_other(store: Store) -> None:
@@ -86,12 +102,12 @@ def test_two_builds_of_one_version_are_two_firmwares(store: Store) -> None:
 
 
 def test_what_failed_is_not_good_and_what_was_marginal_is(store: Store) -> None:
-    run(store, "1", 100.0, outcome=Outcome.MARGINAL)
+    run(store, "1.0.0", 100.0, outcome=Outcome.MARGINAL)
     run(store, "2", 110.0, outcome=Outcome.FAIL)
     run(store, "2", 110.0, outcome=Outcome.ERROR)
     earlier = found(store, run(store, "3", 120.0))
     assert earlier is not None
-    assert earlier.version == "1"
+    assert earlier.version == "1.0.0"
 
 
 @pytest.mark.parametrize("other", [{"board": "c"}, {"machine": "another board"}, {"edition": EDITION - 1}])

@@ -77,7 +77,8 @@ def test_our_own_build_is_not_weighed() -> None:
     with ReferenceVm(heap_size=HEAP) as reference, ReferenceVm(heap_size=HEAP) as board:
         bench = BoardBench(StandIn(entry("generic", "micropython"), board), reference, lambda _text: None)
         assert bench.run(COPIES).weighed is None
-        assert (bench.calibration.profile, bench.calibration.spread) == ("plain", pytest.approx(0, abs=1e-3))
+        assert bench.calibration.profile == "plain"
+        assert bench.calibration.spread < 1e-3
 
 
 def test_the_suite_tells_what_has_become_slower(bench: BoardBench) -> None:

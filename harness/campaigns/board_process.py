@@ -7,8 +7,6 @@ the scenarios does; a fork server imports them once.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -18,12 +16,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from harness.children import end_with_parent
+
 #: What every board's process needs, imported once. No thread may run in the server, so nothing here starts one.
 PRELOADED = ("harness.campaigns.preloaded",)
-
-
-#: Linux prctl(2): the signal that a process gets when its parent ends.
-_PR_SET_PDEATHSIG = 1
 
 
 def context() -> ForkServerContext:
@@ -76,19 +72,14 @@ class BoardProcess:
         self._reader.close()
 
 
-def _end_with_parent() -> None:
-    """On Linux: an interrupt as soon as the fork server is gone, which ends with the run, however that ended."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-
 def _run_pytest(
     arguments: list[str], events: Connection, log: str, environment: dict[str, str], folder: str, measure: bool
 ) -> None:
     """In the board's process: stands where ``python -m pytest`` would have stood."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _end_with_parent()
+    # As soon as the fork server is gone, which ends with the run, however that ended.
+    end_with_parent(signal.SIGINT)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, Self
 
 from harness.chips import CHIPS, Port
+from harness.errors import ProgramFailed
 from harness.extensions import resolve
 from harness.judging.ready_board import ReadyBoard
 from harness.reference.circuitpython_reference import CircuitPythonReference
@@ -13,6 +14,7 @@ from harness.reference.guest_rom import OWN_CODE
 from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.interface import ChipRuntime
+from harness.runtimes.program import ask
 from harness.runtimes.traits import traits_of
 
 #: MicroPython's heap tables take 524/512 of the pool, in bits a block (``py/gc.c``, with finaliser table).
@@ -104,7 +106,10 @@ def circuitpython_reference(attached: ReadyBoard, progress: Callable[[str], None
     region = (_raw_heap(attached.facts.heap_total) + 3) & ~3
     if attached.our_build and chip.virtual is not None:
         region = chip.virtual.circuitpython_region
-    said = attached.runtime.run("import alarm\nprint(len(alarm.sleep_memory))").stdout.strip()
+    try:
+        said = ask(attached.runtime, "len(alarm.sleep_memory)", first="import alarm")
+    except ProgramFailed:  # a build without
+        said = ""
     size = int(said) if said.isdigit() and len(said) < 6 else 0
     reference = CircuitPythonReference(
         region_size=region, sleep_memory=min(size, 65536), chip=chip.name, progress=progress

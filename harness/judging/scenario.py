@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,7 +26,8 @@ from harness.judging.references import Reference
 from harness.kinds import TIME, Value, named, stored
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.ask_names import missing
-from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime
+from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime, Sweeper
+from harness.runtimes.own_files import set_aside
 from harness.runtimes.pieces import SMALL_HEAP, needs_of
 from harness.runtimes.program import Program, agent_source
 from harness.runtimes.records import DamagedRecords, Decoded
@@ -122,16 +123,17 @@ class BoardBench:
         if not self._folder:
             self._folder = abilities.own_folder
             if abilities.makes_folders:
-                _make_folder(self.attached.runtime, self._folder)
+                make_folder(self.attached.runtime, self._folder)
             if self._folder != "/":
-                _make_folder(self.reference, self._folder)
+                make_folder(self.reference, self._folder)
         return self._folder
 
     def clean_up(self) -> None:
         """Take the harness's own folder off the board; what cannot be now is swept when the board is attached again."""
-        if self._folder and self.attached.abilities.makes_folders:
+        runtime, abilities = self.attached.runtime, self.attached.abilities
+        if isinstance(runtime, Sweeper) and abilities.base:
             with suppress(HarnessError):
-                self.attached.runtime.run(f"import os\nos.rmdir({self._folder!r})")
+                runtime.sweep(abilities.base, abilities.own_folder)
 
     @property
     def unknown(self) -> bool:
@@ -211,10 +213,19 @@ class BoardBench:
         self.__dict__.pop("calibration", None)
 
 
-def _make_folder(runtime: Runtime, path: str) -> None:
+def make_folder(runtime: Runtime, path: str) -> None:
     parts = path.strip("/").split("/")
     levels = ["/" + "/".join(parts[: n + 1]) for n in range(len(parts))]
     runtime.run(f"import os\nfor p in {levels!r}:\n try:\n  os.mkdir(p)\n except OSError:\n  pass\ndel p")
+
+
+def _remove_folders(runtime: Runtime, paths: Iterable[str]) -> None:
+    for path in paths:
+        runtime.run(f"import os\nos.rmdir({path!r})")
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("hx_")
 
 
 class Scenario:
@@ -383,57 +394,55 @@ class Scenario:
     @contextmanager
     def start_file(self, name: str, data: bytes) -> Iterator[None]:
         """For a while ``data`` is what the board runs at its start under ``name``; then its own file is back."""
-        self.folder  # noqa: B018 - raises Unsuitable where there are no files
-        path = f"{self._bench.attached.abilities.base.rstrip('/')}/{name}"
-        board = self.board
-        before = board.get(path) if not board.run(f"import os\nos.stat({path!r})").stderr else None
-        board.put(path, data)
-        try:
+        folder = self.folder  # raises Unsuitable where there are no files
+        abilities, board = self._bench.attached.abilities, self.board
+        if not abilities.makes_folders:
+            raise Unsuitable(f"the VM makes no folders, so the user's own {name} cannot be kept there meanwhile")
+        with set_aside(board, name, base=abilities.base, own_folder=folder) as path:
+            board.put(path, data)
             yield
-        finally:
-            if before is None:
-                board.remove(path)
-            else:
-                board.put(path, before)
 
     @contextmanager
-    def files(self, contents: Mapping[str, bytes]) -> Iterator[str]:
-        """For a while files of these names lie in :attr:`folder`, which is given, on both sides."""
-        folder = self.folder if contents else ""
-        paths = {f"{folder.rstrip('/')}/{name}": data for name, data in contents.items()}
-        for runtime in self.both:
-            for path, data in paths.items():
-                runtime.put(path, data)
+    def files(self, contents: Mapping[str, bytes], *, on: Sequence[Runtime] | None = None) -> Iterator[str]:
+        """For a while files of these names lie in :attr:`folder`, which is given, on both sides, or ``on`` some.
+
+        A name may have one folder before it (``package/file.py``).
+        """
+        runtimes = self.both if on is None else on
+        folder = self.folder.rstrip("/") if contents and runtimes else ""
+        if folder and not self._bench.attached.abilities.makes_folders and not all(map(_is_ours, contents)):
+            raise Unsuitable(f"the VM makes no folders, and {', '.join(contents)} could be the user's own")
+        paths = [f"{folder}/{name}" for name in contents]
+        inner = sorted({f"{folder}/{name.rpartition('/')[0]}" for name in contents if "/" in name})
         try:
+            for runtime in runtimes:
+                for made in inner:
+                    make_folder(runtime, made)
+                for path, data in zip(paths, contents.values(), strict=True):
+                    runtime.put(path, data)
             yield folder
         except BaseException:
-            with suppress(HarnessError):  # what ended the scenario is told; what stays is swept at the next attach
-                self._remove(paths)
+            # What ended the scenario is told; what stays is swept when the board is left, or attached again.
+            for runtime in runtimes:
+                for path in paths:
+                    with suppress(HarnessError):
+                        runtime.remove(path)
+                with suppress(HarnessError):
+                    _remove_folders(runtime, inner)
             raise
-        self._remove(paths)
-
-    def _remove(self, paths: Iterable[str]) -> None:
-        for runtime in self.both:
+        for runtime in runtimes:
             for path in paths:
                 runtime.remove(path)
+            _remove_folders(runtime, inner)
 
     @contextmanager
     def code_py(self, source: bytes) -> Iterator[None]:
         """For a while ``source`` is what both sides run by themselves (CircuitPython); then it is as before."""
-        before = []
-        for runtime in self.both:
-            missing_there = runtime.run("import os\nos.stat('code.py')").stderr
-            before.append(None if missing_there else runtime.get("code.py"))
-        try:
+        with ExitStack() as stack:
             for runtime in self.both:
+                stack.enter_context(set_aside(runtime, "code.py", base="/", own_folder=self.folder))
                 runtime.put("code.py", source)
             yield
-        finally:
-            for runtime, data in zip(self.both, before, strict=True):
-                if data is None:
-                    runtime.remove("code.py")
-                else:
-                    runtime.put("code.py", data)
 
     def require(self, source: str) -> None:
         """Skip the scenario when the VM lacks what ``source`` uses; see :meth:`BoardBench.require`."""

@@ -11,7 +11,7 @@ from harness.errors import FirmwareFailure
 from harness.reference.chip_board import Board, ChipReset
 from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
 from harness.reference.engine.guest_files import Files
-from harness.reference.engine.wasm_machine import OutOfFuel, Stopped
+from harness.reference.engine.wasm_machine import HostOutOfMemory, OutOfFuel, Stopped
 from harness.reference.interrupts import Interrupts, Strike
 from harness.reference.machine_services import Services
 from harness.runtimes.interface import RunResult
@@ -68,7 +68,11 @@ class Life:
         self.interrupts = Interrupts(self.vm, depth, board.note)
         self._services = Services(board, chip, self.vm, self.interrupts) if chip else None
         self._thread = threading.Thread(target=self._live, name="reference-vm", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as problem:  # no room for its stack
+            self.vm.machine.close()
+            raise HostOutOfMemory(str(problem)) from None
 
     def _live(self) -> None:
         try:
@@ -82,6 +86,7 @@ class Life:
         finally:
             if self._services is not None:
                 self._services.end()
+            self.vm.machine.close()
             with self._turn:
                 self.ended = True
                 self._turn.notify_all()
@@ -124,7 +129,7 @@ class Life:
             raise FirmwareFailure(
                 f"the program did not end within {timeout:g} s on the reference VM; last output: {tail!r}"
             )
-        if isinstance(self._failure, FirmwareFailure):
+        if isinstance(self._failure, FirmwareFailure | HostOutOfMemory):
             raise self._failure
         if isinstance(self._failure, Flooded):
             raise FirmwareFailure(f"the program printed more than {OUTPUT_LIMIT // 1024} kB")

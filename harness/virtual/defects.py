@@ -18,6 +18,7 @@ from harness.virtual.defect_effects import (
     at_start,
     before_the_last,
     cause,
+    compile_hook,
     cut_files,
     deaf_in_poll,
     deaf_in_sleep,
@@ -25,7 +26,6 @@ from harness.virtual.defect_effects import (
     double,
     drop,
     every,
-    exec_hook,
     flip,
     flip_rom,
     ghost_timer,
@@ -76,7 +76,7 @@ _TOGETHER = "interrupt: callbacks that wait together*"
 
 def _miscompiled(sentence: str, caught: str, old: str, new: str) -> Defect:
     """What Python cannot be given in another way: one expression of a program is compiled as another."""
-    return Defect(sentence, (caught,), exec_hook(old, new), wire=taken_for(old, new))
+    return Defect(sentence, (caught,), compile_hook(old, new), wire=taken_for(old, new))
 
 
 DEFECTS: dict[str, Defect] = {

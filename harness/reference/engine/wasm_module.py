@@ -5,18 +5,16 @@ WebAssembly core specification, "Binary Format", sections "Modules" and "Custom 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 
 import wasmtime
 
-from harness.reference.engine.vm_cache import cache_dir
+from harness.reference.engine.vm_cache import keep, kept
 
 _MAGIC = b"\0asm\x01\0\0\0"
 _engine_lock = threading.Lock()
@@ -121,24 +119,14 @@ def compiled(module: bytes) -> wasmtime.Module:
     code = without_custom_sections(module)
     digest = hashlib.sha256(code).hexdigest()
     # Serialized code is only valid for the wasmtime that wrote it.
-    path = cache_dir() / "compiled" / f"{digest[:32]}-{version('wasmtime')}.cwasm"
-    if path.exists():
-        try:
-            return wasmtime.Module.deserialize_file(engine(), str(path))
-        except wasmtime.WasmtimeError:
-            path.unlink(missing_ok=True)
+    name = f"{digest[:32]}-{version('wasmtime')}.cwasm"
+    native = kept(name)
+    if native is not None:
+        with contextlib.suppress(wasmtime.WasmtimeError):
+            return wasmtime.Module.deserialize(engine(), native)
     try:
         result = wasmtime.Module(engine(), code)
     except wasmtime.WasmtimeError as problem:
         raise ValueError(f"the engine refuses the module: {str(problem)[:300]}") from None
-    write_atomically(path, bytes(result.serialize()))
+    keep(name, bytes(result.serialize()))
     return result
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` so that another process sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "wb") as out:
-        out.write(data)
-    Path(name).replace(path)

@@ -45,6 +45,7 @@ from harness.judging.second_look import judged_again
 from harness.link.transcript_files import forget_old, place_since, run_folder, size_of
 from harness.paths import state_dir
 from harness.results.database import location
+from harness.results.last_good import last_good
 from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.store import Store
 from harness.shown import plain
@@ -224,7 +225,11 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
             # Of firmware that nobody named nothing can be kept: the next one on this board would be taken for it.
             known = attached.firmware.sha256
             keep = partial(session.store.save_calibration, board.id, known) if known else _keep_nothing
-            bench = BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep)
+            earlier = partial(
+                last_good, session.store, session.run, board.id,
+                machine=attached.facts.machine, firmware=(known, attached.facts.version),
+            )  # fmt: skip
+            bench = BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep, earlier=earlier)
             yield bench
             bench.clean_up()
     finally:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from harness.bench.boot_slot import partitions_of
-from harness.bench.checked_firmware import Report
-from harness.bench.device import FlashReader
 from harness.chips import CHIPS
 from harness.errors import HarnessError, UsageError
-from harness.flashing.flasher import FlashImage
 from harness.inventory.discover import find_port
 from harness.inventory.model import Board
 from harness.power.gpio_line import GpioSwitch
 from harness.power.switch import PowerSwitch
 from harness.power.switches import switch_for
+
+if TYPE_CHECKING:
+    from harness.bench.checked_firmware import Report
+    from harness.bench.device import FlashReader
+    from harness.flashing.flasher import FlashImage
 
 
 class RealDevice:
@@ -56,6 +58,10 @@ class RealDevice:
     def romfs_region(self, flash: FlashReader, images: Sequence[FlashImage]) -> tuple[int, int] | None:
         if "romfs" not in self._board.capabilities or CHIPS[self._board.chip].family != "esp32":
             return None
+        from harness.bench.boot_slot import (
+            partitions_of,  # image formats, which are much to import for a list of boards
+        )
+
         for partition in partitions_of(flash, images):
             if partition.label == "romfs":
                 return partition.offset, partition.size

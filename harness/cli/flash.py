@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load, variant_option
+from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load_chosen, variant_option
 from harness.errors import HarnessError
 
 
@@ -24,17 +24,16 @@ def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
 
     from harness.bench.attach import Options, attach
     from harness.bench.checked_firmware import check_images
-    from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
 
-    file, loaded = load(bench)
-    check_images(chosen_boards(loaded, boards))
+    file, chosen = load_chosen(bench, boards, to_stderr=json_file == "-")
+    check_images(chosen)
     options = Options(state_dir(file), variant=variant or None, purpose="harness flash")
     results: list[dict[str, Any]] = []
     code = 0
     console = Console(stderr=json_file == "-")
-    for board in chosen_boards(loaded, boards):
+    for board in chosen:
         columns = (TextColumn("{task.fields[board]}"), BarColumn(), TextColumn("{task.description}"))
         problem: HarnessError | None = None
         with Progress(*columns, console=console, transient=True) as progress:

@@ -59,6 +59,7 @@ class RealDevice:
     def romfs_region(self, flash: FlashReader, images: Sequence[FlashImage]) -> tuple[int, int] | None:
         if "romfs" not in self._board.capabilities or CHIPS[self._board.chip].family != "esp32":
             return None
+
         for partition in partitions_of(flash, images):
             if partition.label == "romfs":
                 return partition.offset, partition.size

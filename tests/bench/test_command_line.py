@@ -193,7 +193,8 @@ def test_a_board_that_is_in_use_is_left_alone(folder: Path) -> None:
         from harness.link.ports import open_port
 
         held = open_port(url)
-        busy = harness(folder, "run", "reload", "-k", "leak or files", "--boards", "tv32", "--json", "out.json")
+        arguments = ["reload", "-k", "leak or files", "--boards", "tv32", "--json", "out.json", "--wait", "2"]
+        busy = harness(folder, "run", *arguments)
         held.close()
         assert busy.returncode == 3
         assert "another client" in report(folder)["boards"][0]["problem"]

@@ -7,7 +7,7 @@ import pytest
 from harness.judging.earlier import ASK_CLOCK, EDITION, UNSAID, since
 from harness.judging.figures import Figure
 from harness.judging.limits import Limit, exactly
-from harness.judging.rules import other_words
+from harness.judging.rules import far_release, other_words
 from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, RATIO, STATE, TIME
 from harness.runtimes.program import Program
@@ -32,9 +32,12 @@ def test_micro_benchmarks(scenario: Scenario) -> None:
         rest = calibration.without(point.name)
         measured = round(point.measured_us)
         limit = Limit(told_only) if told_only else rest.limit(point.cost)
+        if far_release(board, reference):
+            limit = limit.told_only()
         rule = f"predicted by the other benchmarks, profile {calibration.profile}"
         figure = BENCHMARK.of(point.name)
         scenario.take(figure, measured, round(rest.predict(point.cost), 1), limit=limit, rule=rule, samples=[measured])
+    scenario.board.soft_reset()  # a small VM is full of the program that took the times
     clock = scenario.board.run(ASK_CLOCK).stdout.strip().decode("ascii", "replace")
     clock = clock if clock.isdigit() and len(clock) < 12 else UNSAID
     scenario.take(CLOCK, clock, limit=exactly(clock, words="whatever the board says"))

@@ -11,7 +11,7 @@ import os
 import pytest
 
 from .bench import Result, run_suites
-from .boards import BOARDS, Board
+from .boards import BOARDS, DEFECTS, Board
 from .tools import Unavailable
 
 #: `tox -e emulated` sets it; CI also wants that nothing is skipped for a missing tool.
@@ -87,3 +87,15 @@ def test_it_is_the_firmware_that_was_built(result: Result) -> None:
         assert facts["machine"].startswith("linux")
     else:
         assert f"MicroPython v{result.release}" in facts["version"]
+
+
+@pytest.mark.parametrize(
+    "result",
+    _params(tuple(defect.board for defect in DEFECTS if defect.name.startswith("slow-append"))),
+    indirect=True,
+)
+def test_a_list_that_grows_a_third_slower_fails_and_nothing_else(result: Result) -> None:
+    times = next(s for s in result.content["scenarios"] if s["name"] == "micro_benchmarks")
+    assert times["outcome"] == "fail"
+    off = [m["name"] for m in times["measurements"] if m["name"].startswith("bench.") and m["verdict"] != "pass"]
+    assert off == ["bench.appends"]

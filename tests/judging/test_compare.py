@@ -110,6 +110,15 @@ def test_a_time_on_another_word_size_is_for_orientation(measured: int) -> None:
     assert found.limit == "words of 8 and 4 bytes: for orientation only"
 
 
+@pytest.mark.parametrize(("release", "verdict"), [("1.9.2", MARGINAL), ("1.18.0", MARGINAL), ("1.19.1", FAIL)])
+def test_a_time_of_a_vm_many_releases_apart_is_no_failure(release: str, verdict: Outcome) -> None:
+    old = replace(REFERENCE, version=f"3.4.0; MicroPython v{release} on 2017-09-01")
+    board = decoded(Observation("t", "time", "us", (900,)))
+    (found,) = Judge(old, REFERENCE, {}).pair(board, decoded(Observation("t", "time", "us", (100,))), LINE)
+    assert found.verdict is verdict
+    assert ("told, and no failure" in found.rule) == (verdict is MARGINAL)
+
+
 def test_a_time_is_predicted_from_weighed_work_where_there_is_any() -> None:
     line = Calibration(2.0, 0.01, (), "thumb-m3", 5.0, 0.02)
     board, plain, weighed = (decoded(Observation("t", "time", "us", (took,))) for took in (600, 100, 300))

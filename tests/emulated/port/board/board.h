@@ -15,7 +15,11 @@ void board_deinit(void);
 #define MICROPY_END_ATOMIC_SECTION(state) board_irq_on(state)
 #define MICROPY_PY_PENDSV_ENTER uint32_t pendsv_state = board_irq_off()
 #define MICROPY_PY_PENDSV_EXIT board_irq_on(pendsv_state)
+#if defined(__ARM_ARCH_6M__) // nothing would wake it
+#define MICROPY_INTERNAL_WFE(timeout_ms)
+#else
 #define MICROPY_INTERNAL_WFE(timeout_ms) __asm volatile ("wfi")
+#endif
 
 #undef MICROPY_PY_TIME
 #define MICROPY_PY_TIME (1)

@@ -34,6 +34,9 @@ class Life:
     ``ended_by`` is the reset that ended it, once ``ended``.
     """
 
+    #: Whether its maker still reads the memory of a life that has ended, and closes its machine itself.
+    memory_outlives_it = False
+
     def __init__(self, module: bytes, config: VmConfig, files: Files, board: Board) -> None:
         self.files = files
         self.ended = False
@@ -82,7 +85,8 @@ class Life:
         finally:
             if self._services is not None:
                 self._services.end()
-            self.vm.machine.close()
+            if not self.memory_outlives_it:
+                self.vm.machine.close()
             with self._turn:
                 self.ended = True
                 self._turn.notify_all()

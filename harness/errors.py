@@ -42,6 +42,10 @@ class FinalFault(BenchFault):
     """A bench fault that trying again cannot mend, and that is no sign of a sick board: busy, swapped, not there."""
 
 
+class PortBusy(FinalFault):
+    """Another program has the board's port open."""
+
+
 class Refused(BenchFault):
     """The board answered, and said no: a full or missing filesystem, a file that is not there.
 

@@ -24,6 +24,7 @@ from harness.errors import BenchFault, FinalFault, FirmwareFailure, UsageError
 from harness.flashing.flasher import FlashReport
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
+from harness.link.deadline import Deadline
 from harness.link.ports import OpenPort
 from harness.link.transcript import Transcript
 from harness.link.transcript_files import FOLDER
@@ -50,7 +51,7 @@ class Options:
     flash: bool | None = True
     variant: str | None = None
     purpose: str = "harness run"
-    #: How long another process may go on holding the board, in seconds.
+    #: How long another process may go on holding the board or its port, in seconds.
     wait: float = _LOCK_PATIENCE
     #: Use a board that is in quarantine, to see whether it is well again.
     check: bool = False
@@ -78,7 +79,7 @@ class AttachedBoard:
         self.transcript = Transcript(options.state / options.transcript_of(board.id), after=bool(options.run_folder))
         self._line = BoardLine(board, self.device, traits, self.transcript, self.happened)
         self._flash = BoardFlash(board, self.device, options.state, report, lambda: self._line.address)
-        self._preparation = Preparation(board, self.device, traits, self._flash, self._line, report)
+        self._preparation = Preparation(board, self.device, traits, self._flash, self._line, report, self.happened)
         self._recovery = Recovery(self.device, traits, self._flash, self._line, report)
 
     # -- what it is ------------------------------------------------------------------------------
@@ -166,6 +167,7 @@ class AttachedBoard:
         if self.device.starts_blank if options.flash is None else options.flash:
             self._flash.firmware = firmware_of(self.board, options.variant, self._report)
         self._report("locking", 0, 0)
+        busy = Deadline(options.wait)
         lock = board_lock(
             self.board,
             options.state,
@@ -178,7 +180,7 @@ class AttachedBoard:
         self._stack.callback(self.device.close)
         self._stack.callback(self._line.hang_up)
         try:
-            self._preparation.prepare()
+            self._preparation.prepare(busy)
         except FinalFault:
             raise
         except (BenchFault, FirmwareFailure) as problem:
@@ -187,8 +189,11 @@ class AttachedBoard:
             self.health.recovering(self.board.id, problem.message)
             self._report("recovering", 0, 0)
             self._line.hang_up()
+            before = self.flashed
             self._recovery.power_cycle()
-            self._preparation.prepare(patience=PORT_PATIENCE)
+            self._preparation.prepare(busy, patience=PORT_PATIENCE)
+            if before is not None and self.flashed is not None and self.flashed is not before:
+                self.flashed.after(before)
             self.happened("recovery", f"by a {started}")
             self.health.recovered(self.board.id, "a new start")
 

@@ -31,6 +31,7 @@ def bisect_images(
     """
     console = Terminal(stderr=json_file == "-")
     runs = ImageRuns(bench, board, images, measurement, suite, store)
+    console.print(Text(f"bench {runs.bench}: {board}"), soft_wrap=True)
     console.print(Text(f"{len(images)} images, {most_runs(len(images), repeats)} runs at most", style="dim"))
 
     def watch(tried: Tried) -> None:

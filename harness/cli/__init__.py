@@ -17,7 +17,9 @@ from harness.errors import EXIT_BENCH_FAULT, HarnessError
 #: Each command, in the order of ``--help``, with the line that stands there. Its file here, and the command in it,
 #: have its name.
 COMMANDS = {
-    "discover": "what is plugged in; --write makes a boards.yaml of it",
+    "init": "a bench file to begin with: what is plugged in, or virtual boards",
+    "new": "a suite of your own to begin with",
+    "discover": "what is plugged in; --write adds it to a boards.yaml",
     "doctor": "what on this machine is in the way of a bench",
     "boards": "the boards of the bench: where, who holds them, how they are",
     "wiring": "the wires that boards.yaml claims, checked on the board",

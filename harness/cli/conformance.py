@@ -95,8 +95,6 @@ def _board(name: str, bench: str) -> tuple[Board, Path]:
     from harness.paths import state_dir
 
     file = bench_file(bench)
-    if not file.exists():
-        raise UsageError(f"there is no bench file {str(file)!r}", hint="name one with --bench")
     loaded = load_bench(file)
     for board in loaded.boards:
         if board.id == name:

@@ -76,6 +76,8 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
         for change in changes:
             style = "magenta" if change.what == "differs" else "green" if change.what != "known" else ""
             print_parts(console, (change.what, style), f" {change.board} at {change.port}  {change.detail}")
+        if not changes:
+            print_parts(console, f"{write}: nothing to write")
         if any(change.what == "differs" for change in changes):
             print_parts(console, "a board that differs was swapped, or its entry is wrong: nothing was changed in it")
             code = code or EXIT_BENCH_FAULT

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from harness.cli.options import CONTEXT, bench_option, board_named, json_option
-from harness.errors import EXIT_BENCH_FAULT, UsageError
+from harness.errors import EXIT_BENCH_FAULT
 
 
 @click.command(context_settings=CONTEXT)
@@ -36,10 +37,9 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     from harness.shown import Terminal
 
     console = Terminal(stderr=json_file == "-")
-    file = bench_file(bench)
-    if bench and not file.exists():
-        raise UsageError(f"there is no bench file {bench!r}")
-    loaded = load_bench(file, check_files=False) if file.exists() else None
+    here = bench or Path("boards.yaml").exists()
+    file = bench_file(bench) if here else Path("boards.yaml")
+    loaded = load_bench(file, check_files=False) if here else None
     patient = Patient(Machine(), loaded, state_dir(file), getpass.getuser())
     findings = examine(patient)
     if power:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import CONTEXT, json_option
+from harness.cli.options import CONTEXT, Finite, json_option
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,14 @@ def reference() -> None:
 @reference.command("run", context_settings=CONTEXT)
 @click.argument("program", type=click.Path(path_type=Path))
 @click.option("--heap", default=57344, show_default=True, metavar="BYTES", help="Raw heap, tables included.")
-@click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS", help="Host time the program may take.")
+@click.option(
+    "--timeout",
+    type=Finite(0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Host time the program may take.",
+)
 @click.option("--heap-map", "picture", is_flag=True, help="Draw the heap after the program, and after a collection.")
 @click.option("--heap-svg", "svg_file", default="", metavar="FILE", help="Write the same picture as SVG.")
 @json_option

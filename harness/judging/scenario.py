@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from harness.chips import CHIPS, Chip, Port
 from harness.errors import FirmwareFailure, HarnessError, Unsuitable, UsageError
 from harness.inventory.model import Wiring
-from harness.judging.calibration import Calibration, Point, fit
+from harness.judging.calibration import Calibration, Point, best_fit, work_of
 from harness.judging.compare import Judge, Measurement
+from harness.judging.earlier import Earlier
 from harness.judging.figures import Figure
 from harness.judging.limits import Limit
 from harness.judging.outcome import Outcome, worst
@@ -45,10 +46,12 @@ class MeasurementFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Pair:
-    """What one program reported on the two sides."""
+    """What one program reported on the two sides; ``weighed`` what the reference did with its work weighed for the
+    board, None where nothing is predicted that way."""
 
     board: Decoded
     reference: Decoded
+    weighed: Decoded | None = None
 
     def value(self, name: str) -> tuple[float, float]:
         """The number ``name`` of the board and of the reference. Raises BenchFault when one did not report it."""
@@ -69,9 +72,11 @@ class BoardBench:
         step: Callable[[str], None],
         *,
         keep: Callable[[Calibration], None] = lambda _calibration: None,
+        earlier: Callable[[], Earlier | None] = lambda: None,
     ) -> None:
-        """``keep`` is given the board's calibration once it has been measured."""
+        """``keep`` is given the board's calibration once it is measured; ``earlier`` finds its last good times."""
         self._keep = keep
+        self.earlier = earlier
         self.attached = attached
         self.reference = reference
         self.step = step
@@ -84,6 +89,20 @@ class BoardBench:
 
         Records that arrive damaged are asked for once more in a fresh VM; a second time is a bench fault.
         """
+        line = self.calibration if fresh and self._counts and _TIMED.search(program.source) else None
+        pair = self._suitable_run(program, timeout, fresh, interrupt_at)
+        if line is None or not line.weights:
+            return pair
+        assert isinstance(self.reference, ReferenceVm)
+        with self.reference.counted(line.weights) as weighing:
+            return replace(pair, weighed=program.run(weighing, timeout=timeout, interrupt_at=interrupt_at))
+
+    @property
+    def _counts(self) -> bool:
+        """Whether the reference's work is counted by kind: not for its own build, which does the same work."""
+        return isinstance(self.reference, ReferenceVm) and not self.attached.our_build
+
+    def _suitable_run(self, program: Program, timeout: float, fresh: bool, interrupt_at: bytes) -> Pair:
         self.require(program.source, f"program {program.name}")
         try:
             return self._run(program, timeout, fresh, interrupt_at)
@@ -171,16 +190,27 @@ class BoardBench:
         """This board's speed, measured when first asked for. Raises what the calibration program raises."""
         self.step("calibrating")
         inputs = _SMALL_CALIBRATION if self.attached.facts.heap_total < SMALL_HEAP else {}
-        pair = self.run(Program.load("calibration", **inputs), timeout=180.0)
-        calibration = fit(
-            [
-                Point(one.name, float(one.value), float(other.value))
-                for one, other in zip(pair.board.observations, pair.reference.observations, strict=True)
-                if one.kind == TIME.name
-            ]
-        )
+        program = Program.load("calibration", **inputs)
+        pair = self._suitable_run(program, 180.0, True, b"")
+        points = [
+            Point(one.name, float(one.value), float(other.value))
+            for one, other in zip(pair.board.observations, pair.reference.observations, strict=True)
+            if one.kind == TIME.name
+        ]
+        work = {}
+        if self._counts:
+            assert isinstance(self.reference, ReferenceVm)
+            try:
+                work = work_of(program, self.reference)
+            except UsageError as problem:  # another build of the VM, with instructions that are not known
+                self.attached.note(f"times are predicted from the plain cost: {problem.message}")
+        calibration = best_fit(points, work)
         self._keep(calibration)
         return calibration
+
+    def forget_calibration(self) -> None:
+        """The next one that is asked for is measured."""
+        self.__dict__.pop("calibration", None)
 
 
 def make_folder(runtime: Runtime, path: str) -> None:
@@ -213,7 +243,9 @@ class Scenario:
         self._families: set[str] = set()
 
     def again(self) -> Scenario:
-        """The same scenario from its beginning."""
+        """The same scenario from its beginning; its times are taken anew, too."""
+        if any(one.kind == TIME.name for one in self.measurements):
+            self._bench.forget_calibration()
         return Scenario(self._bench, self.declared)
 
     # -- the two sides ---------------------------------------------------------------------------
@@ -237,6 +269,11 @@ class Scenario:
     @property
     def calibration(self) -> Calibration:
         return self._bench.calibration
+
+    @property
+    def earlier(self) -> Earlier | None:
+        """The times of this board's last good run, if one is kept."""
+        return self._bench.earlier()
 
     @property
     def romfs_in_place(self) -> bool:
@@ -436,6 +473,7 @@ class Scenario:
             prefix=prefix,
             only=only,
             loose_times=loose_times,
+            weighed=pair.weighed,
         )
 
     def take(
@@ -445,6 +483,7 @@ class Scenario:
         reference: Value | None = None,
         *,
         limit: Limit | None = None,
+        rule: str = "",
         samples: Sequence[float] = (),
     ) -> Outcome:
         """Judge one declared figure; ``reference`` is shown beside it.
@@ -455,10 +494,10 @@ class Scenario:
         """
         self._families.add(figure.family)
         if figure.limit is None and limit is None and reference is not None:
-            line = self.calibration if figure.kind.calibrated else None
+            line = self.calibration.plain if figure.kind.calibrated else None
             measurement = self._judge.by_rule(figure, measured, reference, calibration=line, samples=samples)
         else:
-            measurement = self._judge.take(figure, measured, reference, limit=limit, samples=samples)
+            measurement = self._judge.take(figure, measured, reference, limit=limit, rule=rule, samples=samples)
         self.measurements.append(measurement)
         return measurement.verdict
 

@@ -26,7 +26,7 @@ from harness.errors import BenchFault, HarnessError, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
-from harness.paths import shipped_bench
+from harness.inventory.selection import SHIPPED, bench_file
 from harness.proving.soak_board import Episode, soak_board
 from harness.proving.soak_plan import Injection, plan
 from harness.results.report.json_report import write_json
@@ -53,7 +53,7 @@ def soak(faults: bool, count: int, seed: int, kinds: str, list_only: bool, bench
     wanted = [name.strip() for name in kinds.split(",") if name.strip()]
     if unknown := [name for name in wanted if name not in KINDS]:
         raise UsageError(f"there is no fault {unknown[0]!r}", hint="harness soak --list")
-    boards = [board for board in load_bench(Path(bench) if bench else shipped_bench()).boards if board.virtual]
+    boards = [board for board in load_bench(bench_file(bench or SHIPPED)).boards if board.virtual]
     if not boards:
         raise UsageError("this bench has no virtual board")
     injections = plan(count, seed) if not wanted else [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.chips import Reset
 from harness.errors import FirmwareFailure
@@ -31,13 +31,15 @@ class Flooded(Exception):
 class Life:
     """Starts at once, runs ``config``'s start files, then one program after another.
 
-    ``ended_by`` is the reset that ended it, once ``ended``.
+    ``ended_by`` is the reset that ended it, once ``ended``. ``weights`` are for a counted build (see :class:`Machine`).
     """
 
     #: Whether its maker still reads the memory of a life that has ended, and closes its machine itself.
     memory_outlives_it = False
 
-    def __init__(self, module: bytes, config: VmConfig, files: Files, board: Board) -> None:
+    def __init__(
+        self, module: bytes, config: VmConfig, files: Files, board: Board, *, weights: Sequence[float] = ()
+    ) -> None:
         self.files = files
         self.ended = False
         self.ended_by = Reset.SOFT
@@ -59,7 +61,9 @@ class Life:
         self._globals = 0
         self._program_cost = 0
         self._yields_before = 0
-        self.vm = Vm(module, self, config, self._host_call, alarm=self._alarm)
+        #: Of a counted build: the work that was done by each time that the guest looked at its clock.
+        self.readings: list[tuple[int, ...]] = []
+        self.vm = Vm(module, self, config, self._host_call, alarm=self._alarm, weights=weights)
         board.clock.start(self.vm.machine)
         board.check = self._check
         chip = board.chip
@@ -241,6 +245,8 @@ class Life:
         return program
 
     def clock_ns(self) -> int:
+        if work := self.vm.machine.work:
+            self.readings.append(work)
         if self._services is not None and self._services.ring():
             self._arm()
         return self._board.clock.since_start_ns

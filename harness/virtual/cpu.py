@@ -59,15 +59,18 @@ ENDS = {
 class Manifest:
     """What a virtual firmware says about itself: banner line, raw heap size in bytes, and its seeded defect.
 
-    With CircuitPython the supervisor's allocations share the heap's bytes.
+    With CircuitPython the supervisor's allocations share the heap's bytes. ``platform`` is its ``sys.platform``; empty:
+    that of the chip's port.
     """
 
     banner: str
     heap: int
     defect: str = ""
+    platform: str = ""
 
     def to_bytes(self) -> bytes:
-        return json.dumps(asdict(self), sort_keys=True).encode()
+        fields = {key: value for key, value in asdict(self).items() if key != "platform" or value}
+        return json.dumps(fields, sort_keys=True).encode()
 
     @classmethod
     def of(cls, module: bytes) -> Manifest:
@@ -76,7 +79,9 @@ class Manifest:
         if raw is None:
             raise ValueError("the module carries no board manifest")
         fields = json.loads(raw)
-        return cls(str(fields["banner"]), int(fields["heap"]), str(fields.get("defect", "")))
+        return cls(
+            str(fields["banner"]), int(fields["heap"]), str(fields.get("defect", "")), str(fields.get("platform", ""))
+        )
 
 
 def create(context: AppContext) -> Application:
@@ -94,6 +99,8 @@ class WasmApplication:
         chip = chip_named(context.chip).promised()
         self._chip = replace(chip, unique_id=context.uid) if context.uid else chip
         self._manifest = Manifest.of(context.payload)
+        if self._manifest.platform and chip.manners is not None:
+            self._chip = replace(self._chip, manners=replace(chip.manners, platform=self._manifest.platform))
         self._defect = DEFECTS.get(self._manifest.defect, HEALTHY)
         rom = custom_sections(context.payload).get(SYSTEM_ROM_SECTION)
         self._system_rom = rom or guest_rom(chip, layout_of(context.payload).depth)

@@ -90,6 +90,12 @@ DEFECTS: dict[str, Defect] = {
         "left * right",
         "left * right ^ 1 << 192",
     ),
+    "append_third_slower": _miscompiled(
+        "appending to a list takes a third longer",
+        "calibration: micro*",
+        "a.append(i)",
+        "a.append(i)\n        i + i\n        i + i",
+    ),
     "list_room_for_12": _miscompiled(
         "a new list has room for twelve items", _GROWTH, "made = []", "made = [None] * 12\n    del made[:]"
     ),

@@ -93,7 +93,7 @@ def test_a_boards_process_is_told_by_its_environment(tmp_path: Path, monkeypatch
     request = RunRequest(
         bench_file=shipped_bench(), boards=[bench.boards[0]], state=tmp_path, store=URL, command=COMMAND
     )
-    bench_run._start(request, bench.boards[0], 1, [])
+    bench_run._start(request, bench.boards[0], 1)
     ((arguments, environment),) = seen
     assert "s3cr3t" not in " ".join(arguments)
     assert URL in environment.values()

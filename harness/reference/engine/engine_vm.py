@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -54,7 +54,7 @@ def default_port_script() -> str:
 
 class Vm:
     """One life of the VM. ``call`` answers host calls of the port script beyond ``start``; for ``alarm``
-    see :class:`Machine`."""
+    and ``weights`` see :class:`Machine`."""
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class Vm:
         call: Callable[[str, str], str] = lambda _name, _argument: "",
         *,
         alarm: Callable[[], None] | None = None,
+        weights: Sequence[float] = (),
     ) -> None:
         try:
             script = custom_sections(module).get(PORT_SECTION)
@@ -85,6 +86,7 @@ class Vm:
             call=self._host_call,
             fuel=config.fuel,
             alarm=alarm,
+            weights=weights,
         )
 
     def run(self) -> int:
@@ -120,7 +122,8 @@ class Vm:
     def withdraw_interrupt(self) -> None:
         """Forget a Ctrl-C that came too late for the program it was meant for."""
         self.machine.cancel_point()
-        self._layout.withdraw_exception(self.machine.memory)
+        if not self.machine.closed:
+            self._layout.withdraw_exception(self.machine.memory)
 
     def _host_call(self, name: str, argument: str) -> str:
         if name == "port":

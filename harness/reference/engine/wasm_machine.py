@@ -14,13 +14,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import wasmtime
 from wasmtime import _bindings as capi
 from wasmtime import _func
 
 from harness.errors import BenchFault
+from harness.reference.engine.counted_build import EXPORT, FUEL_WEIGHTS, Work, is_counted
 from harness.reference.engine.guest_memory import GuestFault, GuestMemory
 from harness.reference.engine.wasi import GuestExit, Port, Wasi
 from harness.reference.engine.wasm_module import engine
@@ -73,6 +74,9 @@ class Machine:
     instructions (None: no bound). With ``alarm`` the run can be preempted: it is called at the first
     interruptible point at which the cost has reached what :meth:`set_alarm` asked for, and may change the
     guest's memory, set the next alarm, or raise to end the run.
+
+    Of a counted build (:mod:`harness.reference.engine.counted_build`) :attr:`work` are the counts, and :attr:`cost` is
+    what the module that it was made of would have used, or with ``weights``, one for each kind of work, their sum.
     """
 
     def __init__(
@@ -84,8 +88,10 @@ class Machine:
         call: Callable[[str, str], str],
         fuel: int | None = None,
         alarm: Callable[[], None] | None = None,
+        weights: Sequence[float] = (),
     ) -> None:
         self._alarm = alarm
+        self._weights = tuple(weights) or FUEL_WEIGHTS
         self._raised: Exception | None = None
         self._interval = 0
         self._skip = 0
@@ -135,13 +141,27 @@ class Machine:
         assert isinstance(start, wasmtime.Func)
         self.memory = self.wasi.memory = GuestMemory(memory, self._store)
         self._start = start
+        self._counters = [exports[EXPORT + kind.name.lower()] for kind in Work] if is_counted(module) else []
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     @property
     def cost(self) -> int:
-        """Instructions executed so far."""
+        """Instructions executed so far; of a counted build the weighted sum of its work."""
         if self._closed:
             return self._cost
+        if self._counters:
+            return round(sum(weight * count for weight, count in zip(self._weights, self.work, strict=True)))
         return self._fuel_at_start - int(self._store.get_fuel())
+
+    @property
+    def work(self) -> tuple[int, ...]:
+        """Of a counted build, what it has done of each kind; empty for any other, and once it is closed."""
+        if self._closed:
+            return ()
+        return tuple(int(counter.value(self._store)) for counter in self._counters)
 
     def run(self) -> int:
         """Execute to the end and return the guest's exit code.

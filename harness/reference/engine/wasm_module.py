@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import threading
+from collections.abc import Iterator
 from importlib.metadata import version
 
 import wasmtime
@@ -43,7 +44,8 @@ def leb128(value: int) -> bytes:
             return bytes(out)
 
 
-def _read_leb128(data: bytes, at: int) -> tuple[int, int]:
+def read_leb128(data: bytes, at: int) -> tuple[int, int]:
+    """The unsigned number at ``at``, and where it ends. Raises ValueError for one of more than 35 bits."""
     value = shift = 0
     for _ in range(5):
         byte = data[at]
@@ -72,25 +74,39 @@ def without_custom_sections(module: bytes) -> bytes:
     return _split(module)[0]
 
 
-def _split(module: bytes) -> tuple[bytes, dict[str, bytes]]:
+def sections(module: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each section's number and content. Raises ValueError when ``module`` is not well formed."""
+    return ((kind, module[at:end]) for kind, _, at, end in _sections(module))
+
+
+def _sections(module: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Each section: its number, where it starts, where its content starts and ends."""
     if module[:8] != _MAGIC:
         raise ValueError(f"not a WebAssembly module: starts with {module[:8].hex()}")
-    kept, custom, at = [_MAGIC], {}, 8
-    try:
-        while at < len(module):
-            start, kind = at, module[at]
-            size, at = _read_leb128(module, at + 1)
-            end = at + size
-            if end > len(module):
-                raise ValueError(f"section {kind} at 0x{start:x} runs past the end")
-            if kind == 0:
-                length, at = _read_leb128(module, at)
-                custom[module[at : at + length].decode("utf-8", "replace")] = module[at + length : end]
-            else:
-                kept.append(module[start:end])
-            at = end
-    except IndexError:
-        raise ValueError("module ends in the middle of a section") from None
+    end = 8
+    while end < len(module):
+        start = end
+        try:
+            size, at = read_leb128(module, start + 1)
+        except IndexError:
+            raise ValueError("module ends in the middle of a section") from None
+        end = at + size
+        if end > len(module):
+            raise ValueError(f"section {module[start]} at 0x{start:x} runs past the end")
+        yield module[start], start, at, end
+
+
+def _split(module: bytes) -> tuple[bytes, dict[str, bytes]]:
+    kept, custom = [_MAGIC], {}
+    for kind, start, at, end in _sections(module):
+        if kind:
+            kept.append(module[start:end])
+            continue
+        try:
+            length, at = read_leb128(module, at)
+        except IndexError:
+            raise ValueError("module ends in the middle of a section") from None
+        custom[module[at : at + length].decode("utf-8", "replace")] = module[at + length : end]
     return b"".join(kept), custom
 
 

@@ -118,5 +118,5 @@ def show_diff(before: int, after: int, store: str, json_file: str) -> None:
 
 
 def _worse(change: Change) -> bool:
-    bad = (Outcome.FAIL.value, Outcome.ERROR.value)
+    bad = (Outcome.FAIL.value, Outcome.ERROR.value, Outcome.BROKEN.value)
     return change.what in ("verdict", "scenario") and change.after in bad and change.before not in bad

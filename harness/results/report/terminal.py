@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,18 +16,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harness.inventory.model import Board
-from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
 from harness.kinds import Value, stored
-from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 from harness.shown import Terminal, plain
+
+if TYPE_CHECKING:
+    from harness.inventory.model import Board
+    from harness.judging.compare import Measurement
+    from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+
 
 STYLES = {
     Outcome.PASS: "green",
     Outcome.MARGINAL: "yellow",
     Outcome.FAIL: "bold red",
     Outcome.ERROR: "magenta",
+    Outcome.BROKEN: "bold magenta",
     Outcome.SKIPPED: "dim",
 }
 
@@ -122,6 +126,8 @@ class LiveView:
             self._line(row, f"{_one_line(event.get('suite'), 30)}: {_words(event)}", outcome)
         elif kind == "end":
             row.ended = True
+            if event.get("not_asked"):
+                self._line(row, "not asked: no scenario for it is selected")
             row.doing, row.total = _one_line(event.get("problem") or "done", 60), 0
 
     def _line(self, row: _Row, text: str, outcome: Outcome | None = None) -> None:
@@ -309,7 +315,7 @@ def _print_reasons(run: RunRecord, console: Console) -> None:
         line.append(f" {plain(board_id, 40)} {_title(scenario)}", style="bold")
         line.append(f"\n  {plain(scenario.reason, 1200)}", style="default not bold")
         console.print(line)
-        if scenario.transcript and scenario.outcome in (Outcome.FAIL, Outcome.ERROR):
+        if scenario.transcript and scenario.outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.BROKEN):
             console.print(Text(f"  {_one_line(scenario.transcript, 160)}", style="dim"), soft_wrap=True)
 
 

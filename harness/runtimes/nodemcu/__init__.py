@@ -13,5 +13,6 @@ TRAITS = RuntimeTraits(
     banners=(rb"NodeMCU (\d+\.\d[\w.+-]{0,60})",),
     ctrl_c=False,
     heap_tolerance=HeapTolerance(40, "the SDK's allocator adds to each block what the model leaves out"),
+    chip_names="harness.runtimes.nodemcu.ask_who:chip_names",
     client_command="nodemcu-uploader --port {port} file list",
 )

@@ -21,6 +21,8 @@ def init(virtual: bool, file: str) -> None:
 
     No port is opened. A file that is there already is left as it is.
     """
+    from harness.shown import say
+
     target = Path(file)
     if target.exists():
         raise UsageError(
@@ -34,7 +36,7 @@ def init(virtual: bool, file: str) -> None:
             target.write_text(shipped_bench().read_text("utf-8").removeprefix(_SCHEMA_BESIDE_IT), "utf-8")
         except OSError as problem:
             raise UsageError(f"{file!a} cannot be written: {problem.strerror}") from None
-        click.echo(f"{file}: virtual boards; next: harness run")
+        say(f"{file}: virtual boards; next: harness run")
         return
     from harness.bench.bench_entries import update_bench
     from harness.bench.host_machine import Machine
@@ -48,5 +50,5 @@ def init(virtual: bool, file: str) -> None:
             "port that is not on USB; 'harness init --virtual' begins with virtual boards",
         )
     for change in changes:
-        click.echo(f"{change.board} at {change.port}  {change.detail}")
-    click.echo(f"{file}: complete chip and firmware; 'harness discover --probe PORT --write {file}' asks a board")
+        say(f"{change.board} at {change.port}  {change.detail}")
+    say(f"{file}: complete chip and firmware; 'harness discover --probe PORT --write {file}' asks a board")

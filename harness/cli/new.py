@@ -53,6 +53,8 @@ def new() -> None:
 @click.argument("name")
 def suite(name: str) -> None:
     """Write a suite NAME into the current folder: a scenario with a heap limit and a time limit, and its program."""
+    from harness.shown import say
+
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise UsageError(f"{name!a:.60} is no name for a suite", hint="small letters, digits and _, such as 'my_suite'")
     from harness.paths import suites_dir
@@ -71,6 +73,6 @@ def suite(name: str) -> None:
     except OSError as problem:
         raise UsageError(f"{folder} cannot be written: {problem.strerror}") from None
     for file in files:
-        click.echo(str(file))
+        say(str(file))
     first = "" if Path("boards.yaml").exists() else "harness init --virtual, then "
-    click.echo(f"next: {first}harness run {name}")
+    say(f"next: {first}harness run {name}")

@@ -63,10 +63,11 @@ def load_chosen(bench: str, boards: str, *, to_stderr: bool = False) -> tuple[Pa
     Raises UsageError for a file or a board that is not there.
     """
     from harness.inventory.selection import bench_line, chosen_boards
+    from harness.shown import say
 
     file, loaded = load(bench)
     chosen = chosen_boards(loaded, boards)
-    click.echo(bench_line(file, loaded, chosen), err=to_stderr)
+    say(bench_line(file, loaded, chosen), stderr=to_stderr)
     return file, chosen
 
 

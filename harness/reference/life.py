@@ -34,6 +34,9 @@ class Life:
     ``ended_by`` is the reset that ended it, once ``ended``. ``weights`` are for a counted build (see :class:`Machine`).
     """
 
+    #: Whether its maker still reads the memory of a life that has ended, and closes its machine itself.
+    memory_outlives_it = False
+
     def __init__(
         self, module: bytes, config: VmConfig, files: Files, board: Board, *, weights: Sequence[float] = ()
     ) -> None:
@@ -86,7 +89,8 @@ class Life:
         finally:
             if self._services is not None:
                 self._services.end()
-            self.vm.machine.close()
+            if not self.memory_outlives_it:
+                self.vm.machine.close()
             with self._turn:
                 self.ended = True
                 self._turn.notify_all()

@@ -42,7 +42,9 @@ class CodeRun:
 
 
 class _SupervisedLife(Life):
-    """A life whose guest may ask the supervisor."""
+    """A life whose guest may ask the supervisor, which reads its memory when it has ended."""
+
+    memory_outlives_it = True
 
     def __init__(self, vm: SupervisedVm, module: bytes, config: VmConfig) -> None:
         self._supervisor = vm
@@ -224,7 +226,11 @@ class SupervisedVm:
         life.end()
         self._life = None
         self.last_output_ns = max(self.last_output_ns, life.last_output_ns)
-        self.state.end_run()
+        try:
+            self.state.end_run()
+        finally:
+            if life.ended:
+                life.vm.machine.close()
 
     # -- resets ----------------------------------------------------------------------------------
 

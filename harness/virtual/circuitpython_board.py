@@ -147,6 +147,8 @@ class CircuitPythonApplication(WasmApplication):
             return Exit(ChipEnded.CRASH, str(crash))
         finally:
             self.noinit["sleep_memory"] = self.state.sleep_memory
+            if hasattr(self, "vm"):
+                self.vm.machine.close()
 
     def stop(self) -> None:
         self._stopped = True
@@ -258,7 +260,6 @@ class CircuitPythonApplication(WasmApplication):
             self.services.end()
             self.board.vm_ended()
             state.end_run()
-            self.vm.machine.close()
             self.board.check = self._check_stop
         self._check_stop()
         if self._running_program:

@@ -146,6 +146,12 @@ class WasmApplication:
     # -- Application -----------------------------------------------------------------------------
 
     def run(self) -> Exit:
+        try:
+            return self._run()
+        finally:
+            self.vm.machine.close()
+
+    def _run(self) -> Exit:
         while True:
             try:
                 if not self._stopped:  # stop() may have come before there was a VM to stop
@@ -161,7 +167,6 @@ class WasmApplication:
             finally:
                 self.services.end()
                 self.board.vm_ended()
-                self.vm.machine.close()
             if self._stopped:
                 return Exit(Ended.STOPPED)
             if self._running_program:  # SystemExit: the program is over, then the VM restarts
@@ -172,6 +177,9 @@ class WasmApplication:
             self._make_vm()
 
     def _make_vm(self) -> None:
+        """A new life; what is left of the one before is given back."""
+        if hasattr(self, "vm"):
+            self.vm.machine.close()
         self.vm = Vm(self._context.payload, self, self._config(), self._host_call, alarm=self._alarm)
         self.board.vm_starts(self.vm.machine)
         self.board.check = self._check_stop

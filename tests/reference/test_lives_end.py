@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import EXIT_BENCH_FAULT
+from harness.reference.circuitpython_reference import CircuitPythonReference
 from harness.reference.engine import wasm_machine
 from harness.reference.engine.guest_memory import GuestFault
 from harness.reference.engine.wasm_machine import HostOutOfMemory, Machine
@@ -41,6 +42,7 @@ def test_lives_of_the_reference_leave_no_mappings() -> None:
 def test_lives_of_a_virtual_board_leave_no_mappings() -> None:
     with VirtualChip() as chip:
         _flat(chip.client.soft_reset)
+        _flat(lambda: chip.client.restart_by("import sys\nsys.exit()"))
 
 
 def test_a_closed_machine_is_collected_and_its_memory_is_out_of_reach() -> None:
@@ -91,3 +93,8 @@ def test_what_the_engine_says_of_a_lack_of_memory_is_told_from_a_crash(monkeypat
     with pytest.raises(HostOutOfMemory, match="no memory left"), ReferenceVm(chip="esp32") as vm:
         vm.run("print(1)")
     assert wasm_machine._of_the_host(ValueError("unreachable")) is None
+
+
+def test_lives_under_a_supervisor_leave_no_mappings() -> None:
+    with CircuitPythonReference(region_size=65536, sleep_memory=64, chip="esp32") as reference:
+        _flat(reference.soft_reset)

@@ -74,5 +74,5 @@ def test_a_program_that_raises_is_the_firmwares_failure(vm: ReferenceVm) -> None
 
 
 def test_a_program_that_is_not_there() -> None:
-    with pytest.raises(UsageError, match="cannot read nothing"):
+    with pytest.raises(UsageError, match="there is no program .nothing.py."):
         Program.load("nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.bench.application import LeftApplication
 from harness.bench.board_flash import BoardFlash
 from harness.bench.board_line import BoardLine
 from harness.bench.checked_firmware import Report
@@ -23,8 +24,19 @@ class Preparation:
     """Of one board, as often as it is needed."""
 
     def __init__(
-        self, board: Board, device: Device, traits: RuntimeTraits, flash: BoardFlash, line: BoardLine, report: Report
+        self,
+        board: Board,
+        device: Device,
+        traits: RuntimeTraits,
+        flash: BoardFlash,
+        line: BoardLine,
+        report: Report,
+        application: LeftApplication,
+        *,
+        set_aside: bool = False,
     ) -> None:
+        self._application = application
+        self._set_aside = set_aside
         self._board = board
         self._device = device
         self._traits = traits
@@ -55,12 +67,29 @@ class Preparation:
             runtime.hard_reset()
         else:
             runtime.enter()
-            runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
+            if not self._traits.restarts_without_application:
+                runtime.soft_reset()
+        # What an earlier program left on the heap can be all of a small one; what an application left running prints.
+        if self._traits.restarts_without_application:
+            runtime.soft_reset()
+        self._settle_application(runtime)
         self._identify(runtime)
         self._report("asking the VM what it can do", 0, 0)
         self.abilities = self._traits.ask_abilities(runtime)
         if self._traits.mounts_romfs:
             self._check_romfs(runtime)
+
+    def _settle_application(self, runtime: BoardRuntime) -> None:
+        """What an earlier run left aside is put back, or is put where it is to be in this one."""
+        if not self._set_aside:
+            moved = self._application.put_back(runtime)
+        else:
+            moved = self._application.set_aside(runtime)
+        if moved:  # from here on the board runs what it is to run
+            if self._line.resets:
+                runtime.hard_reset()
+            if self._traits.restarts_without_application or not self._line.resets:
+                runtime.soft_reset()
 
     def _identify(self, runtime: BoardRuntime) -> None:
         version = runtime.facts.version
@@ -93,5 +122,5 @@ class Preparation:
         ).stdout
         image = self._flash.romfs or (suite_romfs() if "romfs" in self._board.capabilities else b"")
         files = suite_files()
-        same = said.strip() == f"{len(files)} {sum(map(len, files.values()))}".encode()
+        same = f"{len(files)} {sum(map(len, files.values()))}".encode() in said.splitlines()
         self._flash.romfs = image if same and image.startswith(MAGIC) else b""

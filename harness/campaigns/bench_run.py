@@ -48,6 +48,8 @@ class RunRequest:
     suites: tuple[str, ...] = ()
     keyword: str = ""
     flash: bool = True
+    #: What the boards run by themselves is set aside, whatever the bench file says.
+    set_aside: bool = False
     variant: str = ""
     jobs: int = 8
     wait: float = 300.0
@@ -149,6 +151,7 @@ def _start(request: RunRequest, board: Board, run: int, paths: list[str]) -> _Ch
         *("--bench", str(request.bench_file), "--boards", board.id, "--store", str(request.store)),
         *("--wait", f"{request.wait:g}", "--harness-run", str(run)),
         *(["--no-flash"] if not request.flash else []),
+        *(["--set-aside"] if request.set_aside else []),
         *(["--variant", request.variant] if request.variant and board.virtual else []),
         *(["-k", request.keyword] if request.keyword else []),
         *(["--harness-resume"] if request.resume else []),

@@ -62,7 +62,11 @@ class _Session:
         self.boards = chosen_boards(self.bench, option("--boards"))
         state = state_dir(file)
         self.options = Options(
-            state, flash=not option("--no-flash"), variant=option("--variant") or None, wait=option("--wait")
+            state,
+            flash=not option("--no-flash"),
+            set_aside=option("--set-aside"),
+            variant=option("--variant") or None,
+            wait=option("--wait"),
         )
         self.store = Store(location(option("--store"), state / "results.sqlite"))
         self._given_run = option("--harness-run")

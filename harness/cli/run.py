@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @boards_option
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only scenarios whose names match (as in pytest).")
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
+@click.option("--set-aside", is_flag=True, help="Set aside what the boards run by themselves (main.py, init.lua …).")
 @variant_option
 @click.option("--jobs", default=8, show_default=True, help="Boards at the same time.")
 @click.option(
@@ -40,6 +41,7 @@ def run(
     boards: str,
     keyword: str,
     no_flash: bool,
+    set_aside: bool,
     variant: str,
     jobs: int,
     wait: float,
@@ -82,6 +84,7 @@ def run(
         suites=suites,
         keyword=keyword,
         flash=not no_flash,
+        set_aside=set_aside,
         variant=variant,
         jobs=jobs,
         wait=wait,

@@ -469,6 +469,12 @@ class Board(Entry):
     reset: Reset = Field(default_factory=Reset, description="How the board is reset.")
     power: Power = Field(default_factory=Power, description="How its power is switched.")
     wiring: Wiring = Field(default_factory=Wiring, description="What is connected to its pins.")
+    application: Literal["keep", "aside"] = Field(
+        default="keep",
+        description="What happens to the program that the board runs by itself (main.py, code.py, init.lua and the "
+        "like). aside: it is renamed for the time of a run, and put back after it. keep: it stays, and runs at each "
+        "start of the chip.",
+    )
     capabilities: Annotated[tuple[Capability, ...], Field(strict=False)] = Field(
         default=(),
         description="What the board can do; a scenario that needs more is skipped with the reason.",

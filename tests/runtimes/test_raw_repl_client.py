@@ -201,9 +201,16 @@ def test_a_crash_before_the_vm_ever_answered_is_not_held_against_the_firmware(ta
     assert board.run("print(2*3)").stdout == b"6\r\n"
 
 
+def test_words_of_a_crash_that_nothing_follows_are_an_applications(talk: Talk) -> None:
+    scripted, board = talk(heard=b"invalid header: 0xffffffff\r\nFatal exception (0):\r\n")
+    board.enter()
+    scripted.say(GURU + b"ets_main.c 371\r\n")
+    board.enter()
+
+
 def test_a_crash_at_a_later_start_is(talk: Talk) -> None:
     scripted, board = talk()
     board.enter()
-    scripted.say(GURU)
+    scripted.say(GURU + b"\r\nRebooting...\r\n" + ROM)
     with pytest.raises(FirmwareFailure, match=r"does not start \(panic\)"):
         board.enter()

@@ -47,7 +47,7 @@ try:
     _s.runtime.autoreload = False
 except AttributeError:
     getattr(_s, "disable_autoreload", int)()
-print(str(getattr(_s.runtime, "safe_mode_reason", "NONE")).split(".")[-1])
+print("hx-mode " + str(getattr(_s.runtime, "safe_mode_reason", "NONE")).split(".")[-1])
 del _s
 """
 
@@ -79,7 +79,8 @@ class CircuitPythonBoard(MicroPythonBoard):
 
     def _entered(self, heard: bytes) -> None:
         said, self._said = self._said, b""
-        name = self._run(_ASK).stdout.strip().decode("ascii", "replace")
+        told = re.search(rb"hx-mode (\w{1,40})", self._run(_ASK).stdout)
+        name = told[1].decode("ascii", "replace") if told else ""
         if name in ("", "NONE"):
             return
         why = safe_mode_text(said) or safe_mode_text(heard)
@@ -242,5 +243,10 @@ class CircuitPythonBoard(MicroPythonBoard):
 def client(session: Session, means: Means) -> CircuitPythonBoard:
     """See :class:`harness.runtimes.traits.ClientMaker`."""
     return CircuitPythonBoard(
-        session, reset=means.reset, intervene=means.intervene, buffer=means.buffer, nonces=means.nonces
+        session,
+        reset=means.reset,
+        intervene=means.intervene,
+        buffer=means.buffer,
+        nonces=means.nonces,
+        native_usb=means.native_usb,
     )

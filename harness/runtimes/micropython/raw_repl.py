@@ -7,6 +7,7 @@ Protocol: MicroPython reference manual, "The MicroPython Interactive Interpreter
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import re
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
-from harness.link.panics import crashed, find_panic, printable
+from harness.link.panics import Panic, crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.ask_names import read_facts
 from harness.runtimes.interface import Facts, Intervention, RunResult
@@ -33,8 +34,14 @@ _PLAIN_PAUSE = 0.01
 GRACE = 3.0
 #: The same in the middle of a program on its way: a board that answered a moment ago may share a busy host (QEMU).
 FLOW_GRACE = 10.0
-#: How much of what a board says before it answers is kept, in bytes.
-_HEARD = 2000
+#: Rounds of asking in peace before Ctrl-C goes out again and again, so that one meets the moment between a start and
+#: the application's first sleep; how long that goes on at a time, and the time between two, in seconds.
+_PEACEFUL = 3
+_INSISTING, _BETWEEN = 3.0, 0.03
+#: How long a board that says that it does not start is asked all the same, in seconds: a program may have said it.
+_DOUBT = 4.0
+#: Of what an application prints while a program is on its way, in bytes; more is a flood.
+_CHATTER_LIMIT = 64 * 1024
 
 
 class RawRepl(Wired):
@@ -58,8 +65,9 @@ class RawRepl(Wired):
         boot_timeout: float = 15.0,
         buffer: int | None = None,
         nonces: random.Random | None = None,
+        native_usb: bool = False,
     ) -> None:
-        super().__init__(session, reset, intervene)
+        super().__init__(session, reset, intervene, native_usb)
         self._boot_timeout = boot_timeout
         self._buffer = buffer
         self._random = nonces or random.Random()
@@ -68,7 +76,7 @@ class RawRepl(Wired):
         self.paste_window = 0
         self._echo = False
         self._verifying = False
-        self._answered = False  # ever
+        self._suspicion: Panic | None = None  # words of a crash in what the program that runs has printed
         self._facts: Facts | None = None
 
     # -- getting hold of it ----------------------------------------------------------------------
@@ -78,41 +86,48 @@ class RawRepl(Wired):
         """Take the board to raw mode and prove that it listens.
 
         Works on a board that prints garbage first (a ROM at another baud rate), whose ``main.py`` never ends, or
-        that sits in any REPL mode. Raises BenchFault with what came when it does not answer.
+        that sits in any REPL mode. An application that sleeps or restarts at once is met in the moment before. Raises
+        BenchFault with what came when it does not answer, ApplicationInTheWay when that is a program's doing.
         """
         with self.session.expecting_reset():
             self._enter(after_reset)
 
     def _enter(self, after_reset: bool) -> None:
         end = Deadline(self._boot_timeout)
-        idle = 0.3
-        heard = b""
-        self._in_hand = False
+        self._begin_to_listen(after_reset)
+        idle, doubt = 0.3, None
         if after_reset:
-            read = self.session.read_until(*self._started, idle=1.5, deadline=end.at_most(3.0))
-            self._check_panic(read)
-            heard = read.data
-        while not end.passed:
+            self._hear(*self._started, idle=1.5, deadline=end.at_most(3.0))
+        for round_number in itertools.count():
             # The first Ctrl-C ends a program, the second one that catches it; then the line is empty.
-            self.session.write(b"\r\x03\x03")
-            noise = self.session.read_until(b">>> ", b"\r\n>", idle=idle / 3, deadline=end.at_most(1.0))
-            self._check_panic(noise)
-            self.session.write(b"\x01")
-            read = self.session.read_until(RAW_PROMPT, idle=idle, deadline=end.at_most(1.0))
-            self._check_panic(read)
-            heard = (heard + noise.data + read.data)[-_HEARD:]
+            self._say_while_starting(b"\r\x03\x03")
+            self._hear(b">>> ", b"\r\n>", idle=idle / 3, deadline=end.at_most(1.0))
+            self._say_while_starting(b"\x01")
+            read = self._hear(RAW_PROMPT, idle=idle, deadline=end.at_most(1.0))
             if read.ok and self._shake_hands(end):
                 self._in_hand = self._answered = True
-                self._entered(heard)
+                self._entered(self._heard)
                 return
-            if read.reason is Reason.CLOSED:
-                raise BenchFault("the port was closed while the board was asked for its REPL")
+            if self._trouble_heard():
+                doubt = doubt or end.at_most(_DOUBT)
+            if end.passed or (doubt is not None and doubt.passed):
+                raise self._no_answer(
+                    f"no raw REPL within {self._boot_timeout:g} s",
+                    "is there MicroPython on the board, is console.baud right, does main.py swallow KeyboardInterrupt?",
+                )
+            if (round_number >= _PEACEFUL - 1 and (after_reset or self._heard)) or self._trouble_heard():
+                self._insist(end)
             idle = min(idle * 1.7, 2.0)
-        came = printable(heard[-400:]) or "nothing"
-        raise BenchFault(
-            f"no raw REPL within {self._boot_timeout:g} s; came {came!r}",
-            hint="is there MicroPython on the board, is console.baud right, does main.py swallow KeyboardInterrupt?",
-        )
+
+    def _insist(self, end: Deadline) -> None:
+        """Ctrl-C again and again, from a reset on where this has one: a start file takes the first that it meets."""
+        if self._after_reset and self._reset is not None:
+            self._pulse_reset()
+        insisting = end.at_most(_INSISTING)
+        while not insisting.passed:
+            self._say_while_starting(b"\x03")
+            if self._hear(b">>> ", idle=_BETWEEN, deadline=insisting.at_most(_BETWEEN)).ok:
+                return
 
     def _entered(self, heard: bytes) -> None:
         """The board is in hand; ``heard`` is the end of what it said until then."""
@@ -123,26 +138,16 @@ class RawRepl(Wired):
         a, b = self._random.randrange(10_000, 99_999), self._random.randrange(10_000, 99_999)
         question = f"print({a}*{b})".encode() + EOF
         self.session.write(question)
-        answer = f"{a * b}\r\n\x04\x04>".encode()
-        read = self.session.read_until(answer, idle=2.0, deadline=end.at_most(3.0))
-        self._check_panic(read)
+        deadline = end.at_most(3.0)
+        read = self._hear(f"{a * b}\r\n".encode(), idle=2.0, deadline=deadline)
         self._echo = read.ok and question in read.data
         if not read.ok and b"MemoryError" in read.data:
             # A full heap, or a program that ended while the collector was off: only a new heap helps.
             self.session.transcript.note("soft reset, for the VM has no memory left")
             self.session.write(EOF)
-            self.session.read_until(RAW_PROMPT, idle=1.0, deadline=end.at_most(3.0))
-        return read.ok
-
-    def _check_panic(self, read: Read) -> None:
-        if read.panic is not None:
-            # Nothing was measured yet, and a damaged image looks the same where the ROM checks nothing (ESP8266).
-            if not self._answered:
-                raise BenchFault(
-                    f"the board does not start ({read.panic.kind}): {read.panic.text}",
-                    hint="flash it again; if it stays so, this firmware does not run on this chip",
-                )
-            raise crashed("the board does not start", read.panic)
+            self._hear(RAW_PROMPT, idle=1.0, deadline=end.at_most(3.0))
+        # Between these an application's timer may print.
+        return read.ok and all(self._hear(mark, idle=2.0, deadline=deadline).ok for mark in (EOF, EOF, b">"))
 
     # -- Runtime ---------------------------------------------------------------------------------
 
@@ -179,9 +184,10 @@ class RawRepl(Wired):
         self._send_program(source.encode())
         stdout = b""
         if interrupt_at:
-            read = self.session.read_until(interrupt_at, EOF, idle=timeout, deadline=timeout)
+            read = self.session.read_until(interrupt_at, EOF, idle=timeout, deadline=timeout, of_program=True)
             if not read.ok:
                 raise self._lost(f"{interrupt_at!r}", read)
+            self._suspicion = self._suspicion or read.panic
             if read.matched == EOF:  # it ended before
                 return RunResult(read.data[:-1], self._end_of_program(), time.perf_counter() - started)
             self.session.write(b"\x03")
@@ -198,8 +204,8 @@ class RawRepl(Wired):
         self._in_hand = False
         self.session.write(EOF)
         # The raw mode outlives a soft reset; the friendly prompt comes only from a chip that started anew.
-        read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout)
-        if read.panic is not None:
+        read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout, of_program=True)
+        if read.panic is not None and read.matched != RAW_PROMPT:
             raise crashed("the board crashed at a soft reset", read.panic)
         if read.matched == b">>> ":
             came = printable(read.data[-300:])
@@ -231,7 +237,7 @@ class RawRepl(Wired):
                 "a program holds a control character that the raw REPL acts on", hint="write it as '\\x04'"
             )
         self._take_in_hand()
-        self._in_hand = False
+        self._in_hand, self._suspicion = False, None
         if self._raw_paste and not self._echo and self._begin_paste():
             self._paste(source)
         elif self._buffer and len(source) >= self._buffer:
@@ -241,17 +247,12 @@ class RawRepl(Wired):
 
     def _begin_paste(self) -> bool:
         self.session.write(b"\x05A\x01")
-        read = self.session.read_exactly(2, deadline=GRACE)
-        if read.data == b"R\x01":
-            return True
-        self._raw_paste = False
-        if read.data == b"R\x00":
-            return False  # understood, not supported; the board is back at its prompt
         # Firmware from before raw paste takes Ctrl-A as "start over" and greets again.
-        greeting = self.session.read_until(b"to exit\r\n>", idle=GRACE, deadline=GRACE)
-        if not greeting.ok:
-            raise self._lost("an answer to raw paste", Read(read.data + greeting.data, greeting.reason))
-        return False
+        read = self.session.read_until(b"R\x01", b"R\x00", b"to exit\r\n>", idle=GRACE, deadline=GRACE)
+        if not read.ok:
+            raise self._lost("an answer to raw paste", read)
+        self._raw_paste = read.matched == b"R\x01"
+        return self._raw_paste  # with the second answer it is understood, not supported, and the prompt is back
 
     def _paste(self, source: bytes) -> None:
         header = self.session.read_exactly(2, deadline=GRACE)
@@ -259,6 +260,7 @@ class RawRepl(Wired):
             raise self._lost("the raw paste window", header)
         self.paste_window = credit = window
         at = 0
+        chatter = b""
         while at < len(source):
             if credit == 0 or self.session.waiting():
                 flow = self.session.read_exactly(1, deadline=FLOW_GRACE)
@@ -267,8 +269,10 @@ class RawRepl(Wired):
                 elif flow.data == EOF:  # the board has had enough: a syntax error, or Ctrl-C
                     self.session.write(EOF)
                     return
+                elif flow.ok and len(chatter) < _CHATTER_LIMIT:  # what an application's timer prints meanwhile
+                    chatter += flow.data
                 else:
-                    raise self._lost("flow control during raw paste", flow)
+                    raise self._lost("flow control during raw paste", Read(chatter + flow.data, flow.reason))
                 continue
             part = source[at : at + credit]
             self.session.write(part)
@@ -318,11 +322,14 @@ class RawRepl(Wired):
                 raise self._lost("the echo of what was sent", read)
 
     def _until_eof(self, timeout: float, what: str, *, idle: float | None = None) -> bytes:
-        read = self.session.read_until(EOF, idle=idle or timeout, deadline=timeout)
+        read = self.session.read_until(EOF, idle=idle or timeout, deadline=timeout, of_program=True)
         if read.ok:
+            self._suspicion = self._suspicion or read.panic
             return read.data[:-1]
         if read.reason in (Reason.IDLE, Reason.DEADLINE) and what == "output":
             self._interrupt()
+            if read.panic is not None and not self._in_hand:
+                raise crashed("the board crashed", read.panic)
             tail = printable(read.data[-300:])
             limit = f"{idle:g} s of silence" if idle else f"{timeout:g} s"
             raise FirmwareFailure(f"the program did not end within {limit}; last output: {tail!r}")
@@ -335,6 +342,9 @@ class RawRepl(Wired):
         if not prompt.ok:
             raise self._lost("the prompt after a program", prompt)
         self._in_hand = True
+        # Words of a crash: the VM of before is still in raw mode, and one that has started anew is not.
+        if self._suspicion is not None and not self._shake_hands(Deadline(GRACE)):
+            raise self._lost("an answer after a program", Read(b"", Reason.PANIC, panic=self._suspicion))
         return error
 
     def _interrupt(self) -> None:

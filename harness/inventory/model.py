@@ -137,6 +137,11 @@ class Virtual(Entry):
         description="chip: waits, sleeps and an STM32's erasing take their time. fast: they take none, and the board's "
         "clock jumps.",
     )
+    language: Literal["de", "xx"] | None = Field(
+        default=None,
+        description="CircuitPython: the language that its firmware is built for, in place of English. de: German. xx: "
+        "an invented one.",
+    )
     lines: Annotated[
         tuple[Literal["swapped", "reset-inverted", "boot0-inverted", "boot0-unwired"], ...], Field(strict=False)
     ] = Field(

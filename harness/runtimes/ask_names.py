@@ -52,7 +52,7 @@ _facts()
 del _facts, _f, _bits
 """
 
-_FRAME = re.compile(rb"\x02([\x20-\x7e]{1,600})\|([0-9a-f]{8})\x03")
+_FRAME = re.compile(rb"\x02([^\x00-\x1f\x7f]{1,600})\|([0-9a-f]{8})\x03")
 
 
 def read_facts(run: Callable[[str], RunResult]) -> Facts:
@@ -68,7 +68,7 @@ def read_facts(run: Callable[[str], RunResult]) -> Facts:
     body, check = answer.groups()
     if int(check, 16) not in (0, zlib.crc32(body)):
         raise BenchFault("the board's description arrived damaged", hint="check the cable and the baud rate")
-    fields = body.decode("ascii").split("|")
+    fields = body.decode("utf-8", "replace").split("|")  # names of boards hold more than ASCII
     try:
         name, version, machine, word, float_bytes, heap, mpy, platform, build, bits = fields
         representation: ObjectRepr = "A" if int(float_bytes) > 0 else "D" if int(bits) > 31 else "C"

@@ -59,15 +59,17 @@ ENDS = {
 class Manifest:
     """What a virtual firmware says about itself: banner line, raw heap size in bytes, and its seeded defect.
 
-    With CircuitPython the supervisor's allocations share the heap's bytes.
+    With CircuitPython the supervisor's allocations share the heap's bytes, and ``language`` is what it speaks.
     """
 
     banner: str
     heap: int
     defect: str = ""
+    language: str = ""
 
     def to_bytes(self) -> bytes:
-        return json.dumps(asdict(self), sort_keys=True).encode()
+        fields = {key: value for key, value in asdict(self).items() if value or key != "language"}
+        return json.dumps(fields, sort_keys=True).encode()
 
     @classmethod
     def of(cls, module: bytes) -> Manifest:
@@ -76,7 +78,7 @@ class Manifest:
         if raw is None:
             raise ValueError("the module carries no board manifest")
         fields = json.loads(raw)
-        return cls(str(fields["banner"]), int(fields["heap"]), str(fields.get("defect", "")))
+        return cls(str(fields["banner"]), int(fields["heap"]), str(fields.get("defect", "")), str(fields.get("language", "")))
 
 
 def create(context: AppContext) -> Application:

@@ -91,16 +91,14 @@ class MicroPythonBoard(RawRepl):
     def restart_by(self, source: str) -> None:
         self._send_program(source.encode())
         read = self.session.read_until(
-            b"soft reboot", EOF + b">", idle=10.0, deadline=self._boot_timeout, of_program=True
+            RAW_PROMPT, b">>> ", EOF + b">", idle=10.0, deadline=self._boot_timeout, watch_panics=False
         )
-        if read.matched != b"soft reboot":
-            if read.ok:
-                self._in_hand = True
-                raise FirmwareFailure(f"the VM did not restart; came {printable(read.data[-200:]) or 'nothing'!r}")
-            raise self._lost("a soft reboot", read)
-        read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout, watch_panics=False)
         self._check_crash(read.data)
-        self._in_hand = read.matched == RAW_PROMPT
+        if not read.ok:
+            raise self._lost("a restart of the VM", read)
+        self._in_hand = read.matched != b">>> "
+        if read.matched == EOF + b">":
+            raise FirmwareFailure(f"the VM did not restart; came {printable(read.data[-200:]) or 'nothing'!r}")
         if not self._in_hand:
             self.enter()
 

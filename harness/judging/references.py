@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, Self
 
 from harness.chips import CHIPS, Port
+from harness.errors import Refused
 from harness.extensions import resolve
 from harness.judging.ready_board import ReadyBoard
 from harness.reference.circuitpython_reference import CircuitPythonReference
@@ -49,7 +51,10 @@ def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None])
     romfs = attached.romfs
     port = CHIPS[attached.board.chip].port
     files_at = _files_at(attached.abilities.base, port)
-    boot = attached.runtime.get(f"{files_at.rstrip('/')}/boot.py") if attached.our_build else None
+    boot = None
+    if attached.our_build:
+        with suppress(Refused):  # there is none: it is set aside, or somebody took it away
+            boot = attached.runtime.get(f"{files_at.rstrip('/')}/boot.py")
     chip = attached.board.chip
     own_code = OWN_CODE if port is not None and not attached.our_build else 0
     raw = _raw_heap(attached.facts.heap_total + own_code)

@@ -47,7 +47,10 @@ _FATAL: tuple[tuple[str, bytes], ...] = (
     ("boot", _LOG + rb"boot: Failed to verify partition table"),
     ("boot", rb"waiting for download"),
 )
-_FATAL_ANY = re.compile(_LINE_START + b"(?:" + b"|".join(b"(?:%s)" % text for _, text in _FATAL) + b")")
+_FATAL_TEXT = b"(?:" + b"|".join(b"(?:%s)" % text for _, text in _FATAL) + b")"
+_FATAL_ANY = re.compile(_LINE_START + _FATAL_TEXT)
+#: The same within a line that a program had not ended: it counts when a start follows.
+_FATAL_IN_LINE = re.compile(_FATAL_TEXT)
 #: The ROM's banner: the chip has been reset, for whatever reason.
 BANNER = re.compile(
     _LINE_START + rb"(?:rst:0x[0-9a-f]{1,2} \([A-Z0-9_]{1,40}\)"
@@ -101,6 +104,10 @@ def find_panic(data: bytes, *, reset_expected: bool = False, earlier_banners: in
     banners = list(BANNER.finditer(data))
     if not banners:
         return None
+    fatal = _FATAL_IN_LINE.search(data, 0, banners[0].start())
+    if fatal is not None:
+        kind = next(kind for kind, text in _FATAL if re.match(text, fatal.group()))
+        return Panic(kind, _around(data, fatal.start(), fatal.end()))
     if earlier_banners + len(banners) >= _LOOP:
         # A chip that does not boot says why, and each time for the same reason of the ROM's: not so one whose program
         # sleeps or restarts it.

@@ -78,7 +78,9 @@ class Manifest:
         if raw is None:
             raise ValueError("the module carries no board manifest")
         fields = json.loads(raw)
-        return cls(str(fields["banner"]), int(fields["heap"]), str(fields.get("defect", "")), str(fields.get("language", "")))
+        return cls(
+            str(fields["banner"]), int(fields["heap"]), str(fields.get("defect", "")), str(fields.get("language", ""))
+        )
 
 
 def create(context: AppContext) -> Application:

@@ -49,7 +49,7 @@ try:
     _s.runtime.autoreload = False
 except AttributeError:
     getattr(_s, "disable_autoreload", int)()
-print("hx-mode " + str(getattr(_s.runtime, "safe_mode_reason", "NONE")).split(".")[-1])
+print(str(getattr(_s.runtime, "safe_mode_reason", "NONE")).split(".")[-1])
 del _s
 """
 
@@ -79,12 +79,18 @@ class _Words:
         return self.waits + b"\r\n"
 
     @property
+    def header(self) -> re.Pattern[bytes]:
+        """The line before a run's output."""
+        return re.compile(rb"(?<![^\n])" + re.escape(self.before) + _NAME + re.escape(self.after) + rb"(?=\r\n)")
+
+    @property
     def run(self) -> re.Pattern[bytes]:
         """A run; group 1: what it printed, group 2: how it ended."""
-        before, after, done, reboot = map(re.escape, (self.before, self.after, self.done, self.soft_reboot))
-        return re.compile(
-            before + _NAME + after + rb"\r\n(.*?)\r\n(" + done + b"|" + reboot + rb")(?=\r\n)", re.DOTALL
-        )
+        ends = re.escape(self.done) + b"|" + re.escape(self.soft_reboot)
+        return re.compile(self.header.pattern + rb"\r\n(.*?)\r\n(" + ends + rb")(?=\r\n)", re.DOTALL)
+
+
+_ENGLISH = _Words(b"soft reboot", b"", b" output:", b"Code done running.", PRESS_ANY_KEY)
 
 
 def safe_mode_text(text: bytes) -> str:
@@ -112,9 +118,10 @@ class CircuitPythonBoard(MicroPythonBoard):
 
     @property
     def _words(self) -> _Words:
-        """Learned from the board when they are first needed."""
+        """Learned from the board when they are first needed. One that restarts in English is known."""
         if self._words_learned is None:
-            self._words_learned = self._learn()
+            self.soft_reset()
+            self._words_learned = _ENGLISH if _ENGLISH.soft_reboot in self._restart_said else self._learn()
             self._started = (self._words_learned.waiting, *self._started)
         return self._words_learned
 
@@ -140,7 +147,7 @@ class CircuitPythonBoard(MicroPythonBoard):
 
     def _entered(self, heard: bytes) -> None:
         said, self._said = self._said, b""
-        told = re.search(rb"hx-mode (\w{1,40})", self._run(_ASK).stdout)
+        told = re.search(rb"^([A-Z][A-Z0-9_]{2,39})\r?$", self._run(_ASK).stdout, re.MULTILINE)
         name = told[1].decode("ascii", "replace") if told else ""
         if name in ("", "NONE"):
             return
@@ -170,9 +177,7 @@ class CircuitPythonBoard(MicroPythonBoard):
         words = self._words
         data = words.begins(CODE_FILE)
         if interrupt_at:
-            read = self.session.read_until(
-                interrupt_at, words.waiting, idle=timeout, deadline=timeout, of_program=True
-            )
+            read = self.session.read_until(interrupt_at, words.waiting, idle=timeout, deadline=timeout, of_program=True)
             data += read.data
             if read.matched == interrupt_at:
                 # No timer of its own could tell when it sleeps: it is given a moment to get there.
@@ -200,8 +205,10 @@ class CircuitPythonBoard(MicroPythonBoard):
         return self._outputs(self._until_wait(timeout))
 
     def _outputs(self, data: bytes) -> tuple[bytes, ...]:
-        runs = list(self._words.run.finditer(_TITLE.sub(b"", data)))
-        if any(run[2] != self._words.done for run in runs):
+        text = _TITLE.sub(b"", data)
+        runs = list(self._words.run.finditer(text))
+        begun = len(self._words.header.findall(text))
+        if len(runs) < begun or any(run[2] != self._words.done for run in runs):
             raise BenchFault(
                 "the program was stopped by auto-reload: something has written to the board's drive",
                 hint="keep the host from writing to CIRCUITPY (editors, indexers) while boards are tested",
@@ -262,7 +269,7 @@ class CircuitPythonBoard(MicroPythonBoard):
             tail = self.session.read_until(words.waiting, idle=0.25, deadline=GRACE, watch_panics=False)
             before, done, _ = _TITLE.sub(b"", tail.data).partition(words.ends)
             started = BANNER.search(before) is not None or words.run.search(tail.data) is not None
-            if words.soft_reboot + b"\r\n" in before:
+            if words.soft_reboot + b"\r\n" in tail.data:
                 raise FirmwareFailure("the program restarted the VM, not the chip")
             if done and before.strip() and not started:  # it printed why it ended
                 raise FirmwareFailure(f"the program did not reset the chip: {printable(tail.data[-400:])}")

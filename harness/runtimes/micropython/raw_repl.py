@@ -53,6 +53,8 @@ class RawRepl(Wired):
     VMs without raw paste need it. ``nonces`` makes the handshake repeatable, for replaying a transcript.
     """
 
+    #: What the VM printed at its last soft reset.
+    _restart_said = b""
     #: What a start of the chip ends with.
     _started: tuple[bytes, ...] = (b">>> ", RAW_PROMPT)
 
@@ -205,6 +207,7 @@ class RawRepl(Wired):
         self.session.write(EOF)
         # The raw mode outlives a soft reset; the friendly prompt comes only from a chip that started anew.
         read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout, of_program=True)
+        self._restart_said = read.data
         if read.panic is not None and read.matched != RAW_PROMPT:
             raise crashed("the board crashed at a soft reset", read.panic)
         if read.matched == b">>> ":

@@ -27,6 +27,7 @@ class Wired:
     _answered = False  # ever
     _heard = b""
     _after_reset = False
+    _came_back = False
 
     def __init__(
         self,
@@ -64,6 +65,13 @@ class Wired:
         self._pulse_reset()
         self.enter(after_reset=True)
 
+    def _first_after(self, intervention: Intervention, within: float) -> Read:
+        """Intervene in a sleep, and read the first byte of the start that this leads to."""
+        self._intervene(intervention)
+        if self._came_back:  # a new port: the chip has started
+            return Read(b"", Reason.CLOSED)
+        return self.session.read_exactly(1, deadline=within)
+
     def _intervene(self, intervention: Intervention) -> None:
         if intervention.what == "reset":
             self._pulse_reset()
@@ -81,12 +89,17 @@ class Wired:
         self._lets_go_of_its_port()
 
     def _lets_go_of_its_port(self) -> None:
-        """After a reset: where the port is the chip's own, wait until it has gone and is back."""
+        """After a reset: where the port is the chip's own, wait until it has gone and is back.
+
+        What the start printed until then has gone with it.
+        """
+        self._came_back = False
         if not self._native_usb:
             return
         self.session.read_until(idle=_GOES_WITHIN, deadline=_GOES_WITHIN, watch_panics=False)
         if self.session.closed:
             self.session.reconnect(within=_BACK_WITHIN)
+            self._came_back = True
 
     # -- what a board says until it answers ------------------------------------------------------
 
@@ -98,7 +111,7 @@ class Wired:
         try:
             self.session.write(data)
         except BenchFault:
-            if not self._after_reset:
+            if not (self._after_reset or self._native_usb):
                 raise
             self.session.reconnect(within=_BACK_WITHIN)
 
@@ -111,7 +124,7 @@ class Wired:
         self._heard = (self._heard + read.data)[-_HEARD:]
         self._check_crash(self._heard)
         if read.reason is Reason.CLOSED:
-            if not self._after_reset:
+            if not (self._after_reset or self._native_usb):
                 raise BenchFault("the port was closed while the board was asked for its prompt")
             self.session.reconnect(within=_BACK_WITHIN)
         return read

@@ -281,8 +281,7 @@ class CircuitPythonBoard(MicroPythonBoard):
                 if not first:
                     read = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
                     if read.reason is Reason.DEADLINE and intervention is not None:
-                        self._intervene(intervention)
-                        read = self.session.read_exactly(1, deadline=within)
+                        read = self._first_after(intervention, within)
                     if read.reason is Reason.DEADLINE:
                         raise FirmwareFailure(f"the chip did not start again within {within:g} s")
                     first = read.data

@@ -47,8 +47,7 @@ class MicroPythonBoard(RawRepl):
             with self.session.expecting_disconnect(within=within):  # native USB goes with the chip
                 first = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
                 if first.reason is Reason.DEADLINE and intervention is not None:
-                    self._intervene(intervention)
-                    first = self.session.read_exactly(1, deadline=within)
+                    first = self._first_after(intervention, within)
             silent = time.perf_counter() - ended
             if first.data == EOF:
                 raise self._not_reset()

@@ -337,8 +337,7 @@ class NodeMcuBoard(Wired):
             ended = self._clock()
             first = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
             if first.reason is Reason.DEADLINE and intervention is not None:
-                self._intervene(intervention)
-                first = self.session.read_exactly(1, deadline=within)
+                first = self._first_after(intervention, within)
             while first.data in (b"\r", b"\n"):  # of the record's own line
                 first = self.session.read_exactly(1, deadline=within)
             silent = self._clock() - ended

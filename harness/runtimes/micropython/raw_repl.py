@@ -164,6 +164,13 @@ class RawRepl(Wired):
         """Ask the VM who it is. Raises BenchFault when the answer is damaged."""
         return read_facts(lambda source: self.run(source))
 
+    def round_trip(self) -> None:
+        """Ctrl-A in raw mode, which is greeted again. No recorded call: how long it takes is another time each time."""
+        self._take_in_hand()
+        self.session.write(b"\x01")
+        if not (read := self.session.read_until(RAW_PROMPT, idle=GRACE, deadline=GRACE)).ok:
+            raise self._lost("its raw REPL's greeting", read)
+
     @recorded_call
     def verify_programs(self, on: bool) -> None:
         """Programs for :meth:`run` and for a reset; see :mod:`harness.runtimes.micropython.verified`."""

@@ -231,6 +231,13 @@ class NodeMcuBoard(Wired):
             came = printable((result.stderr or result.stdout)[-200:])
             raise BenchFault(f"the board did not say what it is; came {came!r}", hint="is this NodeMCU?") from None
 
+    def round_trip(self) -> None:
+        """An empty line, which is answered with a prompt."""
+        self._take_in_hand()
+        self.session.write(b"\r")
+        if not (read := self.session.read_until(_PROMPT, idle=_GRACE, deadline=_GRACE)).ok:
+            raise self._lost("its prompt", read)
+
     @recorded_call
     def verify_programs(self, on: bool) -> None:
         """Nothing to do: each program is a file, which the board sums up before it runs."""

@@ -69,7 +69,7 @@ class LeftApplication:
         moved, both = self._rename(runtime, [(name, ASIDE + name) for name in self._names])
         if both:
             raise Refused(
-                f"{self._board}: {', '.join(both)} cannot be set aside: {ASIDE}{both[0]} of an earlier run is there too",
+                f"{self._board}: {', '.join(both)} cannot be set aside: {ASIDE}{both[0]} of an earlier run is there",
                 hint="look at both files on the board, and keep the one that is wanted",
             )
         if moved:

@@ -81,11 +81,8 @@ class Preparation:
 
     def _settle_application(self, runtime: BoardRuntime) -> None:
         """What an earlier run left aside is put back, or is put where it is to be in this one."""
-        if not self._set_aside:
-            moved = self._application.put_back(runtime)
-        else:
-            moved = self._application.set_aside(runtime)
-        if moved:  # from here on the board runs what it is to run
+        settle = self._application.set_aside if self._set_aside else self._application.put_back
+        if settle(runtime):  # from here on the board runs what it is to run
             if self._line.resets:
                 runtime.hard_reset()
             if self._traits.restarts_without_application or not self._line.resets:

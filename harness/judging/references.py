@@ -107,7 +107,7 @@ _LONG_NAME = 100
 
 
 def _less_room(board: Runtime, trial: Runtime) -> int:
-    """By how many bytes the board's region is smaller than the one of ``trial``, the largest that leads to the same heap.
+    """By how many bytes the board's region is smaller than that of ``trial``, the largest that leads to the same heap.
 
     The heap takes whole steps, and the supervisor's own allocations have what is over: where they first cost the heap
     a step tells how much that is.

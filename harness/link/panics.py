@@ -1,7 +1,7 @@
 """Texts by which a board says that it has crashed or cannot boot.
 
-A program can print any of them. So they count at the start of a line only, where ROM and firmware say them, and one that
-comes while a program runs is a suspicion until what follows confirms it (:meth:`harness.link.session.Session.read_until`).
+A program can print any of them. So they count at the start of a line only, where ROM and firmware say them, and what
+comes while a program runs is a suspicion until something confirms it (:meth:`harness.link.session.Session.read_until`).
 
 Sources: ESP-IDF Programming Guide, "Fatal Errors"; public boot logs of the ROMs; MicroPython
 ``ports/esp32/panichandler.c``, ``ports/esp8266/main.c``, ``ports/stm32/main.c``; CircuitPython
@@ -69,8 +69,8 @@ _LOOP = 3
 
 @dataclass(frozen=True)
 class Panic:
-    """``kind`` is a class of the table, "reset", "boot loop" or "application" (which starts, and resets the chip or lets
-    it sleep, again and again); ``text`` plain, bounded."""
+    """``kind`` is a class of the table, "reset", "boot loop" or "application" (which lets the chip sleep as soon as it
+    starts); ``text`` plain, bounded."""
 
     kind: str
     text: str
@@ -135,10 +135,19 @@ def confirmed_crash(data: bytes) -> Panic | None:
     return None
 
 
-def is_text(data: bytes) -> bool:
-    """Whether ``data`` is what a program prints, and no noise: a console at another rate is no text."""
-    plain = sum(0x20 <= byte < 0x7F or byte in b"\r\n\t\x1b" for byte in data)
-    return len(data) >= 8 and plain >= 0.9 * len(data)
+#: Lines of a boot ROM and of the loader behind it, which say nothing of what runs then.
+_ROM_LINES = re.compile(
+    rb"^(?:ets |rst:|configsip|clk_drv|mode:|load:|load 0x|ho \d|tail \d|entry 0x|chksum |csum |I \(\d)[^\r\n]*\r?\n?",
+    re.MULTILINE,
+)
+
+
+def by_application(data: bytes) -> bytes:
+    """What a program may have printed of ``data``: all but the ROM's lines; nothing when that is no text, as of a
+    console at another rate."""
+    left = _ROM_LINES.sub(b"", data)
+    plain = sum(0x20 <= byte < 0x7F or byte in b"\r\n\t\x1b" for byte in left)
+    return left if len(left.strip()) >= 8 and plain >= 0.9 * len(left) else b""
 
 
 def _around(data: bytes, start: int, end: int) -> str:

@@ -33,8 +33,8 @@ Language = Literal["python", "lua"]
 class Means:
     """What a client is given beside its session. ``reset`` resets the chip into its application, ``intervene`` does
     what else can be done to the board from outside; None where nothing here can. ``buffer`` as ``console.buffer`` of
-    boards.yaml; ``nonces`` makes a conversation repeatable; ``native_usb``: the port is the chip's own, and goes at each
-    of its resets."""
+    boards.yaml; ``nonces`` makes a conversation repeatable; ``native_usb``: the port is the chip's own, and goes at
+    each of its resets."""
 
     reset: Callable[[], None] | None = None
     intervene: Callable[[Intervention], None] | None = None

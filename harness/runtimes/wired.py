@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness.errors import SET_ASIDE, ApplicationInTheWay, BenchFault, FirmwareFailure
 from harness.link.deadline import Deadline
-from harness.link.panics import Panic, confirmed_crash, crashed, find_panic, is_text, printable
+from harness.link.panics import Panic, by_application, confirmed_crash, crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.interface import Intervention
 from harness.runtimes.recorded import recorded_call
@@ -21,8 +21,8 @@ _GOES_WITHIN = 1.5
 
 class Wired:
     """``reset`` resets the chip into its application; None when the wiring has no way to. ``intervene`` does what else
-    can be done to the board from outside; None when nothing can. ``native_usb``: the port is the chip's own, and goes at
-    each of its resets."""
+    can be done to the board from outside; None when nothing can. ``native_usb``: the port is the chip's own, and goes
+    at each of its resets."""
 
     _answered = False  # ever
     _heard = b""
@@ -158,9 +158,9 @@ class Wired:
                 f"{what}: the application on the board lets the chip sleep as soon as it starts; came {panic.text!r}",
                 hint=f"a reset line ('reset' in boards.yaml) lets the harness in before it; then {SET_ASIDE}",
             )
-        if is_text(self._heard):
+        if said := printable(by_application(self._heard)[-400:]):
             return ApplicationInTheWay(
-                f"{what}: the application on the board goes on; it printed {came!r}",
+                f"{what}: the application on the board goes on; it printed {said!r}",
                 hint=f"{SET_ASIDE}. Where it never lets go, take it off by hand. {hint}",
             )
         return BenchFault(f"{what}; came {came!r}", hint=hint)

@@ -310,6 +310,11 @@ def deaf_in_sleep(app: WasmApplication) -> None:
     )
 
 
+def deaf(app: WasmApplication) -> None:
+    """What is typed reaches a program that reads it, and interrupts none."""
+    app.__dict__.update(received=lambda _data: None)
+
+
 def shallow(by: int) -> Callable[[WasmApplication], None]:
     def wire(app: WasmApplication) -> None:
         app.interrupts._depth += by

@@ -19,6 +19,7 @@ from harness.virtual.defect_effects import (
     before_the_last,
     cause,
     cut_files,
+    deaf,
     deaf_in_poll,
     deaf_in_sleep,
     deliver,
@@ -306,6 +307,7 @@ DEFECTS: dict[str, Defect] = {
     "ctrl_c_lost_in_sleep": Defect(
         "Ctrl-C is lost while a program sleeps", ("interrupt: ctrl c*sleep*",), wire=deaf_in_sleep
     ),
+    "ctrl_c_deaf": Defect("Ctrl-C ends no program", ("interrupt: ctrl c[[]*",), wire=deaf),
     "ctrl_c_lost_in_poll": Defect(
         "Ctrl-C is lost in select.poll", ("interrupt: ctrl c in a wait*poll*",), wire=deaf_in_poll
     ),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from harness.errors import BenchFault, FirmwareFailure, Refused
 from harness.link.panics import BANNER, printable
-from harness.link.session import Read, Reason, Session
+from harness.link.session import Reason, Session
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT
@@ -106,7 +106,7 @@ class CircuitPythonBoard(MicroPythonBoard):
     there.
     """
 
-    _started = (PRESS_ANY_KEY + b"\r\n", b">>> ", RAW_PROMPT)
+    _started: tuple[bytes, ...] = (PRESS_ANY_KEY + b"\r\n", b">>> ", RAW_PROMPT)
     #: What the last start of the chip printed, as far as it was read here.
     _said = b""
     _words_learned: _Words | None = None

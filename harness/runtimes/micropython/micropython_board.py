@@ -65,7 +65,7 @@ class MicroPythonBoard(RawRepl):
         self._check_crash(first + rest.data)
         if len(BANNER.findall(first + rest.data)) > 1:
             raise ApplicationInTheWay(
-                "the application on the board lets the chip sleep, or resets it, before it can be asked about its start; "
+                "the application on the board lets the chip sleep, or resets it, before it can say how it started; "
                 f"came {printable(first + rest.data[-300:])!r}",
                 hint=SET_ASIDE,
             )

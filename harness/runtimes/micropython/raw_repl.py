@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
-from harness.link.panics import Panic, crashed, find_panic, printable
+from harness.link.panics import BANNER, Panic, crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.ask_names import read_facts
 from harness.runtimes.interface import Facts, Intervention, RunResult
@@ -124,6 +124,7 @@ class RawRepl(Wired):
     def _insist(self, end: Deadline) -> None:
         """Ctrl-C again and again, from a reset on where this has one: a start file takes the first that it meets."""
         if self._after_reset and self._reset is not None:
+            self._heard = BANNER.sub(b"", self._heard)  # the starts until here are no loop of the chip's: we reset it
             self._pulse_reset()
         insisting = end.at_most(_INSISTING)
         while not insisting.passed:

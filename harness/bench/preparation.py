@@ -81,6 +81,7 @@ class Preparation:
 
     def _settle_application(self, runtime: BoardRuntime) -> None:
         """What an earlier run left aside is put back, or is put where it is to be in this one."""
+        runtime.read_facts()  # what cannot take in this program is no question of files
         settle = self._application.set_aside if self._set_aside else self._application.put_back
         if settle(runtime):  # from here on the board runs what it is to run
             if self._line.resets:

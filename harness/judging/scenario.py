@@ -335,6 +335,11 @@ class Scenario:
         return self._bench.attached.abilities.paste_window
 
     @property
+    def path_trouble(self) -> str:
+        """What was found to be wrong with a way by which programs reach the board; empty: nothing."""
+        return str(getattr(self.board, "path_trouble", ""))
+
+    @property
     def has_files(self) -> bool:
         """Whether files can be written on the board."""
         return bool(self._bench.attached.abilities.base)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.errors import BenchFault, HarnessError, VmCrashed
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, VmCrashed
 from harness.judging.ready_board import DoubtfulBoard
 from harness.judging.scenario import Scenario
 
@@ -41,6 +41,8 @@ def judged_again(
         once_more(scenario.again())
     finally:
         board.runtime.verify_programs(False)
+    if trouble := getattr(board.runtime, "path_trouble", ""):
+        raise FirmwareFailure(f"{trouble}. First: {first}") from None
     raise Unrepeatable(
         f"failed once, and passed when it was run again with programs that are known to have arrived. First: {first}",
         hint="if it comes again: check cable and supply; a failure that comes and goes can also be the firmware's",

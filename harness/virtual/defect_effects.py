@@ -388,6 +388,21 @@ def short_at_the_edge(app: WasmApplication) -> None:
     _once("short at the edge", change)(app)
 
 
+def paste_loses(app: WasmApplication) -> None:
+    """Raw paste drops the first byte of the second window; the plain raw REPL takes all."""
+
+    def change(app: WasmApplication) -> None:
+        pasted = app._repl._raw_paste
+
+        def raw_paste(command: int) -> bytes | None:
+            source = pasted(command)
+            return None if source is None else source[:WINDOW] + source[WINDOW + 1 :]
+
+        app._repl.__dict__.update(_raw_paste=raw_paste)
+
+    _once("paste loses", change)(app)
+
+
 def tell_soft_reset(app: WasmApplication) -> None:
     """``host.call("count", "soft")`` in the port script tells whether this is a start after a soft reset."""
     app.noinit["soft"] = bytes([app.board.cause is Reset.SOFT])

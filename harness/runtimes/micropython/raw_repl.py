@@ -10,16 +10,18 @@ import contextlib
 import itertools
 import random
 import re
+import string
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
-from harness.errors import BenchFault, FirmwareFailure, UsageError
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import BANNER, Panic, crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
-from harness.runtimes.ask_names import read_facts
+from harness.runtimes.ask_names import DamagedAnswer, read_facts
 from harness.runtimes.interface import Facts, Intervention, RunResult
-from harness.runtimes.micropython.verified import run_verified
+from harness.runtimes.micropython.verified import DamagedProgram, run_verified
 from harness.runtimes.program import PROVES_ITSELF
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.wired import Wired
@@ -40,8 +42,20 @@ _PEACEFUL = 3
 _INSISTING, _BETWEEN = 3.0, 0.03
 #: How long a board that says that it does not start is asked all the same, in seconds: a program may have said it.
 _DOUBT = 4.0
+#: To tell a firmware that loses bytes from a line that does: programs by each path, and how long they are, in bytes.
+_PROOFS, _PROOF_LIMIT = 3, 2048
+_T = TypeVar("_T")
 #: Of what an application prints while a program is on its way, in bytes; more is a flood.
 _CHATTER_LIMIT = 64 * 1024
+
+
+def _proof(chance: random.Random, length: int) -> tuple[str, bytes]:
+    """A program of about ``length`` bytes, and what it prints when each of them has arrived. It needs no module."""
+    text = "".join(chance.choices(string.ascii_letters + string.digits, k=length))
+    check = 0
+    for letter in text:
+        check = (check * 31 + ord(letter)) & 0xFFFFFF
+    return f"h=0\nfor c in '{text}':h=(h*31+ord(c))&0xffffff\nprint('hx',h)\ndel h,c", b"hx %d" % check
 
 
 class RawRepl(Wired):
@@ -76,6 +90,10 @@ class RawRepl(Wired):
         self._raw_paste = True
         #: How many bytes of a program the board has last said it takes at once; 0: it has no raw paste.
         self.paste_window = 0
+        #: What is wrong with the VM's raw paste; the plain raw REPL is used since it was found out.
+        self.path_trouble = ""
+        self._paste_proven = False
+        self._pasting = False  # also after one that did not come to its end
         self._echo = False
         self._verifying = False
         self._suspicion: Panic | None = None  # words of a crash in what the program that runs has printed
@@ -163,7 +181,16 @@ class RawRepl(Wired):
     @recorded_call
     def read_facts(self) -> Facts:
         """Ask the VM who it is. Raises BenchFault when the answer is damaged."""
-        return read_facts(lambda source: self.run(source))
+
+        def ask() -> Facts:
+            return read_facts(lambda source: self.run(source))
+
+        facts = self._by_either_path(ask)
+        if self._paste_proven or not self.paste_window:
+            return facts
+        # Once, before anything is measured: a byte that is lost in a program can look like any failure.
+        self._paste_proven = True
+        return ask() if not self._proof_arrives(self._proof_length, paste=True) and self._paste_loses() else facts
 
     def round_trip(self) -> None:
         """Ctrl-A in raw mode, which is greeted again. No recorded call: how long it takes is another time each time."""
@@ -183,8 +210,50 @@ class RawRepl(Wired):
             return self._run(text, timeout=timeout, interrupt_at=interrupt_at)
 
         if not self._verifying or source.startswith(PROVES_ITSELF):
-            return run(source)
-        return run_verified(run, self.soft_reset, source)
+            return self._by_either_path(lambda: run(source))
+        return self._by_either_path(lambda: run_verified(run, self.soft_reset, source))
+
+    def _by_either_path(self, attempt: Callable[[], _T]) -> _T:
+        """``attempt``; once more when a program did not arrive by raw paste, and raw paste turns out to be at fault."""
+        try:
+            return attempt()
+        except BenchFault as problem:
+            doubtful = self._pasting or isinstance(problem, DamagedProgram | DamagedAnswer)
+            if not doubtful or not self._paste_loses():
+                raise
+            return attempt()
+
+    def _paste_loses(self) -> bool:
+        """Whether the same bytes arrive by the plain raw REPL and not by raw paste: the line is the same, so the firmware
+        loses them. It is used no more then, and :attr:`path_trouble` says so."""
+        if not self._raw_paste or self.session.closed:
+            return False
+        length = self._proof_length
+        plain = all(self._proof_arrives(length, paste=False) for _ in range(_PROOFS))
+        pasted = sum(self._proof_arrives(length, paste=True) for _ in range(_PROOFS)) if plain else _PROOFS
+        if pasted > 1:
+            self._raw_paste = True
+            return False
+        self._raw_paste = False
+        self.path_trouble = (
+            f"raw paste loses what is sent: of {_PROOFS} programs of {length} bytes {pasted} arrived by it, and "
+            f"all by the plain raw REPL on the same line"
+        )
+        self.session.transcript.note(self.path_trouble)
+        return True
+
+    @property
+    def _proof_length(self) -> int:
+        return min(5 * (self.paste_window or 128) + 13, _PROOF_LIMIT)
+
+    def _proof_arrives(self, length: int, paste: bool) -> bool:
+        source, said = _proof(self._random, length)
+        try:
+            self._take_in_hand()
+            self._raw_paste = paste
+            return self._run(source, timeout=GRACE).stdout.strip() == said
+        except HarnessError:
+            return False
 
     def _run(
         self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"", idle: float | None = None
@@ -248,7 +317,7 @@ class RawRepl(Wired):
                 "a program holds a control character that the raw REPL acts on", hint="write it as '\\x04'"
             )
         self._take_in_hand()
-        self._in_hand, self._suspicion = False, None
+        self._in_hand, self._pasting, self._suspicion = False, False, None
         if self._raw_paste and not self._echo and self._begin_paste():
             self._paste(source)
         elif self._buffer and len(source) >= self._buffer:
@@ -266,6 +335,11 @@ class RawRepl(Wired):
         return self._raw_paste  # with the second answer it is understood, not supported, and the prompt is back
 
     def _paste(self, source: bytes) -> None:
+        self._pasting = True
+        self._paste_whole(source)
+        self._pasting = False
+
+    def _paste_whole(self, source: bytes) -> None:
         header = self.session.read_exactly(2, deadline=GRACE)
         if not header.ok or not 0 < (window := int.from_bytes(header.data, "little")) <= 0x4000:
             raise self._lost("the raw paste window", header)

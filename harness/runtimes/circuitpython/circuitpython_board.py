@@ -16,7 +16,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from harness.errors import BenchFault, FirmwareFailure, Refused
+from harness.errors import BenchFault, FirmwareFailure, ProgramFailed, Refused
 from harness.link.panics import BANNER, printable
 from harness.link.session import Reason, Session
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
@@ -228,7 +228,7 @@ class CircuitPythonBoard(MicroPythonBoard):
         self.put(CODE_FILE, source.encode())
         error = self._run(f"import supervisor\nsupervisor.set_next_code_file({CODE_FILE!r})").stderr
         if error:
-            raise FirmwareFailure(
+            raise ProgramFailed(
                 f"no code file can be chosen: {printable(error[-200:])}",
                 hint="supervisor.set_next_code_file is there since CircuitPython 7.0",
             )

@@ -107,7 +107,7 @@ class MicroPythonBoard(RawRepl):
     def put(self, path: str, data: bytes) -> None:
         """Write a file: raw bytes in acknowledged blocks; then the board reads it back and says its CRC-32."""
         self._send_program((RECEIVE % (path, len(data), _FILE_BLOCK)).encode())
-        ready = self.session.read_until(b"\x06", EOF, idle=10.0, deadline=10.0)
+        ready = self.session.read_until(b"\x06", EOF, idle=10.0, deadline=10.0, of_program=True)
         if ready.matched == EOF:
             error = self._end_of_program()
             if b"AttributeError" not in error and b"ImportError" not in error:
@@ -156,7 +156,7 @@ class MicroPythonBoard(RawRepl):
             raise BenchFault(f"{path}: expected {expected!r} after writing, the board says {came!r}")
 
     def _acknowledged(self, path: str) -> None:
-        read = self.session.read_until(b"\x06", EOF, idle=10.0, deadline=10.0)
+        read = self.session.read_until(b"\x06", EOF, idle=10.0, deadline=10.0, of_program=True)
         if read.matched != b"\x06":
             rest = self.session.read_until(b"\x04>", idle=GRACE, deadline=GRACE)
             raise self._lost(

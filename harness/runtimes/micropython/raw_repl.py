@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from harness.errors import BenchFault, FirmwareFailure, HarnessError, UsageError
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, ProgramFailed, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import BANNER, Panic, crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
@@ -224,8 +224,8 @@ class RawRepl(Wired):
             return attempt()
 
     def _paste_loses(self) -> bool:
-        """Whether the same bytes arrive by the plain raw REPL and not by raw paste: the line is the same, so the firmware
-        loses them. It is used no more then, and :attr:`path_trouble` says so."""
+        """Whether the same bytes arrive by the plain raw REPL and not by raw paste: the line is the same, so the
+        firmware loses them. It is used no more then, and :attr:`path_trouble` says so."""
         if not self._raw_paste or self.session.closed:
             return False
         length = self._proof_length
@@ -328,7 +328,7 @@ class RawRepl(Wired):
     def _begin_paste(self) -> bool:
         self.session.write(b"\x05A\x01")
         # Firmware from before raw paste takes Ctrl-A as "start over" and greets again.
-        read = self.session.read_until(b"R\x01", b"R\x00", b"to exit\r\n>", idle=GRACE, deadline=GRACE)
+        read = self.session.read_until(b"R\x01", b"R\x00", b"to exit\r\n>", idle=GRACE, deadline=GRACE, of_program=True)
         if not read.ok:
             raise self._lost("an answer to raw paste", read)
         self._raw_paste = read.matched == b"R\x01"
@@ -364,7 +364,7 @@ class RawRepl(Wired):
             at += len(part)
             credit -= len(part)
         self.session.write(EOF)
-        read = self.session.read_until(EOF, idle=GRACE, deadline=GRACE)
+        read = self.session.read_until(EOF, idle=GRACE, deadline=GRACE, of_program=True)
         if not read.ok:
             raise self._lost("the end of raw paste", read)
 
@@ -374,7 +374,7 @@ class RawRepl(Wired):
             if not self._echo:
                 time.sleep(_PLAIN_PAUSE)  # this mode has no flow control: the board's buffer must empty
         self._say(EOF)
-        read = self.session.read_until(b"OK", idle=GRACE, deadline=GRACE)
+        read = self.session.read_until(b"OK", idle=GRACE, deadline=GRACE, of_program=True)
         if not read.ok:
             raise self._lost("'OK' for a program", read)
 
@@ -396,7 +396,7 @@ class RawRepl(Wired):
         error = self._until_eof(GRACE, "output") + self._end_of_program()
         self._in_hand = False
         if error:
-            raise FirmwareFailure(f"the board cannot take in the program: {printable(error[-200:])}")
+            raise ProgramFailed(f"the board cannot take in the program: {printable(error[-200:])}")
 
     def _say(self, data: bytes) -> None:
         """Send ``data``; on a line that echoes, wait for the echo and drop it."""
@@ -423,7 +423,7 @@ class RawRepl(Wired):
     def _end_of_program(self) -> bytes:
         """The error text of a program whose output has been read, and the prompt."""
         error = self._until_eof(GRACE, "error text")
-        prompt = self.session.read_until(b">", idle=GRACE, deadline=GRACE)
+        prompt = self.session.read_until(b">", idle=GRACE, deadline=GRACE, of_program=True)
         if not prompt.ok:
             raise self._lost("the prompt after a program", prompt)
         self._in_hand = True
@@ -435,7 +435,7 @@ class RawRepl(Wired):
     def _interrupt(self) -> None:
         """Stop the running program. When that fails, the next one starts by taking the board in hand again."""
         self.session.write(b"\x03\x03")
-        ended = self.session.read_until(b"\x04>", idle=GRACE, deadline=GRACE)
+        ended = self.session.read_until(b"\x04>", idle=GRACE, deadline=GRACE, of_program=True)
         self._in_hand = ended.ok
 
     def _lost(self, what: str, read: Read) -> BenchFault | FirmwareFailure:

@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Callable
 
-from harness.errors import BenchFault, FirmwareFailure, UsageError
+from harness.errors import BenchFault, FirmwareFailure, ProgramFailed, Refused, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import crashed, printable
 from harness.link.session import Read, Reason, Session
@@ -412,7 +412,7 @@ class NodeMcuBoard(Wired):
         if read.reason is Reason.FLOOD:
             return FirmwareFailure(f"the board floods the line; waited for {what}")
         if b"not enough memory" in read.data:
-            return FirmwareFailure(f"the board has no memory left; waited for {what}")
+            return ProgramFailed(f"the board has no memory left; waited for {what}")
         return BenchFault(f"the board did not send {what}: {read}", hint="check the cable, the baud rate and the power")
 
     def close(self) -> None:
@@ -432,7 +432,7 @@ class NodeMcuBoard(Wired):
         # One that an interrupted upload left open would come over this one when it is closed.
         self._say("if _hxf then pcall(_hxf.close,_hxf) end")
         if self._answer(f'_hxf=file.open("{name}","w") print("\\6"..(_hxf and "open" or "shut")..".")') != "open":
-            raise BenchFault(f"{path} cannot be written", hint="is there space on the board's filesystem?")
+            raise Refused(f"{path} cannot be written", hint="is there space on the board's filesystem?")
         for index, block in enumerate(blocks):
             if self._answer(block % index) != str(index):
                 raise BenchFault(f"{path}: block {index} was not acknowledged", hint="check the cable")
@@ -457,7 +457,7 @@ class NodeMcuBoard(Wired):
             timeout=120.0,
         )
         if result.stderr:
-            raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
+            raise Refused(f"{path} cannot be read: {printable(result.stderr[-200:])}")
         try:
             data = binascii.unhexlify(b"".join(result.stdout.split()))
         except binascii.Error:
@@ -471,7 +471,7 @@ class NodeMcuBoard(Wired):
         name = _name(path)
         self._take_in_hand()
         if self._answer(f'file.remove("{name}") print("\\6"..tostring(file.exists("{name}"))..".")') != "false":
-            raise BenchFault(f"{path} cannot be removed")
+            raise Refused(f"{path} cannot be removed")
 
     @recorded_call
     def listdir(self, path: str = "/") -> list[str]:

@@ -1,4 +1,6 @@
-"""Run the benchmarks named on the command line, or all, and print a table (``--json FILE`` for programs)."""
+"""Run the benchmarks named on the command line, or all, and print a table (``--json FILE`` for programs).
+
+``name=NUMBER`` where a benchmark takes a number (``lives=500``)."""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def main(arguments: list[str]) -> None:
     results: dict[str, dict[str, float]] = {}
     for name in names:
         console.print(f"[dim]{name} …[/dim]")
-        results[name] = importlib.import_module(f"benchmarks.{name}").main()
+        name, _, count = name.partition("=")
+        measure = importlib.import_module(f"benchmarks.{name}").main
+        results[name] = measure(int(count)) if count else measure()
         table = Table(box=None, padding=(0, 2), show_header=False)
         for label, value in results[name].items():
             table.add_row(label, f"{value:.4g}")

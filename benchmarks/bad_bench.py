@@ -37,7 +37,7 @@ def _ten(dead: bool) -> tuple[float, dict[str, str]]:
         store = folder / "results.sqlite"
         request = RunRequest(
             bench_file=bench, boards=list(load_bench(bench).boards), state=folder, store=store,
-            suites=("reload",), keyword="leak or files or restarts", jobs=_JOBS,
+            suites=("reload",), keywords=("leak or files or restarts",), jobs=_JOBS,
         )  # fmt: skip
         started = time.perf_counter()
         number = run_bench(request, lambda _event: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from benchmarks._boards import seconds, virtual_esp32
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
+from harness.runtimes.program import Program
 
 
 def main() -> dict[str, float]:
@@ -36,9 +38,13 @@ def main() -> dict[str, float]:
         session.transcript._entries.clear()
         put = seconds(lambda: runtime.put("/bench.bin", data), 1)
         file_ratio = traffic() / payload
+        usual, proved = _price_of_proof(runtime)
         runtime.close()
     return {
         "round trip, harness (ms)": ours * 1000,
+        "round trip of a suite's program (ms)": usual * 1000,
+        "the same, which proves that it arrived (ms)": proved * 1000,
+        "price of the proof (%)": (proved / usual - 1) * 100,
         "round trip, mpremote's library (ms)": in_process * 1000,
         "round trip, mpremote command (ms)": whole_mpremote * 1000,
         "mpremote's library / harness": in_process / ours,
@@ -48,6 +54,18 @@ def main() -> dict[str, float]:
         "upload of a 100 kB program (s)": upload,
         "upload of a 100 kB file (s)": put,
     }
+
+
+def _price_of_proof(runtime: MicroPythonBoard) -> tuple[float, float]:
+    """Seconds that a small program of the suites takes with its agent, as it is and proved; taken in turn."""
+    program = Program.load("allocations")
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(21):
+        for proves in times:
+            runtime.verify_programs(proves)
+            times[proves].append(seconds(lambda: program.run(runtime), 3))
+    runtime.verify_programs(False)
+    return statistics.median(times[False]), statistics.median(times[True])
 
 
 def _mpremote_in_process(port: str) -> float:

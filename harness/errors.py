@@ -6,6 +6,8 @@ without a traceback; anything else that escapes is a defect of the harness itsel
 
 from __future__ import annotations
 
+from harness.no_secrets import without_secrets
+
 EXIT_PASS = 0
 EXIT_FIRMWARE_FAILED = 1
 EXIT_USAGE = 2
@@ -18,8 +20,8 @@ class HarnessError(Exception):
     exit_code = EXIT_BENCH_FAULT
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(without_secrets(message))
+        self.message = without_secrets(message)
         self.hint = hint
 
     def __str__(self) -> str:
@@ -38,6 +40,10 @@ class BenchFault(HarnessError):
 
 class FinalFault(BenchFault):
     """A bench fault that trying again cannot mend, and that is no sign of a sick board: busy, swapped, not there."""
+
+
+class PortBusy(FinalFault):
+    """Another program has the board's port open."""
 
 
 class Refused(BenchFault):

@@ -31,6 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--harness-run", type=int, default=0, help=pytest.HIDDEN if hasattr(pytest, "HIDDEN") else "internal"
     )
     group.addoption("--harness-resume", action="store_true", help="internal: leave out what the run has already")
+    group.addoption("--harness-select", action="append", default=[], metavar="EXPR", help="as -k of 'harness run'")
+    group.addoption("--harness-only", default="", help="internal: a file that names the scenarios to run")
+    group.addoption("--harness-plan", default="", help="internal: a file to write what would run to")
     group.addoption("--harness-events", type=int, default=-1, help="internal: descriptor for events")
 
 
@@ -52,16 +55,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_exception_interact(node: pytest.Collector, call: pytest.CallInfo[object], report: object) -> None:
-    """A suite that cannot be collected because of what it declares: its message is what the run tells."""
+    """A suite that cannot be collected: the plan says why, and a message of the harness stands without a traceback."""
     if not isinstance(report, pytest.CollectReport) or call.excinfo is None:
         return
     from harness.errors import UsageError
 
     if isinstance(call.excinfo.value, UsageError):
-        from harness.campaigns.board_session import told_at_collection
-
         report.longrepr = str(call.excinfo.value)
-        told_at_collection(node.config, f"{node.path.name}: {call.excinfo.value}")
+    if node.config.getoption("--harness-plan"):
+        from harness.campaigns.collected import note_problem
+
+        note_problem(node, call.excinfo.value)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """With ``--harness-plan``: write what would run, and what is wrong with the suites."""
+    if session.config.getoption("--harness-plan"):
+        from harness.campaigns.collected import write_plan
+
+        write_plan(session)
 
 
 @pytest.fixture(scope="session")

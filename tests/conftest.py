@@ -10,9 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.virtual_firmware import build_firmware
-from tests.running_boards import CHIPS, programmed_board, tool, wait_for_vm, write_flash_file
-
-__all__ = ["tool"]  # tests/emulated asks for it here
+from tests.running_boards import CHIPS, programmed_board, wait_for_vm, write_flash_file
 
 # The same examples on every run, and no verdict on how busy the machine is.
 settings.register_profile("harness", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -25,6 +25,7 @@ from harness.errors import BenchFault, FinalFault, FirmwareFailure, HarnessError
 from harness.flashing.flasher import FlashReport
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
+from harness.link.deadline import Deadline
 from harness.link.ports import OpenPort
 from harness.link.transcript import Transcript
 from harness.link.transcript_files import FOLDER
@@ -53,7 +54,7 @@ class Options:
     set_aside: bool = False
     variant: str | None = None
     purpose: str = "harness run"
-    #: How long another process may go on holding the board, in seconds.
+    #: How long another process may go on holding the board or its port, in seconds.
     wait: float = _LOCK_PATIENCE
     #: Use a board that is in quarantine, to see whether it is well again.
     check: bool = False
@@ -85,7 +86,7 @@ class AttachedBoard:
         self._aside = options.set_aside or board.application == "aside"
         self._left = left
         self._preparation = Preparation(
-            board, self.device, traits, self._flash, self._line, report, left, set_aside=self._aside
+            board, self.device, traits, self._flash, self._line, report, self.happened, left, set_aside=self._aside
         )
         self._recovery = Recovery(self.device, traits, self._flash, self._line, report)
 
@@ -174,6 +175,7 @@ class AttachedBoard:
         if self.device.starts_blank if options.flash is None else options.flash:
             self._flash.firmware = firmware_of(self.board, options.variant, self._report)
         self._report("locking", 0, 0)
+        busy = Deadline(options.wait)
         lock = board_lock(
             self.board,
             options.state,
@@ -187,7 +189,7 @@ class AttachedBoard:
         self._stack.callback(self._line.hang_up)
         self._stack.callback(self._give_back)
         try:
-            self._preparation.prepare()
+            self._preparation.prepare(busy)
         except FinalFault:
             raise
         except (BenchFault, FirmwareFailure) as problem:
@@ -196,8 +198,11 @@ class AttachedBoard:
             self.health.recovering(self.board.id, problem.message)
             self._report("recovering", 0, 0)
             self._line.hang_up()
+            before = self.flashed
             self._recovery.power_cycle()
-            self._preparation.prepare(patience=PORT_PATIENCE)
+            self._preparation.prepare(busy, patience=PORT_PATIENCE)
+            if before is not None and self.flashed is not None and self.flashed is not before:
+                self.flashed.after(before)
             self.happened("recovery", f"by a {started}")
             self.health.recovered(self.board.id, "a new start")
 

@@ -58,7 +58,7 @@ def update_bench(file: Path, seen: list[Plugged], answers: Mapping[str, Answer])
     changes: list[Change] = []
     taken = {board.id for board in boards}
     entries: list[str] = []
-    for plug in (plug for plug in seen if plug.port):
+    for plug in [plug for plug in seen if plug.port] + _only_asked(seen, answers):
         answer = answers.get(plug.port, Answer(plug.port))
         index = next((i for i, board in enumerate(boards) if _stands_for(board, plug, answer)), None)
         if index is None:
@@ -90,12 +90,22 @@ def update_bench(file: Path, seen: list[Plugged], answers: Mapping[str, Answer])
     return changes
 
 
+def _only_asked(seen: list[Plugged], answers: Mapping[str, Answer]) -> list[Plugged]:
+    """Ports that answered and are no USB device: a UART of this machine, a pty, a port on another machine."""
+    known = {plug.port for plug in seen}
+    return [
+        Plugged("port", answer.port, "", "", "", "", "a serial port that is not on USB")
+        for answer in answers.values()
+        if answer.port not in known and (answer.runtime or answer.chip)
+    ]
+
+
 def _stands_for(board: Board, plug: Plugged, answer: Answer) -> bool:
     identity = board.identity
     if identity is None:
         return False
-    if identity.port:
-        return identity.port == plug.port
+    if identity.port or identity.url:
+        return plug.port in (identity.port, identity.url)
     if identity.usb_serial or identity.usb_location or identity.vid_pid:
         port = Port(plug.port, plug.usb_serial or None, plug.usb_location, plug.vid_pid, plug.product)
         return bool(candidates(board, [port]))

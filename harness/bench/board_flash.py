@@ -10,11 +10,13 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.bench.boot_slot import another_application
 from harness.bench.checked_firmware import CheckedFirmware, Report
 from harness.bench.device import Device
 from harness.bench.firmware_record import FirmwareRecord
+from harness.chips import CHIPS
 from harness.errors import BenchFault, FinalFault, UsageError
-from harness.flashing.flasher import ChipIdentity, FlashImage, FlashJob, FlashReport, Progress
+from harness.flashing.flasher import ChipIdentity, Flasher, FlashImage, FlashJob, FlashReport, Progress
 from harness.flashing.mark import WriteMark
 from harness.flashing.methods import flasher_for, needs_port
 from harness.formats.suite_romfs import suite_romfs
@@ -39,6 +41,8 @@ class BoardFlash:
         self.record = FirmwareRecord("", "", "")
         #: The last time that the firmware was written.
         self.written: FlashReport | None = None
+        #: Whether the boot loader has told MAC or unique id, and it is the one of the bench file.
+        self.identity_proved = False
         #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
         self.romfs = b""
 
@@ -75,6 +79,7 @@ class BoardFlash:
                     raise UsageError(f"{self._board.id}: the suite's ROMFS image does not fit into {size} bytes")
                 images.append(FlashImage(offset, self.romfs, "ROMFS image of the suites"))
             self.written = flasher.write(images)
+            self._check_start(flasher, images)
         self._mark.clear()
         if cut_off:
             self.written.warnings.append(f"{cut_off}; it was written again")
@@ -126,6 +131,17 @@ class BoardFlash:
                 address = self._device.find()
         return FlashJob(self._board, port, progress, address, enter_loader)
 
+    def _check_start(self, flasher: Flasher, images: list[FlashImage]) -> None:
+        board = self._board
+        if board.flash_method != "esptool" or CHIPS[board.chip].family != "esp32":
+            return
+        if other := another_application(flasher, board.chip, images):
+            self._mark.clear()
+            raise FinalFault(
+                f"{board.id}: {other}",
+                hint="erase its partition 'otadata' once (esptool erase-region), or write the image to that partition",
+            )
+
     def _check_identity(self, chip: ChipIdentity) -> None:
         identity = self._board.identity
         if identity is None:
@@ -134,6 +150,7 @@ class BoardFlash:
             ("mac", "MAC", identity.mac, chip.mac),
             ("uid", "unique id", identity.uid, chip.uid),
         ):
+            self.identity_proved |= wanted is not None and came == wanted
             if wanted is not None and came and wanted != came:
                 raise FinalFault(
                     f"{self._board.id}: expected the chip with {name} {wanted}, at {self._address()} is {came}",

@@ -12,6 +12,7 @@ import serial
 from harness.bench.board_port import BoardPort, console_opener
 from harness.bench.device import Device
 from harness.inventory.model import Board
+from harness.link.deadline import Deadline
 from harness.link.ports import OpenPort, is_pty
 from harness.link.session import Session
 from harness.link.transcript import Transcript
@@ -56,13 +57,15 @@ class BoardLine:
         """Whether a reset over this line works: the wiring has one, and the port carries it."""
         return self._reset is not None and not is_pty(self.port)
 
-    def open(self, patience: float) -> OpenPort:
-        """Open the port, wherever it is; it may take ``patience`` seconds to appear. Raises BenchFault."""
-        self.port = self._where.wait(patience) if patience else self._where.open()
+    def open(self, patience: float, busy: Deadline, waiting: Callable[[str], None]) -> OpenPort:
+        """Open the port, wherever it is; it may take ``patience`` seconds to appear, and another program may have it
+        until ``busy``, of which ``waiting`` hears. Raises BenchFault."""
+        self.port = self._where.when_free(patience, busy, waiting)
         return self.port
 
     def speak(self) -> BoardRuntime:
-        """A client of the board's runtime on the open port; nothing has been sent yet."""
+        """A client of the board's runtime on the open port, whose programs prove that they arrived; nothing has been
+        sent yet."""
         self._session = session = Session(self.port, self._transcript, reopen=self._reopen)
         seed = random.randrange(1 << 32)
         means = Means(
@@ -81,6 +84,7 @@ class BoardLine:
             "can_intervene": self.runtime.can_intervene,
         }
         self._transcript.add("session", json.dumps(begin).encode())
+        self.runtime.verify_programs(True)
         return self.runtime
 
     @property

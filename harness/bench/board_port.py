@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from harness.errors import BenchFault
+from harness.errors import BenchFault, PortBusy
 from harness.inventory.model import Board
 from harness.link.coming_back import until_there
 from harness.link.deadline import Deadline
@@ -16,6 +16,9 @@ from harness.link.ports import OpenPort, open_port
 class Closable(Protocol):
     def close(self) -> None: ...
 
+
+#: Seconds between two looks at a port that another program has.
+_BUSY_INTERVAL = 0.2
 
 AnyPort = TypeVar("AnyPort", bound=Closable)
 
@@ -58,10 +61,37 @@ class BoardPort(Generic[AnyPort]):
         self.address = address
         return port
 
+    def when_free(self, within: float, busy: Deadline, waiting: Callable[[str], None]) -> AnyPort:
+        """As :meth:`wait`, or :meth:`open` without ``within``; a port that another program has is waited for until
+        ``busy``, and ``waiting`` hears of it. Raises PortBusy then."""
+        told = False
+
+        def attempt() -> AnyPort:
+            nonlocal told
+            try:
+                return self.wait(within) if within else self.open()
+            except PortBusy as problem:
+                if not told:
+                    waiting(problem.message)
+                told = True
+                raise
+
+        while True:
+            try:
+                return attempt()
+            except PortBusy as problem:
+                if busy.passed:
+                    raise PortBusy(
+                        f"{self._board.id}: {problem.message}; waited {busy.seconds:g} s for it", hint=problem.hint
+                    ) from None
+            self._sleep(_BUSY_INTERVAL)
+
     def wait(self, within: float) -> AnyPort:
         """Try until it succeeds. Raises BenchFault with the last reason after ``within`` seconds."""
         try:
             return until_there(self.open, Deadline(within), sleep=self._sleep)
+        except PortBusy:
+            raise
         except BenchFault as problem:
             raise BenchFault(
                 f"{self._board.id}: did not come back within {within:g} s: {problem.message}",

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
 from harness.flashing.flasher import FlashImage
+from harness.formats.banner import find_banner
 from harness.formats.inspect_image import require_for
 from harness.formats.virtual_image import flash_offset
 from harness.inventory.model import Board
@@ -20,10 +21,15 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class CheckedFirmware:
-    """The images of one board, looked at and found fit for its chip."""
+    """The images of one board, looked at and found fit for its chip.
+
+    ``told_version`` is the one that its VM must tell, empty when the images do not say; an ESP32 application's own
+    description is no such text, a product has its own version there.
+    """
 
     images: tuple[FlashImage, ...]
     record: FirmwareRecord
+    told_version: str = ""
 
 
 def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFirmware | None:
@@ -73,7 +79,10 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
     versions = [info.version for info in infos if info.version]
     digest = hashlib.sha256(b"".join(data for _, data, _, _ in sources)).hexdigest()
     record = FirmwareRecord(sources[0][2], versions[0] if versions else "", digest)
-    return CheckedFirmware(tuple(FlashImage(offset, data, name) for offset, data, name, _ in sources), record)
+    images = tuple(FlashImage(offset, data, name) for offset, data, name, _ in sources)
+    banners = [find_banner(image.data, exact=True) for image in images]
+    told = next((banner.version for banner in banners if banner and banner.project == board.runtime), "")
+    return CheckedFirmware(images, record, record.version if board.firmware.build else told)
 
 
 def check_images(boards: list[Board]) -> None:

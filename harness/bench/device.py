@@ -7,12 +7,13 @@ asks a device what it can do, and not which of the two it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from harness.bench.checked_firmware import Report
-from harness.flashing.flasher import FlashImage
-from harness.power.switch import PowerSwitch
-from harness.runtimes.interface import Intervention
+if TYPE_CHECKING:
+    from harness.bench.checked_firmware import Report
+    from harness.flashing.flasher import FlashImage
+    from harness.power.switch import PowerSwitch
+    from harness.runtimes.interface import Intervention
 
 
 class FaultInjector(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from harness.errors import BenchFault, HarnessError
+from harness.errors import BenchFault, HarnessError, PortBusy
 from harness.link.deadline import Deadline
 
 #: What a whole recovery may cost, in seconds.
@@ -35,7 +35,8 @@ def escalate(
     helped, or when ``budget`` seconds are over.
     """
     end = Deadline(budget)
-    outcomes = []
+    outcomes: list[str] = []
+    busy: PortBusy | None = None
     for step in steps:
         if end.passed:
             outcomes.append(f"the budget of {budget:g} s was over before '{step.name}'")
@@ -45,9 +46,12 @@ def escalate(
             with bounded(end.at_most(step.limit)):
                 step.attempt()
         except HarnessError as problem:
+            busy = problem if isinstance(problem, PortBusy) else None
             outcomes.append(f"{step.name}: {problem.message[:160]}")
         else:
             return step.name
+    if busy is not None:  # at the end another program had the port: that says nothing about the board
+        raise busy
     raise BenchFault(
         f"the board could not be recovered. {'; '.join(outcomes) or 'There is no way to'}",
         hint="look at its power, its cable and its adapter",

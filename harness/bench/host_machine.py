@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.children import run_child
+
 _LOCATION = re.compile(r"[0-9]+-[0-9]+(\.[0-9]+)*")
 _ROOT_HUB = re.compile(r"usb[0-9]+")
 #: No file that is read here is longer than this; what follows is left out.
@@ -184,16 +186,10 @@ class Machine:
         if program is None:
             return None
         try:
-            done = subprocess.run(
-                [program, *command[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=timeout,
-            )
+            done = run_child([program, *command[1:]], timeout=timeout, errors_apart=False)
         except (OSError, subprocess.TimeoutExpired):
             return ""
-        lines = done.stdout[:4096].decode("utf-8", "replace").strip().splitlines()
+        lines = done.output[:4096].decode("utf-8", "replace").strip().splitlines()
         return "".join(c if c.isprintable() else "?" for c in lines[0])[:120] if lines else ""
 
 

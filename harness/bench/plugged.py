@@ -67,7 +67,12 @@ class Plugged:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What boards.yaml needs to find it again: the serial number where it is its own, else the socket."""
+        """What boards.yaml needs to find it again: the serial number where it is its own, else the socket.
+
+        A port that USB does not know (a UART of the machine, a pty, a port on another machine) has its name only.
+        """
+        if not self.vid_pid:
+            return {"url" if "://" in self.port else "port": self.port}
         identity = {"usb_serial": self.usb_serial} if self.usb_serial else {}
         if self._doubtful or ":" in self.usb_location:
             identity["usb_location"] = self.usb_location

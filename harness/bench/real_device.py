@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from harness.bench.checked_firmware import Report
-from harness.bench.device import FlashReader
+from harness.bench.boot_slot import partitions_of
 from harness.chips import CHIPS
 from harness.errors import HarnessError, UsageError
-from harness.flashing.flasher import FlashImage
-from harness.formats.partitions import parse_table
 from harness.inventory.discover import find_port
 from harness.inventory.model import Board
 from harness.power.gpio_line import GpioSwitch
 from harness.power.switch import PowerSwitch
 from harness.power.switches import switch_for
 
-_ESP32_TABLE = (0x8000, 0xC00)
+if TYPE_CHECKING:
+    from harness.bench.checked_firmware import Report
+    from harness.bench.device import FlashReader
+    from harness.flashing.flasher import FlashImage
 
 
 class RealDevice:
@@ -58,16 +59,7 @@ class RealDevice:
     def romfs_region(self, flash: FlashReader, images: Sequence[FlashImage]) -> tuple[int, int] | None:
         if "romfs" not in self._board.capabilities or CHIPS[self._board.chip].family != "esp32":
             return None
-        offset, size = _ESP32_TABLE
-        table = next(
-            (
-                image.data[offset - image.offset : offset - image.offset + size]
-                for image in images
-                if image.offset <= offset < image.offset + len(image.data)
-            ),
-            None,
-        )
-        for partition in parse_table(table if table is not None else flash.read(offset, size)):
+        for partition in partitions_of(flash, images):
             if partition.label == "romfs":
                 return partition.offset, partition.size
         return None

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.bench.checked_firmware import Report
-from harness.bench.device import FlashReader
 from harness.errors import BenchFault
-from harness.flashing.flasher import FlashImage
 from harness.formats.virtual_image import layout
 from harness.inventory.model import Board, VirtualFault
 from harness.power.switch import PowerSwitch
-from harness.runtimes.interface import Intervention
 from harness.virtual.bench import RunningBoard, VirtualSpec, running, start
 from harness.virtual.faults import Fault
+
+if TYPE_CHECKING:
+    from harness.bench.checked_firmware import Report
+    from harness.bench.device import FlashReader
+    from harness.flashing.flasher import FlashImage
+    from harness.runtimes.interface import Intervention
 
 
 def virtual_spec(board: Board, state: Path) -> VirtualSpec:
@@ -35,6 +38,8 @@ def virtual_spec(board: Board, state: Path) -> VirtualSpec:
         button=board.wiring.button,
         gpio16_rst=board.wiring.gpio16_rst,
         lines=virtual.lines,
+        fuses=virtual.fuses,
+        revision=virtual.revision_numbers,
         faults=tuple(_checked(fault) for fault in virtual.faults),
     )
 

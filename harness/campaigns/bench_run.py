@@ -6,21 +6,24 @@ is only to be shown.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import selectors
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.bench.firmware_record import FirmwareRecord
-from harness.campaigns.board_process import BoardProcess
+from harness.campaigns.board_process import STORE, BoardProcess
+from harness.campaigns.plan import Found, collect, require_some
 from harness.errors import UsageError
 from harness.inventory.model import Board
 from harness.judging.run_events import parse
-from harness.paths import suites_dir
+from harness.paths import made, suites_dir
 from harness.results.database import Location
 from harness.results.run_record import BoardRecord
 from harness.results.store import Store
@@ -38,7 +41,8 @@ class RunRequest:
 
     ``board_seconds`` and ``total_seconds`` end a board, and the run, that takes longer. ``resume`` is a run in the
     store that did not come to its end: what had finished then is not done again. A board that another process holds
-    is waited for, ``wait`` seconds.
+    is waited for, ``wait`` seconds. ``keywords`` select scenarios (:mod:`harness.judging.keywords`), ``only`` names
+    them (board, suite, name).
     """
 
     bench_file: Path
@@ -46,7 +50,8 @@ class RunRequest:
     state: Path
     store: Location
     suites: tuple[str, ...] = ()
-    keyword: str = ""
+    keywords: tuple[str, ...] = ()
+    only: frozenset[tuple[str, str, str]] | None = None
     flash: bool = True
     #: What the boards run by themselves is set aside, whatever the bench file says.
     set_aside: bool = False
@@ -92,24 +97,29 @@ def suite_paths(names: tuple[str, ...]) -> list[str]:
 
 def run_bench(request: RunRequest, watch: Watcher) -> int:
     """Run, and return the run's id in the store. Ctrl-C ends it cleanly: what has finished is kept."""
-    paths = suite_paths(request.suites)
+    found = planned(request)
     store = Store(request.store)
     run = request.resume or store.start_run(request.command)
-    known = {board.id for board in store.load_run(run).boards}
-    for position, board in enumerate(request.boards):
-        if board.id in known:
+    done = _done(store, run)
+    left = found.without(done)
+    asked = [board for board in request.boards if found.boards.get(board.id)]
+    for position, board in enumerate(asked):
+        if board.id in done:
             store.record_problem(run, board.id, "")
         else:
             store.record_board(run, BoardRecord(board.id, board.chip, FirmwareRecord("", "", "")), position=position)
+    for board in request.boards:
+        if board not in asked:
+            watch({"event": "end", "board": board.id, "problem": "", "not_asked": True})
     end = time.monotonic() + request.total_seconds
-    waiting = list(request.boards)
+    waiting = [board for board in asked if left.boards[board.id]]
     active: dict[int, _Child] = {}
     interrupted = False
     with selectors.DefaultSelector() as selector:
         try:
             while waiting or active:
                 while waiting and len(active) < max(1, request.jobs):
-                    child = _start(request, waiting.pop(0), run, paths)
+                    child = _start(request, waiting.pop(0), run)
                     active[child.events] = child
                     selector.register(child.events, selectors.EVENT_READ)
                 for key, _ in selector.select(timeout=0.2):
@@ -117,7 +127,7 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
                     if not _read(child, watch):
                         selector.unregister(child.events)
                         del active[child.events]
-                        _finish(child, store, run, watch, request)
+                        _finish(child, store, run, watch)
                 _end_overdue(active, request)
                 if time.monotonic() > end:
                     for board in waiting:
@@ -131,9 +141,11 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
             for child in active.values():
                 _stop(child, "interrupted")
             for child in active.values():
-                _finish(child, store, run, watch, request)
+                _finish(child, store, run, watch)
     for board in waiting if interrupted else []:
         store.record_problem(run, board.id, "interrupted before its turn")
+    if not interrupted:
+        _hold_against(found, store, run)
     store.finish_run(run)
     store.close()
     if interrupted:
@@ -141,23 +153,49 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
     return run
 
 
-def _start(request: RunRequest, board: Board, run: int, paths: list[str]) -> _Child:
-    logs = request.state / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+def planned(request: RunRequest) -> Found:
+    """What ``request`` would run on which board. Raises UsageError for suites that cannot be run, and for none."""
+    logs = _logs(request)
+    boards = ",".join(board.id for board in request.boards)
+    found = collect([*_selecting(request, logs), "--boards", boards, "--harness-run", "-1"], logs)
+    require_some(found, request.keywords)
+    return found
+
+
+def _logs(request: RunRequest) -> Path:
+    return made(request.state / "logs")
+
+
+def _selecting(request: RunRequest, logs: Path) -> list[str]:
+    """What pytest is given to find the scenarios: the same for the plan and for each board."""
+    only: list[str] = []
+    if request.only is not None:
+        file = logs / "only.json"
+        file.write_text(json.dumps(sorted(request.only)), "utf-8")
+        only = ["--harness-only", str(file)]
+    return [
+        # hypothesis's own plugin imports all of hypothesis at the end of every session, whether it was used or not
+        *(*suite_paths(request.suites), "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--color=no", "-ra"),
+        *("--strict-markers", "--bench", str(request.bench_file)),
+        *(part for text in request.keywords for part in ("--harness-select", text)),
+        *only,
+    ]
+
+
+def _start(request: RunRequest, board: Board, run: int) -> _Child:
+    logs = _logs(request)
     log = logs / f"{board.id}.log"
     arguments = [
-        # hypothesis's own plugin imports all of hypothesis at the end of every session, whether it was used or not
-        *(*paths, "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--color=no", "-ra"),
-        *("--bench", str(request.bench_file), "--boards", board.id, "--store", str(request.store)),
-        *("--wait", f"{request.wait:g}", "--harness-run", str(run)),
+        *(*_selecting(request, logs), "--boards", board.id, "--wait", f"{request.wait:g}", "--harness-run", str(run)),
         *(["--no-flash"] if not request.flash else []),
         *(["--set-aside"] if request.set_aside else []),
         *(["--variant", request.variant] if request.variant and board.virtual else []),
-        *(["-k", request.keyword] if request.keyword else []),
         *(["--harness-resume"] if request.resume else []),
     ]
     now = time.monotonic()
-    return _Child(board, BoardProcess(arguments, log), log, heard=now, started=now)
+    return _Child(
+        board, BoardProcess(arguments, log, environment={STORE: str(request.store)}), log, heard=now, started=now
+    )
 
 
 def _read(child: _Child, watch: Watcher) -> bool:
@@ -203,7 +241,25 @@ def _stop(child: _Child, why: str) -> None:
         child.process.kill()
 
 
-def _finish(child: _Child, store: Store, run: int, watch: Watcher, request: RunRequest) -> None:
+def _done(store: Store, run: int) -> dict[str, Counter[tuple[str, str]]]:
+    """The scenarios that have a result, by board."""
+    return {
+        board.id: Counter((scenario.suite, scenario.name) for scenario in board.scenarios)
+        for board in store.load_run(run).boards
+    }
+
+
+def _hold_against(found: Found, store: Store, run: int) -> None:
+    """What was planned and has no result did not happen: the board has a problem, whatever its process said."""
+    left = found.without(_done(store, run)).boards
+    for board in store.load_run(run).boards:
+        if missing := left.get(board.id):
+            count = f"{len(missing)} of {len(found.boards[board.id])} scenarios have no result"
+            first = f"{count}, the first is {missing[0].printed} ({missing[0].where})"
+            store.record_problem(run, board.id, f"{board.problem}; {count}" if board.problem else first)
+
+
+def _finish(child: _Child, store: Store, run: int, watch: Watcher) -> None:
     code = child.process.wait(_GRACE)
     if code is None:
         child.process.kill()
@@ -212,8 +268,6 @@ def _finish(child: _Child, store: Store, run: int, watch: Watcher, request: RunR
     problem = child.problem
     if child.stopped_by:
         problem = child.stopped_by
-    elif not problem and code == 5:
-        problem = "" if request.resume else "no scenario was selected"
     elif not problem and code not in (0, 1):
         tail = child.log.read_text("utf-8", "replace").strip().splitlines()[-3:]
         problem = f"its process ended with code {code}: {' / '.join(tail)[:400]} (see {child.log})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.text import Text
 
 from harness.campaigns.image_bisect import Found, Tried, bisect, most_runs
@@ -12,7 +11,7 @@ from harness.campaigns.image_runs import ImageRuns
 from harness.errors import UsageError
 from harness.results.history_table import figure
 from harness.results.report.json_report import write_json
-from harness.results.report.terminal import plain
+from harness.shown import Terminal, plain
 
 
 def bisect_images(
@@ -30,8 +29,9 @@ def bisect_images(
     IMAGES are firmware files in their order; for a virtual board, names of variants ('healthy' for none). Each try
     is a run of its own and stays in the store.
     """
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     runs = ImageRuns(bench, board, images, measurement, suite, store)
+    console.print(Text(f"bench {runs.bench}: {board}"), soft_wrap=True)
     console.print(Text(f"{len(images)} images, {most_runs(len(images), repeats)} runs at most", style="dim"))
 
     def watch(tried: Tried) -> None:

@@ -7,23 +7,21 @@ the scenarios does; a fork server imports them once.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from types import MappingProxyType
+
+from harness.children import interrupted_with_parent
 
 #: What every board's process needs, imported once. No thread may run in the server, so nothing here starts one.
 PRELOADED = ("harness.campaigns.preloaded",)
-
-
-#: Linux prctl(2): the signal that a process gets when its parent ends.
-_PR_SET_PDEATHSIG = 1
 
 
 def context() -> ForkServerContext:
@@ -41,17 +39,30 @@ def warm_up() -> None:
     forkserver.ensure_running()
 
 
+#: Names the store to a board's process: an address can hold a password, which is not for arguments.
+STORE = "HARNESS_STORE_OF_RUN"
+
+
 class BoardProcess:
     """pytest with ``arguments``, its output in ``log``; ``events`` is a descriptor to read what it tells.
 
     The process leads a session of its own: Ctrl-C at a terminal reaches its parent alone, which ends it in order.
     """
 
-    def __init__(self, arguments: list[str], log: Path, *, measure: bool = False) -> None:
-        """With ``measure`` the log ends with the CPU seconds that the process took."""
+    def __init__(
+        self,
+        arguments: list[str],
+        log: Path,
+        *,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        measure: bool = False,
+    ) -> None:
+        """``environment`` is added to this process's; with ``measure`` the log ends with the CPU seconds that the
+        process took."""
         self._reader, writer = multiprocessing.Pipe(duplex=False)
         self._process: ForkServerProcess = context().Process(
-            target=_run_pytest, args=(arguments, writer, str(log), dict(os.environ), str(Path.cwd()), measure)
+            target=_run_pytest,
+            args=(arguments, writer, str(log), {**os.environ, **environment}, str(Path.cwd()), measure),
         )
         self._process.start()
         writer.close()
@@ -76,19 +87,14 @@ class BoardProcess:
         self._reader.close()
 
 
-def _end_with_parent() -> None:
-    """On Linux: an interrupt as soon as the fork server is gone, which ends with the run, however that ended."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-
 def _run_pytest(
     arguments: list[str], events: Connection, log: str, environment: dict[str, str], folder: str, measure: bool
 ) -> None:
     """In the board's process: stands where ``python -m pytest`` would have stood."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _end_with_parent()
+    # As soon as the fork server is gone, which ends with the run, however that ended.
+    interrupted_with_parent()
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

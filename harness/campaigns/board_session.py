@@ -6,6 +6,7 @@ pytest plugin, registered by :mod:`harness.plugin` when the first test asks for 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -17,7 +18,19 @@ import pytest
 from harness.bench.attach import AttachedBoard, Options, attach
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import HealthBook, Quarantined
-from harness.errors import BenchFault, FirmwareFailure, HarnessError, ProgramFailed, Refused, Unsuitable, UsageError
+from harness.campaigns.asserts import asserts
+from harness.campaigns.board_process import STORE
+from harness.campaigns.collected import in_suite, line_of, sort_out, told
+from harness.errors import (
+    BenchFault,
+    FinalFault,
+    FirmwareFailure,
+    HarnessError,
+    ProgramFailed,
+    Refused,
+    Unsuitable,
+    UsageError,
+)
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
 from harness.inventory.selection import bench_file, chosen_boards
@@ -32,10 +45,10 @@ from harness.judging.second_look import judged_again
 from harness.link.transcript_files import forget_old, place_since, run_folder, size_of
 from harness.paths import state_dir
 from harness.results.database import location
-from harness.results.report.terminal import plain
+from harness.results.last_good import last_good
 from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.store import Store
-from harness.runtimes.traits import DEFAULT_RUNTIME
+from harness.shown import plain
 
 _SESSION = pytest.StashKey["_Session"]()
 _SCENARIO = pytest.StashKey[Scenario]()
@@ -68,7 +81,7 @@ class _Session:
             variant=option("--variant") or None,
             wait=option("--wait"),
         )
-        self.store = Store(location(option("--store"), state / "results.sqlite"))
+        self._where = location(os.environ.pop(STORE, "") or option("--store"), state / "results.sqlite")
         self._given_run = option("--harness-run")
         self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))
         descriptor = option("--harness-events")
@@ -84,6 +97,11 @@ class _Session:
         self._events: dict[str, Events] = {}
         #: The scenario that each board is in.
         self.places: dict[str, str] = {}
+
+    @cached_property
+    def store(self) -> Store:
+        """Opened when something is kept: to say what would run, none is made."""
+        return Store(self._where)
 
     @cached_property
     def board_options(self) -> Options:
@@ -102,7 +120,8 @@ class _Session:
     def finish(self) -> None:
         if not self._given_run:
             self.store.finish_run(self.run)
-        self.store.close()
+        if "store" in vars(self):
+            self.store.close()
 
 
 def session_of(config: pytest.Config) -> _Session:
@@ -118,10 +137,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Each board gets the scenarios of its runtime: board by board, and calibration first, for later scenarios
     predict with it."""
     done = _done_before(config)
-    others = [item for item in items if not _speaks(item) or place_of(item) in done]
-    if others:
+    try:
+        chosen = {item for item in sort_out(config, items, session_of(config).boards) if place_of(item) not in done}
+    except UsageError as problem:
+        raise pytest.UsageError(str(problem)) from None
+    if others := [item for item in items if item not in chosen]:
         config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in set(others)]
+        items[:] = [item for item in items if item in chosen]
 
     def order(item: pytest.Item) -> tuple[str, bool, str]:
         parameters = getattr(item, "callspec", None)
@@ -132,7 +154,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if _SESSION not in session.config.stash:
+    if _SESSION not in session.config.stash or session.config.getoption("--harness-plan"):
         return
     state = session.config.stash[_SESSION]
     for position, board in enumerate(state.boards):
@@ -140,14 +162,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         state.events(board.id).send("planned", count=count)
         if not state._given_run and count:
             state.store.record_board(state.run, _unknown(board), position=position)
-
-
-def told_at_collection(config: pytest.Config, problem: str) -> None:
-    """A suite cannot be collected: in a run, each board's process says why."""
-    if config.getoption("--harness-events") >= 0:
-        session = session_of(config)
-        for board in session.boards:
-            session.events(board.id).send("problem", text=problem)
 
 
 def _unknown(board: Board) -> BoardRecord:
@@ -161,16 +175,6 @@ def _done_before(config: pytest.Config) -> set[tuple[str, str, str]]:
     session = session_of(config)
     boards = session.store.load_run(session.run).boards
     return {(board.id, scenario.suite, scenario.name) for board in boards for scenario in board.scenarios}
-
-
-def _speaks(item: pytest.Item) -> bool:
-    """Whether the scenario is for the runtime of its board; anything else than a scenario is kept."""
-    name = board_of(item)
-    if not name:
-        return True
-    board = item.config.stash[_SESSION].bench.board(name)
-    wanted = [runtime for marker in item.iter_markers("runtime") for runtime in marker.args] or [DEFAULT_RUNTIME]
-    return board is not None and board.runtime in wanted
 
 
 # -- fixtures ------------------------------------------------------------------------------------
@@ -227,7 +231,11 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
             # Of firmware that nobody named nothing can be kept: the next one on this board would be taken for it.
             known = attached.firmware.sha256
             keep = partial(session.store.save_calibration, board.id, known) if known else _keep_nothing
-            bench = BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep)
+            earlier = partial(
+                last_good, session.store, session.run, board.id,
+                machine=attached.facts.machine, firmware=(known, attached.facts.version),
+            )  # fmt: skip
+            bench = BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep, earlier=earlier)
             yield bench
             bench.clean_up()
     finally:
@@ -288,6 +296,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
             if _SCENARIO in item.stash:
                 item.stash[_SCENARIO].settle()
                 _all_skipped(item)
+            _has_judged(item)
         except (FirmwareFailure, AssertionError) as failure:
             if _SCENARIO not in item.stash:
                 raise
@@ -301,6 +310,18 @@ def _all_skipped(item: pytest.Item) -> None:
     """A scenario that could take none of its figures is skipped, with their reasons."""
     if reason := item.stash[_SCENARIO].skipped:
         pytest.skip(reason)
+
+
+def _has_judged(item: pytest.Item) -> None:
+    """Raises UsageError for a scenario that took no figure and asserts nothing: it would pass whatever happens."""
+    made = item.stash.get(_SCENARIO, None)
+    if not board_of(item) or (made and made.measurements):
+        return
+    if not (isinstance(item, pytest.Function) and asserts(item.function)):
+        raise UsageError(
+            f"{line_of(item)}: {item.name} judged nothing: it took no figure and asserts nothing",
+            hint="take a figure (docs/suites.md), or assert what should be so",
+        )
 
 
 def _once_more(item: pytest.Item, fresh: Scenario) -> None:
@@ -339,7 +360,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     if item.stash.get(_DONE, False):
         return outcome
     made = item.stash.get(_SCENARIO, None)
-    verdict, reason = _outcome(item.stash.get(_ERROR, None), made)
+    verdict, reason = _outcome(item, item.stash.get(_ERROR, None), made)
     result = ScenarioResult(
         suite,
         name,
@@ -361,7 +382,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 def _count(session: _Session, board: str, result: ScenarioResult, error: BaseException | None) -> None:
     """What the end of a scenario says about the board's health."""
-    if result.outcome is Outcome.SKIPPED or isinstance(error, (GivenUp, Quarantined, UsageError)):
+    if result.outcome in (Outcome.SKIPPED, Outcome.BROKEN) or isinstance(error, (GivenUp, Quarantined, UsageError)):
         return
     if isinstance(error, (Refused, ProgramFailed)):
         return  # the VM answered: nothing that could be held against the board or its line
@@ -374,24 +395,28 @@ def _count(session: _Session, board: str, result: ScenarioResult, error: BaseExc
     session.faults[board] = session.faults.get(board, 0) + 1 if result.outcome is Outcome.ERROR else 0
     if board not in session.attached:
         return  # counted once, when it could not be made ready
+    if isinstance(error, FinalFault):
+        return  # busy, swapped: no sign of a sick board
     if isinstance(error, BenchFault):
         session.attached[board].fault(error.message)
     elif result.outcome is not Outcome.ERROR:
         session.health.went_well(board)
 
 
-def _outcome(error: BaseException | None, made: Scenario | None) -> tuple[Outcome, str]:
+def _outcome(item: pytest.Item, error: BaseException | None, made: Scenario | None) -> tuple[Outcome, str]:
     if error is None:
-        outcome = made.outcome if made else Outcome.SKIPPED
-        if outcome is Outcome.SKIPPED:  # it ran and judged nothing: that proves nothing
-            return Outcome.ERROR, "the scenario recorded no measurement"
+        outcome = made.outcome if made and made.measurements else Outcome.PASS  # by its asserts
         return outcome, _marginal_words(made) if outcome is Outcome.MARGINAL and made else ""
     if isinstance(error, pytest.skip.Exception):
         return Outcome.SKIPPED, str(error)
     if isinstance(error, (FirmwareFailure, AssertionError)):
         return Outcome.FAIL, str(error)
+    if isinstance(error, UsageError) and made:
+        return Outcome.BROKEN, str(error)
     if isinstance(error, HarnessError):
         return Outcome.ERROR, str(error)
+    if in_suite(error, item.path):
+        return Outcome.BROKEN, told(error, item.path)
     return Outcome.ERROR, f"{type(error).__name__}: {error}"
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from harness.link.panics import BANNER, find_panic
-from harness.results.report.terminal import plain
+from harness.shown import plain
 
 #: A line longer than this is shown in parts, in bytes.
 LONGEST = 4096

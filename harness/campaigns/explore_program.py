@@ -16,8 +16,8 @@ from harness.errors import UsageError
 from harness.reference.explore.explorer import Exploration, Limits, Outcome, explore
 from harness.reference.explore.rewind import Rewinder
 from harness.results.report.json_report import write_json
-from harness.results.report.terminal import plain
 from harness.runtimes.program import read_program
+from harness.shown import Terminal, plain
 
 _LIBRARY_LIMIT = 4 * 1024 * 1024
 
@@ -42,8 +42,8 @@ def explore_program(
     if points < 1 or limit < 1000 or not 8192 <= heap <= 16 * 1024 * 1024:
         raise UsageError("--points, --limit or --heap is out of range", hint="at least 1, 1000 and 8192")
     source, _own = read_program(program, "explore")
-    console = Console(stderr=json_file == "-")
-    quiet = Console(stderr=True)
+    console = Terminal(stderr=json_file == "-")
+    quiet = Terminal(stderr=True)
 
     def note(text: str) -> None:
         quiet.print(Text(text, style="dim"))

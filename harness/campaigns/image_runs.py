@@ -48,6 +48,10 @@ class ImageRuns:
         #: The kind of the figure, once it has been measured.
         self.kind = "state"
 
+    @property
+    def bench(self) -> Path:
+        return self._file
+
     def effect(self) -> Effect:
         """How large a change of the figure is one, once it has been measured."""
         return stored(self.kind).history or Effect()

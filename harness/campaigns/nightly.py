@@ -12,7 +12,7 @@ from rich.text import Text
 from harness.bench.checked_firmware import check_images
 from harness.campaigns.bench_run import RunRequest, run_bench
 from harness.inventory.load import load_bench
-from harness.inventory.selection import bench_file, chosen_boards
+from harness.inventory.selection import bench_file, bench_line, chosen_boards
 from harness.paths import made, state_dir
 from harness.results.database import location
 from harness.results.report.html import write_html
@@ -29,6 +29,8 @@ COMMAND = "harness nightly"
 #: Every board is a process of its own; more of them at once than this only make each other late.
 _MOST_AT_ONCE = 32
 _INDEXED = 60
+#: So many runs back an unfinished night is looked for.
+_LOOKED_AT = 200
 
 
 def nightly(
@@ -49,11 +51,13 @@ def nightly(
     a file, the Markdown is added to it. Exit codes are those of 'harness run'.
     """
     file = bench_file(bench)
-    chosen = chosen_boards(load_bench(file), boards)
+    loaded = load_bench(file)
+    chosen = chosen_boards(loaded, boards)
+    console = terminal()
+    console.print(Text(bench_line(file, loaded, chosen)), soft_wrap=True)
     check_images(chosen)
     state = state_dir(file)
     where = location(store, state / "results.sqlite")
-    console = terminal()
     request = RunRequest(
         bench_file=file,
         boards=chosen,
@@ -89,17 +93,17 @@ def nightly(
 
 
 def _unfinished(where: Path | str) -> int:
-    """The newest run when it was a nightly one that did not come to its end, else 0."""
+    """The newest nightly run when it did not come to its end, else 0; other runs since then do not count."""
     results = Store(where)
     try:
-        newest = next(iter(results.runs(1)), 0)
-        if newest:
-            run = results.load_run(newest)
-            if run.interrupted and run.command.startswith(COMMAND):
-                return newest
-        return 0
+        newest = next((run for run in map(results.load_run, results.runs(_LOOKED_AT)) if _is_nightly(run)), None)
+        return newest.id if newest is not None and newest.interrupted else 0
     finally:
         results.close()
+
+
+def _is_nightly(run: RunRecord) -> bool:
+    return run.command.startswith(COMMAND)
 
 
 def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path, state: Path) -> None:
@@ -112,5 +116,5 @@ def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path, 
             page.write(markdown)
     write_json(str(out / "run.json"), run_to_json(run))
     write_junit(run, out / "junit.xml")
-    write_html(run, out / f"run-{run.id}.html", trends, state)
+    write_html(run, out / f"run-{run.id}.html", trends, state, before)
     write_index([run, *earlier], out / "index.html")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
-from harness.results.report.terminal import plain
 from harness.runtimes.replay import Diverged, replay
+from harness.shown import Terminal, plain
 
 
 def replay_transcript(file: Path, quiet: bool) -> None:
@@ -19,7 +18,7 @@ def replay_transcript(file: Path, quiet: bool) -> None:
     other commands did with a board last is in .harness/transcripts/<board>.jsonl. Exit code 0: the harness does the
     same and comes to the same; 1: it does not, and where.
     """
-    console = Console(highlight=False)
+    console = Terminal()
     same = total = 0
     try:
         for call in replay(file):

@@ -49,6 +49,15 @@ CHIPS = (
                     0x3FF5F06C: 800 << 7,
                     0x3FF5A010: 128,
                 },
+                # EFUSE_BLK0: ABS_DONE_0, FLASH_CRYPT_CNT, DISABLE_DL_ENCRYPT (TRM, "eFuse Controller").
+                fuses={
+                    "secure-boot": (0x3FF5A018, 1 << 4),
+                    "flash-encryption": (0x3FF5A000, 1 << 20),
+                    "no-encrypted-download": (0x3FF5A018, 1 << 7),
+                },
+                # Of three bits 0, 1, 3 and 7 are revisions 0 to 3 (ESP-IDF, "Chip Revision").
+                major_bits=((0x3FF5A00C, 1 << 15), (0x3FF5A014, 1 << 20), (0x3FF6607C, 1 << 31)),
+                minor_bits=(0x3FF5A014, 24),
             ),
         ),
         sources=("ESP-IDF Programming Guide: Application Startup Flow, Memory Types", "esptool: Firmware Image Format"),

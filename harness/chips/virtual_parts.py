@@ -5,7 +5,8 @@ A chip is as real as what esptool and stm32loader read of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 KB = 1024
@@ -16,9 +17,11 @@ class EsptoolView:
     """What esptool reads of an ESP. Addresses as the CPU sees them.
 
     ``rom_status`` is the length of the ROM's status field in bytes. ``spi_*`` are register offsets of the flash's SPI
-    controller. ``chip_id`` is what GET_SECURITY_INFO
-    reports, None where the ROM lacks that command. ``mac_at`` is the address of the fuse word with the MAC's last
-    bytes. ``registers`` have fixed values; the MAC's are added per board.
+    controller. ``chip_id`` is what GET_SECURITY_INFO reports, None where the ROM lacks that command; ``security_flags``
+    and ``crypt_count`` are its first two fields. ``mac_at`` is the address of the fuse word with the MAC's last bytes.
+    ``registers`` have fixed values; the MAC's are added per board. ``fuses`` are the (register, mask) of what can be
+    burnt for good, by name. ``major_bits`` are those that count the major revision, lowest first, ``minor_bits`` the
+    (register, shift) of the minor one.
 
     Register addresses and detection values: esptool documentation, "Serial Protocol", and the chips' technical
     reference manuals, chapters "eFuse Controller" and "SPI".
@@ -36,6 +39,38 @@ class EsptoolView:
     spi_address_shifted: bool = True  # the address stands in the high bits of ADDR
     erase_defect: bool = False  # the ROM erases more than it is asked to
     registers: dict[int, int] = field(default_factory=dict)
+    fuses: dict[str, tuple[int, int]] = field(default_factory=dict)
+    major_bits: tuple[tuple[int, int], ...] = ()
+    minor_bits: tuple[int, int] | None = None
+    security_flags: int = 0
+    crypt_count: int = 0
+
+    def burnt(self, fuses: Collection[str], revision: tuple[int, int] | None = None) -> EsptoolView:
+        """The view of a chip with these ``fuses`` burnt, of this (major, minor) revision.
+
+        Raises ValueError for what this chip does not have.
+        """
+        registers = dict(self.registers)
+        for name in fuses:
+            if name not in self.fuses:
+                raise ValueError(f"the {self.name} has no fuse {name!r}; it has {', '.join(self.fuses) or 'none'}")
+            address, mask = self.fuses[name]
+            registers[address] = registers.get(address, 0) | mask
+        if revision is not None:
+            major, minor = revision
+            if self.minor_bits is None or major > len(self.major_bits) or minor > 3:
+                raise ValueError(f"there is no {self.name} of revision v{major}.{minor}")
+            for bit, (address, mask) in enumerate(self.major_bits):
+                value = registers.get(address, 0) & ~mask
+                registers[address] = value | mask if bit < major else value
+            address, shift = self.minor_bits
+            registers[address] = registers.get(address, 0) & ~(3 << shift) | minor << shift
+        return replace(
+            self,
+            registers=registers,
+            security_flags=self.security_flags | ("secure-boot" in fuses),
+            crypt_count=self.crypt_count | ("flash-encryption" in fuses),
+        )
 
     def mac_registers(self, mac: bytes) -> dict[int, int]:
         """The fuse words that hold ``mac`` (6 bytes, most significant first)."""

@@ -12,12 +12,14 @@ import click
 
 from harness import __version__
 from harness.cli.options import CONTEXT
-from harness.errors import HarnessError
+from harness.errors import EXIT_BENCH_FAULT, HarnessError
 
 #: Each command, in the order of ``--help``, with the line that stands there. Its file here, and the command in it,
 #: have its name.
 COMMANDS = {
-    "discover": "what is plugged in; --write makes a boards.yaml of it",
+    "init": "a bench file to begin with: what is plugged in, or virtual boards",
+    "new": "a suite of your own to begin with",
+    "discover": "what is plugged in; --write adds it to a boards.yaml",
     "doctor": "what on this machine is in the way of a bench",
     "boards": "the boards of the bench: where, who holds them, how they are",
     "wiring": "the wires that boards.yaml claims, checked on the board",
@@ -66,16 +68,24 @@ class _Commands(click.Group):
         except HarnessError as problem:
             _complain(f"harness: {problem}")
             ctx.exit(problem.exit_code)
+        except click.ClickException as problem:
+            words = "".join(c if c.isprintable() or c == "\n" else "?" for c in problem.format_message())
+            context = getattr(problem, "ctx", None)
+            raise click.UsageError(words, context) if isinstance(problem, click.UsageError) else problem from None
+        except MemoryError:
+            _complain("harness: this computer has no memory left")
+            ctx.exit(EXIT_BENCH_FAULT)
         except KeyboardInterrupt:
             _complain("harness: interrupted; what had finished is in the store")
             ctx.exit(130)
 
 
 def _complain(text: str) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True).print(Text(text), soft_wrap=True)
+    from harness.shown import Terminal
+
+    Terminal(stderr=True).print(Text(text), soft_wrap=True)
 
 
 @click.group(cls=_Commands, context_settings=CONTEXT)

@@ -63,16 +63,16 @@ def boards(context: click.Context, bench: str, ports: bool, verbose: bool, json_
 
 def _print_facts(boards: list[str], state: Path) -> None:
     from harness.bench.known_facts import known
-    from harness.results.report.terminal import plain
+    from harness.shown import plain, say
 
     for board in boards:
         said = known(state, board)
         if said is None:
-            click.echo(f"\n{board}: not asked yet ('harness boards check {board}' asks)")
+            say(f"\n{board}: not asked yet ('harness boards check {board}' asks)")
             continue
-        click.echo(f"\n{board}, asked {time.strftime('%Y-%m-%d %H:%M', time.localtime(said[0]))}")
+        say(f"\n{board}, asked {time.strftime('%Y-%m-%d %H:%M', time.localtime(said[0]))}")
         for line in said[1][:40]:
-            click.echo(f"  {plain(line, 300)}")
+            say(f"  {plain(line, 300)}")
 
 
 _PORT_FIELDS = ("device", "vid_pid", "usb_serial", "usb_location", "description")
@@ -130,13 +130,14 @@ def release(ids: str, bench: str) -> None:
     from harness.bench.health import HealthBook
     from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
+    from harness.shown import say
 
     file, loaded = load(bench)
     book = HealthBook(state_dir(file))
     for board in chosen_boards(loaded, ids):
         before = book.of(board.id).state.value
         book.release(board.id, "released by hand")
-        click.echo(f"{board.id}: {before} before, ok now")
+        say(f"{board.id}: {before} before, ok now")
 
 
 @boards.command("check")
@@ -144,16 +145,16 @@ def release(ids: str, bench: str) -> None:
 @bench_option
 def check(ids: str, bench: str) -> None:
     """Make boards ready as a run does, quarantined or not; those that answer are ok again."""
-    from rich.console import Console
     from rich.text import Text
 
     from harness.bench.attach import Options, attach
     from harness.bench.health import HealthBook
     from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
+    from harness.shown import Terminal
 
     file, loaded = load(bench)
-    state, console, code = state_dir(file), Console(highlight=False), 0
+    state, console, code = state_dir(file), Terminal(), 0
     for board in chosen_boards(loaded, ids):
         try:
             attach(board, Options(state, check=True, purpose="harness boards check"), lambda *_: None).close()

@@ -56,7 +56,8 @@ def conformance(
     from harness.campaigns.conformance.conformance_run import Outcome, run_programs
     from harness.campaigns.conformance.conformance_target import Request, opened
     from harness.results.report.json_report import write_json
-    from harness.results.report.terminal import plain, terminal
+    from harness.results.report.terminal import terminal
+    from harness.shown import plain
 
     if heap is not None and not 4096 <= heap <= 64 * 1024 * 1024:
         raise UsageError(f"--heap {heap} is not possible", hint="give 4096 to 67108864 bytes")
@@ -94,8 +95,6 @@ def _board(name: str, bench: str) -> tuple[Board, Path]:
     from harness.paths import state_dir
 
     file = bench_file(bench)
-    if not file.exists():
-        raise UsageError(f"there is no bench file {str(file)!r}", hint="name one with --bench")
     loaded = load_bench(file)
     for board in loaded.boards:
         if board.id == name:

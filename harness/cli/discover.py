@@ -24,7 +24,6 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
     No port is opened, and so no board reset, but those named with --probe: they say which VM runs, on which chip,
     with which MAC or unique id. --write adds each to a bench file, and keeps its comments.
     """
-    from rich.console import Console
 
     from harness.bench.bench_entries import Change, update_bench
     from harness.bench.host_machine import Machine
@@ -32,8 +31,9 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
     from harness.bench.probe_port import Answer, probe
     from harness.cli.findings import print_parts
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
 
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     seen = plugged_in(Machine())
     if not seen:
         print_parts(
@@ -76,6 +76,8 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
         for change in changes:
             style = "magenta" if change.what == "differs" else "green" if change.what != "known" else ""
             print_parts(console, (change.what, style), f" {change.board} at {change.port}  {change.detail}")
+        if not changes:
+            print_parts(console, f"{write}: nothing to write")
         if any(change.what == "differs" for change in changes):
             print_parts(console, "a board that differs was swapped, or its entry is wrong: nothing was changed in it")
             code = code or EXIT_BENCH_FAULT

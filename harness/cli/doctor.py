@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from harness.cli.options import CONTEXT, bench_option, board_named, json_option
-from harness.errors import EXIT_BENCH_FAULT, UsageError
+from harness.errors import EXIT_BENCH_FAULT
 
 
 @click.command(context_settings=CONTEXT)
@@ -23,8 +24,6 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     """
     import getpass
 
-    from rich.console import Console
-
     from harness.bench.device_of import device_of
     from harness.bench.doctor import Patient, examine
     from harness.bench.host_machine import Machine
@@ -35,12 +34,12 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     from harness.inventory.selection import bench_file
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
 
-    console = Console(stderr=json_file == "-")
-    file = bench_file(bench)
-    if bench and not file.exists():
-        raise UsageError(f"there is no bench file {bench!r}")
-    loaded = load_bench(file, check_files=False) if file.exists() else None
+    console = Terminal(stderr=json_file == "-")
+    here = bench or Path("boards.yaml").exists()
+    file = bench_file(bench) if here else Path("boards.yaml")
+    loaded = load_bench(file, check_files=False) if here else None
     patient = Patient(Machine(), loaded, state_dir(file), getpass.getuser())
     findings = examine(patient)
     if power:

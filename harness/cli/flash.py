@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load, variant_option
+from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load_chosen, variant_option
 from harness.errors import HarnessError
 
 
@@ -18,31 +18,24 @@ from harness.errors import HarnessError
 @json_option
 def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
     """Flash the boards with their firmware (only what differs), and check that it answers."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
     from rich.text import Text
 
     from harness.bench.attach import Options, attach
     from harness.bench.checked_firmware import check_images
-    from harness.inventory.selection import chosen_boards
+    from harness.cli.steps import steps
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
 
-    file, loaded = load(bench)
-    check_images(chosen_boards(loaded, boards))
+    file, chosen = load_chosen(bench, boards, to_stderr=json_file == "-")
+    check_images(chosen)
     options = Options(state_dir(file), variant=variant or None, purpose="harness flash")
     results: list[dict[str, Any]] = []
     code = 0
-    console = Console(stderr=json_file == "-")
-    for board in chosen_boards(loaded, boards):
-        columns = (TextColumn("{task.fields[board]}"), BarColumn(), TextColumn("{task.description}"))
+    console = Terminal(stderr=json_file == "-")
+    for board in chosen:
         problem: HarnessError | None = None
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task("", board=board.id, total=None)
-
-            def report(step: str, done: int, total: int) -> None:
-                progress.update(task, description=step, completed=done, total=total or None)  # noqa: B023
-
+        with steps(console, board.id) as report:
             try:
                 attached = attach(board, options, report)
             except HarnessError as found:

@@ -56,11 +56,11 @@ def build_command(
     The build time is --time, or the environment's SOURCE_DATE_EPOCH, or now: with the first two the image is
     the same each time.
     """
-    from rich.console import Console
 
     from harness.formats.lfs.container import pack_image
     from harness.formats.lfs.lfs_image import module_name
     from harness.reference.nodemcu.lfs_build import build, read_sources
+    from harness.shown import Terminal
 
     if max_size % 4096 or max_size <= 0:
         raise UsageError(f"--max-size {max_size} is not a multiple of 4096", hint="give the size of the LFS region")
@@ -79,7 +79,7 @@ def build_command(
         Path(output).write_bytes(data)
     except OSError as problem:
         raise UsageError(f"cannot write {output!r}: {problem.strerror}", hint="name another file with -o") from None
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     if strip:
         console.print("--strip: ignored for LFS images, as luac.cross does", style="dim")
     for name in _repeated([module_name(b"@" + file.encode()).decode() for file in content]):
@@ -97,20 +97,20 @@ def _repeated(names: list[str]) -> list[str]:
 @click.option("--strings", "show_strings", is_flag=True, help="List the strings, too.")
 def inspect_command(image_file: str, as_json: bool, show_strings: bool) -> None:
     """Modules and strings of an image, and the RAM that it saves."""
-    from rich.console import Console
     from rich.table import Table
 
     from harness.formats.lfs.read import read_image
     from harness.reference.nodemcu.lfs_build import read_sources
     from harness.reference.nodemcu.lfs_cost import costs
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
 
     data = read_sources([Path(image_file)])[str(Path(image_file))]
     image = read_image(data)
     if as_json:
         write_json("-", _as_json(image, len(data)))
         return
-    console = Console()
+    console = Terminal()
     kind = f"absolute at {image.base:#x}" if image.base else "relocatable"
     numbers = "integer" if image.integer else "float"
     console.print(f"{kind}, {numbers}, built {image.time}: {image.size} bytes in flash, {len(data)} bytes as file")
@@ -128,7 +128,7 @@ def inspect_command(image_file: str, as_json: bool, show_strings: bool) -> None:
     console.print(table)
     if show_strings:
         for text in image.strings:
-            console.print(repr(text)[1:], markup=False, highlight=False)
+            console.print(repr(text)[1:], markup=False)
 
 
 def _as_json(image: LfsImage, file_size: int) -> dict[str, Any]:

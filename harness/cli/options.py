@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +15,24 @@ if TYPE_CHECKING:  # a command's --help needs none of it
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
-bench_option = click.option("--bench", "bench", default="", metavar="FILE", help="Bench file (default: boards.yaml).")
+
+class Finite(click.FloatRange):
+    """A number of seconds or minutes: neither infinite nor no number at all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+bench_option = click.option(
+    "--bench",
+    "bench",
+    default="",
+    metavar="FILE",
+    help="Bench file (default: boards.yaml here; 'shipped': the virtual boards that come with the harness).",
+)
 boards_option = click.option(
     "--boards", default="", metavar="IDS", help="Boards or tags, comma separated (default: all)."
 )
@@ -36,11 +54,20 @@ def load(bench: str, *, check_files: bool = True) -> tuple[Path, Bench]:
     from harness.inventory.selection import bench_file
 
     file = bench_file(bench)
-    if not file.exists():
-        raise UsageError(
-            f"there is no bench file {str(file)!r}", hint="name one with --bench, or go to the folder of boards.yaml"
-        )
     return file, load_bench(file, check_files=check_files)
+
+
+def load_chosen(bench: str, boards: str, *, to_stderr: bool = False) -> tuple[Path, list[Board]]:
+    """The bench file, and the boards that ``--boards`` names; both are told in one line, before anything is done.
+
+    Raises UsageError for a file or a board that is not there.
+    """
+    from harness.inventory.selection import bench_line, chosen_boards
+
+    file, loaded = load(bench)
+    chosen = chosen_boards(loaded, boards)
+    click.echo(bench_line(file, loaded, chosen), err=to_stderr)
+    return file, chosen
 
 
 def board_named(name: str, bench: str, *, check_files: bool = True) -> tuple[Board, Path]:

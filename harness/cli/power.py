@@ -16,16 +16,16 @@ def power(board: str, action: str, bench: str) -> None:
 
     A GPIO line is let go when its holder ends: 'on' and 'off' then hold it until Ctrl-C.
     """
-    from rich.console import Console
 
     from harness.bench.device_of import device_of
     from harness.cli.findings import print_parts
     from harness.inventory.locks import board_lock
     from harness.power.gpio_line import GpioSwitch
     from harness.power.switch import cycle
+    from harness.shown import Terminal
 
     chosen, state = board_named(board, bench)
-    console = Console()
+    console = Terminal()
     with board_lock(chosen, state, purpose=f"harness power {action}"):
         switch = device_of(chosen, state).switch_now()
         if action == "cycle":

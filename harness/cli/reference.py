@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import CONTEXT, json_option
+from harness.cli.options import CONTEXT, Finite, json_option
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,14 @@ def reference() -> None:
 @reference.command("run", context_settings=CONTEXT)
 @click.argument("program", type=click.Path(path_type=Path))
 @click.option("--heap", default=57344, show_default=True, metavar="BYTES", help="Raw heap, tables included.")
-@click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS", help="Host time the program may take.")
+@click.option(
+    "--timeout",
+    type=Finite(0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Host time the program may take.",
+)
 @click.option("--heap-map", "picture", is_flag=True, help="Draw the heap after the program, and after a collection.")
 @click.option("--heap-svg", "svg_file", default="", metavar="FILE", help="Write the same picture as SVG.")
 @json_option
@@ -34,17 +41,17 @@ def reference_run(program: Path, heap: int, timeout: float, picture: bool, svg_f
 
     A program of fixtures/programs/ may be given by its name; it gets the measuring agent.
     """
-    from rich.console import Console
     from rich.text import Text
 
     from harness.reference.vm import ReferenceVm
     from harness.results.report.json_report import write_json
     from harness.runtimes.program import agent_source, read_program
+    from harness.shown import Terminal, say
 
     if not 4096 <= heap <= 16 * 1024 * 1024:
         raise UsageError(f"--heap {heap} is not possible", hint="give 4096 to 16777216 bytes")
     source, measured = read_program(program, "programs")
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with ReferenceVm(heap_size=heap, progress=lambda text: console.print(Text(text, style="dim"))) as vm:
         if measured:
             vm.run(agent_source() + "\nINPUT = {}\n")
@@ -56,8 +63,8 @@ def reference_run(program: Path, heap: int, timeout: float, picture: bool, svg_f
         if maps and (picture or svg_file):
             vm.run("gc.collect()")
             maps.append(("after a collection", vm.heap_map()))
-    from harness.results.report.terminal import plain
     from harness.runtimes.records import decode
+    from harness.shown import plain
 
     observations = []
     output = result.stdout
@@ -67,10 +74,10 @@ def reference_run(program: Path, heap: int, timeout: float, picture: bool, svg_f
         observations = [
             {"name": o.name, "kind": o.kind, "unit": o.unit, "value": o.value} for o in decoded.observations
         ]
-    click.echo(plain(output.replace(b"\r\n", b"\n").decode("utf-8", "replace"), 1 << 20), nl=False)
+    say(plain(output.replace(b"\r\n", b"\n").decode("utf-8", "replace"), 1 << 20), end="")
     for o in observations:
-        click.echo(f"{o['kind']:9} {o['name']:28} {o['value']} {o['unit']}")
-    click.echo(plain(result.stderr.replace(b"\r\n", b"\n").decode("utf-8", "replace"), 1 << 16), nl=False, err=True)
+        say(f"{o['kind']:9} {o['name']:28} {o['value']} {o['unit']}")
+    say(plain(result.stderr.replace(b"\r\n", b"\n").decode("utf-8", "replace"), 1 << 16), end="", stderr=True)
     allocated, free = (int(part) for part in heap_now) if len(heap_now) == 2 else (0, 0)
     console.print(Text(f"metered cost {cost}; heap {allocated} B used, {free} B free", style="dim"))
     if picture or svg_file:

@@ -8,24 +8,38 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load, variant_option
+from harness.cli.options import CONTEXT, Finite, bench_option, boards_option, json_option, load_chosen, variant_option
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.inventory.model import Board
+    from harness.results.database import Location
 
 
 @click.command(context_settings=CONTEXT)
 @click.argument("suites", nargs=-1)
 @bench_option
 @boards_option
-@click.option("-k", "keyword", default="", metavar="EXPR", help="Only scenarios whose names match (as in pytest).")
+@click.option(
+    "-k",
+    "keywords",
+    multiple=True,
+    metavar="WORDS",
+    help="Only scenarios of that name as it is printed, or with these words (and, or, not). Can be given again.",
+)
+@click.option("--last-failed", is_flag=True, help="Only what failed, or had an error, when its board last ran.")
+@click.option("--list", "list_only", is_flag=True, help="List what would run on which board, and what not, and end.")
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
 @click.option("--set-aside", is_flag=True, help="Set aside what the boards run by themselves (main.py, init.lua …).")
 @variant_option
-@click.option("--jobs", default=8, show_default=True, help="Boards at the same time.")
+@click.option("--jobs", type=click.IntRange(1), default=8, show_default=True, help="Boards at the same time.")
 @click.option(
-    "--wait", default=300.0, show_default=True, metavar="SECONDS", help="How long to wait for a board that is busy."
+    "--wait",
+    type=Finite(0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a board that is busy.",
 )
 @click.option("--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite).")
 @click.option("--junit", default="", metavar="FILE", help="Also write the result as JUnit XML.")
@@ -34,12 +48,15 @@ if TYPE_CHECKING:
     "--report", "reports", multiple=True, metavar="NAME=FILE", help="Also write it in that format (markdown, …)."
 )
 @click.option("--figures", is_flag=True, help="Show every figure in the table.")
+@click.option("--timings", is_flag=True, help="Show where the seconds went: start, flash, VM, suites.")
 @json_option
 def run(
     suites: tuple[str, ...],
     bench: str,
     boards: str,
-    keyword: str,
+    keywords: tuple[str, ...],
+    last_failed: bool,
+    list_only: bool,
     no_flash: bool,
     set_aside: bool,
     variant: str,
@@ -50,26 +67,26 @@ def run(
     html: str,
     reports: tuple[str, ...],
     figures: bool,
+    timings: bool,
     json_file: str,
 ) -> None:
     """Flash the boards, run the SUITES (default: all), judge every figure, and keep the results."""
+    file, chosen = load_chosen(bench, boards, to_stderr=json_file == "-")
     from harness.campaigns.board_process import warm_up
 
     warm_up()
     from harness.bench.checked_firmware import check_images
     from harness.campaigns.bench_run import RunRequest, run_bench
-    from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
     from harness.results.database import location
     from harness.results.report import formats
     from harness.results.report.terminal import LiveView, print_run, terminal
+    from harness.results.report.timings import Timings
     from harness.results.store import Store
 
-    file, loaded = load(bench)
     own = {"json": json_file, "junit": junit, "html": html}
     wanted = [(name, Path(target)) for name, target in own.items() if target]
     wanted += [formats.parse(report) for report in reports]
-    chosen = chosen_boards(loaded, boards)
     if variant:
         chosen = _with_variant(chosen, variant)
     if not no_flash:
@@ -82,7 +99,8 @@ def run(
         state=state,
         store=path,
         suites=suites,
-        keyword=keyword,
+        keywords=keywords,
+        only=_failed_last(path, chosen) if last_failed else None,
         flash=not no_flash,
         set_aside=set_aside,
         variant=variant,
@@ -90,17 +108,40 @@ def run(
         wait=wait,
         command=" ".join(["harness", *sys.argv[1:]]),
     )
+    if list_only:
+        from harness.campaigns.plan_listing import list_plan
+
+        list_plan(request, json_file)
+        return
     console = terminal(to_stderr=json_file == "-")
     with LiveView(request.boards, console) as view:
-        number = run_bench(request, view)
+        times = Timings([board.id for board in chosen], view)
+        number = run_bench(request, times)
     results = Store(path)
     record = results.load_run(number)
     print_run(record, console, all_figures=figures)
+    if timings:
+        times.show(console)
     finished = formats.Finished(record, results, state)
     for name, target in wanted:
         formats.write(name, finished, target)
     results.close()
     sys.exit(record.exit_code)
+
+
+def _failed_last(store: Location, boards: list[Board]) -> frozenset[tuple[str, str, str]]:
+    """What did not pass when each board last ran. Raises UsageError when there is none."""
+    from harness.results.last_failed import last_failed
+    from harness.results.opening import open_store
+
+    opened = open_store(str(store))
+    try:
+        failed = last_failed(opened, [board.id for board in boards])
+    finally:
+        opened.close()
+    if not failed:
+        raise UsageError("nothing failed when these boards last ran", hint="leave --last-failed out to run everything")
+    return failed
 
 
 def _with_variant(boards: list[Board], variant: str) -> list[Board]:

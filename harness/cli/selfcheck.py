@@ -14,7 +14,7 @@ from harness.cli.options import CONTEXT
 @click.option("--healthy", default=2, show_default=True, metavar="N", help="Runs of the healthy firmware.")
 @click.option("--board", "board_id", default="vesp32", show_default=True, metavar="ID", help="A virtual board.")
 @click.option("--all-suites", is_flag=True, help="Every defect through all suites, not only through its own.")
-@click.option("--jobs", default=2, show_default=True, help="Runs at the same time.")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Runs at the same time.")
 @click.option("--list", "list_only", is_flag=True, help="List the defects, and run nothing.")
 @click.option("--json", "json_file", default="", metavar="FILE", help="Also write the result as JSON ('-': stdout).")
 def selfcheck(**options: Any) -> None:

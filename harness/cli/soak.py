@@ -15,7 +15,7 @@ from harness.cli.options import CONTEXT
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same plan.")
 @click.option("--kinds", default="", metavar="NAMES", help="Only these kinds, comma separated.")
 @click.option("--list", "list_only", is_flag=True, help="List the kinds of faults, and inject nothing.")
-@click.option("--bench", default="", metavar="FILE", help="Bench file (default: the one that came with the harness).")
+@click.option("--bench", default="", metavar="FILE", help="Bench file (default: 'shipped').")
 @click.option("--json", "json_file", default="", metavar="FILE", help="Also write the result as JSON ('-': stdout).")
 def soak(**options: Any) -> None:
     """Inject faults into the virtual boards while they are measured, written and uploaded to.

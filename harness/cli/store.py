@@ -27,17 +27,17 @@ def store() -> None:
 @json_option
 def info_command(store: str, json_file: str) -> None:
     """How many runs, boards and figures, and from when to when."""
-    from rich.console import Console
     from rich.text import Text
 
     from harness.results.exchange import counts
     from harness.results.opening import open_store
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
 
     opened = open_store(store)
     numbers = counts(opened)
     opened.close()
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     boards = numbers["boards"]
     console.print(Text(opened.name, style="bold"), soft_wrap=True)
     shown = ", ".join(boards[:10]) + (" …" if len(boards) > 10 else "")
@@ -93,19 +93,19 @@ def import_command(file: str, store: str) -> None:
 @store_option
 def merge_command(sources: tuple[str, ...], store: str) -> None:
     """Add the runs of the stores SOURCES (files or URLs) that the store has not; again changes nothing."""
-    from rich.console import Console
     from rich.text import Text
 
     from harness.results.exchange import merge
     from harness.results.opening import open_store, where
     from harness.results.store import Store
+    from harness.shown import Terminal
 
     target = Store(where(store))
     for source in sources:
         other = open_store(source)
         report = merge(target, other)
         other.close()
-        Console().print(Text(f"{other.name}:", style="bold"), soft_wrap=True)
+        Terminal().print(Text(f"{other.name}:", style="bold"), soft_wrap=True)
         _tell(report)
     target.close()
 
@@ -122,10 +122,11 @@ def _lines(file: str) -> Iterator[str]:
 
 
 def _tell(report: Imported) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console()
+    from harness.shown import Terminal
+
+    console = Terminal()
     added = ("runs", "scenarios", "events", "calibrations")
     console.print("new: " + ", ".join(f"{getattr(report, name)} {name}" for name in added))
     if report.conflicts:

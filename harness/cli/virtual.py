@@ -31,14 +31,15 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
     """
     import signal
 
-    from rich.console import Console
     from rich.text import Text
 
     from harness.bench.attach import Options, attach
     from harness.bench.virtual_device import virtual_spec
+    from harness.cli.steps import steps
     from harness.inventory.selection import chosen_boards
     from harness.paths import state_dir
     from harness.results.report.json_report import write_json
+    from harness.shown import Terminal
     from harness.virtual.bench import start
 
     file, loaded = load(bench)
@@ -46,7 +47,7 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
     chosen = [board for board in chosen_boards(loaded, boards) if board.virtual is not None]
     if not chosen:
         raise UsageError("there is no virtual board among those chosen")
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
@@ -55,7 +56,8 @@ def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
         for board in chosen:
             up.append(start(virtual_spec(board, state)))
             if not blank:
-                attach(board, Options(state, purpose="harness virtual up"), lambda *_: None).close()
+                with steps(console, board.id) as report:
+                    attach(board, Options(state, purpose="harness virtual up"), report).close()
         for running in up:
             console.print(
                 Text.assemble((running.id, "bold"), f"\n  {running.url}", f"\n  {running.pty}" if running.pty else "")

@@ -23,19 +23,19 @@ def wiring(board: str, bench: str, flash: bool, press: bool, json_file: str) -> 
     The pins named under 'wiring' are driven, one at a time: take off what must not be. Exit code 3 when a wire is
     missing, swapped or shorted.
     """
-    from rich.console import Console
 
     from harness.bench.attach import Options, attach
     from harness.bench.wiring_check import check_wiring
     from harness.cli.findings import print_findings, print_parts
     from harness.results.report.json_report import write_json
     from harness.runtimes.traits import all_traits, traits_of
+    from harness.shown import Terminal
 
     chosen, state = board_named(board, bench)
     if not traits_of(chosen.runtime).checks_wiring:
         able = " or ".join(traits.title for traits in all_traits() if traits.checks_wiring)
         raise UsageError(f"board {board!r}: its wiring can be checked with {able} alone, it has {chosen.runtime}")
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     attached = attach(chosen, Options(state, flash=True if flash else None), lambda *_: None)
 
     def ask_to_press(down: bool) -> None:

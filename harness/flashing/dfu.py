@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.children import run_child
 from harness.chips import STM32_FLASH_BASE
 from harness.errors import BenchFault, UsageError
 from harness.flashing.flasher import ChipIdentity, FlashingMethod, FlashJob
@@ -195,15 +196,13 @@ class DfuUtil:
         if program is None:
             raise UsageError("flash.method dfu needs the program dfu-util", hint="apt install dfu-util")
         try:
-            done = subprocess.run(
-                [program, *arguments], capture_output=True, timeout=patience, stdin=subprocess.DEVNULL, check=False
-            )
+            done = run_child([program, *arguments], timeout=patience)
         except subprocess.TimeoutExpired:
             raise AccessFailed(f"dfu-util {' '.join(arguments)}: no end after {patience:g} s") from None
-        text = done.stdout[-100_000:].decode("utf-8", "replace")
-        if done.returncode:
-            said = (done.stderr[-2000:].decode("utf-8", "replace").strip() or text.strip()).splitlines()
-            raise AccessFailed(f"dfu-util ended with {done.returncode}: {' / '.join(said[-3:])}")
+        text = done.output.decode("utf-8", "replace")
+        if done.code:
+            said = (done.errors[-2000:].decode("utf-8", "replace").strip() or text.strip()).splitlines()
+            raise AccessFailed(f"dfu-util ended with {done.code}: {' / '.join(said[-3:])}")
         return text
 
 

@@ -10,6 +10,7 @@ import functools
 import struct
 import time
 import zlib
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,10 +23,13 @@ from esptool.targets import CHIP_DEFS, ROM_LIST
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 
 from harness.errors import BenchFault, UsageError
+from harness.flashing.esp_safety import refuse_unsafe
+from harness.flashing.esptool_trace import leave_out
 from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
 from harness.flashing.plan import SECTOR, Plan, Write, md5, plan
 from harness.link.panics import printable
-from harness.power.reset import HardReset
+from harness.link.ports import no_reset_lines
+from harness.power.reset import HardReset, ResetStrategy, strategy_for
 
 ROM_BAUD = 115200
 
@@ -68,6 +72,7 @@ def _logger() -> _Log:
     """The process's one logger, installed in esptool at first use (it can be replaced only once)."""
     logger = _Log()
     log.set_logger(logger)
+    leave_out()
     return logger
 
 
@@ -91,6 +96,7 @@ class _Steps:
         self._progress = progress
         self.logger = _logger()
         self.logger.begin(progress)
+        self._no_lines = no_reset_lines(port)  # esptool closes it when it cannot connect
         self.done: list[tuple[str, float]] = []
 
     @contextmanager
@@ -101,6 +107,13 @@ class _Steps:
         try:
             yield
         except (FatalError, serial.SerialException, OSError) as problem:
+            if step == "connect" and (why := self._no_lines):
+                raise BenchFault(
+                    f"{self._port.port}: flashing failed at step 'connect': this port has no reset lines ({why}), and "
+                    "the chip is not in its boot loader",
+                    hint="hold BOOT while the chip starts, with 'before: manual' under flash in boards.yaml; or give a "
+                    "port with DTR and RTS (a USB adapter, rfc2217://); or 'method: none'",
+                ) from None
             text = printable(str(problem).split("\nFor troubleshooting")[0].encode(), 300)
             raise BenchFault(
                 f"{self._port.port}: flashing failed at step '{step}': {text}", hint=_HINTS.get(step, "")
@@ -129,14 +142,20 @@ class EspFlasher:
         before: str = "default-reset",
         stub: bool = True,
         console_baud: int = ROM_BAUD,
+        reset: ResetStrategy | None = None,
+        override: Mapping[str, str] | None = None,
     ) -> None:
+        """``reset`` starts the application in the end, ``override`` as ``flash.override`` of boards.yaml."""
         self._chip = chip
         self._port = port
         self._baud = baud
         self._attempts = connect_attempts
         self._before = "no-reset" if before == "manual" else before
         self._use_stub = stub
+        self._stub_runs = False
         self._console_baud = console_baud
+        self._reset = reset or HardReset()
+        self._override = override or {}
         self._steps = _Steps(port, progress)
         self._esp: Any = None
         self._progress = progress
@@ -154,7 +173,7 @@ class EspFlasher:
         self._leave()
 
     def _leave(self) -> None:
-        _start_application(self._port, self._console_baud)
+        _start_application(self._port, self._console_baud, self._reset)
 
     # -- connecting ------------------------------------------------------------------------------
 
@@ -186,10 +205,17 @@ class EspFlasher:
                         hint="correct the board's chip or identity in boards.yaml; nothing was written",
                     ) from None
                 raise
+            if esp.secure_download_mode:
+                raise UsageError(
+                    f"{self._port.port}: this chip is in secure download mode: it tells neither its MAC nor its flash "
+                    "size, and what is written cannot be read back; nothing was written",
+                    hint="take a chip that can be verified, or write it by flash.method: command",
+                )
         with step("stub"):
             if self._use_stub:
-                esp = run_stub(esp)
-        if rate > ROM_BAUD and self._use_stub:
+                esp = run_stub(esp)  # which has reasons of its own not to (secure boot on an ESP32-C3)
+            self._stub_runs = bool(esp.IS_STUB)
+        if rate > ROM_BAUD and self._stub_runs:
             with step("baud"):
                 esp.change_baud(rate)
         with step("identify"):
@@ -207,7 +233,7 @@ class EspFlasher:
 
     def plan(self, image: FlashImage) -> Plan:
         """What of ``image`` is not on the chip yet, by the chip's own MD5."""
-        if not self._use_stub and self._chip == "esp8266":  # its ROM computes no MD5
+        if not self._stub_runs and self._chip == "esp8266":  # its ROM computes no MD5
             return Plan((Write(image.offset, image.data),), 0)
         with self._steps("compare"):
             return plan(image.offset, image.data, self._md5)
@@ -228,24 +254,27 @@ class EspFlasher:
                     hint="use an image for this flash size; nothing was written",
                 )
         report = FlashReport(self.identity)
-        for image in images:
-            todo = self.plan(image)
-            report.unchanged += todo.unchanged
-            if todo.writes:
-                with self._steps("write"):
-                    write_flash(
-                        self._esp,
-                        [(write.offset, write.data) for write in todo.writes],
-                        compress=self._use_stub or None,
-                        force=True,  # the image was checked as a whole; its parts are not images of their own
-                    )
-                report.written += todo.size
-                if self._use_stub or self._chip != "esp8266":
-                    with self._steps("verify"):
-                        if self._md5(image.offset, len(image.data)) != md5(image.data):
-                            raise FatalError(f"MD5 of {image.label} on the chip differs from the file's")
+        with self._steps("check"):
+            report.overridden = refuse_unsafe(self._esp, self._chip, images, size, self._override)
+        plans = [(image, self.plan(image)) for image in images]
+        report.unchanged = sum(todo.unchanged for _, todo in plans)
+        if any(todo.writes for _, todo in plans):
+            with self._steps("write"):
+                write_flash(
+                    self._esp,
+                    # All at once: what esptool itself refuses it refuses before the first of them is erased.
+                    [(write.offset, write.data) for _, todo in plans for write in todo.writes],
+                    compress=self._stub_runs or None,
+                    force=bool(report.overridden),
+                )
+            report.written = sum(todo.size for _, todo in plans)
+        for image, todo in plans:
+            if todo.writes and (self._stub_runs or self._chip != "esp8266"):
+                with self._steps("verify"):
+                    if self._md5(image.offset, len(image.data)) != md5(image.data):
+                        raise FatalError(f"MD5 of {image.label} on the chip differs from the file's")
         report.steps = self._steps.done
-        report.warnings = self._steps.logger.warnings
+        report.warnings = [*report.overridden, *self._steps.logger.warnings]
         report.seconds = time.perf_counter() - started
         return report
 
@@ -303,7 +332,7 @@ def identify(
                 flash_size=flash_size_bytes(text) if text else None,
             )
     finally:
-        _start_application(port, console_baud)
+        _start_application(port, console_baud, HardReset())
 
 
 def _detected(found: Any) -> Any:
@@ -319,13 +348,13 @@ def _detected(found: Any) -> Any:
     return fitting[0]
 
 
-def _start_application(port: serial.SerialBase, console_baud: int) -> None:
+def _start_application(port: serial.SerialBase, console_baud: int, reset: ResetStrategy) -> None:
     """Reset into the application, at the console's baud rate again."""
     if not port.is_open:
         return
     try:
         port.baudrate = console_baud
-        HardReset()(port)
+        reset(port)
         port.reset_input_buffer()  # type: ignore[attr-defined]
     except (serial.SerialException, OSError, BenchFault):
         return  # the port is gone: whoever uses it next will say so
@@ -346,6 +375,8 @@ def _make(job: FlashJob) -> EspFlasher:
         before=settings.before,
         stub=settings.stub,
         console_baud=job.board.console.baud,
+        reset=strategy_for(job.board),
+        override={str(check): reason for check, reason in settings.override.items()},
     )
 
 

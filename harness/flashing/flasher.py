@@ -41,7 +41,8 @@ class ChipIdentity:
 
 @dataclass
 class FlashReport:
-    """Bytes and seconds of one flashing; ``steps`` in order with their seconds."""
+    """Bytes and seconds of one flashing; ``steps`` in order with their seconds. ``overridden`` are the checks that were
+    passed over because the bench file says so, with its reasons; they are among the ``warnings`` too."""
 
     identity: ChipIdentity
     written: int = 0
@@ -49,6 +50,15 @@ class FlashReport:
     seconds: float = 0.0
     steps: list[tuple[str, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    overridden: list[str] = field(default_factory=list)
+
+    def after(self, before: FlashReport) -> None:
+        """Count in an earlier write of the same images, after which the board had to be written again."""
+        self.written += before.written
+        self.unchanged = min(self.unchanged, before.unchanged)
+        self.seconds += before.seconds
+        self.steps = before.steps + self.steps
+        self.warnings = list(dict.fromkeys([*before.warnings, *self.warnings]))
 
 
 class Flasher(Protocol):

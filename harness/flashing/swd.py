@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.children import run_child
 from harness.errors import BenchFault, HarnessError, UsageError
 from harness.flashing.flasher import ChipIdentity, FlashingMethod, FlashJob
 from harness.flashing.stm32_access import AccessFailed, AccessFlasher
@@ -159,20 +160,14 @@ class OpenOcd:
             raise UsageError("flash.openocd needs the program openocd", hint="apt install openocd")
         arguments = [part for command in (*commands, "exit") for part in ("-c", command)]
         try:
-            done = subprocess.run(
-                [program, *self._start, *arguments],
-                capture_output=True,
-                timeout=_PATIENCE,
-                stdin=subprocess.DEVNULL,
-                check=False,
-            )
+            done = run_child([program, *self._start, *arguments], timeout=_PATIENCE)
         except subprocess.TimeoutExpired:
             raise AccessFailed(f"openocd: no end of {commands[-1]!r} after {_PATIENCE:g} s") from None
         # Its log and its answers go to standard error.
-        said = (done.stdout[-50_000:] + done.stderr[-50_000:]).decode("utf-8", "replace")
-        if done.returncode:
+        said = (done.output[-50_000:] + done.errors[-50_000:]).decode("utf-8", "replace")
+        if done.code:
             errors = [line for line in said.splitlines() if line.startswith("Error:")] or said.splitlines()
-            raise AccessFailed(f"openocd ended with {done.returncode}: {' / '.join(errors[-3:])}")
+            raise AccessFailed(f"openocd ended with {done.code}: {' / '.join(errors[-3:])}")
         return said
 
 

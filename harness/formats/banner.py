@@ -25,12 +25,13 @@ def plain(field: bytes) -> str:
     return "".join(chr(b) if 0x20 <= b < 0x7F else "?" for b in text)
 
 
-def find_banner(data: bytes) -> Banner | None:
-    """The VM banner in the first 32 MB of ``data``, or None."""
+def find_banner(data: bytes, *, exact: bool = False) -> Banner | None:
+    """The VM banner in the first 32 MB of ``data``, or None. ``exact``: no text that may stand in a help text too."""
     known = all_traits()
     # Upstream images hold their banner as one string; another version may stand in a help text, so it comes second.
     patterns = [(traits.name, pattern) for traits in known for pattern in traits.banners]
-    patterns += [(traits.name, pattern) for traits in known for pattern in traits.version_texts]
+    if not exact:
+        patterns += [(traits.name, pattern) for traits in known for pattern in traits.version_texts]
     for project, pattern in patterns:
         if match := re.compile(pattern).search(data, 0, _SEARCH_LIMIT):
             return Banner(project, plain(match.group(1)))

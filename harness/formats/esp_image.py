@@ -74,7 +74,9 @@ class EspImage:
     sha256_computed: bytes | None
     crc32: int | None
     crc32_computed: int | None
-    min_revision: int
+    min_revision: int  # major * 100 + minor, as max_revision; 0 and 0: only min_revision_old counts
+    max_revision: int  # 65535: any
+    min_revision_old: int  # of images before ESP-IDF 4.4.3: the major revision, on an ESP32-C3 the minor one
     length: int  # up to and including checksum, SHA-256 and CRC
 
     @property
@@ -135,11 +137,12 @@ def parse(data: bytes, *, esp8266: bool | None = None) -> EspImage:
     _check_count(count)
     if esp8266 is None:
         esp8266 = looks_like_esp8266(data)
-    position, chip_id, hash_appended, min_rev = _HEADER.size, None, 0, 0
+    position, chip_id, hash_appended = _HEADER.size, None, 0
+    old_rev = min_rev = max_rev = 0
     if not esp8266:
         _need(data, position, _EXTENDED.size, "extended header")
         fields = _EXTENDED.unpack_from(data, position)
-        chip_id, min_rev, hash_appended = fields[4], fields[6], fields[9]
+        chip_id, old_rev, min_rev, max_rev, hash_appended = fields[4], fields[5], fields[6], fields[7], fields[9]
         if hash_appended > 1:
             raise ImageError(f"expected 0 or 1 in the header's hash flag, found {hash_appended}")
         position += _EXTENDED.size
@@ -154,7 +157,7 @@ def parse(data: bytes, *, esp8266: bool | None = None) -> EspImage:
         version=1, chip_id=chip_id, entry=entry, flash_mode=mode, flash_size_freq=size_freq,
         segments=segments, checksum=checksum, checksum_computed=checksum_of(s.data for s in segments),
         sha256=sha, sha256_computed=computed, crc32=None, crc32_computed=None,
-        min_revision=min_rev, length=position,
+        min_revision=min_rev, max_revision=max_rev, min_revision_old=old_rev, length=position,
     )  # fmt: skip
 
 
@@ -175,7 +178,7 @@ def _parse_esp8266_v2(data: bytes) -> EspImage:
         version=2, chip_id=None, entry=entry, flash_mode=mode, flash_size_freq=size_freq,
         segments=irom + segments, checksum=checksum, checksum_computed=checksum_of(s.data for s in segments),
         sha256=None, sha256_computed=None, crc32=stored, crc32_computed=esp8266_crc32(data[:position]),
-        min_revision=0, length=position + 4,
+        min_revision=0, max_revision=0, min_revision_old=0, length=position + 4,
     )  # fmt: skip
 
 
@@ -263,14 +266,16 @@ def build_esp32(
     chip_id: int = 0,
     flash_mode: FlashMode = "dio",
     flash_size: int = 4 * _MB,
+    revisions: tuple[int, int] = (0, 0),
 ) -> bytes:
-    """An ESP32-family image (40 MHz flash) of ``(load address, data)`` segments, SHA-256 appended.
+    """An ESP32-family image (40 MHz flash) of ``(load address, data)`` segments, SHA-256 appended, for chips of these
+    ``revisions`` (major * 100 + minor, the last one included; both 0: for all).
 
     Raises :class:`UsageError` for more than 16 segments or a flash size without a code.
     """
     size_freq = _size_code(flash_size, FLASH_SIZES_ESP32) << 4 | FREQ_40M
     header = _HEADER.pack(MAGIC, len(segments), FLASH_MODES.index(flash_mode), size_freq, entry)
-    header += _EXTENDED.pack(WP_PIN_DISABLED, 0, 0, 0, chip_id, 0, 0, 0, bytes(4), 1)
+    header += _EXTENDED.pack(WP_PIN_DISABLED, 0, 0, 0, chip_id, 0, *revisions, bytes(4), 1)
     body = _body(header, segments)
     return body + hashlib.sha256(body).digest()
 

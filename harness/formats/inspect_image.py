@@ -60,8 +60,9 @@ class SegmentInfo:
 class ImageInfo:
     """What is known of one file. ``size`` in bytes; ``problems`` are reasons not to write it.
 
-    ``offset_hint`` is where it belongs: a flash offset on ESP chips, an address on STM32, None when
-    the content does not say. ``chip`` is None when the content does not name one (a raw STM32 image).
+    ``table_offset`` is where its partition table goes in the flash. ``offset_hint`` is where it belongs: a flash offset
+    on ESP chips, an address on STM32, None when the content does not say. ``chip`` is None when the content does not
+    name one (a raw STM32 image).
     """
 
     name: str
@@ -74,6 +75,7 @@ class ImageInfo:
     offset_hint: int | None = None
     segments: tuple[SegmentInfo, ...] = ()
     partitions: tuple[Partition, ...] = ()
+    table_offset: int | None = None
     app: AppDesc | None = None
     problems: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
@@ -125,7 +127,10 @@ def _inspect_esp(info: ImageInfo, data: bytes, start: int) -> ImageInfo:
         info = replace(info, kind="esp32-app", app=desc, notes=info.notes + notes)
         return _with_app_version(info, desc)
     table_at = start + partitions.TABLE_OFFSET - chip.boot_offset
-    if len(data) <= table_at:
+    tables = partitions.tables_in(data, chip.boot_offset - start)
+    if not tables and table_at < max(len(data), start + image.length + 1) <= start + image.length + 16:
+        return replace(info, kind="esp32-bootloader", offset_hint=chip.boot_offset)  # a large one
+    if not tables and len(data) <= table_at:
         problems = info.problems + _cut_problem(body[image.length :], "a partition table")
         return replace(info, kind="esp32-bootloader", offset_hint=chip.boot_offset, problems=problems)
     return _inspect_combined(info, data, chip, start)
@@ -169,13 +174,15 @@ def _inspect_combined(info: ImageInfo, data: bytes, chip: Chip, start: int) -> I
     base = chip.boot_offset - start  # flash offset of data[0]
     info = replace(info, kind="esp32-combined", offset_hint=base)
     problems = list(info.problems)
+    tables = partitions.tables_in(data, base)
     try:
-        table = partitions.parse_table(data[partitions.TABLE_OFFSET - base :])
+        table = tables[0].partitions if tables else partitions.parse_table(data[partitions.TABLE_OFFSET - base :])
     except ImageError as error:
         return replace(info, problems=(*problems, error.message))
-    if problem := partitions.layout_problem(table):
+    table_offset = tables[0].offset if tables else partitions.TABLE_OFFSET
+    if problem := partitions.layout_problem(table, table_offset):
         problems.append(f"partition table: {problem}")
-    info = replace(info, partitions=table)
+    info = replace(info, partitions=table, table_offset=table_offset)
     app_found = False
     for part in table:
         at = part.offset - base
@@ -334,7 +341,12 @@ def _require_stm32(chip: Chip, offset: int, data: bytes, info: ImageInfo) -> Non
 
 def _require_offset(chip: Chip, offset: int, info: ImageInfo) -> None:
     wrong: int | str | None = None
-    if info.offset_hint is not None and offset != info.offset_hint:
+    if info.kind == "partition-table":
+        # Its place is the boot loader's constant; it must be a sector between that and what the table lists.
+        first = min((part.offset for part in info.partitions), default=partitions.SEARCH_END)
+        if offset % partitions.SECTOR or not chip.boot_offset < offset <= first - partitions.SECTOR:
+            wrong = f"0x{info.offset_hint or 0:x}"
+    elif info.offset_hint is not None and offset != info.offset_hint:
         wrong = f"0x{info.offset_hint:x}"
     elif info.kind == "esp32-app" and (offset <= partitions.TABLE_OFFSET or offset % partitions.APP_ALIGNMENT):
         wrong = "its app partition (a multiple of 0x10000)"

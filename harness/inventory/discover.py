@@ -7,6 +7,7 @@ checked later, when the boot loader answers.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from serial.tools import list_ports as system_ports
@@ -78,8 +79,12 @@ def candidates(board: Board, ports: list[Port] | None = None) -> list[Port]:
 
 
 def own_serial(serial: str | None) -> bool:
-    """Whether a serial number can be one board's own: adapters leave the factory with none, 0001, 00000000."""
-    return serial is not None and len(serial.strip("0")) > 1
+    """Whether a serial number can be one board's own: adapters leave the factory with none, with 0001, 00000000 or
+    FFFFFFFF, with digits in their order (12345678, 0123456789ABCDEF), and cloned ones with the same for all."""
+    text = re.sub(r"[^0-9a-z]", "", (serial or "").lower())
+    if len(set(text.strip("0"))) <= 1:
+        return False
+    return len(text) < 6 or not any(text in row for row in ("0123456789abcdef", "12345678901234567890"))
 
 
 def find_port(board: Board) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -154,6 +154,10 @@ FilePath = Annotated[Path, PlainValidator(_local_path), WithJsonSchema({"type": 
 Sha256 = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{64}$")]
 Uid = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{8,32}$")]
 VidPid = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$")]
+#: What is looked at before an ESP's flash is written, and may be passed over by ``flash.override``.
+FlashCheck = Literal[
+    "secure-boot", "key-manager", "flash-encryption", "image-revision", "image-chip", "declared-flash-size"
+]
 Offset = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
 OpenOcdFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,200}$")]
 #: Settings of a method that another package brings; it says itself which there are.

@@ -32,7 +32,7 @@ MAX_PROBLEMS = 50
 
 Where = tuple[str | int, ...]
 
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,38})")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,16}")
 _FLOAT = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{0,18}([eE][-+]?[0-9]{1,3})?")
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "~": None, "": None}
@@ -294,6 +294,8 @@ def _explain(details: ErrorDetails) -> tuple[Where, str]:
         near = get_close_matches(str(came), re.findall(r"'([^']*)'", expected), 1)
         hint = f"; nearest valid value is {near[0]!r}" if near else ""
         return where, f"expected {expected}; came {_came(came)}{hint}"
+    if kind == "finite_number":
+        return where, f"expected a finite number, came {_came(came)}"
     if kind == "string_pattern_mismatch":
         return where, f"{_came(came)} does not have the right form: {_description_at(where)}"
     base = kind.removesuffix("_type").removesuffix("_parsing").removesuffix("_from_float")

@@ -1,8 +1,9 @@
 """One run per board, across processes: a lock file for each thing that tells the board apart.
 
-The locks are the kernel's, so they are gone when their process is, however it died. Names are made of
-the identity and not of the id, so that two bench files that name one board differently still share
-its lock. All processes that should respect each other must use the same state directory.
+The locks are the kernel's, so they are gone when their process is, however it died. Names are made of the identity and
+of the port that the board has now, by what its path leads to, and not of the id: two bench files that name one board
+differently still share its lock. Real boards are locked in the state directory and, for benches in other folders, in a
+directory of the user's; who is another user meets the lock of the open port itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import hashlib
 import json
 import os
 import socket
+import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +25,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.errors import BenchFault, FinalFault
+from harness.inventory.discover import candidates, own_serial
 from harness.inventory.model import Board
 
 _OWNER_MAX = 4096
@@ -67,12 +71,11 @@ def board_lock(
     Raises :class:`Busy` that names the owner when the board stays busy, BenchFault when ``state_dir`` cannot
     hold the lock files.
     """
-    folder = state_dir / "locks"
     owner = Owner(board.id, os.getpid(), socket.gethostname(), _user(), time.time(), purpose)
     deadline = time.monotonic() + timeout
     with ExitStack() as held:
-        for name in lock_names(board):
-            file = folder / f"{name}.lock"
+        for file in _lock_files(board, state_dir):
+            folder = file.parent
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 # thread_local=False: the lock belongs to the run, whichever thread ends it.
@@ -98,6 +101,46 @@ def board_lock(
         yield owner
 
 
+def _lock_files(board: Board, state_dir: Path) -> list[Path]:
+    """All that is locked for ``board``, in the order in which all processes take it."""
+    names = [*lock_names(board), *_port_now(board)]
+    folders = [state_dir / "locks"]
+    if board.identity is not None and (shared := users_folder()) is not None:
+        folders.append(shared)
+    return [folder / f"{name}.lock" for folder in folders for name in dict.fromkeys(sorted(names))]
+
+
+def users_folder() -> Path | None:
+    """Where this user's benches meet, whatever folder they are in; None where there is no such place.
+
+    It is nobody else's, so that no other user can put anything there.
+    """
+    if not hasattr(os, "getuid"):
+        return None
+    folder = Path(tempfile.gettempdir()) / f"harness-locks-{os.getuid()}"
+    with contextlib.suppress(FileExistsError, OSError):
+        folder.mkdir(mode=0o700)
+    try:
+        found = folder.lstat()
+    except OSError:
+        return None
+    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return folder if mine else None
+
+
+def _port_now(board: Board) -> list[str]:
+    """The lock of the port that USB says is the board's at this moment; another file may name it by its path."""
+    identity = board.identity
+    if identity is None or not (identity.usb_serial or identity.usb_location or identity.vid_pid):
+        return []
+    found = candidates(board)
+    return [_port_lock(found[0].device)] if len(found) == 1 else []
+
+
+def _port_lock(path: str) -> str:
+    return f"port-{_digest(os.path.realpath(path))}"
+
+
 def lock_names(board: Board) -> tuple[str, ...]:
     """Names of the lock files of a board, sorted so that all processes take them in one order."""
     if board.identity is None:
@@ -107,11 +150,13 @@ def lock_names(board: Board) -> tuple[str, ...]:
     # A serial and a socket each name one board, unless the serial is a factory default like 0001.
     vid_pid = identity.pop("vid_pid", None)
     serial = identity.get("usb_serial")
-    if serial is not None and "usb_location" in identity and len(serial.strip("0")) <= 1:
+    if serial is not None and "usb_location" in identity and not own_serial(serial):
         del identity["usb_serial"]
     if not identity and vid_pid:
         identity["vid_pid"] = vid_pid
-    return tuple(sorted(f"{key}-{_digest(value)}" for key, value in identity.items()))
+    port = identity.pop("port", None)
+    names = [f"{key}-{_digest(value)}" for key, value in identity.items()]
+    return tuple(sorted([*names, *([_port_lock(port)] if port else [])]))
 
 
 def read_owner(board: Board, state_dir: Path) -> Owner | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.chips import CHIPS, GENERIC, MB, virtual_chips
 from harness.inventory.fields import (
@@ -17,6 +17,7 @@ from harness.inventory.fields import (
     Capability,
     ChipName,
     FilePath,
+    FlashCheck,
     FlashMethod,
     Mac,
     Offset,
@@ -33,7 +34,7 @@ from harness.inventory.fields import (
 
 
 class Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Identity(Entry):
@@ -149,9 +150,25 @@ class Virtual(Entry):
         max_length=4,
         description="STM32: how NRST and BOOT0 differ from DTR (asserted: reset) and RTS (asserted: BOOT0 low).",
     )
+    fuses: Annotated[
+        tuple[Literal["secure-boot", "flash-encryption", "no-encrypted-download"], ...], Field(strict=False)
+    ] = Field(
+        default=(),
+        max_length=3,
+        description="ESP32: fuses that are burnt, to rehearse what may no longer be written. They can be read; nothing "
+        "is verified or encrypted by them.",
+    )
+    revision: str | None = Field(
+        default=None, pattern=r"^v[0-3]\.[0-3]$", description="ESP32: revision of its silicon, 'v1.0'. Default: v3.0."
+    )
     faults: Annotated[tuple[VirtualFault, ...], Field(strict=False)] = Field(
         default=(), max_length=32, description="What goes wrong with it, to rehearse a bad bench."
     )
+
+    @property
+    def revision_numbers(self) -> tuple[int, int] | None:
+        """(major, minor) of ``revision``; None for the usual one."""
+        return (int(self.revision[1]), int(self.revision[3])) if self.revision else None
 
 
 class Flash(Entry):
@@ -219,6 +236,14 @@ class Flash(Entry):
         default=(),
         max_length=8,
         description="swd: use OpenOCD with these configuration files: [interface/stlink.cfg, target/stm32f4x.cfg].",
+    )
+    override: dict[FlashCheck, Annotated[str, Field(min_length=3, max_length=200)]] = Field(
+        default_factory=dict,
+        description="esptool: checks that are passed over for this board, each with the reason, which is kept with "
+        "every result: {image-revision: 'engineering sample, runs it all the same'}. secure-boot: the boot loader of a "
+        "chip with secure boot V1. key-manager: what flash encryption recovers its key from. flash-encryption: plain "
+        "data for a chip that only starts encrypted data. image-revision: an image for other revisions of the chip. "
+        "image-chip: for another chip. declared-flash-size: a header that declares more flash than there is.",
     )
     stub: bool = Field(default=True, description="Load esptool's stub into RAM (faster, and it can verify by MD5).")
 
@@ -420,6 +445,13 @@ class Wiring(Entry):
     button: Pin | None = Field(default=None, description="Pin of a button that pulls it low.")
     gpio16_rst: bool = Field(default=False, description="ESP8266: GPIO16 is wired to RST, so deep sleep can end.")
 
+    @field_validator("loopback")
+    @classmethod
+    def _two_pins(cls, pairs: tuple[tuple[int | str, int | str], ...]) -> tuple[tuple[int | str, int | str], ...]:
+        if same := [pair[0] for pair in pairs if pair[0] == pair[1]]:
+            raise ValueError(f"expected two pins that are wired together, came {same[0]} twice")
+        return pairs
+
 
 class Limit(Entry):
     """What a measurement of this board must satisfy, in place of the built-in rule.
@@ -460,7 +492,11 @@ class Limit(Entry):
 class Board(Entry):
     """One board of the bench: either a real one (`identity`) or a virtual one (`virtual`)."""
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Name of the board in commands and reports.")
+    id: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,39}$",
+        description="Name of the board in commands and reports: small letters, digits, - and _, a letter first, "
+        "at most 40.",
+    )
     chip: ChipName = Field(description="The chip on it; checked against the chip before anything is written.")
     runtime: RuntimeName = Field(description="The language VM that its firmware holds.")
     identity: Identity | None = Field(default=None, description="How a real board is found.")
@@ -500,6 +536,8 @@ class Board(Entry):
             raise ValueError(f"expected either 'identity' (a real board) or 'virtual'; came {came}")
         if self.virtual and CHIPS[self.chip].virtual is None:
             raise ValueError(f"virtual boards are {', '.join(virtual_chips())}; came {self.chip}")
+        if self.virtual and self.chip != "esp32" and (self.virtual.fuses or self.virtual.revision):
+            raise ValueError(f"'fuses' and 'revision' are those of a virtual esp32; came {self.chip}")
         if self.firmware and self.firmware.build and not self.virtual:
             raise ValueError("'build: virtual' makes firmware for virtual boards only; give 'path' instead")
         family = CHIPS[self.chip].family

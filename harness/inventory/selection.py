@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +13,31 @@ from harness.paths import shipped_bench
 if TYPE_CHECKING:
     from harness.inventory.model import Bench, Board
 
+#: What ``--bench`` takes for the virtual boards that come with the harness.
+SHIPPED = "shipped"
+#: So many boards are named in the first line of a run.
+_NAMED = 8
+
 
 def bench_file(option: str) -> Path:
-    """The bench to use: ``option``, else boards.yaml here, else the one that came with the harness."""
+    """The bench to use: ``option``, else boards.yaml here. ``shipped`` is the one that came with the harness.
+
+    Raises UsageError when there is none: boards that nobody named are never tested by accident.
+    """
+    if option == SHIPPED and not Path(option).exists():
+        return shipped_bench()
+    file = Path(option or "boards.yaml")
+    if file.exists():
+        return file
     if option:
-        return Path(option)
-    here = Path("boards.yaml")
-    return here if here.exists() else shipped_bench()
+        raise UsageError(
+            f"there is no bench file {option!a}", hint="name one with --bench, or go to the folder of boards.yaml"
+        )
+    raise UsageError(
+        "there is no boards.yaml in this folder, so no board to test",
+        hint="'harness init' writes one from what is plugged in; --bench FILE names one elsewhere; "
+        f"--bench {SHIPPED} takes the virtual boards that come with the harness",
+    )
 
 
 def chosen_boards(bench: Bench, ids: str) -> list[Board]:
@@ -25,10 +45,24 @@ def chosen_boards(bench: Bench, ids: str) -> list[Board]:
     if not ids:
         return list(bench.boards)
     chosen: list[Board] = []
+    known = ", ".join(board.id for board in bench.boards)
     for name in (part.strip() for part in ids.split(",") if part.strip()):
         named = [board for board in bench.boards if name in (board.id, *board.tags)]
         if not named:
-            known = ", ".join(board.id for board in bench.boards)
-            raise UsageError(f"there is no board {name!r} in this bench", hint=f"its boards: {known}")
+            words = [word for board in bench.boards for word in (board.id, *board.tags)]
+            near = get_close_matches(name, words, n=1)
+            meant = f"{near[0]}? " if near else ""
+            raise UsageError(f"there is no board {name!a} in this bench", hint=f"{meant}its boards: {known}")
         chosen += [board for board in named if board not in chosen]
+    if not chosen:
+        raise UsageError(f"--boards {ids!a} names no board", hint=f"its boards: {known}")
     return chosen
+
+
+def bench_line(file: Path, bench: Bench, boards: Sequence[Board]) -> str:
+    """The first line of a run: whose boards these are."""
+    more = len(boards) - _NAMED
+    named = ", ".join(board.id for board in boards[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    title = str(file) if bench.name == "bench" else f"{bench.name} ({file})"
+    line = f"bench {title}: {named}"
+    return "".join(char if char.isprintable() else "?" for char in line)

@@ -138,6 +138,7 @@ class Judge:
         prefix: str = "",
         only: Collection[str] = (),
         loose_times: Mapping[str, str] | None = None,
+        weighed: Decoded | None = None,
     ) -> list[Measurement]:
         """All observations of one program, in order, each by the rule of its kind; or those named in ``only``.
 
@@ -145,7 +146,11 @@ class Judge:
         of a name in ``only``.
 
         ``loose_times`` names times in which something plays a part that the prediction leaves out, and what.
+        ``weighed`` is what the reference reported with its work weighed as the calibration has it; without it times are
+        predicted from their plain cost.
         """
+        if calibration is not None and weighed is None:
+            calibration = calibration.plain
         mine = [(o.name, o.kind, o.unit) for o in board.observations]
         theirs = [(o.name, o.kind, o.unit) for o in reference.observations]
         if mine != theirs:
@@ -159,9 +164,12 @@ class Judge:
         for one, other in zip(board.observations, reference.observations, strict=True):
             if only and one.name not in only:
                 continue
+            kind = named(one.kind)
+            if kind.calibrated and weighed is not None:
+                other = weighed[one.name]
             result.append(
                 self.by_rule(
-                    Figure(prefix + one.name, named(one.kind), one.unit),
+                    Figure(prefix + one.name, kind, one.unit),
                     one.value,
                     other.value,
                     calibration=calibration,

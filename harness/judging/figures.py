@@ -2,6 +2,7 @@
 
 ::
 
+    SMALL = figure("mine.heap", "heap", "at most 2000 B")
     LEAK = Figure("reload.leak", HEAP, limit=at_most(15, "B", words="less than one 16-byte block per reload"))
     WOKEN = Figure("woken.{ms}_ms.{what}", STATE)
 
@@ -71,3 +72,15 @@ class Figure:
             raise UsageError(f"figure {self.name!r} has {self.places} places to fill, came {len(words)} words")
         left = iter(words)
         return replace(self, name=_PLACE.sub(lambda _: str(next(left)), self.name))
+
+
+def figure(name: str, kind: str, limit: str = "", *, unit: str = "") -> Figure:
+    """A figure in one line: ``figure("mine.heap", "heap", "at most 2000 B")``.
+
+    ``kind`` is one of ``harness.kinds`` by name; ``limit`` as in :mod:`harness.judging.limit_words`, empty for the rule
+    of the kind against the reference. Raises UsageError for what is not understood.
+    """
+    from harness.judging.limit_words import limit_in_words
+
+    declared = Figure(name, named(kind), unit)
+    return replace(declared, limit=limit_in_words(limit, declared.unit)) if limit else declared

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from harness.errors import EXIT_BENCH_FAULT, EXIT_FIRMWARE_FAILED, EXIT_PASS
+from harness.errors import EXIT_BENCH_FAULT, EXIT_FIRMWARE_FAILED, EXIT_PASS, EXIT_USAGE
 
 
 class Outcome(Enum):
-    """``ERROR`` is the bench's fault, not the firmware's; ``SKIPPED`` was not asked and says why."""
+    """``ERROR`` is the bench's fault, not the firmware's; ``BROKEN`` the suite's own.
+
+    ``SKIPPED`` was not asked, and says why.
+    """
 
     PASS = "pass"
     MARGINAL = "marginal"
     FAIL = "fail"
     ERROR = "error"
+    BROKEN = "broken"
     SKIPPED = "skipped"
 
 
-_ORDER = (Outcome.SKIPPED, Outcome.PASS, Outcome.MARGINAL, Outcome.ERROR, Outcome.FAIL)
+_ORDER = (Outcome.SKIPPED, Outcome.PASS, Outcome.MARGINAL, Outcome.BROKEN, Outcome.ERROR, Outcome.FAIL)
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
@@ -32,4 +36,6 @@ def exit_code(outcome: Outcome) -> int:
         return EXIT_FIRMWARE_FAILED
     if outcome in (Outcome.ERROR, Outcome.SKIPPED):
         return EXIT_BENCH_FAULT
+    if outcome is Outcome.BROKEN:
+        return EXIT_USAGE
     return EXIT_PASS

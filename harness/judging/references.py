@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Protocol, Self
 
 from harness.chips import CHIPS, Port
-from harness.errors import Refused
+from harness.errors import ProgramFailed, Refused
 from harness.extensions import resolve
 from harness.judging.ready_board import ReadyBoard
 from harness.reference.circuitpython_reference import CircuitPythonReference
@@ -17,6 +17,7 @@ from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.circuitpython.circuitpython_board import CODE_FILE
 from harness.runtimes.interface import ChipRuntime, Runtime
+from harness.runtimes.program import ask
 from harness.runtimes.traits import traits_of
 
 _TOTAL = "import gc\nprint(gc.mem_alloc()+gc.mem_free())"
@@ -155,7 +156,10 @@ def _raw_heap(total: int) -> int:
 def circuitpython_reference(attached: ReadyBoard, progress: Callable[[str], None]) -> CircuitPythonReference:
     """A supervised reference VM with the board's chip, as far as it is known (an ESP32 otherwise), and its memory."""
     chip = CHIPS[attached.board.chip if CHIPS[attached.board.chip].port is not None else "esp32"]
-    said = attached.runtime.run("import alarm\nprint(len(alarm.sleep_memory))").stdout.strip()
+    try:
+        said = ask(attached.runtime, "len(alarm.sleep_memory)", first="import alarm")
+    except ProgramFailed:  # a build without
+        said = ""
     size = int(said) if said.isdigit() and len(said) < 6 else 0
 
     def with_region(region: int) -> CircuitPythonReference:

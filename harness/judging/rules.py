@@ -17,6 +17,7 @@ from harness.runtimes.traits import traits_of_vm
 
 #: Interned names that one firmware has in ROM and another has not, in blocks.
 INTERNING_BLOCKS = 2
+PREDICTED = "predicted from the reference's metered work by this board's calibration"
 #: For a time in which something plays a part that the prediction leaves out.
 LOOSE_RATIO = 5.0
 
@@ -83,13 +84,21 @@ def _predicted(compared: Compared) -> Expected:
     if line is None:
         raise BenchFault(f"no calibration to predict {compared.name!r} with")
     predicted = line.predict(compared.number)
+    if words := other_words(compared.board_facts, compared.reference_facts):
+        return Expected(Limit(words), round(predicted, 1), words)
     if compared.loose:
         limit = at_most_ratio(predicted, LOOSE_RATIO, compared.unit, why=compared.loose)
     else:
         percent = line.tolerance_percent
         limit = within_percent(round(predicted, 1), round(percent, 1), compared.unit, marginal_percent=2 * percent)
-    rule = "predicted from the reference's metered cost by this board's calibration"
-    return Expected(limit, round(predicted, 1), rule)
+    return Expected(limit, round(predicted, 1), PREDICTED)
+
+
+def other_words(board: Facts, reference: Facts) -> str:
+    """Why sizes and times of two VMs are not held against each other; empty when they are."""
+    if board.word_size == reference.word_size:
+        return ""
+    return f"words of {board.word_size} and {reference.word_size} bytes: for orientation only"
 
 
 # -- heap ----------------------------------------------------------------------------------------
@@ -125,8 +134,7 @@ def heap_rule(board: Facts, reference: Facts, *, same_build: bool = False) -> He
     Allocation sizes follow from word size, object representation and version (MicroPython ``py/gc.c``: blocks of
     four words). What else differs between builds is which names stand in ROM already (``py/qstr.c``).
     """
-    if board.word_size != reference.word_size:
-        words = f"words of {board.word_size} and {reference.word_size} bytes: for orientation only"
+    if words := other_words(board, reference):
         return HeapRule(words, judged=False)
     other_build = board.machine != reference.machine and not same_build
     traits = traits_of_vm(board.name)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from harness.chips import CHIPS, Chip, Port
 from harness.errors import FirmwareFailure, HarnessError, Unsuitable, UsageError
 from harness.inventory.model import Wiring
-from harness.judging.calibration import Calibration, Point, fit
+from harness.judging.calibration import Calibration, Point, best_fit, work_of
 from harness.judging.compare import Judge, Measurement
+from harness.judging.earlier import Earlier
 from harness.judging.figures import Figure
 from harness.judging.limits import Limit
 from harness.judging.line_jitter import line_jitter
@@ -26,7 +27,8 @@ from harness.judging.references import Reference
 from harness.kinds import TIME, Value, named, stored
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.ask_names import missing
-from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime
+from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime, Sweeper
+from harness.runtimes.own_files import set_aside
 from harness.runtimes.pieces import SMALL_HEAP, needs_of
 from harness.runtimes.program import Program, agent_source
 from harness.runtimes.records import DamagedRecords, Decoded
@@ -45,10 +47,12 @@ class MeasurementFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Pair:
-    """What one program reported on the two sides."""
+    """What one program reported on the two sides; ``weighed`` what the reference did with its work weighed for the
+    board, None where nothing is predicted that way."""
 
     board: Decoded
     reference: Decoded
+    weighed: Decoded | None = None
 
     def value(self, name: str) -> tuple[float, float]:
         """The number ``name`` of the board and of the reference. Raises BenchFault when one did not report it."""
@@ -69,9 +73,11 @@ class BoardBench:
         step: Callable[[str], None],
         *,
         keep: Callable[[Calibration], None] = lambda _calibration: None,
+        earlier: Callable[[], Earlier | None] = lambda: None,
     ) -> None:
-        """``keep`` is given the board's calibration once it has been measured."""
+        """``keep`` is given the board's calibration once it is measured; ``earlier`` finds its last good times."""
         self._keep = keep
+        self.earlier = earlier
         self.attached = attached
         self.reference = reference
         self.step = step
@@ -84,6 +90,20 @@ class BoardBench:
 
         Records that arrive damaged are asked for once more in a fresh VM; a second time is a bench fault.
         """
+        line = self.calibration if fresh and self._counts and _TIMED.search(program.source) else None
+        pair = self._suitable_run(program, timeout, fresh, interrupt_at)
+        if line is None or not line.weights:
+            return pair
+        assert isinstance(self.reference, ReferenceVm)
+        with self.reference.counted(line.weights) as weighing:
+            return replace(pair, weighed=program.run(weighing, timeout=timeout, interrupt_at=interrupt_at))
+
+    @property
+    def _counts(self) -> bool:
+        """Whether the reference's work is counted by kind: not for its own build, which does the same work."""
+        return isinstance(self.reference, ReferenceVm) and not self.attached.our_build
+
+    def _suitable_run(self, program: Program, timeout: float, fresh: bool, interrupt_at: bytes) -> Pair:
         self.require(program.source, f"program {program.name}")
         try:
             return self._run(program, timeout, fresh, interrupt_at)
@@ -104,16 +124,17 @@ class BoardBench:
         if not self._folder:
             self._folder = abilities.own_folder
             if abilities.makes_folders:
-                _make_folder(self.attached.runtime, self._folder)
+                make_folder(self.attached.runtime, self._folder)
             if self._folder != "/":
-                _make_folder(self.reference, self._folder)
+                make_folder(self.reference, self._folder)
         return self._folder
 
     def clean_up(self) -> None:
         """Take the harness's own folder off the board; what cannot be now is swept when the board is attached again."""
-        if self._folder and self.attached.abilities.makes_folders:
+        runtime, abilities = self.attached.runtime, self.attached.abilities
+        if isinstance(runtime, Sweeper) and abilities.base:
             with suppress(HarnessError):
-                self.attached.runtime.run(f"import os\nos.rmdir({self._folder!r})")
+                runtime.sweep(abilities.base, abilities.own_folder)
 
     @property
     def unknown(self) -> bool:
@@ -170,22 +191,42 @@ class BoardBench:
         """This board's speed, measured when first asked for. Raises what the calibration program raises."""
         self.step("calibrating")
         inputs = _SMALL_CALIBRATION if self.attached.facts.heap_total < SMALL_HEAP else {}
-        pair = self.run(Program.load("calibration", **inputs), timeout=180.0)
-        calibration = fit(
-            [
-                Point(one.name, float(one.value), float(other.value))
-                for one, other in zip(pair.board.observations, pair.reference.observations, strict=True)
-                if one.kind == TIME.name
-            ]
-        )
+        program = Program.load("calibration", **inputs)
+        pair = self._suitable_run(program, 180.0, True, b"")
+        points = [
+            Point(one.name, float(one.value), float(other.value))
+            for one, other in zip(pair.board.observations, pair.reference.observations, strict=True)
+            if one.kind == TIME.name
+        ]
+        work = {}
+        if self._counts:
+            assert isinstance(self.reference, ReferenceVm)
+            try:
+                work = work_of(program, self.reference)
+            except UsageError as problem:  # another build of the VM, with instructions that are not known
+                self.attached.note(f"times are predicted from the plain cost: {problem.message}")
+        calibration = best_fit(points, work)
         self._keep(calibration)
         return calibration
 
+    def forget_calibration(self) -> None:
+        """The next one that is asked for is measured."""
+        self.__dict__.pop("calibration", None)
 
-def _make_folder(runtime: Runtime, path: str) -> None:
+
+def make_folder(runtime: Runtime, path: str) -> None:
     parts = path.strip("/").split("/")
     levels = ["/" + "/".join(parts[: n + 1]) for n in range(len(parts))]
     runtime.run(f"import os\nfor p in {levels!r}:\n try:\n  os.mkdir(p)\n except OSError:\n  pass\ndel p")
+
+
+def _remove_folders(runtime: Runtime, paths: Iterable[str]) -> None:
+    for path in paths:
+        runtime.run(f"import os\nos.rmdir({path!r})")
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("hx_")
 
 
 class Scenario:
@@ -203,7 +244,9 @@ class Scenario:
         self._families: set[str] = set()
 
     def again(self) -> Scenario:
-        """The same scenario from its beginning."""
+        """The same scenario from its beginning; its times are taken anew, too."""
+        if any(one.kind == TIME.name for one in self.measurements):
+            self._bench.forget_calibration()
         return Scenario(self._bench, self.declared)
 
     # -- the two sides ---------------------------------------------------------------------------
@@ -227,6 +270,11 @@ class Scenario:
     @property
     def calibration(self) -> Calibration:
         return self._bench.calibration
+
+    @property
+    def earlier(self) -> Earlier | None:
+        """The times of this board's last good run, if one is kept."""
+        return self._bench.earlier()
 
     @property
     def romfs_in_place(self) -> bool:
@@ -352,57 +400,55 @@ class Scenario:
     @contextmanager
     def start_file(self, name: str, data: bytes) -> Iterator[None]:
         """For a while ``data`` is what the board runs at its start under ``name``; then its own file is back."""
-        self.folder  # noqa: B018 - raises Unsuitable where there are no files
-        path = f"{self._bench.attached.abilities.base.rstrip('/')}/{name}"
-        board = self.board
-        before = board.get(path) if not board.run(f"import os\nos.stat({path!r})").stderr else None
-        board.put(path, data)
-        try:
+        folder = self.folder  # raises Unsuitable where there are no files
+        abilities, board = self._bench.attached.abilities, self.board
+        if not abilities.makes_folders:
+            raise Unsuitable(f"the VM makes no folders, so the user's own {name} cannot be kept there meanwhile")
+        with set_aside(board, name, base=abilities.base, own_folder=folder) as path:
+            board.put(path, data)
             yield
-        finally:
-            if before is None:
-                board.remove(path)
-            else:
-                board.put(path, before)
 
     @contextmanager
-    def files(self, contents: Mapping[str, bytes]) -> Iterator[str]:
-        """For a while files of these names lie in :attr:`folder`, which is given, on both sides."""
-        folder = self.folder if contents else ""
-        paths = {f"{folder.rstrip('/')}/{name}": data for name, data in contents.items()}
-        for runtime in self.both:
-            for path, data in paths.items():
-                runtime.put(path, data)
+    def files(self, contents: Mapping[str, bytes], *, on: Sequence[Runtime] | None = None) -> Iterator[str]:
+        """For a while files of these names lie in :attr:`folder`, which is given, on both sides, or ``on`` some.
+
+        A name may have one folder before it (``package/file.py``).
+        """
+        runtimes = self.both if on is None else on
+        folder = self.folder.rstrip("/") if contents and runtimes else ""
+        if folder and not self._bench.attached.abilities.makes_folders and not all(map(_is_ours, contents)):
+            raise Unsuitable(f"the VM makes no folders, and {', '.join(contents)} could be the user's own")
+        paths = [f"{folder}/{name}" for name in contents]
+        inner = sorted({f"{folder}/{name.rpartition('/')[0]}" for name in contents if "/" in name})
         try:
+            for runtime in runtimes:
+                for made in inner:
+                    make_folder(runtime, made)
+                for path, data in zip(paths, contents.values(), strict=True):
+                    runtime.put(path, data)
             yield folder
         except BaseException:
-            with suppress(HarnessError):  # what ended the scenario is told; what stays is swept at the next attach
-                self._remove(paths)
+            # What ended the scenario is told; what stays is swept when the board is left, or attached again.
+            for runtime in runtimes:
+                for path in paths:
+                    with suppress(HarnessError):
+                        runtime.remove(path)
+                with suppress(HarnessError):
+                    _remove_folders(runtime, inner)
             raise
-        self._remove(paths)
-
-    def _remove(self, paths: Iterable[str]) -> None:
-        for runtime in self.both:
+        for runtime in runtimes:
             for path in paths:
                 runtime.remove(path)
+            _remove_folders(runtime, inner)
 
     @contextmanager
     def code_py(self, source: bytes) -> Iterator[None]:
         """For a while ``source`` is what both sides run by themselves (CircuitPython); then it is as before."""
-        before = []
-        for runtime in self.both:
-            missing_there = runtime.run("import os\nos.stat('code.py')").stderr
-            before.append(None if missing_there else runtime.get("code.py"))
-        try:
+        with ExitStack() as stack:
             for runtime in self.both:
+                stack.enter_context(set_aside(runtime, "code.py", base="/", own_folder=self.folder))
                 runtime.put("code.py", source)
             yield
-        finally:
-            for runtime, data in zip(self.both, before, strict=True):
-                if data is None:
-                    runtime.remove("code.py")
-                else:
-                    runtime.put("code.py", data)
 
     def require(self, source: str) -> None:
         """Skip the scenario when the VM lacks what ``source`` uses; see :meth:`BoardBench.require`."""
@@ -433,6 +479,7 @@ class Scenario:
             prefix=prefix,
             only=only,
             loose_times=loose_times,
+            weighed=pair.weighed,
         )
 
     def take(
@@ -442,6 +489,7 @@ class Scenario:
         reference: Value | None = None,
         *,
         limit: Limit | None = None,
+        rule: str = "",
         samples: Sequence[float] = (),
         uncertainty: float = 0.0,
         uncertain: str = "",
@@ -456,11 +504,18 @@ class Scenario:
         """
         self._families.add(figure.family)
         if figure.limit is None and limit is None and reference is not None:
-            line = self.calibration if figure.kind.calibrated else None
+            line = self.calibration.plain if figure.kind.calibrated else None
             measurement = self._judge.by_rule(figure, measured, reference, calibration=line, samples=samples)
         else:
             measurement = self._judge.take(
-                figure, measured, reference, limit=limit, samples=samples, uncertainty=uncertainty, uncertain=uncertain
+                figure,
+                measured,
+                reference,
+                limit=limit,
+                rule=rule,
+                samples=samples,
+                uncertainty=uncertainty,
+                uncertain=uncertain,
             )
         self.measurements.append(measurement)
         return measurement.verdict

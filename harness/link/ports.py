@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import serial
 
-from harness.errors import BenchFault
+from harness.errors import BenchFault, PortBusy
 from harness.link.rfc2217 import QuickRfc2217
 
 #: An open port, whatever stands behind it.
@@ -23,8 +23,8 @@ def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool 
     """Open ``address`` at ``baud`` and leave DTR and RTS at the given idle levels.
 
     Opening does not reset a devkit: a local port's lines are both asserted by the system, which is neutral
-    there, and then released together; over RFC 2217 they go straight to their idle levels. Raises BenchFault
-    that says what is wrong with the port and what to try.
+    there, and then released together; over RFC 2217 they go straight to their idle levels. Raises PortBusy when
+    another program has it, BenchFault that says what is wrong with the port and what to try.
     """
     port: OpenPort
     try:
@@ -47,6 +47,28 @@ def is_pty(port: Any) -> bool:
     """Whether the open ``port`` is a pseudo-terminal, which has neither modem lines nor parity."""
     name = str(port.port)
     return "://" not in name and "/pts/" in str(Path(name).resolve())
+
+
+def no_reset_lines(port: Any) -> str:
+    """Why the open ``port`` carries neither DTR nor RTS, in words; empty when it does, as far as can be told."""
+    if is_pty(port):
+        return "it is a pseudo-terminal"
+    if str(port.port).startswith("socket://"):
+        return "a raw socket carries bytes alone; rfc2217:// carries them too"
+    try:
+        descriptor = port.fileno() if isinstance(port, serial.Serial) and sys.platform != "win32" else None
+    except (AttributeError, OSError):
+        descriptor = None
+    if descriptor is not None:
+        import fcntl
+        import termios
+
+        try:
+            fcntl.ioctl(descriptor, termios.TIOCMGET, bytes(4))
+        except OSError as problem:
+            if problem.errno in (errno.ENOTTY, errno.EINVAL):
+                return "its driver has no modem lines"
+    return ""
 
 
 class ModemLines(Protocol):
@@ -112,7 +134,7 @@ def _explained(address: str, problem: Exception) -> BenchFault:
         )
     if number in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text or "busy" in text.lower():
         holder = _holder(address)
-        return BenchFault(
+        return PortBusy(
             f"{address}: the port is in use{f' by {holder}' if holder else ''}",
             hint="close the program that has it open (a terminal, an IDE, ModemManager)",
         )
@@ -124,9 +146,7 @@ def _explained(address: str, problem: Exception) -> BenchFault:
     if "refused to change" in text:
         return BenchFault(f"{address}: {text}", hint="does this server's adapter know the baud rate in boards.yaml?")
     if number in (errno.EPIPE, errno.ECONNRESET) or any(sign in text for sign in _SERVER_GONE):
-        return BenchFault(
-            f"{address}: the port server closed the connection", hint="is another client connected to it?"
-        )
+        return PortBusy(f"{address}: the port server closed the connection", hint="is another client connected to it?")
     if number == errno.ECONNREFUSED or "Connection refused" in text:
         return BenchFault(f"{address}: nothing listens there", hint="is the port server running?")
     return BenchFault(f"{address}: cannot be opened: {text[:200]}", hint="check the port in boards.yaml")

@@ -19,6 +19,8 @@ import serial
 from serial import rfc2217
 from serial.serialutil import Timeout
 
+from harness.link.deadline import Deadline
+
 # The inherited state is private to pyserial and has no types.
 _PyserialClient: Any = rfc2217.Serial
 
@@ -26,6 +28,9 @@ _PyserialClient: Any = rfc2217.Serial
 RECEIVE_LIMIT = 4 * 1024 * 1024
 #: Longer than any subnegotiation of RFC 2217, in bytes.
 _SUBNEGOTIATION_LIMIT = 256
+
+#: How long a server may take for all that is settled when a port is opened, in seconds.
+_OPENING = 12.0
 
 
 class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
@@ -39,6 +44,7 @@ class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
         self._news = threading.Condition()
         self._received = bytearray()
         self._lost = False
+        self._opening: Deadline | None = None
         self._awaiting = 0
         self._flow: bytes | None = None
         self._settings: dict[str, Any] = {}
@@ -54,6 +60,7 @@ class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
         self.logger = None
         self._ignore_set_control_answer = self._poll_modem_state = self._remote_suspend_flow = False
         self._network_timeout = 3
+        self._opening = Deadline(_OPENING)
         self._linestate, self._modemstate = 0, None
         self._modemstate_timeout = Timeout(-1)
         self._write_lock = threading.Lock()
@@ -116,7 +123,7 @@ class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
             if option.state is rfc2217.REQUESTED:
                 self.telnet_send_option(option.send_yes, option.option)
         with self._news:
-            self._news.wait_for(lambda: self._com_port_option.active or self._lost, self._network_timeout)
+            self._news.wait_for(lambda: self._com_port_option.active or self._lost, self._patience())
         if not self._com_port_option.active:
             what = "closed the connection" if self._lost else "does not seem to support RFC 2217"
             raise serial.SerialException(f"the port server {what}")
@@ -126,6 +133,11 @@ class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
             update()
         self.reset_input_buffer()
         self.reset_output_buffer()
+        self._opening = None
+
+    def _patience(self) -> float:
+        """Seconds for the next answer: while the port is opened, all of them share one end."""
+        return self._network_timeout if self._opening is None else min(self._network_timeout, self._opening.left)
 
     def close(self) -> None:
         self.is_open = False
@@ -172,9 +184,7 @@ class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
             self._awaiting += 1
             self._news.notify_all()  # a reader held up by a full buffer must look for the answer behind the data
             try:
-                answered = self._news.wait_for(
-                    lambda: item.state != rfc2217.REQUESTED or self._lost, self._network_timeout
-                )
+                answered = self._news.wait_for(lambda: item.state != rfc2217.REQUESTED or self._lost, self._patience())
             finally:
                 self._awaiting -= 1
         if item.state == rfc2217.ACTIVE:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import serial
 
-from harness.errors import BenchFault
+from harness.errors import BenchFault, PortBusy
 from harness.link.coming_back import until_there
 from harness.link.deadline import Deadline
 from harness.link.panics import BANNER, BANNER_SIZE, Panic, find_panic, printable
@@ -329,6 +329,8 @@ class Session:
             raise BenchFault("the port vanished", hint="its identity is not known, so it cannot be found again")
         try:
             self.port = until_there(self._reopen, self._bounded(within))
+        except PortBusy:
+            raise
         except BenchFault as problem:
             raise BenchFault(
                 f"the port did not come back within {within:g} s: {problem.message}",

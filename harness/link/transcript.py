@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from harness import strict_json
 from harness.errors import BenchFault
 
 #: Bytes of traffic kept in memory; a file, when given, keeps all.
@@ -37,7 +38,7 @@ class Entry:
 
     @classmethod
     def from_json(cls, line: str) -> Entry:
-        fields = json.loads(line)
+        fields = strict_json.loads(line)
         return cls(float(fields["at"]), str(fields["kind"]), str(fields["data"]).encode("latin-1"))
 
 

@@ -11,6 +11,7 @@ import contextlib
 import subprocess
 from dataclasses import dataclass, field
 
+from harness.children import end_with_parent
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Power
 from harness.power.switch import SwitchMethod
@@ -62,7 +63,11 @@ class GpioSwitch:
         command = [self.program, "--chip", self.chip, f"{self.line}={int(level)}"]
         try:
             holder = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                preexec_fn=end_with_parent(),  # a line that nobody holds any more gives the board its power
             )
         except OSError as problem:
             raise UsageError(

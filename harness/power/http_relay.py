@@ -7,16 +7,19 @@ a bench file holds no secrets.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import socket
+import threading
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Literal
-from urllib.error import HTTPError, URLError
-from urllib.parse import quote
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.parse import quote, urlsplit
 
 from harness.errors import BenchFault
 from harness.inventory.model import Power
+from harness.link.panics import printable
 from harness.power.switch import SwitchMethod
 
 RelayKind = Literal["tasmota", "shelly1", "shelly2"]
@@ -24,16 +27,11 @@ RelayKind = Literal["tasmota", "shelly1", "shelly2"]
 _MAX_ANSWER = 64 * 1024
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> Request | None:
-        return None  # what is not the relay must not be taken for it
-
-
 @dataclass(frozen=True)
 class HttpRelay:
     """``url`` as ``http://relay-3``; ``channel`` as the relay counts: Tasmota from 1, Shelly from 0.
 
-    ``timeout`` of one request in seconds.
+    ``timeout`` of one request in seconds, from the connection to the last byte.
     """
 
     kind: RelayKind
@@ -69,25 +67,43 @@ class HttpRelay:
             raise BenchFault(f"{self.name}: was switched {word}, and says it is {'on' if state else 'off'}")
 
     def _get(self, path: str) -> Any:
-        opener = build_opener(ProxyHandler({}), _NoRedirect())
+        at = urlsplit(self.url.rstrip("/"))
+        late = threading.Event()
+        kind = HTTPSConnection if at.scheme == "https" else HTTPConnection
         try:
-            with opener.open(self.url.rstrip("/") + path, timeout=self.timeout) as answer:
+            connection = kind(at.hostname or "", at.port, timeout=self.timeout)
+            # A timeout of the socket's own bounds one wait, and a device that sends a byte now and then has many.
+            end = threading.Timer(self.timeout, _cut, (connection, late))
+            end.daemon = True
+            end.start()
+            try:
+                connection.request("GET", at.path + path, headers={"Connection": "close"})
+                answer = connection.getresponse()
                 body = answer.read(_MAX_ANSWER)
-        except HTTPError as problem:
-            with problem:
-                raise BenchFault(
-                    f"{self.name}: HTTP {problem.code} to {path}", hint="check power.relay and power.channel"
-                ) from None
-        except (URLError, OSError, ValueError) as problem:
-            reason = getattr(problem, "reason", problem)
+            finally:
+                end.cancel()
+                connection.close()
+            if late.is_set():
+                raise TimeoutError
+        except (HTTPException, OSError, ValueError) as problem:
+            reason = f"not within {self.timeout:g} s" if late.is_set() else str(problem) or type(problem).__name__
             raise BenchFault(
-                f"{self.name}: no answer: {str(reason)[:200]}", hint="does a browser on this machine reach it?"
+                f"{self.name}: no answer: {printable(reason.encode('utf-8', 'replace'), 200)}",
+                hint="does a browser on this machine reach it?",
             ) from None
+        if answer.status != 200:  # a redirection, too: what is not the relay must not be taken for it
+            raise BenchFault(f"{self.name}: HTTP {answer.status} to {path}", hint="check power.relay and power.channel")
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
             start = re.sub(r"[^\x20-\x7e]", "?", body[:60].decode("latin-1"))
             raise BenchFault(f"{self.name}: expected JSON, came {start!r}") from None
+
+
+def _cut(connection: HTTPConnection, late: threading.Event) -> None:
+    late.set()
+    with contextlib.suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _tasmota_state(answer: Any, channel: int) -> bool | None:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import serial
 
+from harness.children import run_child
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Board
 from harness.link.panics import printable
@@ -118,17 +119,15 @@ class CommandReset:
     def __call__(self, port: ModemLines) -> None:
         arguments = [*self.command, "boot-loader" if self.boot0 else "application"]
         try:
-            done = subprocess.run(
-                arguments, capture_output=True, timeout=_COMMAND_PATIENCE, stdin=subprocess.DEVNULL, check=False
-            )
+            done = run_child(arguments, timeout=_COMMAND_PATIENCE)
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise BenchFault(
                 f"{port.port}: the board cannot be reset: {problem}", hint="see flash.boot_command in boards.yaml"
             ) from None
-        if done.returncode:
-            said = printable((done.stderr or done.stdout)[-300:])
+        if done.code:
+            said = printable((done.errors or done.output)[-300:])
             raise BenchFault(
-                f"{port.port}: the board cannot be reset: {arguments[0]} ended with {done.returncode}: {said}",
+                f"{port.port}: the board cannot be reset: {arguments[0]} ended with {done.code}: {said}",
                 hint="see flash.boot_command in boards.yaml",
             )
 

@@ -114,6 +114,6 @@ def _finding(case: Case, record: RunRecord) -> Finding:
             name = f"{scenario.suite}: {base.replace('_', ' ')}{bracket}{parameters}"
             if scenario.outcome is Outcome.FAIL:
                 failed.append(name)
-            elif scenario.outcome is Outcome.ERROR:
+            elif scenario.outcome in (Outcome.ERROR, Outcome.BROKEN):
                 errors.append(name)
     return Finding(case, tuple(failed), tuple(errors), record.finished - record.started)

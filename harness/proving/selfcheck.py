@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from harness.proving.defect_matrix import Finding, cases, run_cases
 from harness.results.report.json_report import write_json
 from harness.results.report.terminal import terminal
+from harness.shown import Terminal
 
 
 def selfcheck(
@@ -67,7 +68,7 @@ def selfcheck(
         TextColumn("{task.completed}/{task.total} runs"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=len(todo))
         findings = run_cases(todo, board, bench_file, jobs=jobs, done=lambda _finding: bar.advance(task))
     order = {name: index for index, name in enumerate(names)}

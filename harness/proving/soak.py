@@ -21,14 +21,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.children import interrupted_with_parent
 from harness.errors import BenchFault, HarnessError, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
-from harness.paths import shipped_bench
+from harness.inventory.selection import SHIPPED, bench_file
 from harness.proving.soak_board import Episode, soak_board
 from harness.proving.soak_plan import Injection, plan
 from harness.results.report.json_report import write_json
+from harness.shown import Terminal
 from harness.virtual.bench import running
 from harness.virtual.faults import KINDS
 
@@ -41,7 +43,7 @@ def soak(faults: bool, count: int, seed: int, kinds: str, list_only: bool, bench
     Each must end as recovered or as an error of the bench. Exit code 0: so it was; 1: one ended as a failure of the
     firmware, as a pass with a wrong figure or with a lost board; 3: something was left locked or running.
     """
-    console = Console(stderr=json_file == "-", highlight=False)
+    console = Terminal(stderr=json_file == "-")
     if list_only:
         for kind in KINDS.values():
             console.print(Text(f"{kind.name:18}{kind.sentence}"), soft_wrap=True)
@@ -51,7 +53,7 @@ def soak(faults: bool, count: int, seed: int, kinds: str, list_only: bool, bench
     wanted = [name.strip() for name in kinds.split(",") if name.strip()]
     if unknown := [name for name in wanted if name not in KINDS]:
         raise UsageError(f"there is no fault {unknown[0]!r}", hint="harness soak --list")
-    boards = [board for board in load_bench(Path(bench) if bench else shipped_bench()).boards if board.virtual]
+    boards = [board for board in load_bench(bench_file(bench or SHIPPED)).boards if board.virtual]
     if not boards:
         raise UsageError("this bench has no virtual board")
     injections = plan(count, seed) if not wanted else [
@@ -117,6 +119,7 @@ def _soak(
 
 
 def _work(board: Board, folder: Path, injections: list[Injection], news: Any) -> None:
+    interrupted_with_parent()
     # What esptool prints is of no interest here.
     with (
         Path(os.devnull).open("w") as nowhere,

@@ -142,9 +142,10 @@ class _Soak:
         if injection.action == "measure":
             self._all_right = self._figures(self._measured(scenario)) == self._right
         elif injection.action == "upload":
-            attached.runtime.put("/soak.bin", data)
-            scenario.take(_FILE, _crc(attached.runtime.get("/soak.bin")), limit=exactly(_crc(data)))
-            attached.runtime.remove("/soak.bin")
+            path = f"{scenario.folder.rstrip('/')}/hx_soak.bin"
+            attached.runtime.put(path, data)
+            scenario.take(_FILE, _crc(attached.runtime.get(path)), limit=exactly(_crc(data)))
+            attached.runtime.remove(path)
         elif injection.action == "flash" and "romfs" not in attached.board.capabilities:
             scenario.take(_FLASH, _crc(attached.write_spare(data)), limit=exactly(_crc(data)))
         elif injection.action == "flash":

@@ -15,7 +15,7 @@ from harness.reference.engine.guest_files import Mode
 from harness.reference.supervised import CodeRun, SupervisedVm
 from harness.reference.supervisor_state import Ended
 from harness.runtimes.ask_names import read_facts
-from harness.runtimes.circuitpython.circuitpython_board import CODE_FILE
+from harness.runtimes.circuitpython.circuitpython_board import CODE_FILE, MAKE_FOLDER
 from harness.runtimes.interface import Facts, Intervention, Restart, RunResult
 
 
@@ -59,6 +59,7 @@ class CircuitPythonReference:
         return _outputs(self.vm.reload(timeout=timeout))
 
     def _choose(self, source: str) -> None:
+        self.run(MAKE_FOLDER)
         self.put(CODE_FILE, source.encode())
         error = self.run(f"import supervisor\nsupervisor.set_next_code_file({CODE_FILE!r})").stderr
         if error:

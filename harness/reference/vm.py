@@ -6,13 +6,15 @@ the same figures to the last digit, on any host. A sleep takes no time and is as
 
 from __future__ import annotations
 
+import copy
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from harness.chips import Port, Reset, chip_named
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.reference.chip_board import Board, ChipReset
+from harness.reference.engine.counted_build import counted
 from harness.reference.engine.engine_vm import VmConfig
 from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
 from harness.reference.engine.guest_objects import Identity
@@ -88,16 +90,41 @@ class ReferenceVm:
         self._board = Board(port)
         self._strikes: list[Strike] = []
         self._hook: Callable[[int], None] | None = None
+        self._weights: tuple[float, ...] = ()
         self._board.restart(Reset.POWER_ON)
         self._life = self._start()
 
     def _start(self, start_files: tuple[str, ...] | None = None) -> Life:
         config = self._config if start_files is None else replace(self._config, start_files=start_files)
-        life = Life(self._module, config, self.files, self._board)
+        life = Life(self._module, config, self.files, self._board, weights=self._weights)
         life.at_every_point = self._hook
         if start_files is None:
             life.result(10.0)
         return life
+
+    def counted(self, weights: Sequence[float] = ()) -> ReferenceVm:
+        """The same VM again, just started, in a build that counts its work by kind, with the same files.
+
+        Its clock goes on by the sum of its work by these ``weights``, without any as this one's. Its pins are not
+        wired. Raises UsageError for a module that cannot be made to count.
+        """
+        twin = copy.copy(self)
+        try:
+            twin._module = counted(self._module)
+        except ValueError as problem:
+            raise UsageError(
+                f"this build of the VM cannot be made to count its work: {problem}", hint="unset HARNESS_VM"
+            ) from None
+        twin._board = Board(self._board.chip)
+        twin._strikes, twin._hook, twin._weights = [], None, tuple(weights)
+        twin._board.restart(Reset.POWER_ON)
+        twin._life = twin._start()
+        return twin
+
+    @property
+    def readings(self) -> tuple[tuple[int, ...], ...]:
+        """Of a counted VM: its work since its start by each time that programs looked at its clock."""
+        return tuple(self._life.readings)
 
     # -- Runtime ---------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from harness.errors import BenchFault, UsageError
+from harness.errors import BenchFault, HarnessError, UsageError
+from harness.no_secrets import without_secrets
 from harness.results.store_schema import VERSION, is_sqlite, upgrade
 
 #: How long a writer waits for another one, in seconds.
@@ -33,6 +34,11 @@ def location(option: str, default: Path) -> Location:
     return Path(option) if option else default
 
 
+#: How SQLite says that a file is one of its own, and cannot be read or written whole (sqlite.org, "Result and Error
+#: Codes": SQLITE_CORRUPT, SQLITE_FULL, SQLITE_IOERR).
+_DAMAGED = ("malformed", "disk is full", "disk I/O error")
+
+
 class Database:
     """Raises UsageError when it cannot be opened or belongs to something else; nothing is written then.
 
@@ -40,10 +46,12 @@ class Database:
     """
 
     def __init__(self, where: Location) -> None:
-        self.name = str(where)
+        self.name = without_secrets(str(where))
         try:
             url = _url(where)
-            self.name = url.render_as_string(hide_password=True) if isinstance(where, str) else str(where)
+            self.name = (
+                without_secrets(url.render_as_string(hide_password=True)) if isinstance(where, str) else str(where)
+            )
             self._engine = _engine(url)
             # SQLite reads a snapshot of itself; PostgreSQL is to be asked for one.
             self._snapshot: dict[str, Any] = (
@@ -56,7 +64,7 @@ class Database:
         except UsageError:
             self._engine.dispose()
             raise
-        except (SQLAlchemyError, sqlite3.Error) as problem:
+        except (SQLAlchemyError, sqlite3.Error, ValueError, TypeError) as problem:
             self._engine.dispose()
             raise self._unusable(problem) from None
 
@@ -97,7 +105,12 @@ class Database:
             )
         return version
 
-    def _unusable(self, problem: Exception) -> UsageError:
+    def _unusable(self, problem: Exception) -> HarnessError:
+        if any(sign in str(problem) for sign in _DAMAGED) or isinstance(problem, UnicodeError):
+            return BenchFault(
+                f"{self.name}: the store is damaged, or its disk is full: {_cause(problem)}",
+                hint="make room; move a damaged file away, 'sqlite3 FILE .recover' may save what is in it",
+            )
         if isinstance(problem, ImportError):
             return UsageError(
                 f"{self.name}: PostgreSQL needs a driver that is not installed",

@@ -8,6 +8,7 @@ position: so what a store has already is known, and importing twice changes noth
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from harness.judging.compare import Measurement
 from harness.judging.limits import Bounds
 from harness.judging.outcome import Outcome
 from harness.kinds import Value, named
+from harness.no_secrets import without_secrets
 from harness.results.database import insert_new, upsert
 from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
 from harness.results.store import Store, read_run, write_board, write_event, write_scenario
@@ -175,7 +177,7 @@ def _import_group(store: Store, group: list[tuple[int, dict[str, Any]]], source:
             for entry in group:
                 number, fields = entry
                 getattr(target, fields["type"])(fields)
-    except (KeyError, TypeError, AttributeError, _Wrong) as problem:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, _Wrong) as problem:
         what = f"has no {problem}" if isinstance(problem, KeyError) else str(problem)
         raise _bad(source, number, what) from None
 
@@ -199,9 +201,9 @@ class _Target:
         uid, finished = _text(fields, "uid"), _number(fields, "finished")
         row = self._connection.execute(select(RUN).where(RUN.c.uid == uid)).one_or_none()
         if row is None:
-            environment = {str(k): str(v) for k, v in fields["environment"].items()}
+            environment = {str(k): str(v) for k, v in _mapping(fields, "environment").items()}
             values = {"uid": uid, "started": _number(fields, "started"), "finished": finished}
-            values |= {"command": _text(fields, "command"), "environment": environment}
+            values |= {"command": without_secrets(_text(fields, "command")), "environment": environment}
             statement = RUN.insert().values(values).returning(RUN.c.id)
             self._run = int(self._connection.execute(statement).scalar_one())
             self._report.runs += 1
@@ -213,14 +215,16 @@ class _Target:
             self._connection.execute(update(RUN).where(RUN.c.id == row.id).values(finished=finished))
 
     def board(self, fields: dict[str, Any]) -> None:
-        firmware = FirmwareRecord(*(_text(fields["firmware"], name) for name in ("name", "version", "sha256")))
-        facts = dict(fields["facts"])
+        firmware = FirmwareRecord(
+            *(_text(_mapping(fields, "firmware"), name) for name in ("name", "version", "sha256"))
+        )
+        facts = _mapping(fields, "facts")
         texts = (_text(fields, "id"), _text(fields, "chip"))
         board = BoardRecord(*texts, firmware, problem=_text(fields, "problem"), facts=facts)
         known = self._known.get(board.id)
         blank = known is not None and not known.firmware.name and not known.problem
         if known is None or self._ahead or blank:
-            write_board(self._connection, self._run, board, int(fields["position"]))
+            write_board(self._connection, self._run, board, _whole(fields, "position"))
         elif _line("board", _board_fields(board)) != _line("board", _board_fields(known)):
             self._report.conflict(f"board {board.id} of run {self._run}")
         self._known.setdefault(board.id, board)
@@ -275,7 +279,7 @@ class _Target:
         """Positions go up by one: a record that is missing in the middle would shift the names of the others."""
         key = (kind, _text(fields, "board"))
         expected = self._next.get(key, 0)
-        if fields["position"] != expected:
+        if _whole(fields, "position") != expected:
             raise _Wrong(f"is {kind} {fields['position']} of its board, expected is {expected}")
         self._next[key] = expected + 1
         return expected
@@ -292,7 +296,27 @@ def _number(fields: Mapping[str, Any], name: str) -> float:
     value = fields[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Wrong(f"{name} is no number")
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise _Wrong(f"{name} is no time that there can be")
     return float(value)
+
+
+def _mapping(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = fields[name]
+    if not isinstance(value, dict):
+        raise _Wrong(f"{name} is no object")
+    return value
+
+
+def _whole(fields: Mapping[str, Any], name: str) -> int:
+    value = fields[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
+        raise _Wrong(f"{name} is no position")
+    return value
 
 
 def _outcome(fields: Mapping[str, Any], name: str) -> Outcome:

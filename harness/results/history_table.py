@@ -11,8 +11,8 @@ from rich.text import Text
 
 from harness.kinds import Kind, Value, number, with_unit
 from harness.results.change import Step, Verdict
-from harness.results.report.terminal import plain
 from harness.results.series import Entry, History
+from harness.shown import plain
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 24

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.inventory.selection import bench_file
 from harness.paths import state_dir
 from harness.results.database import Location, location
 from harness.results.store import Store
 
 
 def where(option: str) -> Location:
-    return location(option, state_dir(bench_file("")) / "results.sqlite")
+    return location(option, state_dir(Path("boards.yaml")) / "results.sqlite")
 
 
 def open_store(option: str) -> Store:

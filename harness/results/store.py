@@ -19,6 +19,7 @@ from harness.judging.calibration import Calibration
 from harness.judging.compare import Measurement
 from harness.judging.limits import Bounds
 from harness.judging.outcome import Outcome
+from harness.no_secrets import without_secrets
 from harness.results.database import Database, Location, insert_new, upsert
 from harness.results.environment import this_environment
 from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
@@ -58,7 +59,7 @@ class Store:
             "uid": uuid.uuid4().hex,
             "started": time.time(),
             "finished": 0.0,
-            "command": command,
+            "command": without_secrets(command),
             "environment": dict(this_environment() if environment is None else environment),
         }
         with self.database.writing() as connection:
@@ -209,7 +210,7 @@ def read_run(connection: Connection, row: Row[Any]) -> RunRecord:
         row.id,
         row.started,
         row.finished,
-        row.command,
+        without_secrets(row.command),  # a version before kept it as it was typed
         tuple(_board(connection, row.id, board) for board in boards),
         row.uid,
         row.environment,

@@ -165,6 +165,16 @@ class LfsRuntime(ChipRuntime, Protocol):
 
 
 @runtime_checkable
+class Sweeper(Protocol):
+    """A client that takes off its board what the harness has put there."""
+
+    def sweep(self, base: str, own_folder: str) -> None:
+        """Give files back that were set aside (:func:`harness.runtimes.own_files.set_aside`), and remove the harness's
+        own folder below ``base`` with all that is in it. Raises Refused when that cannot be."""
+        ...
+
+
+@runtime_checkable
 class BoardRuntime(ChipRuntime, Protocol):
     """A language VM on a real or virtual board, at the other end of a serial session."""
 
@@ -185,7 +195,10 @@ class BoardRuntime(ChipRuntime, Protocol):
         ...
 
     def verify_programs(self, on: bool) -> None:
-        """From now on each program proves that it arrived whole, at whatever price; or, again, travels as usual."""
+        """From now on each program proves that it arrived whole, as all do once a board is made ready; or does not.
+
+        :meth:`run` and its like raise BenchFault for one that did not arrive.
+        """
         ...
 
     def enter(self, *, after_reset: bool = False) -> None:

@@ -28,7 +28,15 @@ def parts_of(source: str, facts: Facts, *, user: str | None = None) -> list[str]
     tree = ast.parse(source)
     if user is not None:
         _prune(tree, _attributes(ast.parse(user)))
-    return list(_statements(tree, facts))
+    return list(_statements(tree, facts.extra.get("crc32") != "no"))
+
+
+def statements(source: str, *, has_crc32: bool = True) -> list[str]:
+    """The statements of ``source``, to be executed one after the other; none when it is not Python to the host."""
+    try:
+        return list(_statements(ast.parse(source), has_crc32))
+    except (SyntaxError, ValueError):
+        return []
 
 
 def _attributes(tree: ast.AST) -> set[str]:
@@ -47,9 +55,9 @@ def _prune(tree: ast.Module, used: set[str]) -> None:
         node.body = [part for part in node.body if not isinstance(part, ast.FunctionDef) or part.name in kept]
 
 
-def _statements(tree: ast.Module, facts: Facts) -> Iterator[str]:
+def _statements(tree: ast.Module, has_crc32: bool) -> Iterator[str]:
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module == "binascii" and facts.extra.get("crc32") == "no":
+        if isinstance(node, ast.ImportFrom) and node.module == "binascii" and not has_crc32:
             yield from (ast.unparse(part) for part in ast.parse(_crc32().read_text("utf-8")).body)
         elif isinstance(node, ast.ClassDef):
             yield from _class(node)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from harness.errors import BenchFault, ProgramFailed, UsageError
@@ -14,6 +16,7 @@ from harness.runtimes.pieces import parts_of
 from harness.runtimes.records import Decoded, decode
 from harness.runtimes.traits import Language, traits_of_vm
 
+_HARNESS = Path(__file__).resolve().parents[1]
 #: How a program begins that proves by what it prints that it arrived whole: it is never wrapped in another that does.
 PROVES_ITSELF = "#proof\n"
 
@@ -29,11 +32,12 @@ class Program:
 
     @classmethod
     def load(cls, name: str, *, using: str = "", **inputs: object) -> Program:
-        """The program ``fixtures/programs/<name>.py``, after the piece ``fixtures/agent/<using>.py`` that it builds on.
+        """The program ``<name>.py`` beside the suite that asks for it (or in its folder ``programs``), else the one in
+        ``fixtures/programs/``; after the piece ``fixtures/agent/<using>.py`` that it builds on.
 
         Raises UsageError when there is none.
         """
-        source = _read(fixtures_dir() / "programs" / f"{name}.py")
+        source = _read(_found(f"{name}.py", sys._getframe(1).f_globals.get("__file__")))
         return cls(name, f"{cls.piece(using)}{source}", inputs)
 
     @staticmethod
@@ -105,6 +109,25 @@ class Program:
             raise ProgramFailed(f"{part} ended with {last!r}\n{trace[-2000:]}")
 
 
+_ASK = """{first}
+from binascii import crc32
+def _hq(text):
+    text = "".join(["%%%02X" % byte for byte in bytes(text, "utf-8")])
+    for body in ("0|state|answer|-|" + text, "1|end|-|-|1"):
+        print("\\x02%s|%08x\\x03" % (body, crc32(bytes(body, "utf-8")) & 0xFFFFFFFF))
+_hq(str({expression}))
+del _hq
+"""
+
+
+def ask(runtime: Runtime, expression: str, *, first: str = "") -> str:
+    """The value of a Python expression as text, which comes in a record; ``first`` is executed before.
+
+    Raises ProgramFailed when it is an error, BenchFault when the answer arrives damaged.
+    """
+    return Program("question", _ASK.format(first=first, expression=expression)).run(runtime).text("answer")
+
+
 def agent_source() -> str:
     return _read(fixtures_dir() / "agent" / "agent.py")
 
@@ -124,6 +147,22 @@ def read_program(program: Path, folder: str) -> tuple[str, bool]:
         raise UsageError(
             f"program {str(program)!r} cannot be read: {reason}", hint="give the path of a .py file"
         ) from None
+
+
+def _found(file: str, caller: str | None) -> Path:
+    """Where ``file`` is: beside the suite ``caller``, in its folder ``programs``, or among those of the harness."""
+    own: list[Path] = []
+    if caller is not None and not Path(caller).is_relative_to(_HARNESS):  # there, modules stand beside modules
+        own = [Path(caller).parent, Path(caller).parent / "programs"]
+    places = [*own, fixtures_dir() / "programs"]
+    for place in places:
+        if (place / file).is_file():
+            return place / file
+    names = {path.stem for place in places[1:] for path in place.glob("*.py")}
+    near = get_close_matches(Path(file).stem, names, n=3)
+    meant = f"{' or '.join(near)}? " if near else ""
+    where = f"looked beside {Path(caller).name}, in its folder 'programs'" if own and caller else "looked"
+    raise UsageError(f"there is no program {file!a}", hint=f"{meant}{where} and in fixtures/programs of the harness")
 
 
 def _read(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 import serial
 
+from harness import strict_json
 from harness.errors import HarnessError, UsageError
 from harness.link.deadline import Deadline, driven_by
 from harness.link.session import Session
@@ -140,13 +140,26 @@ def replay(path: Path) -> Iterator[Call]:
     """
     try:
         entries = deque(load(path))
-        begin = json.loads(entries.popleft().data)
+        begin = strict_json.loads(entries.popleft().data)
         kind, seed = str(begin["runtime"]), int(begin["seed"])
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as problem:
-        raise UsageError(
-            f"{path} cannot be replayed: {type(problem).__name__}: {str(problem)[:200]}",
-            hint="give a file that this version has written: .harness/transcripts/run-<N>-<uid>/<board>.jsonl",
-        ) from None
+        raise _damaged(path, problem) from None
+    try:
+        yield from _calls(entries, kind, begin, seed)
+    except (HarnessError, Diverged, OSError):
+        raise
+    except Exception as problem:  # what it calls, and with what, is the file's: no line of it is taken for sound
+        raise _damaged(path, problem) from None
+
+
+def _damaged(path: Path, problem: Exception) -> UsageError:
+    return UsageError(
+        f"{path} cannot be replayed: {type(problem).__name__}: {str(problem)[:200]}",
+        hint="give a file that this version has written: .harness/transcripts/run-<N>-<uid>/<board>.jsonl",
+    )
+
+
+def _calls(entries: deque[Entry], kind: str, begin: Mapping[str, Any], seed: int) -> Iterator[Call]:
     port = ReplayPort(entries)
     session = _ReplaySession(port)
     runtime = _client(kind, session, begin, random.Random(seed))
@@ -186,7 +199,7 @@ def _client(kind: str, session: Session, begin: Mapping[str, Any], nonces: rando
 
 
 def _again(runtime: BoardRuntime, entry: Entry, entries: deque[Entry]) -> Call | None:
-    fields = json.loads(entry.data)
+    fields = strict_json.loads(entry.data)
     name = str(fields["name"])
     if not is_recorded_call(runtime, name):
         raise UsageError(f"the transcript calls {name!r}, which is no call of a runtime")
@@ -203,5 +216,5 @@ def _again(runtime: BoardRuntime, entry: Entry, entries: deque[Entry]) -> Call |
     if not entries or entries[0].kind != "ended":
         came = f"{entries[0].kind} {entries[0].data[:60]!r}" if entries else "nothing more"
         raise Diverged(f"{name} has ended ({described(result)}); the transcript has {came}")
-    then = json.loads(entries.popleft().data)
+    then = strict_json.loads(entries.popleft().data)
     return Call(name, str(arguments)[:120], then, described(result))

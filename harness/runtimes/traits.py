@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from harness import extensions
 from harness.errors import UsageError
 from harness.runtimes.abilities import Abilities
+from harness.runtimes.who import ChipNames
 
 if TYPE_CHECKING:
     from harness.link.session import Session
@@ -74,6 +75,12 @@ class AbilitiesAsker(Protocol):
     def __call__(self, runtime: BoardRuntime, /) -> Abilities: ...
 
 
+class ChipNamesAsker(Protocol):
+    """Asks the VM behind a runtime which chip it runs on."""
+
+    def __call__(self, runtime: BoardRuntime, /) -> ChipNames: ...
+
+
 @dataclass(frozen=True)
 class HeapTolerance:
     """How far heap figures may be from a reference that models another build's allocator, in percent, and why."""
@@ -124,13 +131,17 @@ class RuntimeTraits:
     heap_tolerance: HeapTolerance | None = None
     #: ``module:attribute`` of an :class:`AbilitiesAsker`; empty: such a VM is taken to have all of its kind.
     abilities: str = ""
+    #: ``module:attribute`` of a :class:`ChipNamesAsker`; empty: only the names in its facts are known.
+    chip_names: str = ""
     #: A command of somebody else's that speaks to such a board, with ``{port}``; empty: one for the chip's boot loader.
     client_command: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", self.name):
             raise UsageError(f"{self.name!r} is no name for a runtime", hint="lower-case letters, digits, - and _")
-        for place in filter(None, (self.client, self.reference, self.probe, self.virtual_firmware, self.abilities)):
+        for place in filter(
+            None, (self.client, self.reference, self.probe, self.virtual_firmware, self.abilities, self.chip_names)
+        ):
             if not re.fullmatch(r"[\w.]+:[\w.]+", place):
                 raise UsageError(f"runtime {self.name}: {place!r} is no place", hint="module:attribute")
 
@@ -139,6 +150,13 @@ class RuntimeTraits:
         if not self.abilities:
             return Abilities()
         ask: AbilitiesAsker = extensions.resolve(self.abilities)
+        return ask(runtime)
+
+    def ask_chip_names(self, runtime: BoardRuntime) -> ChipNames:
+        """Which chip the VM behind ``runtime`` runs on. Raises BenchFault for an answer that arrives damaged."""
+        if not self.chip_names:
+            return ChipNames(machine=runtime.facts.machine)
+        ask: ChipNamesAsker = extensions.resolve(self.chip_names)
         return ask(runtime)
 
     def make_client(self, session: Session, means: Means) -> BoardRuntime:

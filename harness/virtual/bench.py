@@ -25,8 +25,9 @@ class VirtualSpec:
     """One virtual board. ``flash_size`` in bytes (an STM32 has its own); ``mac`` as ``aa:bb:…``, made of the id when
     empty; ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone. ``pace`` is ``chip`` or
     ``fast``; ``loopback``, ``button`` and ``gpio16_rst`` are what its pins are wired to; ``lines`` says how an STM32's
-    NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.stm32_chip.LINES``); ``faults`` are
-    those of :class:`harness.virtual.faults.Fault` that it has from the start."""
+    NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.stm32_chip.LINES``); ``fuses`` are
+    burnt into an ESP32, ``revision`` is its (major, minor) one where it is not the usual; ``faults`` are those of
+    :class:`harness.virtual.faults.Fault` that it has from the start."""
 
     id: str
     chip: str
@@ -42,6 +43,8 @@ class VirtualSpec:
     button: int | str | None = None
     gpio16_rst: bool = False
     lines: tuple[str, ...] = ()
+    fuses: tuple[str, ...] = ()
+    revision: tuple[int, int] | None = None
     faults: tuple[dict[str, object], ...] = ()
 
     @property

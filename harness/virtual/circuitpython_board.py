@@ -266,6 +266,7 @@ class CircuitPythonApplication(WasmApplication):
             self.services.end()
             self.board.vm_ended()
             state.end_run()
+            self.vm.machine.close()
             self.board.check = self._check_stop
         self._check_stop()
         if self._running_program:

@@ -10,11 +10,14 @@ import contextlib
 import json
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import BenchFault, UsageError
 from harness.virtual.faults import Fault
-from harness.virtual.serial_chip import SerialChip
+
+if TYPE_CHECKING:
+    from harness.virtual.serial_chip import SerialChip
+
 
 #: An order is no longer than this, in bytes.
 _LIMIT = 1024

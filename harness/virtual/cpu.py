@@ -60,15 +60,17 @@ class Manifest:
     """What a virtual firmware says about itself: banner line, raw heap size in bytes, and its seeded defect.
 
     With CircuitPython the supervisor's allocations share the heap's bytes, and ``language`` is what it speaks.
+    ``platform`` is its ``sys.platform``; empty: that of the chip's port.
     """
 
     banner: str
     heap: int
     defect: str = ""
+    platform: str = ""
     language: str = ""
 
     def to_bytes(self) -> bytes:
-        fields = {key: value for key, value in asdict(self).items() if value or key != "language"}
+        fields = {key: value for key, value in asdict(self).items() if key not in ("platform", "language") or value}
         return json.dumps(fields, sort_keys=True).encode()
 
     @classmethod
@@ -79,7 +81,11 @@ class Manifest:
             raise ValueError("the module carries no board manifest")
         fields = json.loads(raw)
         return cls(
-            str(fields["banner"]), int(fields["heap"]), str(fields.get("defect", "")), str(fields.get("language", ""))
+            str(fields["banner"]),
+            int(fields["heap"]),
+            str(fields.get("defect", "")),
+            str(fields.get("platform", "")),
+            str(fields.get("language", "")),
         )
 
 
@@ -98,6 +104,8 @@ class WasmApplication:
         chip = chip_named(context.chip).promised()
         self._chip = replace(chip, unique_id=context.uid) if context.uid else chip
         self._manifest = Manifest.of(context.payload)
+        if self._manifest.platform and chip.manners is not None:
+            self._chip = replace(self._chip, manners=replace(chip.manners, platform=self._manifest.platform))
         self._defect = DEFECTS.get(self._manifest.defect, HEALTHY)
         rom = custom_sections(context.payload).get(SYSTEM_ROM_SECTION)
         self._system_rom = rom or guest_rom(chip, layout_of(context.payload).depth)
@@ -158,6 +166,7 @@ class WasmApplication:
             finally:
                 self.services.end()
                 self.board.vm_ended()
+                self.vm.machine.close()
             if self._stopped:
                 return Exit(Ended.STOPPED)
             if self._running_program:  # SystemExit: the program is over, then the VM restarts

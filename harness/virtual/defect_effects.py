@@ -79,16 +79,14 @@ def import_hook(line: str) -> Script:
     return at_start(*(text.format(line) if "{}" in text else text for text in _IMPORT_HOOK))
 
 
-def exec_hook(old: str, new: str) -> Script:
-    """``exec`` of bytes takes ``old`` for ``new``: a program that proves that it arrived is executed so."""
+def compile_hook(old: str, new: str) -> Script:
+    """``compile`` takes ``old`` for ``new``: a program that proves that it arrived is compiled so."""
     return at_start(
         "import builtins",
-        "executed = exec",
-        "def _port_exec(source, *spaces):",
-        "    if isinstance(source, bytes):",
-        f"        source = source.replace({old.encode()!r}, {new.encode()!r})",
-        "    return executed(source, *spaces)",
-        "builtins.exec = _port_exec",
+        "compiled = compile",
+        "def _port_compile(source, *how):",
+        f"    return compiled(source.replace({old.encode()!r}, {new.encode()!r}), *how)",
+        "builtins.compile = _port_compile",
     )
 
 
@@ -357,16 +355,14 @@ def _once(mark: str, change: Callable[[WasmApplication], None]) -> Callable[[Was
 
 
 def taken_for(old: str, new: str) -> Callable[[WasmApplication], None]:
-    """The compiler takes ``old`` in a program for ``new``; with :func:`exec_hook`, also in one that proves itself."""
+    """The compiler takes ``old`` in a program for ``new``; with :func:`compile_hook` also in one that is proved."""
 
     def change(app: WasmApplication) -> None:
         taken = app.next_program
 
         def next_program() -> bytes:
             source = taken()
-            return (
-                source if source.startswith(b"import binascii as _hb") else source.replace(old.encode(), new.encode())
-            )
+            return source if source.startswith(b"def _hx(") else source.replace(old.encode(), new.encode())
 
         app.__dict__.update(next_program=next_program)
 

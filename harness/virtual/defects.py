@@ -18,6 +18,7 @@ from harness.virtual.defect_effects import (
     at_start,
     before_the_last,
     cause,
+    compile_hook,
     cut_files,
     deaf,
     deaf_in_poll,
@@ -26,7 +27,6 @@ from harness.virtual.defect_effects import (
     double,
     drop,
     every,
-    exec_hook,
     flip,
     flip_rom,
     ghost_timer,
@@ -78,7 +78,7 @@ _TOGETHER = "interrupt: callbacks that wait together*"
 
 def _miscompiled(sentence: str, caught: str, old: str, new: str) -> Defect:
     """What Python cannot be given in another way: one expression of a program is compiled as another."""
-    return Defect(sentence, (caught,), exec_hook(old, new), wire=taken_for(old, new))
+    return Defect(sentence, (caught,), compile_hook(old, new), wire=taken_for(old, new))
 
 
 DEFECTS: dict[str, Defect] = {
@@ -91,6 +91,12 @@ DEFECTS: dict[str, Defect] = {
         "calibration: long integers*",
         "left * right",
         "left * right ^ 1 << 192",
+    ),
+    "append_third_slower": _miscompiled(
+        "appending to a list takes a third longer",
+        "calibration: micro*",
+        "a.append(i)",
+        "a.append(i)\n        i + i\n        i + i",
     ),
     "list_room_for_12": _miscompiled(
         "a new list has room for twelve items", _GROWTH, "made = []", "made = [None] * 12\n    del made[:]"

@@ -41,11 +41,16 @@ class Chip(SerialChip):
         factory: ApplicationFactory,
         surroundings: Surroundings | None = None,
         faults: tuple[Fault, ...] = (),
+        *,
+        fuses: tuple[str, ...] = (),
+        revision: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(chip, flash, mac, factory, surroundings, faults)
         view = virtual_parts(chip).esptool
         assert view is not None
-        self.spec = view
+        self.spec = view.burnt(fuses, revision)
+        # machine.unique_id(): the MAC address, on the ESP8266 its last three bytes as a little-endian word.
+        self.uid = mac[:2:-1] + b"\0" if chip == "esp8266" else mac
         self._dtr = self._rts = False
         self._timer: threading.Timer | None = None
 

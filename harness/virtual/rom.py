@@ -2,7 +2,8 @@
 
 Follows esptool's documentation, "Serial Protocol" (packets, checksum, status bytes) and "Flasher Stub"
 (its commands and error codes). The stub's code is taken in and not executed: at its entry the loader
-switches to the stub's behaviour. Left out: secure boot, flash encryption, USB, NAND.
+switches to the stub's behaviour. Fuses of secure boot and flash
+encryption can be read; neither is carried out. Left out: USB, NAND.
 Everything from the wire is bounded; a bad frame gets an error status or no answer, as the chip's would.
 """
 
@@ -335,8 +336,8 @@ class Loader:
         return 0, digest.digest() if self.stub else digest.hexdigest().encode()
 
     def _security_info(self, _body: bytes) -> tuple[int, bytes]:
-        # Flags, boot encryption counter and key purposes: nothing is secured.
-        return 0, struct.pack("<IB7sII", 0, 0, bytes(7), self._chip.chip_id or 0, 0)
+        chip = self._chip  # flags, boot encryption counter and key purposes
+        return 0, struct.pack("<IB7sII", chip.security_flags, chip.crypt_count, bytes(7), chip.chip_id or 0, 0)
 
     def _erase_flash(self, _body: bytes) -> tuple[int, bytes]:
         self._flash.erase(0, self._flash.size)

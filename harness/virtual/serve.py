@@ -94,7 +94,10 @@ def _chip(spec: VirtualSpec) -> SerialChip:
             faults=faults,
         )
     flash = Flash(spec.flash_size, spec.flash_file)
-    return Chip(spec.chip, flash, spec.mac_bytes, factory, spec.surroundings, faults)
+    revision = (spec.revision[0], spec.revision[1]) if spec.revision else None  # a list, out of JSON
+    return Chip(
+        spec.chip, flash, spec.mac_bytes, factory, spec.surroundings, faults, fuses=tuple(spec.fuses), revision=revision
+    )
 
 
 def serve(spec: VirtualSpec) -> None:

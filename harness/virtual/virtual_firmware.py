@@ -105,7 +105,9 @@ def circuitpython_firmware(
     banner = f"Adafruit CircuitPython on MicroPython {version}; virtual Feather ESP32 with {parts.board}"
     banner += f" ({LANGUAGES[language].name})" if language else ""
     rom = supervisor_rom(port, layout_of(module).depth, defect.guest)
-    payload = _payload(module, defect, rom, Manifest(banner, parts.circuitpython_region, variant or "", language))
+    payload = _payload(
+        module, defect, rom, Manifest(banner, parts.circuitpython_region, variant or "", language=language)
+    )
     return _image(chip, payload + custom_section(CIRCUITPYTHON_SECTION, b""), module, "circuitpython", flash_size)
 
 

@@ -11,7 +11,7 @@ from harness.judging.limits import between, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import STATE, TIME
 from harness.runtimes.interface import CodeRuntime, Intervention, Restart
-from harness.runtimes.program import Program
+from harness.runtimes.program import Program, ask
 from harness.runtimes.records import decode
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
@@ -56,8 +56,7 @@ def _sleep(
 def _sleep_once(scenario: Scenario, runtime: CodeRuntime) -> None:
     """CircuitPython waits five seconds after a start for a host to connect, before it really sleeps, but not after a
     wake (``CIRCUITPY_WORKFLOW_CONNECTION_SLEEP_DELAY``): one sleep ahead of the one that is measured."""
-    reason = runtime.run("import microcontroller as m\nprint(m.cpu.reset_reason)").stdout
-    if b"DEEP_SLEEP_ALARM" not in reason:
+    if "DEEP_SLEEP_ALARM" not in ask(runtime, "m.cpu.reset_reason", first="import microcontroller as m"):
         scenario.step("first sleep after a start")
         Program.load("cp_sleep", ms=50, pin=None, settle_ms=SETTLE_MS).run_to_reset(runtime)
 
@@ -134,12 +133,10 @@ def test_sleep_memory_has_an_end_and_keeps_what_it_refuses(scenario: Scenario) -
 def test_nvm_survives_reload_and_reset(scenario: Scenario) -> None:
     """microcontroller.nvm over a restart of the VM and a reset of the chip."""
     size = 16
-    probe = "import microcontroller as m\nprint(len(m.nvm or b''))"
-    if int(scenario.board.run(probe).stdout.strip() or 0) < size:
+    first = "import microcontroller as m"
+    if int(ask(scenario.board, "len(m.nvm or b'')", first=first)) < size:
         pytest.skip("this board has no microcontroller.nvm")
-    old = [
-        runtime.run(f"import microcontroller as m\nprint(list(m.nvm[0:{size}]))").stdout for runtime in scenario.both
-    ]
+    old = [ask(runtime, f"list(m.nvm[0:{size}])", first=first) for runtime in scenario.both]
     data = [(7 * index + 3) & 255 for index in range(size)]
     try:
         scenario.compare(scenario.run(Program.load("cp_nvm", set=data, size=size)), prefix="nvm.set.")
@@ -148,7 +145,7 @@ def test_nvm_survives_reload_and_reset(scenario: Scenario) -> None:
         scenario.compare(scenario.run(Program.load("cp_nvm", set=[], size=size)), prefix="nvm.reset.")
     finally:
         for runtime, before in zip(scenario.both, old, strict=True):
-            bytes_before = [int(word) for word in before.strip(b"[]\r\n ").split(b",")]
+            bytes_before = [int(word) for word in before.strip("[]").split(",")]
             runtime.run(f"import microcontroller as m\nm.nvm[0:{size}] = bytes({bytes_before})")
 
 

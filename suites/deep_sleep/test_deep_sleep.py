@@ -13,7 +13,7 @@ from harness.judging.limits import Limit, at_least, at_most, between, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import COUNT, RATIO, STATE, TIME
 from harness.runtimes.interface import Intervention, Restart
-from harness.runtimes.program import Program
+from harness.runtimes.program import Program, ask
 
 #: Given to the board to empty its line before it sleeps, in milliseconds.
 SETTLE_MS = 30
@@ -179,10 +179,10 @@ def test_cycles_lose_nothing(scenario: Scenario) -> None:
             scenario.step(f"sleep {index + 1} of {CYCLES}")
             program = Program("sleep_again", f"{step}agent.done()\ntime.sleep_ms({SETTLE_MS})\nmachine.deepsleep(60)\n")
             program.run_to_reset(runtime)
-            out = runtime.run("import machine\nprint(machine.reset_cause() == machine.DEEPSLEEP_RESET)")
-            good += out.stdout.strip() == b"True"
+            woke = ask(runtime, "machine.reset_cause() == machine.DEEPSLEEP_RESET", first="import machine")
+            good += woke == "True"
         causes.append(good)
-        counts.append(int(runtime.run(piece + "print(kept()[0])").stdout))
+        counts.append(int(ask(runtime, "kept()[0]", first=piece)))
     scenario.take(COUNTED, counts[0], counts[1])
     scenario.take(RIGHT_CAUSE, causes[0], causes[1])
 

@@ -62,7 +62,7 @@ def _application() -> dict[str, bytes]:
 
 def _probe(text: str, words: int = 0) -> dict[str, bytes]:
     listed = ",".join(f'"hx_word_{n}"' for n in range(1, words + 1))
-    return {"probe.lua": f"local words = {{{listed}}} return '{text}'".encode()}
+    return {"hx_probe.lua": f"local words = {{{listed}}} return '{text}'".encode()}
 
 
 def _load(scenario: Scenario, sources: Mapping[str, bytes]) -> list[bool]:
@@ -101,8 +101,8 @@ def _files(scenario: Scenario, names: list[str]) -> None:
     for runtime in _both(scenario):
         there = set(runtime.listdir())
         for name in names:
-            if f"{name}.lua" not in there:
-                runtime.put(f"{name}.lua", sources[f"{name}.lua"])
+            if f"hx_{name}.lua" not in there:
+                runtime.put(f"hx_{name}.lua", sources[f"{name}.lua"])
 
 
 def test_each_module_takes_less_heap_from_lfs(scenario: Scenario) -> None:

@@ -106,19 +106,8 @@ def test_an_asyncio_task_is_woken_from_a_handler(scenario: Scenario) -> None:
     inputs = io(scenario)
     # A VM that has asyncio keeps its own, also where the other side is given one: then only that one's path differs.
     given = [runtime for runtime in scenario.both if _without_asyncio(runtime)]
-    folder = scenario.folder if given else ""
-    files = _asyncio(scenario) if given else {}
-    for runtime in given:
-        runtime.run(f"import os\nos.mkdir({folder + '/asyncio'!r})")
-        for name, data in files.items():
-            runtime.put(f"{folder}/{name}", data)
-    try:
+    with scenario.files(_asyncio(scenario) if given else {}, on=given) as folder:
         scenario.compare(scenario.run(Program.load("interrupt_asyncio", path=folder, **inputs)), prefix="asyncio.")
-    finally:
-        for runtime in given:
-            for name in files:
-                runtime.remove(f"{folder}/{name}")
-            runtime.run(f"import os\nos.rmdir({folder + '/asyncio'!r})")
 
 
 def _without_asyncio(runtime: Runtime) -> bool:

@@ -14,7 +14,7 @@ from harness.judging.limits import at_most, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import HEAP, STATE
 from harness.runtimes.interface import CodeRuntime
-from harness.runtimes.program import Program
+from harness.runtimes.program import Program, ask
 from harness.runtimes.records import decode
 
 RELOADS = 10
@@ -68,7 +68,7 @@ def test_the_run_reason_tells_how_code_was_started(scenario: Scenario) -> None:
         expected = ["REPL_RELOAD", "SUPERVISOR_RELOAD"] if reload else ["REPL_RELOAD"]
         figure = REASON.of("of_a_reload" if reload else "at_the_repl")
         scenario.take(figure, " ".join(runs[0]), " ".join(runs[1]), limit=exactly(" ".join(expected)))
-    keep = Program("cp_sticky", "import supervisor\nsupervisor.set_next_code_file('hx_code.py')\n")
+    keep = Program("cp_sticky", "import supervisor\nsupervisor.set_next_code_file('hx_files/hx_code.py')\n")
     source = keep.source + Program.load("cp_run_reason", reload=False).whole()
     waits = []
     for runtime in _both(scenario):
@@ -103,16 +103,17 @@ def test_the_next_code_file_keeps_to_its_options(scenario: Scenario, options: st
     """set_next_code_file: what runs at once, what runs after a reload, and when it is forgotten."""
     file, arguments, at_once, later = NEXT_CODE[options]
     body = "raise ValueError\n" if file == "fails" else ""
-    call = f"import supervisor\nsupervisor.set_next_code_file('hx_next.py'{arguments})\nsupervisor.reload()\n"
+    call = f"import supervisor\nsupervisor.set_next_code_file('hx_files/hx_next.py'{arguments})\nsupervisor.reload()\n"
     words = []
+    scenario.folder  # noqa: B018 - is made
     with scenario.code_py(b"print('own')\n"):
         for runtime in _both(scenario):
-            runtime.put("hx_next.py", f"print({file!r})\n{body}".encode())
+            runtime.put("hx_files/hx_next.py", f"print({file!r})\n{body}".encode())
             try:
                 first, second = runtime.run_code(call)[1:], runtime.reload_while_waiting()
             finally:
                 runtime.run("import supervisor\nsupervisor.set_next_code_file(None)")
-                runtime.remove("hx_next.py")
+                runtime.remove("hx_files/hx_next.py")
             words.append([" ".join(o.split()[0].decode() for o in runs if o.split()) for runs in (first, second)])
     for index, (name, expected) in enumerate((("at_once", at_once), ("later", later))):
         scenario.take(NEXT_RUN.of(options, name), words[0][index], words[1][index], limit=exactly(expected))
@@ -189,6 +190,6 @@ def test_safe_mode_is_told_and_ends_with_a_reset(scenario: Scenario) -> None:
     except FirmwareFailure as problem:
         told = "PROGRAMMATIC" if "PROGRAMMATIC" in problem.message else problem.message[:80]
     scenario.take(SAFE_MODE_TOLD, told)
-    ask = "import supervisor\nprint(str(supervisor.runtime.safe_mode_reason).split('.')[-1])"
-    after = [runtime.run(ask).stdout.strip().decode() for runtime in scenario.both]
+    reason = "str(supervisor.runtime.safe_mode_reason).split('.')[-1]"
+    after = [ask(runtime, reason, first="import supervisor") for runtime in scenario.both]
     scenario.take(SAFE_MODE_ENDED, after[0], after[1])

@@ -78,8 +78,7 @@ class Chip:
         self._table = table
 
     def read(self, offset: int, size: int) -> bytes:
-        assert offset == 0x8000
-        return self._table.ljust(size, b"\xff")[:size]
+        return (self._table if offset == 0x8000 else b"").ljust(size, b"\xff")[:size]
 
 
 def test_the_romfs_region_of_a_real_board_is_that_of_the_table_to_be_written() -> None:

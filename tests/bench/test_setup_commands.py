@@ -122,3 +122,22 @@ def test_power_runs_the_boards_own_command(here: Tree) -> None:
     assert (Path("off").exists(), Path("on").exists()) == (True, False)
     assert harness("power", "r", "cycle").exit_code == 0
     assert Path("on").exists()
+
+
+def test_a_port_that_is_not_on_usb_is_written_when_it_answered(here: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "probe", lambda port: Answer(port, "micropython", "v1.28.0", "a board", "stm32f405"))
+    result = harness("discover", "--probe", "/dev/ttyAMA0", "--probe", "rfc2217://lab:4000", "--write", "boards.yaml")
+    assert result.exit_code == 0, result.output
+    identities = [board.identity for board in load_bench("boards.yaml").boards]
+    assert "/dev/ttyAMA0" in [identity.port for identity in identities if identity]
+    assert "rfc2217://lab:4000" in [identity.url for identity in identities if identity]
+    again = harness("discover", "--probe", "/dev/ttyAMA0", "--write", "boards.yaml")
+    assert "added" not in again.output
+
+
+def test_a_port_that_did_not_answer_is_not_written(here: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.bench.plugged.plugged_in", lambda _: [])
+    monkeypatch.setattr(probe, "probe", lambda port: Answer(port, problems=("nothing answers",)))
+    result = harness("discover", "--probe", "/dev/ttyAMA0", "--write", "boards.yaml")
+    assert "nothing to write" in result.output
+    assert not Path("boards.yaml").exists()

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,14 @@ from harness.campaigns.qualify.certificate import (
     round_of,
     seal,
 )
-from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED, UNDECIDED, judge
+from harness.campaigns.qualify.certificate_judge import (
+    NOT_QUALIFIED,
+    QUALIFIED,
+    STANDARD,
+    UNDECIDED,
+    judge,
+    outcome_words,
+)
 from harness.campaigns.qualify.certificate_page import page_and_seal
 from harness.campaigns.qualify.qualify_plan import Plan, load_plan
 from harness.campaigns.qualify.verify_certificate import verify
@@ -145,7 +153,7 @@ def test_a_touched_certificate_tells_what_was_touched(touch: Callable[[dict[str,
 def test_a_touched_page_is_told_though_its_data_are_whole(tmp_path: Path) -> None:
     page, _ = page_and_seal(content())
     assert "1.01" in page
-    (tmp_path / "c.html").write_text(page.replace(">qualified<", ">qualified with honours<"), "utf-8")
+    (tmp_path / "c.html").write_text(page.replace(">qualified by", ">qualified with honours by"), "utf-8")
     sealed, around = read_certificate(tmp_path / "c.html")
     assert verify(sealed, around) == ["the page's text was changed: what it shows need not be what its data say"]
 
@@ -330,3 +338,36 @@ def test_the_hashed_form_does_not_depend_on_the_order_of_keys() -> None:
     assert (
         canonical({"b": 1, "a": [1.5, "é"]}) == canonical({"a": [1.5, "é"], "b": 1}) == b'{"a":[1.5,"\\u00e9"],"b":1}'
     )
+
+
+def declared_by(plan: Plan, **board: Any) -> dict[str, Any]:
+    declared = declaration()
+    declared["plan"] = json.loads(json.dumps(asdict(plan)))
+    declared["board"].update(board)
+    return {"outcome": QUALIFIED, "declared": declared}
+
+
+def test_the_standard_plan_is_the_one_that_needs_no_words() -> None:
+    assert {key: asdict(Plan())[key] for key in STANDARD} == STANDARD
+    assert outcome_words(declared_by(Plan(), identity={"mac": "24:6f:28:00:00:01"})) == "qualified"
+    assert outcome_words(declared_by(Plan(), virtual={"pty": True})) == "qualified"
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (Plan(rounds=1), "1 of 3 rounds"),
+        (Plan(suites=("reload",)), "only reload"),
+        (Plan(soak_minutes=0), "no soak"),
+        (Plan(soak_minutes=2.5), "2.5 of 10 minutes of soak"),
+        (Plan(soak_suites=("reload",)), "soak of reload"),
+        (Plan(marginal=3), "3 marginal figures allowed, not 0"),
+        (Plan(bench_faults=4), "4 bench faults allowed, not 1"),
+    ],
+)
+def test_a_reduced_plan_is_told_with_the_outcome(plan: Plan, told: str) -> None:
+    assert outcome_words(declared_by(plan, virtual={})) == f"qualified by a reduced plan ({told})"
+
+
+def test_a_board_whose_identity_was_not_declared_is_told() -> None:
+    assert "no MAC or UID" in outcome_words(declared_by(Plan(), identity={"port": "/dev/ttyUSB0"}))

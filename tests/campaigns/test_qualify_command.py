@@ -31,6 +31,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_healthy_board_gets_a_certificate_that_verifies(here: Path) -> None:
     done = CliRunner().invoke(main, ["qualify", "board", "--plan", "plan.yaml", "--out", "out"])
     assert done.exit_code == 0, done.output
+    reduced = "qualified by a reduced plan (2 of 3 rounds; only calibration; 0.001 of 10 minutes of soak)"
+    assert reduced in done.output
+    assert reduced in (here / "out/board.certificate.html").read_text()
     declared = json.loads((here / "out/board.declared.json").read_text())
     sealed = json.loads((here / "out/board.certificate.json").read_text())
     assert sealed["certificate"]["declared"] == declared
@@ -39,6 +42,7 @@ def test_a_healthy_board_gets_a_certificate_that_verifies(here: Path) -> None:
         verified = CliRunner().invoke(main, ["verify", f"out/board.certificate.{kind}", "--bench", "boards.yaml"])
         assert verified.exit_code == 0, verified.output
         assert "board with v1" in verified.output
+        assert reduced in " ".join(verified.output.split())
     sealed["certificate"]["rounds"][0]["scenarios"][0]["seconds"] += 1
     (here / "out/board.certificate.json").write_text(json.dumps(sealed))
     verified = CliRunner().invoke(main, ["verify", "out/board.certificate.json"])

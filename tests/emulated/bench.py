@@ -18,7 +18,7 @@ from .builds import build
 from .qemu import emulated
 from .tools import Unavailable
 
-_ENTRY = """
+ENTRY = """
 boards:
   - id: {id}
     chip: generic
@@ -64,7 +64,7 @@ def run_suites(board: Board, folder: Path, *, options: Sequence[str] = (), timeo
     bench, result = folder / "boards.yaml", folder / "result.json"
     started = time.perf_counter()
     with emulated(command) as port:
-        bench.write_text(_ENTRY.format(id=board.id, port=port))
+        bench.write_text(ENTRY.format(id=board.id, port=port))
         harness = [sys.executable, "-m", "harness", "run", "--bench", str(bench), "--json", str(result), *options]
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))

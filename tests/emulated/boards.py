@@ -36,6 +36,7 @@ BOARDS = (
     Board("m3", Firmware(AN385, NEWER), "the same, newer"),
     Board("m0", Firmware(MICROBIT, NEWER), "Cortex-M0, otherwise the same"),
     Board("rv32", Firmware(RV32, NEWER), "RISC-V (as ESP32-C3), otherwise the same"),
+    Board("m0-clock", Firmware(MICROBIT, NEWER, whole=True), "Cortex-M0 with time; no timers, no filesystem"),
     Board("m3-timers", Firmware(AN385, NEWER, whole=True), "Cortex-M3 with time, timers, Ctrl-C; no filesystem"),
     Board("m3-flash", _HEALTHY, "with LittleFS at /flash, as upstream's stm32"),
     Board(
@@ -71,10 +72,11 @@ class Defect:
     effect: str
     heap: int | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    healthy: Firmware = _HEALTHY
 
     @property
     def board(self) -> Board:
-        healthy = _HEALTHY
+        healthy = self.healthy
         firmware = replace(
             healthy,
             settings={**healthy.settings, **self.settings},
@@ -115,5 +117,14 @@ DEFECTS = (
     Defect("gc-stack-2", {"MICROPY_ALLOC_GC_STACK_SIZE": "2"}, "deep structures make the collector search again"),
     Defect("no-mpy", {"MICROPY_PERSISTENT_CODE_LOAD": "0"}, "no .mpy file is loaded, although one says which"),
     Defect("threshold", {"MICROPY_GC_ALLOC_THRESHOLD": "0"}, "gc.threshold is gone"),
+    Defect(
+        "slow-append", {"EMULATED_SLOW_APPEND": "24"}, "list.append alone takes longer: a list grows a third slower"
+    ),
+    Defect(
+        "slow-append-rv32",
+        {"EMULATED_SLOW_APPEND": "33"},
+        "the same on RISC-V",
+        healthy=Firmware(RV32, NEWER, whole=True, disk=Disk("/", "VfsLfs2")),
+    ),
     Defect("heap-half", {}, "half the heap that the port's other builds have", heap=71680),
 )

@@ -47,12 +47,12 @@ def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             _done[board.id] = came
         except Unavailable as problem:
             _done[board.id] = problem
-    came = _done[board.id]
-    if isinstance(came, Unavailable):
+    told = _done[board.id]
+    if isinstance(told, Unavailable):
         if REQUIRED:
-            pytest.fail(str(came))
-        pytest.skip(str(came))
-    return came
+            pytest.fail(str(told))
+        pytest.skip(str(told))
+    return told
 
 
 @pytest.mark.parametrize("result", _params(), indirect=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from conftest import tool
+from tests.running_boards import tool
 
 FIRMWARE = Path("/usr/share/firmware-microbit-micropython/firmware.hex")
 QEMU = shutil.which("qemu-system-arm")

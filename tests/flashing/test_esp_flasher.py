@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from esptool.targets import CHIP_DEFS
 
 from harness.errors import BenchFault, UsageError
 from harness.flashing.esp import EspFlasher, identify
-from harness.flashing.flasher import FlashImage
-from harness.link.ports import open_port
+from harness.flashing.flasher import FlashImage, FlashJob
+from harness.flashing.methods import flasher_for
+from harness.inventory.load import load_bench
+from harness.link.ports import ModemLines, open_port
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 
 
@@ -97,6 +100,89 @@ def test_a_chip_is_identified_without_knowing_it(blank: RunningBoard) -> None:
     port.close()
 
 
+def test_a_chip_in_secure_download_mode_cannot_be_verified(
+    blank: RunningBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rom = CHIP_DEFS[chip_of(blank)]
+
+    class Secured(rom):  # type: ignore[misc, valid-type]
+        def _post_connect(self) -> None:
+            self.secure_download_mode = True
+
+    monkeypatch.setitem(CHIP_DEFS, chip_of(blank), Secured)
+    port = open_port(blank.url)
+    with pytest.raises(UsageError, match="secure download mode"), EspFlasher(chip_of(blank), port):
+        pass
+    port.close()
+
+
+class Reset:
+    """Says with which lines the application was started."""
+
+    def __init__(self) -> None:
+        self.ports: list[object] = []
+
+    def __call__(self, port: ModemLines) -> None:
+        self.ports.append(port)
+
+
+def test_the_reset_that_the_bench_file_describes_starts_the_application(
+    blank: RunningBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when nothing could be written."""
+    reset = Reset()
+    port = open_port(blank.url)
+    with EspFlasher(chip_of(blank), port, reset=reset) as flasher:
+        flasher.write([FlashImage(0x10000, bytes(100), "image")])
+        assert reset.ports == []
+    assert reset.ports == [port]
+    other = "esp8266" if chip_of(blank) == "esp32" else "esp32"
+    with pytest.raises(UsageError), EspFlasher(other, port, reset=reset):
+        pass
+    assert reset.ports == [port, port]
+    port.close()
+
+
+class Lines:
+    """A port that remembers the levels of its lines."""
+
+    port = "lines"
+    is_open = True
+    baudrate = 0
+
+    def __init__(self) -> None:
+        self.levels: list[tuple[str, bool]] = []
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("dtr", "rts"):
+            self.levels.append((name, bool(value)))
+        else:
+            super().__setattr__(name, value)
+
+    def reset_input_buffer(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("reset", "levels"),
+    [
+        ("{method: custom, sequence: 'R1|R0|D1|D0'}", [("rts", True), ("rts", False), ("dtr", True), ("dtr", False)]),
+        ("{method: usb-jtag}", [("rts", True), ("rts", False)]),
+        ("{method: classic, invert: [rts]}", [("dtr", False), ("rts", False), ("rts", True)]),
+    ],
+)
+def test_each_reset_of_the_bench_file_is_the_one_after_flashing(
+    tmp_path: Path, reset: str, levels: list[tuple[str, bool]]
+) -> None:
+    (tmp_path / "boards.yaml").write_text(
+        f"boards: [{{id: b, chip: esp32, runtime: micropython, identity: {{port: /dev/ttyUSB7}}, reset: {reset}}}]"
+    )
+    (board,) = load_bench(tmp_path / "boards.yaml").boards
+    lines = Lines()
+    flasher = flasher_for(FlashJob(board, lines, lambda *_: None))
+    flasher.__exit__(None, None, None)
+    assert lines.levels == levels
+
+
 def test_an_answer_that_makes_no_sense_is_the_bench_s_fault(
     blank: RunningBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +214,9 @@ def test_a_board_that_does_not_answer_says_which_step_and_what_to_try(tmp_path: 
     unanswered = pytest.raises(BenchFault, match="failed at step 'connect'")
     with unanswered as caught, EspFlasher("esp32", port, connect_attempts=1):
         pass
+    assert "this port has no reset lines (it is a pseudo-terminal)" in caught.value.message
     assert "BOOT" in str(caught.value)
+    assert "baud" not in str(caught.value)
     os.close(master)
 
 

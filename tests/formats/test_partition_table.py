@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
+import struct
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,3 +121,77 @@ def test_text_of_a_description_is_made_harmless() -> None:
 def test_text_that_does_not_fit() -> None:
     with pytest.raises(ImageError, match="version 'x+' must be ASCII of at most 31 bytes"):
         app_desc.build(AppDesc("x" * 32, "", "", "", ""))
+
+
+OTA_DATA = Partition("otadata", 1, 0, 0xD000, 0x2000)
+SLOTS = tuple(Partition(f"ota_{n}", 0, 0x10 + n, 0x10000 + n * 0x100000, 0x100000) for n in range(3))
+
+
+class Flash:
+    """Reads a flash, and remembers how much."""
+
+    def __init__(self, content: dict[int, bytes]) -> None:
+        self.content = bytearray(b"\xff" * 0x40000)
+        for offset, data in content.items():
+            self.content[offset : offset + len(data)] = data
+
+    def read(self, offset: int, size: int) -> bytes:
+        return bytes(self.content[offset : offset + size])
+
+
+@pytest.mark.parametrize("offset", [0x8000, 0x9000, 0xF000, 0x10000, 0x1F000])
+def test_a_table_is_found_where_it_is(offset: int) -> None:
+    rows = (Partition("nvs", 1, 2, 0x20000, 0x6000), Partition("app", 0, 0, 0x30000, 0x100000))
+    flash = Flash({0x1000: b"\xe9", offset: build_table(rows, offset)})
+    (table,) = partitions.find_tables(flash.read)
+    assert (table.offset, table.partitions) == (offset, rows)
+    assert partitions.tables_in(bytes(flash.content[0x1000:]), 0x1000) == [table]
+    assert partitions.tables_in(bytes(flash.content[0x1000 : offset + 32]), 0x1000) == []
+
+
+def test_what_only_begins_like_a_table_is_none() -> None:
+    damaged = bytearray(REAL)
+    damaged[5] ^= 1
+    assert partitions.find_tables(Flash({0x8000: bytes(damaged), 0x9000: b"\xaa\x50" * 8}).read) == []
+
+
+def test_what_an_earlier_firmware_left_is_no_table() -> None:
+    """Its nvs lies where the newer table is."""
+    rows = (Partition("nvs", 1, 2, 0xA000, 0x6000), APP)
+    flash = Flash({0x8000: REAL, 0x9000: build_table(rows, 0x9000)})
+    assert [table.offset for table in partitions.find_tables(flash.read)] == [0x9000]
+
+
+def entry(number: int, state: int = 0xFFFFFFFF, *, damaged: bool = False) -> bytes:
+    """As ESP-IDF's otatool writes it."""
+    crc = binascii.crc32(struct.pack("<I", number), 0xFFFFFFFF) ^ damaged
+    return struct.pack("<I20xII", number, state, crc)
+
+
+@pytest.mark.parametrize(
+    ("entries", "starts"),
+    [
+        ((b"", b""), "factory"),
+        ((entry(1), b""), "ota_0"),
+        ((entry(1), entry(2)), "ota_1"),
+        ((entry(4), entry(3)), "ota_0"),
+        ((entry(4), entry(5, damaged=True)), "ota_0"),
+        ((entry(4), entry(5, state=4)), "ota_0"),
+        ((b"", entry(6)), "ota_2"),
+        ((entry(0), entry(0xFFFFFFFF)), "factory"),
+    ],
+)
+def test_the_application_that_starts(entries: tuple[bytes, bytes], starts: str) -> None:
+    rows = (OTA_DATA, Partition("factory", 0, 0, 0x310000, 0x100000), *SLOTS)
+    flash = Flash({0xD000: entries[0], 0xE000: entries[1]})
+    found = partitions.boot_partition(rows, flash.read)
+    assert found is not None
+    assert found.label == starts
+
+
+def test_tables_without_a_choice() -> None:
+    nothing = Flash({}).read
+    assert partitions.boot_partition([NVS], nothing) is None
+    assert partitions.boot_partition([NVS, APP], nothing) == APP
+    assert partitions.boot_partition([OTA_DATA, *SLOTS], nothing) == SLOTS[0]
+    assert partitions.boot_partition([OTA_DATA, APP], Flash({0xD000: entry(1)}).read) == APP

@@ -16,9 +16,10 @@ from harness.judging.outcome import Outcome
 from harness.results.report.html import run_to_html
 from harness.results.report.json_report import run_to_json
 from harness.results.report.junit import write_junit
-from harness.results.report.terminal import plain, print_run
+from harness.results.report.terminal import print_run
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 from harness.results.store import Store
+from harness.shown import plain
 from tests.hostile.hostile_lines import TEXTS
 
 #: Tags that the page itself is made of; anything else came from the board.

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,12 +14,16 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BenchFault
+from harness.inventory import discover
+from harness.inventory.discover import Port
 from harness.inventory.locks import Busy, board_lock, lock_names, read_owner
 from harness.inventory.model import Board, Identity, Virtual
 
 HOLD = """
 import sys
 from pathlib import Path
+from harness.inventory import discover
+from harness.inventory.discover import Port
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 board = Board.model_validate_json(sys.argv[1])
@@ -30,6 +35,16 @@ with board_lock(board, Path(sys.argv[2]), purpose="nightly run"):
 
 def real(board_id: str, **identity: str) -> Board:
     return Board(id=board_id, chip="esp32", runtime="micropython", identity=Identity.model_validate(identity))
+
+
+@pytest.fixture(autouse=True)
+def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the user's is one of this test's own."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return folder
 
 
 def virtual(board_id: str) -> Board:
@@ -152,3 +167,63 @@ def test_waiting_has_a_limit_and_says_for_whom(tmp_path: Path) -> None:
         with pytest.raises(Busy), board_lock(board, tmp_path, waiting=told.append):
             pass
     assert len(told) == 1 and f"process {os.getpid()}" in told[0]
+
+
+@pytest.fixture
+def link() -> Iterator[tuple[str, str]]:
+    """A device, and another name for it in /dev, as udev makes them by id and by path."""
+    master, slave = os.openpty()
+    name = Path(f"/dev/shm/harness-test-{os.getpid()}")
+    name.symlink_to(os.ttyname(slave))
+    yield os.ttyname(slave), str(name)
+    name.unlink()
+    os.close(master)
+    os.close(slave)
+
+
+def test_two_folders_that_name_one_port_by_two_names(tmp_path: Path, link: tuple[str, str]) -> None:
+    device, name = link
+    with board_lock(real("a", port=device), tmp_path / "one"):
+        with pytest.raises(Busy, match="board 'b' is busy as 'a'"), board_lock(real("b", port=name), tmp_path / "two"):
+            pass
+        with board_lock(real("c", port="/dev/ttyS77"), tmp_path / "two"):
+            pass
+    with board_lock(real("b", port=name), tmp_path / "two"):
+        pass
+
+
+def test_a_port_by_its_path_and_the_same_by_its_usb_identity(
+    tmp_path: Path, link: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, name = link
+    plugged = [Port(device, "A50285BI", "1-1.2", "0403:6001", "adapter")]
+    monkeypatch.setattr(discover, "list_ports", lambda: plugged)
+    with board_lock(real("a", usb_location="1-1.2"), tmp_path / "one"):
+        with pytest.raises(Busy), board_lock(real("b", port=name), tmp_path / "two"):
+            pass
+        with board_lock(real("c", usb_location="1-1.3"), tmp_path / "two"):
+            pass
+    plugged.clear()  # a board that is not there is locked by what it is
+    gone = board_lock(real("d", usb_location="1-1.2"), tmp_path / "two")
+    with board_lock(real("a", usb_location="1-1.2"), tmp_path / "one"), pytest.raises(Busy), gone:
+        pass
+
+
+def test_virtual_boards_of_two_folders_are_two(tmp_path: Path) -> None:
+    with board_lock(virtual("v"), tmp_path / "one"), board_lock(virtual("v"), tmp_path / "two"):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "others"])
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path, users_folder: Path, kind: str) -> None:
+    folder = users_folder / f"harness-locks-{os.getuid()}"
+    if kind == "file":
+        folder.touch()
+    elif kind == "link":
+        folder.symlink_to(tmp_path)
+    else:
+        folder.mkdir()
+        folder.chmod(0o777)
+    with board_lock(real("a", port="/dev/ttyS77"), tmp_path / "one"):
+        pass
+    assert list(users_folder.glob("harness-locks-*/*.lock")) == []

@@ -8,6 +8,7 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from harness.errors import BenchFault
 from harness.inventory import discover
+from harness.inventory.discover import own_serial
 from harness.inventory.model import Board, Identity, Virtual
 
 
@@ -96,3 +97,16 @@ def test_virtual_boards_have_no_port_here() -> None:
     with pytest.raises(BenchFault, match="harness virtual up"):
         discover.find_port(virtual)
     assert discover.candidates(virtual) == []
+
+
+@pytest.mark.parametrize(
+    ("serial", "own"),
+    [
+        *((text, False) for text in ("", "0", "0001", "00000000", "FFFFFFFF", "ffff", "1111", "12345678", "123456789")),
+        *((text, False) for text in ("1234567890", "0123456789ABCDEF", "0123456789", "00:00:00:00:00:00")),
+        *((text, True) for text in ("A50285BI", "e6614103e7452d2f", "0667FF53", "24587cd3e810", "12", "87654321")),
+    ],
+)
+def test_the_serial_numbers_that_cloned_adapters_share_are_nobodys_own(serial: str, own: bool) -> None:
+    assert own_serial(serial) is own
+    assert own_serial(None) is False

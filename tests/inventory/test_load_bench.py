@@ -105,6 +105,15 @@ def test_a_mac_of_decimal_digits_stays_text(write: Write) -> None:
         ("name: lab", "nam: lab", "1: nam: unknown key; nearest valid key is 'name'"),
         ("921600", "fast", "7: boards[0].flash.baud: expected a whole number, came text 'fast'"),
         ("921600", "[1]", "7: boards[0].flash.baud: expected a whole number, came a list of 1"),
+        ("921600", "12345678901234567890", "less than or equal to 4000000; came the number 12345678901234567890"),
+        ("id: two", "id: two\n    limits: {x: {min: nan}}", "limits.x.min: expected a finite number, came text 'nan'"),
+        (
+            "id: two",
+            "id: two\n    limits: {x: {max: -inf}}",
+            "limits.x.max: expected a finite number, came text '-inf'",
+        ),
+        ("id: two", "id: two\n    wiring: {loopback: [[4, 4]]}", "two pins that are wired together, came 4 twice"),
+        ("id: two", "id: tWo", "small letters, digits, - and _, a letter first, at most 40."),
         ("921600", '"921600"', "7: boards[0].flash.baud: expected a whole number, came text '921600'"),
         ("{baud: 921600}", "3", "7: boards[0].flash: expected a mapping, came the number 3"),
         (

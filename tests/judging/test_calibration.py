@@ -48,7 +48,7 @@ def test_prediction_and_tolerance() -> None:
 
 
 def test_a_board_that_scatters_wildly_does_not_thereby_pass_everything() -> None:
-    assert Calibration(1, 5.0, ()).tolerance_percent == 100
+    assert Calibration(1, 5.0, ()).tolerance_percent == 50
 
 
 def test_points_without_a_time_do_not_count() -> None:

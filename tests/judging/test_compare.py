@@ -102,6 +102,23 @@ def test_a_time_is_held_against_its_prediction(measured: int, verdict: Outcome) 
     assert found.samples == (measured - 1, measured, measured + 9)
 
 
+@pytest.mark.parametrize("measured", [1, 200, 100_000])
+def test_a_time_on_another_word_size_is_for_orientation(measured: int) -> None:
+    board = decoded(Observation("t", "time", "us", (measured,)))
+    (found,) = Judge(WIDE, REFERENCE, {}).pair(board, decoded(Observation("t", "time", "us", (100,))), LINE)
+    assert (found.verdict, found.reference) == (PASS, 200.0)
+    assert found.limit == "words of 8 and 4 bytes: for orientation only"
+
+
+def test_a_time_is_predicted_from_weighed_work_where_there_is_any() -> None:
+    line = Calibration(2.0, 0.01, (), "thumb-m3", 5.0, 0.02)
+    board, plain, weighed = (decoded(Observation("t", "time", "us", (took,))) for took in (600, 100, 300))
+    judge = Judge(TWIN, REFERENCE, {})
+    (by_kind,) = judge.pair(board, plain, line, weighed=weighed)
+    (by_cost,) = judge.pair(board, plain, line)
+    assert (by_kind.reference, by_cost.reference) == (600.0, 500.0)
+
+
 def test_a_loose_time_is_held_on_one_side_and_says_why() -> None:
     judge = Judge(TWIN, REFERENCE, {})
     for measured, verdict in ((1, PASS), (1000, PASS), (1001, FAIL)):

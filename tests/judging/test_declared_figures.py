@@ -112,11 +112,11 @@ def test_what_could_not_be_taken_is_told_and_the_rest_is_judged(folder: Path) ->
     assert cases["nothing"].find("skipped") is not None
     assert len(found["nothing"]["measurements"]) == 2
 
-    assert found["forgotten"]["outcome"] == "error"
+    assert found["forgotten"]["outcome"] == "broken"
     assert "declared and neither taken nor skipped: 'two'" in found["forgotten"]["reason"]
 
     wrong = found["a_kind_there_is_not"]
-    assert wrong["outcome"] == "error"
+    assert wrong["outcome"] == "broken"
     assert "the program reports 'x' so: there is no kind of measurement 'haep'" in wrong["reason"]
     assert "did you mean 'heap'?" in wrong["reason"]
     assert found["last"]["outcome"] == "pass"  # none of this is the board's fault
@@ -127,9 +127,10 @@ def test_what_could_not_be_taken_is_told_and_the_rest_is_judged(folder: Path) ->
 
 
 def test_a_suite_with_an_unknown_kind_is_told_so(folder: Path) -> None:
-    done, board = run(folder, "X = Figure('x', named('tiem'))\n" + SUITE)
-    assert done.returncode == 3
-    assert "test_own.py: there is no kind of measurement 'tiem'\n  try: did you mean 'time'?" in board["problem"]
+    (folder / "own" / "test_own.py").write_text(ABOUT + "X = Figure('x', named('tiem'))\n" + SUITE)
+    done = harness(folder, "run", "own")
+    assert done.returncode == 2
+    assert "there is no kind of measurement 'tiem'; did you mean 'time'?" in done.stderr
 
 
 def test_a_kind_of_another_package_goes_all_the_way(folder: Path) -> None:

@@ -10,7 +10,7 @@ from harness.bench.firmware_record import FirmwareRecord
 from harness.judging.outcome import Outcome, exit_code, worst
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
-PASS, MARGINAL, FAIL, ERROR, SKIPPED = Outcome
+PASS, MARGINAL, FAIL, ERROR, BROKEN, SKIPPED = Outcome
 
 
 def run(*boards: list[Outcome], finished: float = 2.0, problem: str = "") -> RunRecord:
@@ -31,7 +31,9 @@ def test_the_worst_decides_in_any_order() -> None:
     assert worst([]) is SKIPPED
 
 
-@pytest.mark.parametrize(("outcome", "code"), [(PASS, 0), (MARGINAL, 0), (FAIL, 1), (ERROR, 3), (SKIPPED, 3)])
+@pytest.mark.parametrize(
+    ("outcome", "code"), [(PASS, 0), (MARGINAL, 0), (FAIL, 1), (ERROR, 3), (BROKEN, 2), (SKIPPED, 3)]
+)
 def test_exit_codes(outcome: Outcome, code: int) -> None:
     assert exit_code(outcome) == code
 
@@ -42,6 +44,9 @@ def test_exit_codes(outcome: Outcome, code: int) -> None:
         (run([PASS, SKIPPED], [MARGINAL]), MARGINAL, 0),
         (run([PASS], [PASS, FAIL, ERROR]), FAIL, 1),
         (run([PASS], [ERROR]), ERROR, 3),
+        (run([PASS], [BROKEN]), BROKEN, 2),
+        (run([ERROR], [BROKEN]), ERROR, 3),
+        (run([FAIL], [BROKEN]), FAIL, 1),
         (run(), ERROR, 3),
         (run([]), ERROR, 3),
         (run([PASS], [SKIPPED]), ERROR, 3),

@@ -162,6 +162,8 @@ def test_an_import_of_something_else_is_told(path: Path, tmp_path: Path) -> None
 
 def test_bisect_names_the_first_bad_image(monkeypatch: pytest.MonkeyPatch) -> None:
     class Runs:
+        bench = Path("boards.yaml")
+
         def __init__(self, *_arguments: object) -> None: ...
 
         def effect(self) -> Effect:

@@ -15,8 +15,9 @@ from rich.console import Console
 from harness.bench.firmware_record import FirmwareRecord
 from harness.inventory.model import Board
 from harness.judging.outcome import Outcome
-from harness.results.report.terminal import LiveView, closing_line, plain, print_run
+from harness.results.report.terminal import LiveView, closing_line, print_run
 from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
+from harness.shown import plain
 from tests.results.sample_run import HEAP, HOSTILE, LEAK, healthy, sample
 
 

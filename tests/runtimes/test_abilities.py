@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,8 @@ from harness.reference.vm import ReferenceVm
 from harness.runtimes.abilities import OWN_FOLDER, Abilities
 from harness.runtimes.interface import RunResult
 from harness.runtimes.micropython.ask_abilities import ask_abilities
+from harness.runtimes.micropython.file_programs import SET_ASIDE, SWEEP
+from harness.runtimes.own_files import set_aside
 
 NO_FILES = "def open(*_):\n raise OSError(19)\n"
 ONLY_FLASH = """
@@ -139,3 +142,29 @@ def test_any_answer_ends_as_abilities_or_as_a_fault_of_the_bench(text: bytes) ->
         return
     assert len(abilities.own_folder) < 300
     assert "'" not in abilities.own_folder
+
+
+def test_a_file_that_was_set_aside_when_everything_ended_is_back_after_the_next_sweep(vm: ReferenceVm) -> None:
+    vm.put("/main.py", b"print('mine')")
+    for name in ("main.py", "code.py"):
+        with suppress(RuntimeError), set_aside(vm, name, base="/", own_folder=f"/{OWN_FOLDER}") as path:
+            vm.put(path, b"while True: pass")
+            raise RuntimeError
+    assert _files(vm) == [OWN_FOLDER, "main.py"]
+    # Now without the end: all that a killed run leaves.
+    for path in ("/main.py", "/code.py"):
+        assert vm.run(SET_ASIDE % (path, f"/{OWN_FOLDER}")).stderr == b""
+        vm.put(path, b"while True: pass")
+        assert vm.run(SET_ASIDE % (path, f"/{OWN_FOLDER}")).stderr == b""  # never over what is kept
+    ask_abilities(vm.run)
+    assert _files(vm) == ["main.py"]
+    assert vm.get("/main.py") == b"print('mine')"
+
+
+def test_the_sweep_leaves_the_users_files_alone(vm: ReferenceVm) -> None:
+    vm.put("/uevent.py", b"mine")
+    vm.run(f"import os\nfor n in ('asyncio', '{OWN_FOLDER}', '{OWN_FOLDER}/asyncio'): os.mkdir('/' + n)")
+    vm.put(f"/{OWN_FOLDER}/asyncio/core.mpy", b"damaged")
+    assert vm.run(SWEEP % ("", f"/{OWN_FOLDER}")).stderr == b""
+    assert _files(vm) == ["asyncio", "uevent.py"]
+    assert vm.run(SWEEP % ("", f"/{OWN_FOLDER}")).stderr == b""  # nothing there is nothing to do

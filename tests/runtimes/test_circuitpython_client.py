@@ -150,21 +150,21 @@ def test_a_soft_reset_stays_in_the_raw_repl(talk: Talk) -> None:
 
 
 def test_a_code_file_is_chosen_started_and_read_to_its_end(talk: Talk) -> None:
-    scripted, board = talk(code=(b"hx_code.py output:\r\nmine\r\n" + DONE,))
+    scripted, board = talk(code=(b"hx_files/hx_code.py output:\r\nmine\r\n" + DONE,))
     assert board.run_code("print('mine')") == (b"mine\r\n",)
-    assert any(b"set_next_code_file('hx_code.py')" in program for program in scripted.programs)
+    assert any(b"set_next_code_file('hx_files/hx_code.py')" in program for program in scripted.programs)
     assert board.reload_while_waiting() == (b"Hello\r\n",)
     assert board.run("print(6*7)").stdout == b"42\r\n"
 
 
 def test_a_reload_by_the_program_gives_the_outputs_of_both_runs(talk: Talk) -> None:
-    first = b"hx_code.py output:\r\none\r\n" + DONE + b"soft reboot\r\n" + STATUS
+    first = b"hx_files/hx_code.py output:\r\none\r\n" + DONE + b"soft reboot\r\n" + STATUS
     _, board = talk(code=(first + b"code.py output:\r\ntwo\r\n" + DONE,))
     assert board.run_code("import supervisor; supervisor.reload()") == (b"one\r\n", b"two\r\n")
 
 
 def test_ctrl_c_ends_a_code_file(talk: Talk) -> None:
-    _, board = talk(code=(b"hx_code.py output:\r\nREADY\r\n",))
+    _, board = talk(code=(b"hx_files/hx_code.py output:\r\nREADY\r\n",))
     assert b"KeyboardInterrupt" in board.run_code("while True: pass", interrupt_at=b"READY\r\n")[0]
 
 
@@ -176,7 +176,7 @@ def test_a_safe_mode_by_a_dip_of_the_supply_is_the_benchs(talk: Talk) -> None:
 
 
 def test_auto_reload_during_a_program_is_the_benchs_fault(talk: Talk) -> None:
-    stopped = b"hx_code.py output:\r\nhalf\r\n\r\nCode stopped by auto-reload. Reloading soon.\r\n"
+    stopped = b"hx_files/hx_code.py output:\r\nhalf\r\n\r\nCode stopped by auto-reload. Reloading soon.\r\n"
     _, board = talk(code=(stopped,))
     with pytest.raises(BenchFault, match="auto-reload"):
         board.run_code("print('whole')")
@@ -210,7 +210,7 @@ def test_a_read_only_filesystem_is_explained(talk: Talk) -> None:
 
 
 def test_a_sleep_ends_with_the_next_start_and_its_text_is_kept(talk: Talk) -> None:
-    _, board = talk(code=(b"hx_code.py output:\r\n" + RECORD + DONE + WAIT,))
+    _, board = talk(code=(b"hx_files/hx_code.py output:\r\n" + RECORD + DONE + WAIT,))
     restart = board.run_to_reset("sleep")
     assert restart.stdout == RECORD
     assert b"woke" in restart.boot
@@ -219,13 +219,15 @@ def test_a_sleep_ends_with_the_next_start_and_its_text_is_kept(talk: Talk) -> No
 
 def test_a_program_that_ends_by_an_error_did_not_sleep(talk: Talk) -> None:
     error = b"Traceback (most recent call last):\r\nValueError: alarm\r\n"
-    _, board = talk(code=(b"hx_code.py output:\r\n" + RECORD + error + DONE,))
+    _, board = talk(code=(b"hx_files/hx_code.py output:\r\n" + RECORD + error + DONE,))
     with pytest.raises(FirmwareFailure, match="ValueError: alarm"):
         board.run_to_reset("sleep")
 
 
 def test_a_restart_of_the_vm_is_no_reset_of_the_chip(talk: Talk) -> None:
-    text = b"hx_code.py output:\r\n" + RECORD + DONE + b"soft reboot\r\n" + STATUS + b"code.py output:\r\n" + DONE
+    text = (
+        b"hx_files/hx_code.py output:\r\n" + RECORD + DONE + b"soft reboot\r\n" + STATUS + b"code.py output:\r\n" + DONE
+    )
     _, board = talk(code=(text,))
     with pytest.raises(FirmwareFailure, match="restarted the VM"):
         board.run_to_reset("reload")

@@ -1,73 +1,161 @@
-"""Programs that prove that they arrived whole."""
+"""Programs that prove that they arrived whole: the text around them, and the client with a board that is struck."""
 
+from __future__ import annotations
+
+import contextlib
+import io
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.errors import BenchFault
-from harness.runtimes.interface import Restart, RunResult
-from harness.runtimes.micropython.verified import DamagedProgram, reset_verified, run_verified
+from harness.errors import BenchFault, FirmwareFailure, HarnessError
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
+from harness.runtimes.micropython.verified import (
+    EXECUTE,
+    DamagedProgram,
+    Style,
+    of_compiling,
+    of_execution,
+    sum_of,
+    wrapped,
+    wrapped_collected,
+)
+from harness.runtimes.program import Program, ask
+from harness.runtimes.records import decode
+from tests.suites.chip_on_a_queue import VirtualChip
 
-SOURCE = "print('héllo')\nx = '\\x04'\n"
-
-
-class Vm:
-    """Runs what it is sent with the host's own Python; ``damage`` strikes on the way."""
-
-    def __init__(self, damage: tuple[str, str] = ("", ""), no_room: bool = False) -> None:
-        self._damage = damage
-        self._no_room = no_room
-        self.sent: list[str] = []
-
-    def soft_reset(self) -> None:
-        self.sent.append("soft reset")
-
-    def run(self, source: str) -> RunResult:
-        self.sent.append(source)
-        if self._no_room and "crc32" in source:
-            return RunResult(b"", b"MemoryError: \r\n", 0.0)
-        out: list[str] = []
-        try:
-            exec(source.replace(*self._damage), {"print": lambda *a: out.append(" ".join(map(str, a)) + "\r\n")})
-            error = ""
-        except Exception as problem:
-            error = f"{type(problem).__name__}: {problem}"
-        return RunResult("".join(out).encode(), error.encode(), 0.0)
+STYLES = [Style(), Style(compiles=False), Style(False), Style(False, False)]
+SOURCE = "print('héllo')\nx = '\\x04'\n'''a'''\n'b'"
 
 
-def verified(vm: Vm, source: str) -> RunResult:
-    return run_verified(vm.run, vm.soft_reset, source)
+def executed(text: bytes, first: bytes = b"") -> tuple[str, str, dict[str, object]]:
+    """What ``text`` prints and what is then executed prints, by the host's own Python; and the globals left."""
+    names: dict[str, object] = {"__builtins__": __builtins__}
+    out: list[str] = []
+    for part in (first, text, EXECUTE):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            exec(part, names)
+        out.append(said.getvalue())
+    del names["__builtins__"]
+    return out[1], out[2], names
 
 
-def test_the_output_is_that_of_the_program_alone() -> None:
-    assert verified(Vm(), SOURCE).stdout == "héllo\r\n".encode()
+@pytest.mark.parametrize("style", STYLES)
+@given(source=st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"])))
+def test_any_text_arrives_as_it_is(style: Style, source: str) -> None:
+    program = f"text = {source!r}\n# {' '.join(source.split())}".encode()
+    said, _, names = executed(wrapped(program, style))
+    assert said.split() == [str(sum_of(program, style))]
+    assert names == {"text": source}
 
 
-@pytest.mark.parametrize("damage", [("llo", "lo"), ("crc32", "crc33"), ("exec(", "exec)"), ("import", "Import")])
-def test_what_is_damaged_on_its_way_is_not_executed(damage: tuple[str, str]) -> None:
-    with pytest.raises(DamagedProgram) as problem:
-        verified(Vm(damage), SOURCE)
-    assert isinstance(problem.value, BenchFault)
+@pytest.mark.parametrize("style", STYLES)
+def test_the_output_is_that_of_the_program_alone_and_no_name_stays(style: Style) -> None:
+    assert executed(wrapped(SOURCE.encode(), style))[1:] == ("héllo\n", {"x": "\x04"})
+    collected = f"_hx=[{SOURCE.encode()!r}]".encode()
+    assert executed(wrapped_collected(SOURCE.encode(), style), collected)[1:] == ("héllo\n", {"x": "\x04"})
 
 
-def test_an_error_of_the_program_itself_stays_its_error() -> None:
-    assert b"ZeroDivisionError" in verified(Vm(), "1 / 0").stderr
-
-
-def test_a_vm_without_room_gets_the_program_the_usual_way() -> None:
-    vm = Vm(no_room=True)
-    assert verified(vm, "print(1)").stdout == b"1\r\n"
-    assert vm.sent[1:] == ["soft reset", "print(1)"]
+@pytest.mark.parametrize("style", STYLES)
+@given(data=st.data())
+def test_a_flipped_bit_executes_nothing_or_what_was_meant(style: Style, data: st.DataObject) -> None:
+    source = b"print(400)\n"
+    text = bytearray(wrapped(source, style))
+    at = data.draw(st.integers(0, len(text) - 1))
+    text[at] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        said, output, _ = executed(bytes(text))
+    except Exception:
+        return
+    assert output == "400\n" or said.split()[-1:] != [str(sum_of(source, style))]
 
 
 def test_no_control_character_travels_inside_the_text() -> None:
-    vm = Vm()
-    verified(vm, "x = '\x03\x04'")
-    assert not re.search(r"[\x01-\x05]", vm.sent[0])
+    assert not re.search(rb"[\x01-\x05]", wrapped(b"x = '\x03\x04'", Style()))
 
 
-def test_a_program_that_resets_the_chip_is_checked_too() -> None:
-    vm = Vm()
-    restart = reset_verified(lambda source: Restart(vm.run(source).stdout, 0.5, b"boot"), "print('last')")
-    assert (restart.stdout, restart.silent, restart.boot) == (b"last\r\n", 0.5, b"boot")
-    assert "crc32" in vm.sent[0]
+TRACEBACK = b"Traceback (most recent call last):\r\n"
+OURS = b'  File "<stdin>", line 1, in <module>\r\n'
+
+
+def test_the_frames_around_a_program_are_not_in_its_errors() -> None:
+    own = b'  File "<stdin>", line 7, in <module>\r\nValueError: x\r\n'
+    assert of_execution(TRACEBACK + OURS + own) == TRACEBACK + own
+    syntax = b'  File "<stdin>", line 3\r\nSyntaxError: invalid syntax\r\n'
+    frames = b'  File "<stdin>", line 5, in <module>\r\n  File "<stdin>", line 4, in _hx\r\n'
+    assert of_compiling(TRACEBACK + frames + syntax) == TRACEBACK + syntax
+    interrupted = TRACEBACK + OURS + b"KeyboardInterrupt: \r\n"
+    assert of_execution(interrupted) == interrupted
+    assert of_execution(b"") == b""
+
+
+def test_a_program_that_was_not_entered_is_not_an_error_of_the_firmware() -> None:
+    with pytest.raises(DamagedProgram):
+        of_execution(TRACEBACK + OURS + b"NameError: name 'axec' isn't defined\r\n")
+
+
+# -- on a virtual chip, whose line strikes -------------------------------------------------------
+
+
+class Striking:
+    """A port that flips one bit of what is written, at a place from where it was armed."""
+
+    def __init__(self, board: MicroPythonBoard) -> None:
+        self._port, self._write = board.session.port, board.session.port.write
+        self._left = -1
+        self._bit = 0
+        self._port.write = self  # type: ignore[method-assign]
+
+    def arm(self, at: int, bit: int) -> None:
+        self._left, self._bit = at, bit
+
+    def __call__(self, data: bytes) -> int | None:
+        if 0 <= self._left < len(data):
+            struck = data[self._left] ^ 1 << self._bit
+            data = data[: self._left] + bytes([struck]) + data[self._left + 1 :]
+            self._left = -1
+        elif self._left >= 0:
+            self._left -= len(data)
+        return self._write(data)
+
+
+def test_no_figure_of_a_damaged_program_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each bit of a program's only number, and a bit here and there of all that goes to the board with it."""
+    program = Program("figure", "agent.bytes('figure', 400)\nagent.done()")
+    with VirtualChip() as chip:
+        board = chip.client
+        board.verify_programs(True)
+        program.run(board)
+        striking = Striking(board)
+        text = wrapped(program.source.encode(), Style())
+        at = text.index(b"400") + 3  # raw paste begins with three bytes
+        places = [(at, bit) for bit in range(3)] + [(n * 13 % len(text), n % 8) for n in range(0, 40, 5)]
+        for place, bit in places:
+            striking.arm(place, bit)
+            try:
+                result = board.run(program.source, timeout=3.0)
+            except HarnessError as problem:
+                assert isinstance(problem, BenchFault | FirmwareFailure)
+                program.run(board) if board.run("'agent' in globals()") else None
+                continue
+            with contextlib.suppress(BenchFault):
+                assert decode(result.stdout).value("figure") == 400
+
+
+def test_a_vm_with_little_memory_gets_a_program_statement_by_statement() -> None:
+    with VirtualChip() as chip:
+        board = chip.client
+        board.verify_programs(True)
+        fill = "import gc\ngc.collect()\nkept = []\ntry:\n    while True: kept.append(bytearray(256))\n"
+        board.run(fill + "except MemoryError: pass\nfor n in range(24): kept.pop()\n")
+        program = "a = 0\n" + "a = a + 1\n" * 300 + "print(a)\n"
+        assert board.run(program).stdout == b"300\r\n"
+        assert any(b"_hx(b'''a = a + 1'''" in e.data for e in board.session.transcript.entries if e.kind == "sent")
+
+
+def test_an_answer_comes_in_a_record() -> None:
+    with VirtualChip() as chip:
+        assert ask(chip.client, "m.x | 5", first="class m: x = 8") == "13"
+        assert ask(chip.client, "'a|b %\\x02é'") == "a|b %\x02é"

@@ -103,8 +103,8 @@ def test_an_error_in_code_is_told_without_the_ports_frames(board: CircuitPythonB
     (said,) = board.run_code("def f():\n    1/0\nf()\n")
     assert said.splitlines() == [
         b"Traceback (most recent call last):",
-        b'  File "hx_code.py", line 3, in <module>',
-        b'  File "hx_code.py", line 2, in f',
+        b'  File "hx_files/hx_code.py", line 3, in <module>',
+        b'  File "hx_files/hx_code.py", line 2, in f',
         b"ZeroDivisionError: divide by zero",
     ]
 

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from harness.campaigns.conformance.conformance_run import Outcome, Report, Result
 from harness.errors import EXIT_BENCH_FAULT, EXIT_FIRMWARE_FAILED, EXIT_PASS, EXIT_USAGE
-from harness.results.report.terminal import plain
 from harness.runtimes.interface import Facts
+from harness.shown import plain
 
 #: What Ctrl-C gives, as with every command of the harness.
 EXIT_INTERRUPTED = 130

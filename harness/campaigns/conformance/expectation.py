@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+from harness.children import end_with_parent
 from harness.reference.engine.bounds import bound
 
 WILDCARD = b"########"
@@ -66,6 +67,7 @@ def from_cpython(program: Path, *, timeout: float = CPYTHON_TIMEOUT) -> bytes:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=end_with_parent(),
         )
         try:
             bound(process.pid, memory=_MEMORY_LIMIT, file_size=_OUTPUT_LIMIT)

@@ -7,12 +7,50 @@ from typing import Any
 
 QUALIFIED, NOT_QUALIFIED, UNDECIDED = "qualified", "not qualified", "undecided"
 _MOST_REASONS = 50
+#: The plan that an outcome without more words stands for (:class:`harness.campaigns.qualify.qualify_plan.Plan`).
+STANDARD: dict[str, Any] = {
+    "rounds": 3,
+    "soak_minutes": 10.0,
+    "soak_suites": ("reload", "interrupt"),
+    "bench_faults": 1,
+    "marginal": 0,
+}
 
 
 @dataclass(frozen=True)
 class Judgement:
     outcome: str
     why: tuple[str, ...]
+
+
+def reductions(declared: dict[str, Any]) -> list[str]:
+    """What the declared plan asks less than the standard one: such a result is told beside the outcome, always."""
+    plan, less = declared["plan"], []
+    if plan["rounds"] < STANDARD["rounds"]:
+        less.append(f"{plan['rounds']} of {STANDARD['rounds']} rounds")
+    if plan["suites"]:
+        less.append(f"only {', '.join(plan['suites'])}")
+    if plan["soak_minutes"] < STANDARD["soak_minutes"]:
+        less.append(
+            f"{plan['soak_minutes']:g} of {STANDARD['soak_minutes']:g} minutes of soak"
+            if plan["soak_minutes"]
+            else "no soak"
+        )
+    elif set(plan["soak_suites"]) < set(STANDARD["soak_suites"]):
+        less.append(f"soak of {', '.join(plan['soak_suites']) or 'nothing'}")
+    for name, words in (("bench_faults", "bench faults"), ("marginal", "marginal figures")):
+        if plan[name] > STANDARD[name]:
+            less.append(f"{plan[name]} {words} allowed, not {STANDARD[name]}")
+    identity = declared["board"].get("identity") or {}
+    if "virtual" not in declared["board"] and not identity.get("mac") and not identity.get("uid"):
+        less.append("the board's own identity was not declared (no MAC or UID)")
+    return less
+
+
+def outcome_words(content: dict[str, Any]) -> str:
+    """The outcome as it is told first, with what the plan left out."""
+    less = reductions(content["declared"])
+    return f"{content['outcome']} by a reduced plan ({'; '.join(less)})" if less else str(content["outcome"])
 
 
 def judge(declared: dict[str, Any], rounds: list[dict[str, Any]]) -> Judgement:
@@ -28,7 +66,7 @@ def judge(declared: dict[str, Any], rounds: list[dict[str, Any]]) -> Judgement:
         scenarios = made["scenarios"]
         fails = [s for s in scenarios if s["outcome"] == "fail"]
         failed += [f"{title}, {s['suite']}: {s['name']}: {s['reason']}" for s in fails]
-        errors = [f"{s['suite']}: {s['name']}: {s['reason']}" for s in scenarios if s["outcome"] == "error"]
+        errors = [f"{s['suite']}: {s['name']}: {s['reason']}" for s in scenarios if s["outcome"] in ("error", "broken")]
         if made["problem"]:
             errors.insert(0, made["problem"])
         if errors and not fails:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.campaigns.qualify.certificate import Sealed, data_block, seal
-from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED
+from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED, outcome_words
 from harness.results.report.html import figure, html_page, safe_text
 
-_WORST = ("pass", "skipped", "marginal", "error", "fail")
+_WORST = ("pass", "skipped", "marginal", "broken", "error", "fail")
 _PLACE = "<!-- data -->"
 
 
@@ -38,7 +38,7 @@ def _summary(content: dict[str, Any]) -> Iterator[str]:
     board, firmware, plan = content["board"], content["firmware"], content["declared"]["plan"]
     colour = {QUALIFIED: "pass", NOT_QUALIFIED: "fail"}.get(content["outcome"], "error")
     yield f'<header><div class="title"><h1>{safe_text(board["id"])}</h1>'
-    yield f'<span class="verdict {colour}">{safe_text(content["outcome"])}</span></div>'
+    yield f'<span class="verdict {colour}">{safe_text(outcome_words(content))}</span></div>'
     yield f"<p>{safe_text(board['chip'])} with {safe_text(firmware['name'])} {safe_text(firmware['version'])}"
     if firmware["sha256"]:
         yield f"<br>image SHA-256 <code>{safe_text(firmware['sha256'])}</code>"
@@ -72,7 +72,8 @@ def _figures(content: dict[str, Any]) -> Iterator[str]:
             for m in scenario["measurements"]:
                 title = f"{scenario['suite']}: {scenario['name'].replace('_', ' ')}"
                 figures.setdefault((title, m["name"]), []).append(m)
-    yield "<section><h3>Figures over all rounds</h3><div class='scroll'><table><thead><tr><th>figure</th>"
+    yield "<section><h3>Figures over all rounds</h3><div class='scroll'><table class='figures'><thead><tr>"
+    yield "<th>figure</th>"
     yield '<th class="figure">least … median … greatest</th><th class="figure">reference</th><th>limit</th>'
     yield "<th>worst</th></tr></thead><tbody>"
     before = ""

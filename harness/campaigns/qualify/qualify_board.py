@@ -14,19 +14,20 @@ from rich.text import Text
 from harness.bench.checked_firmware import check_images
 from harness.campaigns.bench_run import RunRequest, run_bench
 from harness.campaigns.qualify.certificate import FORMAT, digest, private_key, public_key, read_certificate, round_of
-from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED, judge
+from harness.campaigns.qualify.certificate_judge import NOT_QUALIFIED, QUALIFIED, judge, outcome_words
 from harness.campaigns.qualify.certificate_page import page_and_seal
 from harness.campaigns.qualify.qualify_plan import Declaration, Plan, declare, load_plan
 from harness.campaigns.qualify.verify_certificate import verify
 from harness.errors import UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
-from harness.inventory.selection import bench_file, chosen_boards
+from harness.inventory.selection import bench_file, bench_line, chosen_boards
 from harness.paths import made, state_dir
 from harness.results.environment import this_environment
 from harness.results.report.json_report import write_json
 from harness.results.report.terminal import LiveView, terminal
 from harness.results.store import Store
+from harness.shown import Terminal
 from harness.virtual.virtual_firmware import require_variant
 
 _STYLES = {QUALIFIED: "green bold", NOT_QUALIFIED: "red bold"}
@@ -46,7 +47,8 @@ def qualify(
 ) -> None:
     """Qualify BOARD with its firmware: declare plan and limits, run it all several times, write a certificate."""
     file = bench_file(bench)
-    (board,) = _one(load_bench(file), board_id)
+    loaded = load_bench(file)
+    (board,) = _one(loaded, board_id)
     signer = private_key(key) if key else None
     plan = load_plan(plan_file)
     if rounds is not None:
@@ -56,12 +58,7 @@ def qualify(
     require_variant(variant)
     check_images([board])
     console = terminal(to_stderr=False)
-    declared = declare(board, plan, file, time.time())
-    target = made(out)
-    declaration = target / f"{board.id}.declared.json"
-    write_json(str(declaration), declared.to_json())
-    told = digest(declared.to_json())
-    console.print(Text(f"declared: {declaration}, SHA-256 {told}"), soft_wrap=True)
+    console.print(Text(bench_line(file, loaded, [board])), soft_wrap=True)
     state = state_dir(file)
     request = RunRequest(
         bench_file=file,
@@ -72,6 +69,12 @@ def qualify(
         variant=variant,
         command=f"harness qualify {board.id}",
     )
+    declared = declare(request, plan, time.time())
+    target = made(out)
+    declaration = target / f"{board.id}.declared.json"
+    write_json(str(declaration), declared.to_json())
+    told = digest(declared.to_json())
+    console.print(Text(f"declared: {declaration}, SHA-256 {told}"), soft_wrap=True)
     content = _certificate(request, board, plan, declared, console)
     page, sealed = page_and_seal(content, signer)
     written = target / f"{board.id}.certificate.html"
@@ -81,7 +84,9 @@ def qualify(
         raise UsageError(f"{written} cannot be written: {problem.strerror}") from None
     write_json(str(target / f"{board.id}.certificate.json"), sealed.to_json())
     outcome = content["outcome"]
-    console.print(Text.assemble((outcome, _STYLES.get(outcome, "magenta bold")), f": {written} and .json"))
+    console.print(
+        Text.assemble((outcome_words(content), _STYLES.get(outcome, "magenta bold")), f": {written} and .json")
+    )
     for reason in content["why"][:10]:
         console.print(Text(f"  {reason}"), soft_wrap=True)
     sys.exit(_CODES.get(outcome, 3))
@@ -108,7 +113,9 @@ def _certificate(
         results.close()
         found = round_of(record, kind)
         done.append(found)
-        counts = {name: sum(s["outcome"] == name for s in found["scenarios"]) for name in ("pass", "fail", "error")}
+        counts = {
+            name: sum(s["outcome"] == name for s in found["scenarios"]) for name in ("pass", "fail", "error", "broken")
+        }
         words = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "pass")
         console.print(Text(f"{kind} {len(done)}: {words} in {record.finished - record.started:.0f} s"))
         return found
@@ -119,7 +126,7 @@ def _certificate(
         found = one("round", plan.suites)
         if found["outcome"] == "error" and spare:
             spare -= 1
-        elif found["outcome"] in ("error", "fail"):
+        elif found["outcome"] in ("error", "broken", "fail"):
             break  # more rounds cannot make it good
         else:
             good += 1
@@ -128,7 +135,7 @@ def _certificate(
         found = one("soak", plan.soak_suites)
         if found["outcome"] == "error" and spare:
             spare -= 1
-        elif found["outcome"] in ("error", "fail"):
+        elif found["outcome"] in ("error", "broken", "fail"):
             break
         if time.monotonic() >= end:
             break
@@ -159,11 +166,11 @@ def verify_file(certificate: Path, signer: Path | None, bench: str) -> None:
     board = None
     if bench:
         name = str((content.get("board") or {}).get("id"))
-        board = load_bench(Path(bench)).board(name)
+        board = load_bench(bench_file(bench)).board(name)
         if board is None:
             raise UsageError(f"{bench} has no board {name!r:.60}")
     findings = verify(sealed, page, signer=public_key(signer) if signer else None, board=board)
-    console = Console()
+    console = Terminal()
     if findings:
         console.print(Text("not valid", style="red bold"))
         for finding in findings[:50]:
@@ -175,7 +182,7 @@ def verify_file(certificate: Path, signer: Path | None, bench: str) -> None:
         Text.assemble(
             ("valid", "green bold"),
             f" ({signed}): {content['board']['id']} with {content['firmware']['version']} is ",
-            (outcome, _STYLES.get(outcome, "magenta bold")),
+            (outcome_words(content), _STYLES.get(outcome, "magenta bold")),
         ),
         soft_wrap=True,
     )

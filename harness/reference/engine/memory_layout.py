@@ -9,6 +9,7 @@ and kept beside the compiled module.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -17,9 +18,9 @@ from dataclasses import asdict, dataclass
 
 from harness.reference.engine.guest_files import Files, MemoryFiles
 from harness.reference.engine.guest_memory import Writable
-from harness.reference.engine.vm_cache import cache_dir
+from harness.reference.engine.vm_cache import keep, kept
 from harness.reference.engine.wasm_machine import Machine, Stopped
-from harness.reference.engine.wasm_module import compiled, without_custom_sections, write_atomically
+from harness.reference.engine.wasm_module import compiled, without_custom_sections
 
 #: From the first queue entry to the signed 16-bit state, then a byte length, then a byte index.
 _STATE_OFFSET = 60
@@ -175,16 +176,17 @@ def _occurrences(data: bytes, needle: bytes) -> list[int]:
 def layout_of(module: bytes) -> Layout:
     """The layout of ``module``, from the cache or by one short run of it. Raises LayoutUnknown."""
     digest = hashlib.sha256(without_custom_sections(module)).hexdigest()
-    path = cache_dir() / "compiled" / f"{digest[:32]}.layout.json"
-    try:
-        return Layout(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        pass
+    name = f"{digest[:32]}.layout.json"
+    with contextlib.suppress(ValueError, TypeError):
+        return Layout(**json.loads(kept(name) or b""))
     probe = _Probe()
     argv = ["micropython", "-X", "heapsize=65536", "-c", _PROGRAM]
     probe.machine = Machine(compiled(module), probe, argv=argv, call=probe.call, fuel=50_000_000)
-    probe.machine.run()
+    try:
+        probe.machine.run()
+    finally:
+        probe.machine.close()
     if probe.found is None:
         raise LayoutUnknown("the VM build's scheduler state was not found where upstream keeps it")
-    write_atomically(path, json.dumps(asdict(probe.found)).encode())
+    keep(name, json.dumps(asdict(probe.found)).encode())
     return probe.found

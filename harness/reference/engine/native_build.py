@@ -18,6 +18,7 @@ import subprocess
 from importlib import resources
 from pathlib import Path
 
+from harness.children import end_with_parent
 from harness.errors import FirmwareFailure, UsageError
 from harness.link.deadline import Deadline
 from harness.reference.engine.bounds import bound
@@ -79,6 +80,7 @@ class NativeProcess:
                 stderr=subprocess.STDOUT,  # warnings: a board has one console
                 pass_fds=(command_end, answer_end),
                 start_new_session=True,
+                preexec_fn=end_with_parent(),
             )
         except OSError as problem:
             os.close(self._commands)

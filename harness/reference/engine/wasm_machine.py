@@ -11,14 +11,17 @@ alarms the guest runs at full speed, and yielding does not change what it costs.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import wasmtime
 from wasmtime import _bindings as capi
 from wasmtime import _func
 
+from harness.errors import BenchFault
+from harness.reference.engine.counted_build import EXPORT, FUEL_WEIGHTS, Work, is_counted
 from harness.reference.engine.guest_memory import GuestFault, GuestMemory
 from harness.reference.engine.wasi import GuestExit, Port, Wasi
 from harness.reference.engine.wasm_module import engine
@@ -48,17 +51,32 @@ class OutOfFuel(Exception):
     """The run used up the instructions it was given."""
 
 
+class HostOutOfMemory(BenchFault):
+    """This computer has no memory, or no address space, left for a VM."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(
+            f"this computer has no memory left for a VM: {said}",
+            hint="free some, raise the limit (ulimit -v), or test fewer boards at the same time (--jobs)",
+        )
+
+
 class Crashed(Exception):
     """The module trapped: a defect of the VM, or a damaged image."""
 
 
 class Machine:
-    """An instance of ``module`` with ``port`` around it. Runs once, on the calling thread.
+    """An instance of ``module`` with ``port`` around it. Runs once, on the calling thread; to be closed then.
+
+    Raises HostOutOfMemory when this computer has no room for it.
 
     ``call`` answers the guest's ``host.call(name, text)``. ``fuel`` bounds the run in executed
     instructions (None: no bound). With ``alarm`` the run can be preempted: it is called at the first
     interruptible point at which the cost has reached what :meth:`set_alarm` asked for, and may change the
     guest's memory, set the next alarm, or raise to end the run.
+
+    Of a counted build (:mod:`harness.reference.engine.counted_build`) :attr:`work` are the counts, and :attr:`cost` is
+    what the module that it was made of would have used, or with ``weights``, one for each kind of work, their sum.
     """
 
     def __init__(
@@ -70,13 +88,26 @@ class Machine:
         call: Callable[[str, str], str],
         fuel: int | None = None,
         alarm: Callable[[], None] | None = None,
+        weights: Sequence[float] = (),
     ) -> None:
         self._alarm = alarm
+        self._weights = tuple(weights) or FUEL_WEIGHTS
         self._raised: Exception | None = None
         self._interval = 0
         self._skip = 0
         #: How often the guest has yielded.
         self.yields = 0
+        self._closed = False
+        self._cost = 0
+        try:
+            self._open(module, port, argv, call, fuel)
+        except BaseException as problem:
+            self.close()
+            raise _of_the_host(problem) or problem from None
+
+    def _open(
+        self, module: wasmtime.Module, port: Port, argv: list[str], call: Callable[[str, str], str], fuel: int | None
+    ) -> None:
         self._store = wasmtime.Store(engine())
         self._fuel_at_start = _PLENTY if fuel is None else fuel
         self._store.set_fuel(self._fuel_at_start)
@@ -90,7 +121,7 @@ class Machine:
         self._store.set_epoch_deadline(1)
         self.wasi = Wasi(port, argv, {})
         self._call = call
-        linker = wasmtime.Linker(engine())
+        self._linker = linker = wasmtime.Linker(engine())
         functions = self.wasi.functions()
         for entry in module.imports:
             assert isinstance(entry.type, wasmtime.FuncType)
@@ -100,7 +131,7 @@ class Machine:
                 function = host[entry.name]
             else:
                 function = functions[entry.name]
-            if alarm is not None:
+            if self._alarm is not None:
                 function = self._remembering(function)
             linker.define_func(entry.module, entry.name, entry.type, function)
         instance = linker.instantiate(self._store, module)
@@ -110,16 +141,33 @@ class Machine:
         assert isinstance(start, wasmtime.Func)
         self.memory = self.wasi.memory = GuestMemory(memory, self._store)
         self._start = start
+        self._counters = [exports[EXPORT + kind.name.lower()] for kind in Work] if is_counted(module) else []
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     @property
     def cost(self) -> int:
-        """Instructions executed so far."""
+        """Instructions executed so far; of a counted build the weighted sum of its work."""
+        if self._closed:
+            return self._cost
+        if self._counters:
+            return round(sum(weight * count for weight, count in zip(self._weights, self.work, strict=True)))
         return self._fuel_at_start - int(self._store.get_fuel())
+
+    @property
+    def work(self) -> tuple[int, ...]:
+        """Of a counted build, what it has done of each kind; empty for any other, and once it is closed."""
+        if self._closed:
+            return ()
+        return tuple(int(counter.value(self._store)) for counter in self._counters)
 
     def run(self) -> int:
         """Execute to the end and return the guest's exit code.
 
-        Raises :class:`Stopped`, :class:`OutOfFuel`, :class:`Crashed`, or what the port raised.
+        Raises :class:`Stopped`, :class:`OutOfFuel`, :class:`Crashed`, :class:`HostOutOfMemory`, or what the port
+        raised.
         """
         try:
             if self._alarm is None:
@@ -131,13 +179,31 @@ class Machine:
             return end.code
         except GuestFault as fault:
             raise Crashed(str(fault)) from None
-        except (wasmtime.Trap, wasmtime.WasmtimeError) as trap:
+        except (wasmtime.Trap, wasmtime.WasmtimeError, MemoryError) as trap:
             if self._stop:
                 raise Stopped from None
             text = str(trap)
+            if (lack := _of_the_host(trap)) is not None:
+                raise lack from None
             if "all fuel consumed" in text:
                 raise OutOfFuel(f"{self._fuel_at_start} instructions") from None
             raise Crashed(_first_cause(text)) from None
+
+    def close(self) -> None:
+        """Give back what the instance takes of this computer, if that has not been done.
+
+        The engine holds the host functions, which hold this machine, which holds the store: a circle through C, in
+        which no collector sees an end.
+        """
+        if self._closed:
+            return
+        with contextlib.suppress(AttributeError, wasmtime.WasmtimeError):
+            self._cost = self.cost
+        self._closed = True
+        for name in ("memory", "_linker", "_store"):
+            part = getattr(self, name, None)
+            if part is not None:
+                part.close()
 
     def _run_preemptible(self, alarm: Callable[[], None]) -> None:
         trap = ctypes.POINTER(capi.wasm_trap_t)()
@@ -160,12 +226,14 @@ class Machine:
             capi.wasmtime_call_future_delete(future)
         if not trap and not error:
             return
+        # Owned from here on: the engine's error holds a backtrace of the guest.
+        ended: Exception = wasmtime.Trap._from_ptr(trap) if trap else wasmtime.WasmtimeError._from_ptr(error)
         if self._raised is not None:
             # The binding keeps the last exception in a module global for the next synchronous call to raise.
             if _func.LAST_EXCEPTION is self._raised:
                 _func.LAST_EXCEPTION = None
             raise self._raised
-        raise wasmtime.Trap._from_ptr(trap) if trap else wasmtime.WasmtimeError._from_ptr(error)
+        raise ended
 
     def _remembering(self, function: Callable[..., int | None]) -> Callable[..., int | None]:
         def call(*arguments: int) -> int | None:
@@ -244,6 +312,13 @@ class Machine:
             return -1
         self.memory.write(result, reply)
         return len(reply)
+
+
+def _of_the_host(problem: BaseException) -> HostOutOfMemory | None:
+    """What ``problem`` is when it is a lack of this computer's memory."""
+    text = str(problem)
+    lacking = isinstance(problem, MemoryError) or "Cannot allocate memory" in text or "can't start new thread" in text
+    return HostOutOfMemory(_first_cause(text) if text.strip() else "MemoryError") if lacking else None
 
 
 def _first_cause(text: str) -> str:

@@ -5,17 +5,16 @@ WebAssembly core specification, "Binary Format", sections "Modules" and "Custom 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-import os
-import tempfile
 import threading
+from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 
 import wasmtime
 
-from harness.reference.engine.vm_cache import cache_dir
+from harness.reference.engine.vm_cache import keep, kept
 
 _MAGIC = b"\0asm\x01\0\0\0"
 _engine_lock = threading.Lock()
@@ -45,7 +44,8 @@ def leb128(value: int) -> bytes:
             return bytes(out)
 
 
-def _read_leb128(data: bytes, at: int) -> tuple[int, int]:
+def read_leb128(data: bytes, at: int) -> tuple[int, int]:
+    """The unsigned number at ``at``, and where it ends. Raises ValueError for one of more than 35 bits."""
     value = shift = 0
     for _ in range(5):
         byte = data[at]
@@ -74,25 +74,39 @@ def without_custom_sections(module: bytes) -> bytes:
     return _split(module)[0]
 
 
-def _split(module: bytes) -> tuple[bytes, dict[str, bytes]]:
+def sections(module: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each section's number and content. Raises ValueError when ``module`` is not well formed."""
+    return ((kind, module[at:end]) for kind, _, at, end in _sections(module))
+
+
+def _sections(module: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Each section: its number, where it starts, where its content starts and ends."""
     if module[:8] != _MAGIC:
         raise ValueError(f"not a WebAssembly module: starts with {module[:8].hex()}")
-    kept, custom, at = [_MAGIC], {}, 8
-    try:
-        while at < len(module):
-            start, kind = at, module[at]
-            size, at = _read_leb128(module, at + 1)
-            end = at + size
-            if end > len(module):
-                raise ValueError(f"section {kind} at 0x{start:x} runs past the end")
-            if kind == 0:
-                length, at = _read_leb128(module, at)
-                custom[module[at : at + length].decode("utf-8", "replace")] = module[at + length : end]
-            else:
-                kept.append(module[start:end])
-            at = end
-    except IndexError:
-        raise ValueError("module ends in the middle of a section") from None
+    end = 8
+    while end < len(module):
+        start = end
+        try:
+            size, at = read_leb128(module, start + 1)
+        except IndexError:
+            raise ValueError("module ends in the middle of a section") from None
+        end = at + size
+        if end > len(module):
+            raise ValueError(f"section {module[start]} at 0x{start:x} runs past the end")
+        yield module[start], start, at, end
+
+
+def _split(module: bytes) -> tuple[bytes, dict[str, bytes]]:
+    kept, custom = [_MAGIC], {}
+    for kind, start, at, end in _sections(module):
+        if kind:
+            kept.append(module[start:end])
+            continue
+        try:
+            length, at = read_leb128(module, at)
+        except IndexError:
+            raise ValueError("module ends in the middle of a section") from None
+        custom[module[at : at + length].decode("utf-8", "replace")] = module[at + length : end]
     return b"".join(kept), custom
 
 
@@ -105,24 +119,14 @@ def compiled(module: bytes) -> wasmtime.Module:
     code = without_custom_sections(module)
     digest = hashlib.sha256(code).hexdigest()
     # Serialized code is only valid for the wasmtime that wrote it.
-    path = cache_dir() / "compiled" / f"{digest[:32]}-{version('wasmtime')}.cwasm"
-    if path.exists():
-        try:
-            return wasmtime.Module.deserialize_file(engine(), str(path))
-        except wasmtime.WasmtimeError:
-            path.unlink(missing_ok=True)
+    name = f"{digest[:32]}-{version('wasmtime')}.cwasm"
+    native = kept(name)
+    if native is not None:
+        with contextlib.suppress(wasmtime.WasmtimeError):
+            return wasmtime.Module.deserialize(engine(), native)
     try:
         result = wasmtime.Module(engine(), code)
     except wasmtime.WasmtimeError as problem:
         raise ValueError(f"the engine refuses the module: {str(problem)[:300]}") from None
-    write_atomically(path, bytes(result.serialize()))
+    keep(name, bytes(result.serialize()))
     return result
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` so that another process sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "wb") as out:
-        out.write(data)
-    Path(name).replace(path)

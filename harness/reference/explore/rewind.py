@@ -213,6 +213,8 @@ class _Life:
             if self._run is None:
                 raise UsageError("the program ended the VM before its main() started", hint="it called sys.exit()")
             self._run.ending, self._run.error = Ending.RAISED, b"SystemExit"
+        finally:
+            self._vm.machine.close()
         assert self._run is not None
         self._finish(self._run)
 

@@ -71,10 +71,12 @@ def _junit(finished: Finished, file: Path) -> None:
 
 
 def _html(finished: Finished, file: Path) -> None:
+    from harness.results.before import run_before
     from harness.results.report.html import write_html
     from harness.results.report.plots import trends_of
 
-    write_html(finished.run, file, trends_of(finished.run, finished.store), finished.state)
+    trends, before = trends_of(finished.run, finished.store), run_before(finished.run, finished.store)
+    write_html(finished.run, file, trends, finished.state, before)
 
 
 def _markdown(finished: Finished, file: Path) -> None:

@@ -17,7 +17,7 @@ from rich.style import Style
 from rich.text import Text
 
 from harness.reference.engine.heap_map import BLOCK, FREE, HeapMap
-from harness.results.report.terminal import plain
+from harness.shown import plain
 
 #: Shades of a cell, from no used block to no free one. LARGEST: no used block, and in the largest free run.
 EMPTY, SOME, MUCH, FULL, LARGEST = range(5)

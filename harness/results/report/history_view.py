@@ -17,9 +17,9 @@ from harness.results.flaky import Flakiness, flakiness
 from harness.results.history_table import day, figure, print_histories
 from harness.results.opening import open_store
 from harness.results.report.json_report import write_json
-from harness.results.report.terminal import plain
 from harness.results.run_diff import Change, diff
 from harness.results.series import History, histories
+from harness.shown import Terminal, plain
 
 
 def show_history(
@@ -35,7 +35,7 @@ def show_history(
     opened.close()
     judged = [(history, history.judge()) for history in found]
     shown = [(h, v) for h, v in judged if v.steps or not changed]
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     print_histories(console, shown, constant=every or changed or measurement != "*")
     if len(judged) == 1:
         _print_runs(console, *judged[0])
@@ -104,7 +104,7 @@ def show_diff(before: int, after: int, store: str, json_file: str) -> None:
     opened = open_store(store)
     changes = diff(opened, before, after)
     opened.close()
-    console = Console(stderr=json_file == "-")
+    console = Terminal(stderr=json_file == "-")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("what", "board", "name", f"run {before}", f"run {after}", "why"):
         table.add_column(heading)
@@ -118,5 +118,5 @@ def show_diff(before: int, after: int, store: str, json_file: str) -> None:
 
 
 def _worse(change: Change) -> bool:
-    bad = (Outcome.FAIL.value, Outcome.ERROR.value)
+    bad = (Outcome.FAIL.value, Outcome.ERROR.value, Outcome.BROKEN.value)
     return change.what in ("verdict", "scenario") and change.after in bad and change.before not in bad

@@ -17,8 +17,9 @@ from harness.judging.outcome import Outcome, worst
 from harness.kinds import Value, stored
 from harness.link.transcript_files import excerpt
 from harness.results.report.plots import NO_EFFECT, Trends, distribution_svg, trend_svg
-from harness.results.report.terminal import closing_line, events_words, plain
+from harness.results.report.terminal import closing_line, events_words
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+from harness.shown import plain
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1c2128; --soft: #59636e; --line: #d9dee4;
@@ -58,12 +59,23 @@ tr.scenario .soft { font-weight: 400; }
 .wire .soft code { color: var(--soft); }
 ul { padding-left: 1.2rem; margin: .3rem 0; }
 .pass { color: var(--pass); } .marginal { color: var(--marginal); } .fail { color: var(--fail); }
-.error { color: var(--error); } .skipped { color: var(--skipped); }
+.error, .broken { color: var(--error); } .skipped { color: var(--skipped); }
 .plot { display: block; color: var(--soft); margin-top: .15rem; max-width: 100%; } .figure .plot { margin-left: auto; }
 table.grid { table-layout: auto; min-width: 0; }
 table.grid th, table.grid td { width: auto; white-space: nowrap; } table.grid .reason { white-space: pre-wrap; }
 .title b { flex: 1 1 12rem; min-width: 0; }
+h3.next { margin-top: 1rem; }
 @media (max-width: 40rem) { body { padding: 1rem .6rem 2rem; } section { padding: .8rem .8rem; }
+  table.figures { min-width: 0; } table.figures, table.figures tbody { display: block; }
+  table.figures thead { display: none; }
+  table.figures tr { display: flex; flex-wrap: wrap; gap: 0 .8rem; border-bottom: 1px solid var(--line);
+    padding: .4rem 0; }
+  table.figures td, table.figures .figure + td:not(.figure) { border: 0; padding: 0; text-align: left; width: auto; }
+  table.figures td:first-child, table.figures td:nth-child(4) { flex: 1 0 100%; overflow-wrap: anywhere; }
+  table.figures tr.scenario td:first-child { flex: 1 1 60%; }
+  table.figures td.figure:nth-child(3)::before { content: "reference "; color: var(--soft); }
+  table.figures td:nth-child(4)::before { content: "limit "; color: var(--soft); }
+  table.figures td:empty { display: none; } table.figures .figure .plot { margin-left: 0; }
   table.grid td:first-child { max-width: 8rem; white-space: normal; overflow-wrap: anywhere; } }
 @media print { body { max-width: none; background: none; } section { break-inside: avoid-page; } }
 """
@@ -77,21 +89,32 @@ _VISIBLE = {**{code: f"^{chr(code + 64)}" for code in range(32)}, 0x7F: "^?", 0x
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def write_html(run: RunRecord, path: Path, trends: Trends | None = None, state: Path | None = None) -> None:
-    """``trends`` are the figures of the runs before; ``state`` is the folder with the transcripts.
+def write_html(
+    run: RunRecord,
+    path: Path,
+    trends: Trends | None = None,
+    state: Path | None = None,
+    before: RunRecord | None = None,
+) -> None:
+    """``trends`` are the figures of the runs before; ``state`` is the folder with the transcripts; ``before`` the run
+    that this one is held against.
 
     Raises UsageError when ``path`` cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(run_to_html(run, trends, state), "utf-8")
+        path.write_text(run_to_html(run, trends, state, before), "utf-8")
     except OSError as problem:
         raise UsageError(f"{path} cannot be written: {problem.strerror}") from None
 
 
-def run_to_html(run: RunRecord, trends: Trends | None = None, state: Path | None = None) -> str:
+def run_to_html(
+    run: RunRecord, trends: Trends | None = None, state: Path | None = None, before: RunRecord | None = None
+) -> str:
     """The whole page."""
-    body = [*_head(run), *_attention(run, state)]
+    from harness.results.report.overview import overview
+
+    body = [*_head(run), *overview(run, before), *_attention(run, state)]
     for board in run.boards:
         body += _board(board, trends or {})
     return html_page(f"Run {run.id}: {run.outcome.value}", body)
@@ -131,13 +154,13 @@ def _attention(run: RunRecord, state: Path | None) -> Iterator[str]:
     told = [row for row in told if row[0] is not Outcome.SKIPPED]
     if not told and not skipped:
         return
-    order = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.PASS)
+    order = (Outcome.FAIL, Outcome.ERROR, Outcome.BROKEN, Outcome.MARGINAL, Outcome.PASS)
     yield "<section>" + ("\n<h3>What to look at</h3>" if told else "")
     shown = 0
     for outcome, where, reason, reference in sorted(told, key=lambda row: order.index(row[0])):
         yield f'<div class="title">{badge(outcome)}<b>{safe_text(where)}</b></div>'
         yield f'<p class="reason">{safe_text(reason)}</p>'
-        if state is not None and outcome in (Outcome.FAIL, Outcome.ERROR) and shown < _MOST_TRANSCRIPTS:
+        if state is not None and outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.BROKEN) and shown < _MOST_TRANSCRIPTS:
             lines = list(_transcript(state, reference))
             shown += bool(lines)
             yield from lines
@@ -210,7 +233,7 @@ def _suite(board: str, suite: str, scenarios: list[ScenarioResult], trends: Tren
     figures = sum(len(s.measurements) for s in scenarios)
     yield f"<details{'' if well else ' open'}><summary>{badge(outcome)}<b>{safe_text(suite)}</b>"
     yield f'<span class="soft">{_counts(scenarios)}, {figures} figures</span></summary>'
-    yield '<div class="scroll"><table>\n<thead><tr><th>figure</th><th class="figure">measured</th>'
+    yield '<div class="scroll"><table class="figures">\n<thead><tr><th>figure</th><th class="figure">measured</th>'
     yield '<th class="figure">reference</th><th>limit</th><th>verdict</th></tr></thead>\n<tbody>'
     for scenario in scenarios:
         yield (

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.errors import UsageError
-from harness.judging.compare import Measurement
-from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+
+if TYPE_CHECKING:
+    from harness.judging.compare import Measurement
+    from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
 
 def write_json(file: str, content: Any) -> None:

@@ -19,7 +19,7 @@ from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
 #: Characters that XML 1.0 cannot hold in any form (section 2.2, "Characters").
 _INVALID = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_TAGS = {Outcome.FAIL: "failure", Outcome.ERROR: "error", Outcome.SKIPPED: "skipped"}
+_TAGS = {Outcome.FAIL: "failure", Outcome.ERROR: "error", Outcome.BROKEN: "error", Outcome.SKIPPED: "skipped"}
 
 
 def write_junit(run: RunRecord, path: Path) -> None:
@@ -38,7 +38,7 @@ def write_junit(run: RunRecord, path: Path) -> None:
 
 def _suite(root: ET.Element, run: RunRecord, board: BoardRecord) -> None:
     cases = [*board.scenarios, *_trouble(run, board)]
-    counts = {tag: sum(_TAGS.get(s.outcome) == tag for s in cases) for tag in _TAGS.values()}
+    counts = {tag: sum(_TAGS.get(s.outcome) == tag for s in cases) for tag in set(_TAGS.values())}
     suite = ET.SubElement(
         root,
         "testsuite",

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.judging.outcome import Outcome, worst
-from harness.results.report.terminal import plain
+from harness.results.before import changes
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+from harness.shown import plain
 
 _SIGNS = {
     Outcome.PASS: "✅ pass",
     Outcome.MARGINAL: "⚠️ marginal",
     Outcome.FAIL: "❌ fail",
     Outcome.ERROR: "🟣 error",
+    Outcome.BROKEN: "🟣 broken suite",
     Outcome.SKIPPED: "skipped",
 }
-_ORDER = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL)
+_ORDER = (Outcome.FAIL, Outcome.ERROR, Outcome.BROKEN, Outcome.MARGINAL)
 _MOST = 50
 
 
@@ -41,13 +43,7 @@ def _lines(run: RunRecord, before: RunRecord | None) -> Iterator[str]:
 
 
 def _changes(run: RunRecord, before: RunRecord) -> Iterator[str]:
-    old = {(b.id, s.suite, s.name): s.outcome for b in before.boards for s in b.scenarios}
-    changed = [
-        (board.id, s, old[board.id, s.suite, s.name])
-        for board in run.boards
-        for s in board.scenarios
-        if old.get((board.id, s.suite, s.name), s.outcome) is not s.outcome
-    ]
+    changed = changes(run, before)
     yield f"### Changed since run {before.id}"
     yield ""
     if not changed:

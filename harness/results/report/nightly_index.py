@@ -11,7 +11,14 @@ from harness.judging.outcome import Outcome, worst
 from harness.results.report.html import badge, html_page, safe_text
 from harness.results.run_record import BoardRecord, RunRecord
 
-_SIGNS = {Outcome.PASS: "●", Outcome.MARGINAL: "◐", Outcome.FAIL: "✕", Outcome.ERROR: "!", Outcome.SKIPPED: "–"}
+_SIGNS = {
+    Outcome.PASS: "●",
+    Outcome.MARGINAL: "◐",
+    Outcome.FAIL: "✕",
+    Outcome.ERROR: "!",
+    Outcome.BROKEN: "‼",
+    Outcome.SKIPPED: "–",
+}
 _COLUMNS = 14
 
 

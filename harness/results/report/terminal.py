@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,25 +16,24 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harness.inventory.model import Board
-from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
 from harness.kinds import Value, stored
-from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+from harness.shown import Terminal, plain
+
+if TYPE_CHECKING:
+    from harness.inventory.model import Board
+    from harness.judging.compare import Measurement
+    from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
+
 
 STYLES = {
     Outcome.PASS: "green",
     Outcome.MARGINAL: "yellow",
     Outcome.FAIL: "bold red",
     Outcome.ERROR: "magenta",
+    Outcome.BROKEN: "bold magenta",
     Outcome.SKIPPED: "dim",
 }
-
-
-def plain(text: str, limit: int = 2000) -> str:
-    """``text`` without control characters and escapes, bounded."""
-    clean = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
 #: Kinds of events named in one line; an imported store can hold any.
@@ -72,7 +71,7 @@ def _is_milestone(step: str) -> bool:
 
 def terminal(*, to_stderr: bool = False) -> Console:
     """The console of a command; wide enough for the table where the output is no terminal."""
-    console = Console(stderr=to_stderr, highlight=False)
+    console = Terminal(stderr=to_stderr)
     if not console.is_terminal:
         console.width = max(console.width, 120)
     return console
@@ -127,6 +126,8 @@ class LiveView:
             self._line(row, f"{_one_line(event.get('suite'), 30)}: {_words(event)}", outcome)
         elif kind == "end":
             row.ended = True
+            if event.get("not_asked"):
+                self._line(row, "not asked: no scenario for it is selected")
             row.doing, row.total = _one_line(event.get("problem") or "done", 60), 0
 
     def _line(self, row: _Row, text: str, outcome: Outcome | None = None) -> None:
@@ -314,7 +315,7 @@ def _print_reasons(run: RunRecord, console: Console) -> None:
         line.append(f" {plain(board_id, 40)} {_title(scenario)}", style="bold")
         line.append(f"\n  {plain(scenario.reason, 1200)}", style="default not bold")
         console.print(line)
-        if scenario.transcript and scenario.outcome in (Outcome.FAIL, Outcome.ERROR):
+        if scenario.transcript and scenario.outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.BROKEN):
             console.print(Text(f"  {_one_line(scenario.transcript, 160)}", style="dim"), soft_wrap=True)
 
 

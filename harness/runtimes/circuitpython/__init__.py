@@ -15,6 +15,7 @@ TRAITS = RuntimeTraits(
     # CircuitPython main.c: the names that are looked for.
     start_files=("boot.py", "safemode.py", "code.py", "code.txt", "main.py", "main.txt"),
     restarts_without_application=True,
+    chip_names="harness.runtimes.micropython.ask_who:chip_names",
     resets_from_code_file=True,
     client_command="mpremote connect {port} exec 'print(1 + 1)'",
 )

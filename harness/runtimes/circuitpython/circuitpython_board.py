@@ -19,14 +19,17 @@ from dataclasses import dataclass
 from harness.errors import BenchFault, FirmwareFailure, ProgramFailed, Refused
 from harness.link.panics import BANNER, printable
 from harness.link.session import Reason, Session
+from harness.runtimes.abilities import OWN_FOLDER
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.traits import Means
 
-#: The file in which a program runs that is to run as ``code.py`` does.
-CODE_FILE = "hx_code.py"
+#: The file in which a program runs that is to run as ``code.py`` does, in the harness's own folder.
+CODE_FILE = f"{OWN_FOLDER}/hx_code.py"
+#: Makes that folder.
+MAKE_FOLDER = f"import os\ntry:\n os.mkdir({OWN_FOLDER!r})\nexcept OSError:\n pass"
 _MOMENT = 0.1
 #: Nothing for so long: the supervisor waits for a key, in seconds.
 _SETTLED = 0.6
@@ -225,6 +228,7 @@ class CircuitPythonBoard(MicroPythonBoard):
 
     def _choose_code(self, source: str) -> None:
         """Write a program to the file that is run next as ``code.py`` is."""
+        self._run(MAKE_FOLDER)
         self.put(CODE_FILE, source.encode())
         error = self._run(f"import supervisor\nsupervisor.set_next_code_file({CODE_FILE!r})").stderr
         if error:

@@ -17,6 +17,7 @@ TRAITS = RuntimeTraits(
     restarts_without_application=True,
     mounts_romfs=True,
     abilities="harness.runtimes.micropython.ask_abilities:abilities_of",
+    chip_names="harness.runtimes.micropython.ask_who:chip_names",
     checks_wiring=True,
     # MicroPython docs, "machine": machine.bootloader(), at the raw REPL.
     enters_usb_loader=b"\r\x03\x03\x01import machine; machine.bootloader()\x04",

@@ -16,12 +16,15 @@ from harness.errors import BenchFault
 from harness.link.panics import printable
 from harness.runtimes.abilities import ASKED_MODULES, OWN_FOLDER, Abilities
 from harness.runtimes.interface import BoardRuntime, RunResult
+from harness.runtimes.micropython.file_programs import BACK_AND_EMPTY
 from harness.runtimes.micropython.raw_repl import RawRepl
 from harness.runtimes.pieces import parts_of
 
 # Where files can be written is tried: the working directory first (/flash on the stm32 port, which has nothing at /),
-# then what stands at the root. What an earlier run left in the harness's own folder goes at the same time.
-_PROGRAM = """
+# then what stands at the root. What an earlier run left in the harness's own folder goes at the same time,
+# and files of the user's that it had set aside there are back.
+_PROGRAM = (
+    """
 import sys
 try:
     import os
@@ -38,15 +41,7 @@ def _try(call):
         return call()
     except Exception:
         return None
-def _empty(folder):
-    for name in os.listdir(folder):
-        name = folder + "/" + name
-        try:
-            os.remove(name)
-        except OSError:
-            _empty(name)
-            os.rmdir(name)
-def _writes(base):
+BACK_AND_EMPTYdef _writes(base):
     own = base if base != "/" else ""
     made = 0
     if hasattr(os, "mkdir"):
@@ -54,8 +49,13 @@ def _writes(base):
         try:
             os.mkdir(own)
         except OSError:
+            _back(base if base != "/" else "", own)
             _empty(own)
         made = 1
+    else:
+        for name in os.listdir():
+            if name[:3] == "hx_":
+                os.remove(name)
     name = own + "/hx_ask"
     file = open(name, "w")
     file.write("x")
@@ -102,8 +102,11 @@ def _ask():
         pass
     print("\\x02" + text + "|%08x\\x03" % crc)
 _ask()
-del _ask, _writes, _empty, _try, _has
-""".replace("OWN_FOLDER", OWN_FOLDER).replace("ASKED_MODULES", " ".join(ASKED_MODULES))
+del _ask, _writes, _empty, _back, _try, _has
+""".replace("BACK_AND_EMPTY", BACK_AND_EMPTY)
+    .replace("OWN_FOLDER", OWN_FOLDER)
+    .replace("ASKED_MODULES", " ".join(ASKED_MODULES))
+)
 
 #: Ends by itself, so that a VM that does not see Ctrl-C is not lost; about a second on the slowest of them.
 _BUSY = """

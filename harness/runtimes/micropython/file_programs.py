@@ -56,6 +56,90 @@ finally:
 """
 )
 
+_BACK = """
+def _back(base, own):
+    for name in os.listdir(own):
+        kind, _, name = name.partition(".")
+        if kind not in ("was", "none"):
+            continue
+        try:
+            os.remove(base + "/" + name)
+        except OSError:
+            pass
+        if kind == "was":
+            os.rename(own + "/was." + name, base + "/" + name)
+        else:
+            os.remove(own + "/none." + name)
+"""
+
+_EMPTY = """
+def _empty(folder):
+    for name in os.listdir(folder):
+        name = folder + "/" + name
+        try:
+            os.remove(name)
+        except OSError:
+            _empty(name)
+            os.rmdir(name)
+"""
+
+#: Both for a program that has imported ``os``: ``_back(base, own)`` gives files back that :data:`SET_ASIDE` has set
+#: aside, ``_empty(folder)`` removes all that is in a folder.
+BACK_AND_EMPTY = _BACK + _EMPTY
+
+#: (path, the harness's own folder): the user's file of that path is kept in the folder, or that there is none, and the
+#: path is free. What is kept already is the user's, so then nothing is done.
+SET_ASIDE = """
+def _aside(path, own):
+    import os
+    name = path.rsplit("/", 1)[-1]
+    try:
+        os.mkdir(own)
+    except OSError:
+        pass
+    if "was." + name in os.listdir(own) or "none." + name in os.listdir(own):
+        return
+    try:
+        os.stat(path)
+    except OSError:
+        open(own + "/none." + name, "w").close()
+        return
+    os.rename(path, own + "/was." + name)
+try:
+    _aside(%r, %r)
+finally:
+    del _aside
+"""
+
+#: (base, own folder): files that were set aside are the user's again.
+GIVE_BACK = "import os\n" + _BACK + "_back(%r, %r)\ndel _back\n"
+
+#: (base, own folder): the same, and the folder and all that is in it is gone. Without folders: all files named hx_.
+SWEEP = (
+    "import os\n"
+    + _BACK
+    + _EMPTY
+    + """
+def _sweep(base, own):
+    if not hasattr(os, "mkdir"):
+        for name in os.listdir():
+            if name[:3] == "hx_":
+                os.remove(name)
+        return
+    try:
+        os.listdir(own)
+    except OSError:
+        return
+    _back(base, own)
+    _empty(own)
+    os.rmdir(own)
+try:
+    _sweep(%r, %r)
+finally:
+    del _sweep, _back, _empty
+"""
+)
+
 #: (path): lines of base64, then "length:CRC-32"; a mark before each tells them from what an application prints.
 SEND = """
 def _s(path):

@@ -14,9 +14,8 @@ from harness.link.panics import BANNER, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython import plain_files
-from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND
+from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND, SWEEP
 from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT, RawRepl
-from harness.runtimes.micropython.verified import reset_verified
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.traits import Means, ProbeAnswer
 
@@ -34,10 +33,7 @@ class MicroPythonBoard(RawRepl):
 
     @recorded_call
     def run_to_reset(self, source: str, *, within: float = 30.0, intervention: Intervention | None = None) -> Restart:
-        def run(text: str) -> Restart:
-            return self._run_to_reset(text, within, intervention)
-
-        return reset_verified(run, source) if self._verifying else run(source)
+        return self._run_to_reset(source, within, intervention)
 
     def _run_to_reset(self, source: str, within: float, intervention: Intervention | None) -> Restart:
         with self.session.expecting_reset():
@@ -190,6 +186,13 @@ class MicroPythonBoard(RawRepl):
         result = self._run(f"import os\nos.remove({path!r})")
         if result.stderr:
             raise Refused(f"{path} cannot be removed: {printable(result.stderr[-200:])}")
+
+    @recorded_call
+    def sweep(self, base: str, own_folder: str) -> None:
+        """See :class:`harness.runtimes.interface.Sweeper`."""
+        result = self._run(SWEEP % (base.rstrip("/"), own_folder), timeout=60.0)
+        if result.stderr:
+            raise Refused(f"{own_folder} cannot be removed: {printable(result.stderr[-200:])}")
 
     @recorded_call
     def listdir(self, path: str) -> list[str]:

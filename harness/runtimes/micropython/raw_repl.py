@@ -21,7 +21,18 @@ from harness.link.panics import BANNER, Panic, crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.ask_names import DamagedAnswer, read_facts
 from harness.runtimes.interface import Facts, Intervention, RunResult
-from harness.runtimes.micropython.verified import DamagedProgram, run_verified
+from harness.runtimes.micropython.verified import (
+    EXECUTE,
+    DamagedProgram,
+    NoRoom,
+    Style,
+    of_compiling,
+    of_execution,
+    sum_of,
+    wrapped,
+    wrapped_collected,
+)
+from harness.runtimes.pieces import statements
 from harness.runtimes.program import PROVES_ITSELF
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.wired import Wired
@@ -34,6 +45,8 @@ _CONTROLS = re.compile(rb"[\x01-\x05]")
 _PLAIN_CHUNK = 256
 _PLAIN_PAUSE = 0.01
 GRACE = 3.0
+#: How long a board may take to sum up and compile a program that is there, in seconds.
+_COMPILING = 20.0
 #: The same in the middle of a program on its way: a board that answered a moment ago may share a busy host (QEMU).
 FLOW_GRACE = 10.0
 #: Rounds of asking in peace before Ctrl-C goes out again and again, so that one meets the moment between a start and
@@ -97,6 +110,11 @@ class RawRepl(Wired):
         self._echo = False
         self._verifying = False
         self._suspicion: Panic | None = None  # words of a crash in what the program that runs has printed
+        self._style = Style()
+        self._style_holds = False  # a program has been proved in this style
+        # Of the program that runs: whether it travelled as text, and the error that it was refused with.
+        self._as_text = False
+        self._refusal = b""
         self._facts: Facts | None = None
 
     # -- getting hold of it ----------------------------------------------------------------------
@@ -201,17 +219,12 @@ class RawRepl(Wired):
 
     @recorded_call
     def verify_programs(self, on: bool) -> None:
-        """Programs for :meth:`run` and for a reset; see :mod:`harness.runtimes.micropython.verified`."""
+        """Every program but those that do so themselves; see :mod:`harness.runtimes.micropython.verified`."""
         self._verifying = on
 
     @recorded_call
     def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
-        def run(text: str) -> RunResult:
-            return self._run(text, timeout=timeout, interrupt_at=interrupt_at)
-
-        if not self._verifying or source.startswith(PROVES_ITSELF):
-            return self._by_either_path(lambda: run(source))
-        return self._by_either_path(lambda: run_verified(run, self.soft_reset, source))
+        return self._by_either_path(lambda: self._run(source, timeout=timeout, interrupt_at=interrupt_at))
 
     def _by_either_path(self, attempt: Callable[[], _T]) -> _T:
         """``attempt``; once more when a program did not arrive by raw paste, and raw paste turns out to be at fault."""
@@ -260,7 +273,10 @@ class RawRepl(Wired):
     ) -> RunResult:
         """As in the interface; ``idle`` is how many seconds the program may say nothing, by default ``timeout``."""
         started = time.perf_counter()
-        self._send_program(source.encode())
+        try:
+            self._send_program(source.encode())
+        except NoRoom as problem:
+            return self._run_statements(source, problem.error, timeout, interrupt_at)
         stdout = b""
         if interrupt_at:
             read = self.session.read_until(interrupt_at, EOF, idle=timeout, deadline=timeout, of_program=True)
@@ -274,6 +290,21 @@ class RawRepl(Wired):
         stdout += self._until_eof(timeout, "output", idle=idle)
         stderr = self._end_of_program()
         return RunResult(stdout, stderr, time.perf_counter() - started)
+
+    def _run_statements(self, source: str, error: bytes, timeout: float, interrupt_at: bytes) -> RunResult:
+        """A program for which there was no room (``error``), one statement after the other, each proved."""
+        started = time.perf_counter()
+        parts = statements(source, has_crc32=self._style.crc32)
+        if len(parts) < 2:
+            return RunResult(b"", of_compiling(error), 0.0)
+        output = b""
+        for part in parts:
+            due = b"" if interrupt_at in output else interrupt_at
+            result = self._run(part, timeout=timeout, interrupt_at=due)
+            output += result.stdout
+            if result.stderr:
+                break
+        return RunResult(output, result.stderr, time.perf_counter() - started)
 
     @recorded_call
     def soft_reset(self) -> None:
@@ -316,14 +347,85 @@ class RawRepl(Wired):
             raise UsageError(
                 "a program holds a control character that the raw REPL acts on", hint="write it as '\\x04'"
             )
+        self._as_text, self._refusal = False, b""
+        if self._verifying and not source.startswith(PROVES_ITSELF.encode()):
+            self._send_proved(source)
+        else:
+            self._transmit(source)
+
+    def _transmit(self, source: bytes) -> None:
         self._take_in_hand()
         self._in_hand, self._pasting, self._suspicion = False, False, None
         if self._raw_paste and not self._echo and self._begin_paste():
             self._paste(source)
         elif self._buffer and len(source) >= self._buffer:
-            self._send_in_pieces(source, self._buffer)
+            self._send_in_pieces(source, self._buffer, b"exec(_hx.pop())")
         else:
             self._send_plain(source)
+
+    def _send_proved(self, source: bytes) -> None:
+        """As text that the board sums up and compiles, and then what executes it.
+
+        Raises DamagedProgram when the sum is not that of ``source``, NoRoom when there is no memory for both.
+        """
+        while True:
+            self._take_in_hand()
+            self._in_hand = False
+            text = wrapped(source, self._style)
+            if self._raw_paste and not self._echo and self._begin_paste():
+                self._paste(text)
+            elif self._buffer and len(text) >= self._buffer:
+                self._send_in_pieces(source, self._buffer, wrapped_collected(source, self._style))
+            else:
+                self._send_plain(text)
+            # Sent along at once where it is known what the VM has: it waits in the board's input meanwhile.
+            ahead = self._style_holds and not self._echo and not self._buffer
+            if ahead:
+                self.session.write(EXECUTE + EOF)
+            said, error = self._answer_to_text()
+            arrived = b"%d" % sum_of(source, self._style) in said.split()  # an application may print around it
+            other = None if self._style_holds else self._style.without(error)
+            if other is None:
+                break
+            self.session.transcript.note(f"programs prove that they arrive so: {other}")
+            self._style = other
+        if not arrived or error:
+            self._not_executed(ahead)
+            if b"MemoryError" in error:
+                raise NoRoom(error)
+            if not arrived:
+                raise DamagedProgram(error or said)
+        self._style_holds = self._as_text = True
+        if error:  # the text arrived, and is no program: a syntax error
+            self._refusal = of_compiling(error)
+        self._in_hand = False
+        if ahead and not error:
+            self._until_ok()
+        else:
+            self._send_plain(EXECUTE)
+
+    def _answer_to_text(self) -> tuple[bytes, bytes]:
+        """What the board says about a program that came as text: its sum, and an error."""
+        parts = []
+        for what in ("the sum of a program", "the end of that sum"):
+            read = self.session.read_until(EOF, idle=_COMPILING, deadline=_COMPILING, of_program=True)
+            if not read.ok:
+                raise self._lost(what, read)
+            parts.append(read.data[:-1])
+        prompt = self.session.read_until(b">", idle=GRACE, deadline=GRACE, of_program=True)
+        if not prompt.ok:
+            raise self._lost("the prompt after the sum of a program", prompt)
+        self._in_hand = True
+        return parts[0], parts[1]
+
+    def _not_executed(self, ahead: bool) -> None:
+        """Take what the board says to :data:`EXECUTE`, when that is under way though there is nothing to execute."""
+        if ahead:
+            self._in_hand = False
+            self._until_ok()
+            for _ in range(2):
+                self.session.read_until(EOF, idle=GRACE, deadline=GRACE, of_program=True)
+            self._in_hand = self.session.read_until(b">", idle=GRACE, deadline=GRACE, of_program=True).ok
 
     def _begin_paste(self) -> bool:
         self.session.write(b"\x05A\x01")
@@ -374,22 +476,26 @@ class RawRepl(Wired):
             if not self._echo:
                 time.sleep(_PLAIN_PAUSE)  # this mode has no flow control: the board's buffer must empty
         self._say(EOF)
+        self._until_ok()
+
+    def _until_ok(self) -> None:
         read = self.session.read_until(b"OK", idle=GRACE, deadline=GRACE, of_program=True)
         if not read.ok:
             raise self._lost("'OK' for a program", read)
 
-    def _send_in_pieces(self, source: bytes, size: int) -> None:
-        """Collect the program on the board, each piece answered before the next one goes out, and execute it."""
+    def _send_in_pieces(self, source: bytes, size: int, then: bytes) -> None:
+        """Collect a text on the board as ``_hx[0]``, each piece answered before the next one goes out, and send
+        ``then``, which is short."""
         # Collected before each program, so that what stays lies close together and a large piece finds its room.
-        self._collect(b"import gc;gc.collect();_hx=['']")
-        text, at = source.decode(), 0
-        while at < len(text):
+        self._collect(b"import gc;gc.collect();_hx=[b'']")
+        at = 0
+        while at < len(source):
             length = max(1, size - 16)
-            while len(piece := f"_hx[0]+={text[at : at + length]!a}".encode()) >= size and length > 1:
+            while len(piece := f"_hx[0]+={source[at : at + length]!r}".encode()) >= size and length > 1:
                 length -= 1
             self._collect(piece)
             at += length
-        self._send_plain(b"exec(_hx.pop())")
+        self._send_plain(then)
 
     def _collect(self, piece: bytes) -> None:
         self._send_plain(piece)
@@ -430,7 +536,9 @@ class RawRepl(Wired):
         # Words of a crash: the VM of before is still in raw mode, and one that has started anew is not.
         if self._suspicion is not None and not self._shake_hands(Deadline(GRACE)):
             raise self._lost("an answer after a program", Read(b"", Reason.PANIC, panic=self._suspicion))
-        return error
+        if self._refusal:
+            return self._refusal
+        return of_execution(error) if self._as_text else error
 
     def _interrupt(self) -> None:
         """Stop the running program. When that fails, the next one starts by taking the board in hand again."""

@@ -14,5 +14,6 @@ TRAITS = RuntimeTraits(
     start_files=("init.lua", "init.lc"),
     ctrl_c=False,
     heap_tolerance=HeapTolerance(40, "the SDK's allocator adds to each block what the model leaves out"),
+    chip_names="harness.runtimes.nodemcu.ask_who:chip_names",
     client_command="nodemcu-uploader --port {port} file list",
 )

@@ -27,6 +27,7 @@ from harness.runtimes.nodemcu.nodemcu_lines import (
     LINE_LIMIT,
     OVER,
     PROGRAM,
+    SWEEP,
     base64_blocks,
     text_blocks,
 )  # fmt: skip
@@ -472,6 +473,13 @@ class NodeMcuBoard(Wired):
         self._take_in_hand()
         if self._answer(f'file.remove("{name}") print("\\6"..tostring(file.exists("{name}"))..".")') != "false":
             raise Refused(f"{path} cannot be removed")
+
+    @recorded_call
+    def sweep(self, base: str, own_folder: str) -> None:
+        """See :class:`harness.runtimes.interface.Sweeper`; on a filesystem without folders."""
+        error = self.run(SWEEP).stderr
+        if error:
+            raise Refused(f"the harness's own files cannot be removed: {printable(error[-200:])}")
 
     @recorded_call
     def listdir(self, path: str = "/") -> list[str]:

@@ -30,7 +30,9 @@ void __real_gc_helper_collect_regs_and_stack(void);
 int __real_pyexec_raw_repl(void);
 int __real_pyexec_friendly_repl(void);
 
+#if !defined(__ARM_ARCH_6M__)
 static void board_tick(void);
+#endif
 static volatile uint32_t board_ms;
 
 // -- the processor's interrupt ------------------------------------------------------------------
@@ -106,6 +108,50 @@ static void board_reset(void) {
 #define DISK_AT ((uint8_t *)0x81000000)
 #define ROM_AT ((uint8_t *)0x81800000)
 
+#elif defined(__ARM_ARCH_6M__)
+
+// Arm v6-M has no VTOR and upstream's vector table is in flash: no interrupt of ours. The clock is the nRF51's TIMER0
+// (nRF51 Series Reference Manual, "TIMER"), which counts microseconds by itself and is captured. So a busy
+// program sees no Ctrl-C, and there is no machine.Timer.
+#define TIMER0_START (*(volatile uint32_t *)0x40008000)
+#define TIMER0_CAPTURE (*(volatile uint32_t *)0x40008040)
+#define TIMER0_BITMODE (*(volatile uint32_t *)0x40008508)
+#define TIMER0_PRESCALER (*(volatile uint32_t *)0x40008510)
+#define TIMER0_CC (*(volatile uint32_t *)0x40008540)
+
+uint32_t board_irq_off(void) {
+    uint32_t before;
+    __asm volatile ("mrs %0, primask\n cpsid i" : "=r" (before) : : "memory");
+    return before;
+}
+
+void board_irq_on(uint32_t before) {
+    __asm volatile ("msr primask, %0" : : "r" (before) : "memory");
+}
+
+static void board_start_tick(void) {
+    TIMER0_BITMODE = 3; // 32 bits
+    TIMER0_PRESCALER = 4; // 16 MHz / 16
+    TIMER0_START = 1;
+}
+
+static uint64_t board_us(void) {
+    static uint32_t last, high;
+    TIMER0_CAPTURE = 1;
+    uint32_t now = TIMER0_CC;
+    high += now < last;
+    last = now;
+    board_ms = (uint32_t)(((uint64_t)high << 32 | now) / 1000);
+    return (uint64_t)high << 32 | now;
+}
+
+static void board_reset(void) {
+    *(volatile uint32_t *)0xe000ed0c = 0x05fa0004; // SYSRESETREQ
+}
+
+#define DISK_AT ((uint8_t *)0)
+#define ROM_AT ((uint8_t *)0)
+
 #else
 
 #define SYST_CSR (*(volatile uint32_t *)0xe000e010)
@@ -171,6 +217,9 @@ static volatile bool board_timer_set;
 static volatile uint32_t board_timer_at;
 
 mp_uint_t mp_hal_ticks_ms(void) {
+    #if defined(__ARM_ARCH_6M__)
+    board_us();
+    #endif
     return board_ms;
 }
 
@@ -258,6 +307,7 @@ uintptr_t __wrap_mp_hal_stdio_poll(uintptr_t poll_flags) {
     return ready;
 }
 
+#if !defined(__ARM_ARCH_6M__)
 static void board_tick(void) {
     ++board_ms;
     board_read_uart();
@@ -266,6 +316,7 @@ static void board_tick(void) {
         soft_timer_handler();
     }
 }
+#endif
 
 // -- start, restart ------------------------------------------------------------------------------
 
@@ -294,12 +345,35 @@ void board_deinit(void) {
     board_booted = false;
 }
 
+#ifdef EMULATED_SLOW_APPEND
+// A defect: list.append alone takes longer. The table of the type's methods is constant, in memory that can be written.
+static mp_obj_t board_append(mp_obj_t list, mp_obj_t item) {
+    for (volatile int n = 0; n < EMULATED_SLOW_APPEND; ++n) {
+    }
+    return mp_obj_list_append(list, item);
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(board_append_obj, board_append);
+
+static void board_slow_append(void) {
+    mp_obj_dict_t *methods = MP_OBJ_TYPE_GET_SLOT(&mp_type_list, locals_dict);
+    for (size_t n = 0; n < methods->map.used; ++n) {
+        mp_map_elem_t *entry = (mp_map_elem_t *)&methods->map.table[n];
+        if (entry->key == MP_OBJ_NEW_QSTR(MP_QSTR_append)) {
+            entry->value = MP_OBJ_FROM_PTR(&board_append_obj);
+        }
+    }
+}
+#endif
+
 // As the ports of real chips do: the port's own start, then boot.py, then main.py unless a raw REPL is on.
 static void board_boot(void) {
     if (board_booted) {
         return;
     }
     board_booted = true;
+    #ifdef EMULATED_SLOW_APPEND
+    board_slow_append();
+    #endif
     #if EMULATED_FILESYSTEM
     pyexec_frozen_module("_boot.py", false);
     int ended = pyexec_file_if_exists("boot.py");

@@ -29,9 +29,13 @@ void board_deinit(void);
 #define MICROPY_PY_MACHINE_TIMER (1)
 #undef MICROPY_PY_MACHINE_INCLUDEFILE
 #define MICROPY_PY_MACHINE_INCLUDEFILE "machine.c"
+#if defined(__ARM_ARCH_6M__) // it has no tick for a timer, board.c says why
+#define MICROPY_PY_MACHINE_EXTRA_GLOBALS
+#else
 #define MICROPY_PY_MACHINE_EXTRA_GLOBALS \
     { MP_ROM_QSTR(MP_QSTR_Timer), MP_ROM_PTR(&machine_timer_type) }, \
     { MP_ROM_QSTR(MP_QSTR_disable_irq), MP_ROM_PTR(&board_disable_irq_obj) }, \
     { MP_ROM_QSTR(MP_QSTR_enable_irq), MP_ROM_PTR(&board_enable_irq_obj) },
+#endif
 
 #endif

@@ -1,0 +1,171 @@
+"""What pytest has collected of the suites: what each board is asked, and what is wrong with them.
+
+This runs inside pytest; :mod:`harness.campaigns.plan` reads what is written here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+import pytest
+
+from harness.campaigns.plan import Found, Place, write
+from harness.errors import HarnessError, UsageError
+from harness.inventory.fields import CAPABILITIES
+from harness.inventory.model import Board
+from harness.judging.keywords import Keywords
+from harness.judging.scenario_names import board_of, name_of, place_of
+from harness.runtimes.traits import DEFAULT_RUNTIME, runtime_names
+
+_FOUND = pytest.StashKey[Found]()
+_LIMIT = 600
+
+
+def found_in(config: pytest.Config) -> Found:
+    return config.stash.setdefault(_FOUND, Found())
+
+
+def note_problem(node: pytest.Collector, error: BaseException) -> None:
+    """A file, a class or a folder that could not be collected."""
+    found_in(node.config).problems.append(told(error, node.path))
+
+
+def told(error: BaseException, file: Path) -> str:
+    """``file:line: what is wrong``, in one line; the line is that of the suite, not of what it called."""
+    cause = error.__cause__ if isinstance(error, pytest.Collector.CollectError) and error.__cause__ else error
+    if isinstance(cause, SyntaxError) and cause.filename:
+        return f"{_short(Path(cause.filename))}:{cause.lineno}: {type(cause).__name__}: {cause.msg}"
+    line, trace = 0, cause.__traceback__
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename) == file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    text = f"{type(cause).__name__}: {cause}"
+    if isinstance(cause, HarnessError):
+        text = f"{cause.message}; {cause.hint}" if cause.hint else cause.message
+    return f"{_short(file)}{f':{line}' if line else ''}: {' '.join(text.split())[:_LIMIT]}"
+
+
+def in_suite(error: BaseException, file: Path) -> bool:
+    """Whether ``error`` came out of the suite's own code: the scenario in ``file``, or a conftest.py."""
+    trace = error.__traceback__
+    while trace is not None:
+        frame = Path(trace.tb_frame.f_code.co_filename)
+        if frame == file or frame.name == "conftest.py":
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _short(file: Path) -> str:
+    short = os.path.relpath(file)
+    return str(file) if short.startswith("..") else short
+
+
+def line_of(item: pytest.Item) -> str:
+    """``file:line`` of a scenario, the file as seen from the current folder."""
+    line = item.location[1]
+    return f"{_short(item.path)}:{line + 1}" if line is not None else _short(item.path)
+
+
+def sort_out(config: pytest.Config, items: list[pytest.Item], boards: Iterable[Board]) -> list[pytest.Item]:
+    """The scenarios to run: those for the runtime of their board that are selected. Notes why others are not.
+
+    Raises UsageError for a marker that names no capability or runtime, when no plan is asked for.
+    """
+    found = found_in(config)
+    known = {board.id: board for board in boards}
+    keywords = Keywords(tuple(config.getoption("--harness-select")))
+    only = _only(config.getoption("--harness-only"))
+    chosen = []
+    for item in items:
+        name = board_of(item)
+        if not name:
+            chosen.append(item)
+            continue
+        try:
+            wanted = _checked(item)
+        except UsageError as problem:
+            if not config.getoption("--harness-plan"):
+                raise UsageError(f"{line_of(item)}: {problem.message}", hint=problem.hint) from None
+            found.problems.append(f"{line_of(item)}: {problem.message}; {problem.hint}")
+            continue
+        if known[name].runtime not in wanted:
+            found.other_runtime[name] = found.other_runtime.get(name, 0) + 1
+            continue
+        printed = Place(item.path.parent.name, name_of(item)).printed
+        if printed not in found.names:
+            found.names.append(printed)
+        others = (name, item.path.stem, item.name, *(marker.name for marker in item.iter_markers()))
+        if keywords.select(printed, others) and (only is None or place_of(item) in only):
+            chosen.append(item)
+        else:
+            found.unselected[name] = found.unselected.get(name, 0) + 1
+    return chosen
+
+
+def _only(file: str) -> set[tuple[str, str, str]] | None:
+    return {tuple(place) for place in json.loads(Path(file).read_text("utf-8"))} if file else None
+
+
+def _checked(item: pytest.Item) -> list[str]:
+    """The runtimes that ``item`` is for. Raises UsageError for a marker with a name that there is not."""
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            _known(name, CAPABILITIES, "needs", "capability")
+    wanted = [name for marker in item.iter_markers("runtime") for name in marker.args]
+    for name in wanted:
+        _known(name, runtime_names(), "runtime", "runtime")
+    return wanted or [DEFAULT_RUNTIME]
+
+
+def _known(name: object, names: Iterable[str], marker: str, what: str) -> None:
+    names = list(names)
+    if name in names:
+        return
+    near = get_close_matches(str(name), names, n=1)
+    meant = f"{near[0]!r}? " if near else ""
+    raise UsageError(
+        f"{marker}({name!r:.60}): there is no {what} of that name", hint=f"{meant}known: {', '.join(names)}"
+    )
+
+
+def write_plan(session: pytest.Session) -> None:
+    """What would run, and what is wrong with it, to the file of ``--harness-plan``."""
+    config = session.config
+    found = found_in(config)
+    boards: list[Board] = []
+    if any(board_of(item) for item in session.items):
+        from harness.campaigns.board_session import session_of
+
+        boards = session_of(config).boards
+    have = {board.id: board.capabilities for board in boards}
+    found.boards = {board.id: [] for board in boards}
+    for item in session.items:
+        if missing := _missing_fixtures(item):
+            near = get_close_matches(missing[0], ["scenario", "board_bench", "tmp_path", "request"], n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            found.problems.append(f"{line_of(item)}: {item.name}: there is no fixture {missing[0]!r}{meant}")
+        elif not board_of(item):
+            found.problems.append(
+                f"{line_of(item)}: {item.name} takes no board: give it the fixture 'scenario', or keep it elsewhere"
+            )
+        else:
+            board, suite, name = place_of(item)
+            wanted = [need for marker in item.iter_markers("needs") for need in marker.args]
+            lacks = tuple(need for need in wanted if need not in have[board])
+            found.boards[board].append(Place(suite, name, line_of(item), lacks))
+    found.problems = list(dict.fromkeys(found.problems))
+    write(found, Path(config.getoption("--harness-plan")))
+
+
+def _missing_fixtures(item: pytest.Item) -> list[str]:
+    """Names that ``item`` asks for and that nobody gives. pytest finds out only when the scenario's turn comes."""
+    info = getattr(item, "_fixtureinfo", None)
+    parameters = getattr(item, "callspec", None)
+    given = {"request", *(info.name2fixturedefs if info else ()), *(parameters.params if parameters else ())}
+    return [name for name in getattr(item, "fixturenames", ()) if name not in given]

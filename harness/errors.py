@@ -53,6 +53,14 @@ class Refused(BenchFault):
     """
 
 
+#: What to do about an application on a board.
+SET_ASIDE = "set it aside while boards are tested: 'application: aside' in boards.yaml, or harness run --set-aside"
+
+
+class ApplicationInTheWay(Refused):
+    """The program that somebody left on the board keeps it: neither the board nor its line is at fault."""
+
+
 class FirmwareFailure(HarnessError):
     """The firmware itself did the wrong thing (as opposed to the bench)."""
 

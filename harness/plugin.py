@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--boards", default="", metavar="IDS", help="boards to run the scenarios on, comma separated")
     group.addoption("--bench", default="", metavar="FILE", help="the bench file (default: boards.yaml)")
     group.addoption("--no-flash", action="store_true", help="test the firmware that the boards hold")
+    group.addoption("--set-aside", action="store_true", help="set aside what the boards run by themselves")
     group.addoption("--variant", default="", metavar="NAME", help="firmware variant for the virtual boards")
     group.addoption("--wait", type=float, default=300.0, metavar="SECONDS", help="how long to wait for a busy board")
     group.addoption("--store", default="", metavar="FILE|URL", help="results store (default: .harness/results.sqlite)")

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.bench.application import LeftApplication
 from harness.bench.board_flash import BoardFlash
 from harness.bench.board_line import BoardLine
 from harness.bench.checked_firmware import Report, firmware_of
@@ -20,7 +21,7 @@ from harness.bench.health import QUARANTINE_AFTER, HealthBook, Quarantined, Stat
 from harness.bench.known_facts import keep
 from harness.bench.preparation import Preparation
 from harness.bench.recovery import PORT_PATIENCE, Recovery
-from harness.errors import BenchFault, FinalFault, FirmwareFailure, UsageError
+from harness.errors import BenchFault, FinalFault, FirmwareFailure, HarnessError, Refused, UsageError
 from harness.flashing.flasher import FlashReport
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
@@ -49,6 +50,8 @@ class Options:
     state: Path
     #: Write the firmware; None: only to a board that may have none otherwise.
     flash: bool | None = True
+    #: Set aside what the board runs by itself, whatever the bench file says.
+    set_aside: bool = False
     variant: str | None = None
     purpose: str = "harness run"
     #: How long another process may go on holding the board or its port, in seconds.
@@ -79,7 +82,12 @@ class AttachedBoard:
         self.transcript = Transcript(options.state / options.transcript_of(board.id), after=bool(options.run_folder))
         self._line = BoardLine(board, self.device, traits, self.transcript, self.happened)
         self._flash = BoardFlash(board, self.device, options.state, report, lambda: self._line.address)
-        self._preparation = Preparation(board, self.device, traits, self._flash, self._line, report, self.happened)
+        left = LeftApplication(board.id, traits.language, traits.start_files, self.happened)
+        self._aside = options.set_aside or board.application == "aside"
+        self._left = left
+        self._preparation = Preparation(
+            board, self.device, traits, self._flash, self._line, report, self.happened, left, set_aside=self._aside
+        )
         self._recovery = Recovery(self.device, traits, self._flash, self._line, report)
 
     # -- what it is ------------------------------------------------------------------------------
@@ -179,6 +187,7 @@ class AttachedBoard:
         self.device.start(self._report)
         self._stack.callback(self.device.close)
         self._stack.callback(self._line.hang_up)
+        self._stack.callback(self._give_back)
         try:
             self._preparation.prepare(busy)
         except FinalFault:
@@ -198,6 +207,15 @@ class AttachedBoard:
             self.health.recovered(self.board.id, "a new start")
 
         keep(options.state, self.board.id, self.facts, self.abilities)
+
+    def _give_back(self) -> None:
+        """Put back what was set aside; what cannot be now is by whoever attaches to the board next."""
+        if not self._aside or not self._line.speaks:
+            return
+        try:
+            self._left.put_back(self.runtime)
+        except HarnessError as problem:
+            self.happened("application", f"not put back yet: {problem.message}")
 
     def close(self) -> None:
         self._stack.close()
@@ -266,7 +284,7 @@ def attach(board: Board, options: Options, report: Report, tell: Tell | None = N
         attached.make_ready()
     except BaseException as problem:
         try:
-            if isinstance(problem, BenchFault) and not isinstance(problem, FinalFault | Quarantined):
+            if isinstance(problem, BenchFault) and not isinstance(problem, FinalFault | Quarantined | Refused):
                 attached.fault(problem.message)
         finally:
             attached.close()

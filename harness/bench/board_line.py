@@ -73,6 +73,7 @@ class BoardLine:
             intervene=self._device.intervene,
             buffer=self._board.console.buffer,
             nonces=random.Random(seed),
+            native_usb="native_usb" in self._board.capabilities,
         )
         self.runtime = self._traits.make_client(session, means)
         begin = {
@@ -85,6 +86,11 @@ class BoardLine:
         self._transcript.add("session", json.dumps(begin).encode())
         self.runtime.verify_programs(True)
         return self.runtime
+
+    @property
+    def speaks(self) -> bool:
+        """Whether there is a client on an open port."""
+        return self._session is not None and not self._session.closed
 
     def hang_up(self) -> None:
         """Close the port, if one is open."""

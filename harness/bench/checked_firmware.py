@@ -53,6 +53,7 @@ def firmware_of(board: Board, variant: str | None, report: Report) -> CheckedFir
             runtime=board.runtime,
             variant=name,
             flash_size=board.flash_size,
+            language=(board.virtual.language if board.virtual else None) or "",
             progress=lambda text: report(text, 0, 0),
         )
         sources = [

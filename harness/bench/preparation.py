@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+from harness.bench.application import LeftApplication
 from harness.bench.board_flash import BoardFlash
 from harness.bench.board_line import BoardLine
 from harness.bench.boot_slot import applications, described
@@ -46,7 +47,12 @@ class Preparation:
         line: BoardLine,
         report: Report,
         happened: Callable[[str, str], None],
+        application: LeftApplication,
+        *,
+        set_aside: bool = False,
     ) -> None:
+        self._application = application
+        self._set_aside = set_aside
         self._board = board
         self._device = device
         self._traits = traits
@@ -80,7 +86,11 @@ class Preparation:
             self._enter_after_writing(runtime, no_reset_lines(port))
         else:
             self._enter_as_found(runtime)
+        # What an earlier program left on the heap can be all of a small one; what an application left running prints.
+        if self._traits.restarts_without_application:
+            runtime.soft_reset()
         self._identify(runtime)
+        self._settle_application(runtime)
         self._report("asking the VM what it can do", 0, 0)
         self.abilities = abilities = self._traits.ask_abilities(runtime)
         if isinstance(runtime, Sweeper) and abilities.base:
@@ -89,6 +99,15 @@ class Preparation:
         if self._traits.mounts_romfs:
             self._check_romfs(runtime)
 
+    def _settle_application(self, runtime: BoardRuntime) -> None:
+        """What an earlier run left aside is put back, or is put where it is to be in this one."""
+        settle = self._application.set_aside if self._set_aside else self._application.put_back
+        if settle(runtime):  # from here on the board runs what it is to run
+            if self._line.resets:
+                runtime.hard_reset()
+            if self._traits.restarts_without_application or not self._line.resets:
+                runtime.soft_reset()
+
     def _enter_as_found(self, runtime: BoardRuntime) -> None:
         """Raises FinalFault when the VM of another runtime is there instead."""
         try:
@@ -96,7 +115,8 @@ class Preparation:
                 runtime.hard_reset()
             else:
                 runtime.enter()
-                runtime.soft_reset()  # what an earlier program left on the heap can be all of a small one
+                if not self._traits.restarts_without_application:
+                    runtime.soft_reset()
         except (BenchFault, FirmwareFailure):
             if not runtime.session.closed and (came := self._another_vm(runtime.session)):
                 raise FinalFault(

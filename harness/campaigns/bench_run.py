@@ -53,6 +53,8 @@ class RunRequest:
     keywords: tuple[str, ...] = ()
     only: frozenset[tuple[str, str, str]] | None = None
     flash: bool = True
+    #: What the boards run by themselves is set aside, whatever the bench file says.
+    set_aside: bool = False
     variant: str = ""
     jobs: int = 8
     wait: float = 300.0
@@ -186,6 +188,7 @@ def _start(request: RunRequest, board: Board, run: int) -> _Child:
     arguments = [
         *(*_selecting(request, logs), "--boards", board.id, "--wait", f"{request.wait:g}", "--harness-run", str(run)),
         *(["--no-flash"] if not request.flash else []),
+        *(["--set-aside"] if request.set_aside else []),
         *(["--variant", request.variant] if request.variant and board.virtual else []),
         *(["--harness-resume"] if request.resume else []),
     ]

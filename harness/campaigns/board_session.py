@@ -75,7 +75,11 @@ class _Session:
         self.boards = chosen_boards(self.bench, option("--boards"))
         state = state_dir(file)
         self.options = Options(
-            state, flash=not option("--no-flash"), variant=option("--variant") or None, wait=option("--wait")
+            state,
+            flash=not option("--no-flash"),
+            set_aside=option("--set-aside"),
+            variant=option("--variant") or None,
+            wait=option("--wait"),
         )
         self._where = location(os.environ.pop(STORE, "") or option("--store"), state / "results.sqlite")
         self._given_run = option("--harness-run")
@@ -84,6 +88,8 @@ class _Session:
         self._descriptor = descriptor if descriptor >= 0 else None
         #: Troubles in a row of each board, and the last one.
         self.troubles: dict[str, int] = {}
+        #: Those of them that are evidence against the board or its line.
+        self.faults: dict[str, int] = {}
         self.trouble: dict[str, BaseException] = {}
         self.given_up: dict[str, str] = {}
         self.attached: dict[str, AttachedBoard] = {}
@@ -245,9 +251,9 @@ def new_scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Sce
         missing = [name for name in marker.args if name not in board.capabilities]
         if missing:
             pytest.skip(f"{board.id} has no {', '.join(missing)} (capabilities in boards.yaml)")
-    troubles = session.troubles.get(board.id, 0)
-    if troubles >= _GIVE_UP_AFTER:
-        session.given_up.setdefault(board.id, f"after {troubles} errors in a row")
+    troubles, faults = session.troubles.get(board.id, 0), session.faults.get(board.id, 0)
+    if faults >= _GIVE_UP_AFTER:
+        session.given_up.setdefault(board.id, f"after {faults} errors in a row")
     if board.id in session.given_up:
         raise GivenUp(f"{board.id} was given up {session.given_up[board.id]}")
     if troubles:
@@ -385,6 +391,8 @@ def _count(session: _Session, board: str, result: ScenarioResult, error: BaseExc
         session.trouble[board] = error or BenchFault(result.reason)
     else:
         session.troubles[board] = 0
+    # Firmware that crashes or hangs wherever it is asked has been told so each time, and its board is well.
+    session.faults[board] = session.faults.get(board, 0) + 1 if result.outcome is Outcome.ERROR else 0
     if board not in session.attached:
         return  # counted once, when it could not be made ready
     if isinstance(error, FinalFault):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--last-failed", is_flag=True, help="Only what failed, or had an error, when its board last ran.")
 @click.option("--list", "list_only", is_flag=True, help="List what would run on which board, and what not, and end.")
 @click.option("--no-flash", is_flag=True, help="Test the firmware that the boards hold.")
+@click.option("--set-aside", is_flag=True, help="Set aside what the boards run by themselves (main.py, init.lua …).")
 @variant_option
 @click.option("--jobs", type=click.IntRange(1), default=8, show_default=True, help="Boards at the same time.")
 @click.option(
@@ -57,6 +58,7 @@ def run(
     last_failed: bool,
     list_only: bool,
     no_flash: bool,
+    set_aside: bool,
     variant: str,
     jobs: int,
     wait: float,
@@ -100,6 +102,7 @@ def run(
         keywords=keywords,
         only=_failed_last(path, chosen) if last_failed else None,
         flash=not no_flash,
+        set_aside=set_aside,
         variant=variant,
         jobs=jobs,
         wait=wait,

@@ -138,6 +138,11 @@ class Virtual(Entry):
         description="chip: waits, sleeps and an STM32's erasing take their time. fast: they take none, and the board's "
         "clock jumps.",
     )
+    language: Literal["de", "xx"] | None = Field(
+        default=None,
+        description="CircuitPython: the language that its firmware is built for, in place of English. de: German. xx: "
+        "an invented one.",
+    )
     lines: Annotated[
         tuple[Literal["swapped", "reset-inverted", "boot0-inverted", "boot0-unwired"], ...], Field(strict=False)
     ] = Field(
@@ -505,6 +510,12 @@ class Board(Entry):
     reset: Reset = Field(default_factory=Reset, description="How the board is reset.")
     power: Power = Field(default_factory=Power, description="How its power is switched.")
     wiring: Wiring = Field(default_factory=Wiring, description="What is connected to its pins.")
+    application: Literal["keep", "aside"] = Field(
+        default="keep",
+        description="What happens to the program that the board runs by itself (main.py, code.py, init.lua and the "
+        "like). aside: it is renamed for the time of a run, and put back after it. keep: it stays, and runs at each "
+        "start of the chip.",
+    )
     capabilities: Annotated[tuple[Capability, ...], Field(strict=False)] = Field(
         default=(),
         description="What the board can do; a scenario that needs more is skipped with the reason.",

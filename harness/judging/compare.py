@@ -66,8 +66,13 @@ class Judge:
         limit: Limit | None = None,
         rule: str = "",
         samples: Sequence[float] = (),
+        uncertainty: float = 0.0,
+        uncertain: str = "",
     ) -> Measurement:
         """Hold ``measured`` against ``limit``, that of the figure's declaration, or the board's own for that name.
+
+        ``uncertainty``, in the figure's unit, is what the bench itself may have added or taken, and ``uncertain`` says
+        how that was found out.
 
         Raises UsageError for a figure that cannot be judged so.
         """
@@ -77,7 +82,7 @@ class Judge:
         limit = limit or figure.limit
         if limit is None:
             raise UsageError(f"figure {figure.name!r} has no limit", hint="declare it with one, or take it with limit=")
-        limit = of_board(figure.name, limit, reference, figure.unit, self.limits)
+        limit = of_board(figure.name, limit, reference, figure.unit, self.limits).widened(uncertainty, uncertain)
         if not figure.kind.decides:
             limit = limit.told_only()
         return Measurement(

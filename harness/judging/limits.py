@@ -92,6 +92,13 @@ class Limit:
             raise ValueError("a text is equal or it is not")
         return Limit(self.words, good_low=self.equal, good_high=self.equal)
 
+    def widened(self, by: float, why: str) -> Limit:
+        """The same limit for a figure that is uncertain by ``by``, in its unit. A limit that is one value stays."""
+        if not by or self.equal is not None:
+            return self
+        words = f"{self.words}, ± {number(round(by, 4))} {why}"
+        return Limit(words, self.low - by, self.high + by, self.good_low - by, self.good_high + by)
+
     @property
     def bounds(self) -> Bounds:
         sides = (self.low, self.high, self.good_low, self.good_high)

@@ -20,6 +20,7 @@ from harness.judging.compare import Judge, Measurement
 from harness.judging.earlier import Earlier
 from harness.judging.figures import Figure
 from harness.judging.limits import Limit
+from harness.judging.line_jitter import line_jitter
 from harness.judging.outcome import Outcome, worst
 from harness.judging.ready_board import ReadyBoard
 from harness.judging.references import Reference
@@ -382,6 +383,11 @@ class Scenario:
         return self._bench.attached.abilities.paste_window
 
     @property
+    def path_trouble(self) -> str:
+        """What was found to be wrong with a way by which programs reach the board; empty: nothing."""
+        return str(getattr(self.board, "path_trouble", ""))
+
+    @property
     def has_files(self) -> bool:
         """Whether files can be written on the board."""
         return bool(self._bench.attached.abilities.base)
@@ -485,11 +491,15 @@ class Scenario:
         limit: Limit | None = None,
         rule: str = "",
         samples: Sequence[float] = (),
+        uncertainty: float = 0.0,
+        uncertain: str = "",
     ) -> Outcome:
         """Judge one declared figure; ``reference`` is shown beside it.
 
         ``limit`` is for a figure that was declared without one, because it follows from what this run found. Without
         any limit the figure is held against ``reference`` by the rule of its kind (a time's reference is its cost).
+        ``uncertainty`` (in the figure's unit) is what the bench itself may have added to a figure or taken from it, as
+        it was measured, and ``uncertain`` says by what ("for …").
         Raises UsageError for a figure that cannot be judged so.
         """
         self._families.add(figure.family)
@@ -497,9 +507,26 @@ class Scenario:
             line = self.calibration.plain if figure.kind.calibrated else None
             measurement = self._judge.by_rule(figure, measured, reference, calibration=line, samples=samples)
         else:
-            measurement = self._judge.take(figure, measured, reference, limit=limit, rule=rule, samples=samples)
+            measurement = self._judge.take(
+                figure,
+                measured,
+                reference,
+                limit=limit,
+                rule=rule,
+                samples=samples,
+                uncertainty=uncertainty,
+                uncertain=uncertain,
+            )
         self.measurements.append(measurement)
         return measurement.verdict
+
+    def would_pass(self, figure: Figure, measured: Value, limit: Limit) -> bool:
+        """Whether :meth:`take` would find it good: where not, a measurement that this host made late is made again."""
+        return self._judge.take(figure, measured, limit=limit).verdict is Outcome.PASS
+
+    def line_jitter(self) -> float:
+        """Seconds by which what is sent to the board and back may be late, or early, at this moment."""
+        return line_jitter(self.board)
 
     def skip_figure(self, figure: Figure, reason: str) -> None:
         """A figure that cannot be taken on this board because something is lacking, or not known; the rest is judged.

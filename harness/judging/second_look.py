@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.errors import BenchFault, HarnessError, VmCrashed
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, VmCrashed
 from harness.judging.ready_board import DoubtfulBoard
 from harness.judging.scenario import Scenario
 
@@ -37,6 +37,8 @@ def judged_again(
         raise failure
     board.recover(first, gentle=False)
     once_more(scenario.again())
+    if trouble := getattr(board.runtime, "path_trouble", ""):
+        raise FirmwareFailure(f"{trouble}. First: {first}") from None
     raise Unrepeatable(
         f"failed once, and passed when it was run again. First: {first}",
         hint="if it comes again: check cable and supply; a failure that comes and goes can also be the firmware's",

@@ -24,6 +24,12 @@ READ_LIMIT = 4 * 1024 * 1024
 _PANIC_CONTEXT = 2048
 #: After a panic text: how long to listen for the rest of it, in seconds.
 _PANIC_TAIL = 0.15
+#: How long in all, when more and more comes.
+_PANIC_TAIL_AT_MOST = 1.0
+#: After a panic text in a program's output: how long the line is quiet before the board is asked for its prompt.
+_SUSPICIOUS_QUIET = 0.6
+#: The prompts of a VM that has started anew, at the end of what came.
+_FRESH_PROMPTS = (b">>> ", b"\n> ")
 _WRITE_CHUNK = 4096
 
 
@@ -52,7 +58,8 @@ class Reason(Enum):
 
 @dataclass(frozen=True)
 class Read:
-    """``data`` up to and including the match, or all there was; ``matched`` is the pattern found."""
+    """``data`` up to and including the match, or all there was; ``matched`` is the pattern found; ``panic`` words of a
+    crash in it."""
 
     data: bytes
     reason: Reason
@@ -93,35 +100,76 @@ class Session:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def read_until(self, *patterns: bytes, idle: float, deadline: float | Deadline, watch_panics: bool = True) -> Read:
+    def read_until(
+        self,
+        *patterns: bytes,
+        idle: float,
+        deadline: float | Deadline,
+        watch_panics: bool = True,
+        of_program: bool = False,
+    ) -> Read:
         """Read until one of ``patterns``; end after ``idle`` seconds of silence or at ``deadline`` (seconds in all).
 
         What follows the match stays for the next read. With ``watch_panics`` a crash text before the match ends
         the read at once. The result does not depend on how the bytes were cut on their way. Without patterns
         this waits for silence, or for the port to close.
+
+        What comes ``of_program`` may be the words of a crash without one: they end the read only when nothing else
+        does, or when the board turns out to be at a prompt that it has only after a start. A match tells them in
+        :attr:`Read.panic`; whether the VM is the one from before is for the caller to see.
         """
         end = self._bounded(deadline)
-        looked = 0
+        looked = asked_at = 0
+        suspicious: int | None = None  # where its words may begin
         longest = max((len(p) for p in patterns), default=1)
         while True:
             hit = self._find(patterns, max(0, looked - longest + 1))
             size = len(self._buffer) if hit is None else hit[0] + len(hit[1])
-            if watch_panics and looked < size:
-                panic = self._panic(max(0, looked - _PANIC_CONTEXT), size)
-                if panic is not None:
-                    return panic
+            if watch_panics and looked < size and suspicious is None:
+                start = max(0, looked - _PANIC_CONTEXT)
+                if of_program:
+                    suspicious = start if self._trouble(start, size) is not None else None
+                else:
+                    panic = self._panic(start, size)
+                    if panic is not None:
+                        return panic
             if hit is not None:
-                return Read(self._take(size), Reason.MATCH, hit[1])
+                return self._ended(size, Reason.MATCH, suspicious, hit[1])
             looked = size
             if looked > READ_LIMIT:
-                return Read(self._take(looked), Reason.FLOOD)
+                return self._ended(looked, Reason.FLOOD, suspicious)
             left = self._left(end)
             if left <= 0:
-                return Read(self._take(looked), Reason.DEADLINE)
-            if not self._receive(min(idle, left)):
-                if self._closed:
-                    return Read(self._take(looked), Reason.CLOSED)
-                return Read(self._take(looked), Reason.IDLE if idle < left else Reason.DEADLINE)
+                return self._ended(looked, Reason.DEADLINE, suspicious)
+            to_ask = suspicious is not None and looked != asked_at
+            wait = min(idle, left, _SUSPICIOUS_QUIET) if to_ask else min(idle, left)
+            if self._receive(wait):
+                continue
+            if self._closed:
+                return self._ended(looked, Reason.CLOSED, suspicious)
+            if to_ask:
+                asked_at = looked
+                if self._is_at_fresh_prompt():
+                    return self._ended(len(self._buffer), Reason.PANIC, suspicious)
+            if wait == min(idle, left):
+                return self._ended(looked, Reason.IDLE if idle < left else Reason.DEADLINE, suspicious)
+
+    def _ended(self, size: int, reason: Reason, suspicious: int | None, matched: bytes | None = None) -> Read:
+        panic = None if suspicious is None else self._trouble(suspicious, size)
+        return Read(self._take(size), reason, matched, panic)
+
+    def _is_at_fresh_prompt(self) -> bool:
+        """Whether what came ends with a prompt, and an empty line leads to another: no program does that by itself."""
+        if not self._buffer.endswith(_FRESH_PROMPTS):
+            return False
+        before = len(self._buffer)
+        self.write(b"\r")
+        while self._receive(_SUSPICIOUS_QUIET):
+            if len(self._buffer) > before and self._buffer.endswith(_FRESH_PROMPTS):
+                return True
+            if len(self._buffer) > before + _PANIC_CONTEXT:
+                break
+        return False
 
     def read_exactly(self, size: int, *, deadline: float | Deadline) -> Read:
         """Read ``size`` bytes; fewer at ``deadline`` (seconds) or when the port closes."""
@@ -203,20 +251,21 @@ class Session:
         self._banners += [banner.start() for banner in BANNER.finditer(self._buffer, max(0, seen))]
         return True
 
+    def _trouble(self, start: int, end: int) -> Panic | None:
+        """The words of it between ``start`` and ``end`` of the buffer."""
+        earlier = self._banners_taken + sum(at < start for at in self._banners)
+        # One byte more, which tells whether a line starts at ``start``.
+        text = bytes(self._buffer[max(0, start - 1) : min(end, start + 8 * _PANIC_CONTEXT)])
+        return find_panic(text, reset_expected=self._reset_expected, earlier_banners=earlier)
+
     def _panic(self, start: int, end: int) -> Read | None:
         """Trouble between ``start`` and ``end`` of the buffer, with what comes after it."""
-
-        def look(size: int) -> Panic | None:
-            earlier = self._banners_taken + sum(at < start for at in self._banners)
-            return find_panic(
-                bytes(self._buffer[start:size]), reset_expected=self._reset_expected, earlier_banners=earlier
-            )
-
-        panic = look(end)
+        panic = self._trouble(start, end)
         if panic is None:
             return None
-        while len(self._buffer) < start + 4 * _PANIC_CONTEXT and self._receive(_PANIC_TAIL):
-            panic = look(len(self._buffer)) or panic
+        tail = Deadline(_PANIC_TAIL_AT_MOST)
+        while len(self._buffer) < start + 4 * _PANIC_CONTEXT and tail.left and self._receive(_PANIC_TAIL):
+            panic = self._trouble(start, len(self._buffer)) or panic
         return Read(self._take(len(self._buffer)), Reason.PANIC, panic=panic)
 
     # -- writing ---------------------------------------------------------------------------------

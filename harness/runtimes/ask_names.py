@@ -52,7 +52,11 @@ _facts()
 del _facts, _f, _bits
 """
 
-_FRAME = re.compile(rb"\x02([\x20-\x7e]{1,600})\|([0-9a-f]{8})\x03")
+_FRAME = re.compile(rb"\x02([^\x00-\x1f\x7f]{1,600})\|([0-9a-f]{8})\x03")
+
+
+class DamagedAnswer(BenchFault):
+    """The VM did not say what it is, or what it said arrived damaged."""
 
 
 def read_facts(run: Callable[[str], RunResult]) -> Facts:
@@ -61,14 +65,14 @@ def read_facts(run: Callable[[str], RunResult]) -> Facts:
     answer = _FRAME.search(result.stdout)
     if answer is None:
         came = (result.stderr or result.stdout)[-200:].decode("ascii", "backslashreplace")
-        raise BenchFault(
+        raise DamagedAnswer(
             f"the board did not say what it is; expected a record, came {came!r}",
             hint="is this a MicroPython-family VM, and is its console baud rate right?",
         )
     body, check = answer.groups()
     if int(check, 16) not in (0, zlib.crc32(body)):
-        raise BenchFault("the board's description arrived damaged", hint="check the cable and the baud rate")
-    fields = body.decode("ascii").split("|")
+        raise DamagedAnswer("the board's description arrived damaged", hint="check the cable and the baud rate")
+    fields = body.decode("utf-8", "replace").split("|")  # names of boards hold more than ASCII
     try:
         name, version, machine, word, float_bytes, heap, mpy, platform, build, bits = fields
         representation: ObjectRepr = "A" if int(float_bytes) > 0 else "D" if int(bits) > 31 else "C"

@@ -34,12 +34,14 @@ Language = Literal["python", "lua"]
 class Means:
     """What a client is given beside its session. ``reset`` resets the chip into its application, ``intervene`` does
     what else can be done to the board from outside; None where nothing here can. ``buffer`` as ``console.buffer`` of
-    boards.yaml; ``nonces`` makes a conversation repeatable."""
+    boards.yaml; ``nonces`` makes a conversation repeatable; ``native_usb``: the port is the chip's own, and goes at
+    each of its resets."""
 
     reset: Callable[[], None] | None = None
     intervene: Callable[[Intervention], None] | None = None
     buffer: int | None = None
     nonces: random.Random | None = None
+    native_usb: bool = False
 
 
 class ClientMaker(Protocol):
@@ -112,6 +114,10 @@ class RuntimeTraits:
     image_names_version: bool = True
     #: Whether its version tells what its port for a chip promises (:meth:`harness.chips.Chip.port`).
     version_tells_port: bool = False
+    #: The files that it runs by itself when it starts.
+    start_files: tuple[str, ...] = ()
+    #: Whether a restart of the VM alone leaves those out that keep running, and ends what they left running.
+    restarts_without_application: bool = False
     #: Whether Ctrl-C ends a program. Without it a board that hangs can only be reset.
     ctrl_c: bool = True
     #: Whether a program that resets the chip is a file that starts in a VM of its own, with nothing there before it.

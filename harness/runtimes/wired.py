@@ -4,20 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.errors import BenchFault
-from harness.link.session import Session
+from harness.errors import SET_ASIDE, ApplicationInTheWay, BenchFault, FirmwareFailure
+from harness.link.deadline import Deadline
+from harness.link.panics import Panic, by_application, confirmed_crash, crashed, find_panic, printable
+from harness.link.session import Read, Reason, Session
 from harness.runtimes.interface import Intervention
 from harness.runtimes.recorded import recorded_call
+
+#: How much of what a board says before it answers is looked at, in bytes.
+_HEARD = 16_000
+#: A port that went at a reset of ours comes back within this time, in seconds.
+_BACK_WITHIN = 10.0
+#: How long a chip's own USB may take to go after a reset, in seconds.
+_GOES_WITHIN = 1.5
 
 
 class Wired:
     """``reset`` resets the chip into its application; None when the wiring has no way to. ``intervene`` does what else
-    can be done to the board from outside; None when nothing can."""
+    can be done to the board from outside; None when nothing can. ``native_usb``: the port is the chip's own, and goes
+    at each of its resets."""
+
+    _answered = False  # ever
+    _heard = b""
+    _after_reset = False
+    _came_back = False
 
     def __init__(
-        self, session: Session, reset: Callable[[], None] | None, intervene: Callable[[Intervention], None] | None
+        self,
+        session: Session,
+        reset: Callable[[], None] | None,
+        intervene: Callable[[Intervention], None] | None,
+        native_usb: bool = False,
     ) -> None:
         self.session = session
+        self._native_usb = native_usb
         self.in_call = False  # see recorded_call
         self._reset = reset
         self._from_outside = intervene
@@ -45,6 +65,13 @@ class Wired:
         self._pulse_reset()
         self.enter(after_reset=True)
 
+    def _first_after(self, intervention: Intervention, within: float) -> Read:
+        """Intervene in a sleep, and read the first byte of the start that this leads to."""
+        self._intervene(intervention)
+        if self._came_back:  # a new port: the chip has started
+            return Read(b"", Reason.CLOSED)
+        return self.session.read_exactly(1, deadline=within)
+
     def _intervene(self, intervention: Intervention) -> None:
         if intervention.what == "reset":
             self._pulse_reset()
@@ -59,3 +86,81 @@ class Wired:
         self.session.transcript.note("hard reset")
         self._in_hand = False
         self._reset()
+        self._lets_go_of_its_port()
+
+    def _lets_go_of_its_port(self) -> None:
+        """After a reset: where the port is the chip's own, wait until it has gone and is back.
+
+        What the start printed until then has gone with it.
+        """
+        self._came_back = False
+        if not self._native_usb:
+            return
+        self.session.read_until(idle=_GOES_WITHIN, deadline=_GOES_WITHIN, watch_panics=False)
+        if self.session.closed:
+            self.session.reconnect(within=_BACK_WITHIN)
+            self._came_back = True
+
+    # -- what a board says until it answers ------------------------------------------------------
+
+    def _begin_to_listen(self, after_reset: bool) -> None:
+        self._in_hand, self._heard, self._after_reset = False, b"", after_reset
+
+    def _say_while_starting(self, data: bytes) -> None:
+        """Send ``data`` to a board that may be starting, whose port may go with that."""
+        try:
+            self.session.write(data)
+        except BenchFault:
+            if not (self._after_reset or self._native_usb):
+                raise
+            self.session.reconnect(within=_BACK_WITHIN)
+
+    def _hear(self, *patterns: bytes, idle: float, deadline: float | Deadline) -> Read:
+        """A read before the board has answered. No words of a crash end it: an application can print them.
+
+        Raises what a crash is that is confirmed by what follows its words.
+        """
+        read = self.session.read_until(*patterns, idle=idle, deadline=deadline, watch_panics=False)
+        self._heard = (self._heard + read.data)[-_HEARD:]
+        self._check_crash(self._heard)
+        if read.reason is Reason.CLOSED:
+            if not (self._after_reset or self._native_usb):
+                raise BenchFault("the port was closed while the board was asked for its prompt")
+            self.session.reconnect(within=_BACK_WITHIN)
+        return read
+
+    def _check_crash(self, data: bytes) -> None:
+        """Raise what the board says of itself, when it has crashed indeed."""
+        panic = confirmed_crash(data)
+        if panic is not None:
+            raise self._does_not_start(panic)
+
+    def _does_not_start(self, panic: Panic) -> BenchFault | FirmwareFailure:
+        if self._answered:
+            return crashed("the board does not start", panic)
+        # Nothing was measured yet, and a damaged image looks the same where the ROM checks nothing (ESP8266).
+        hint = "flash it again; if it stays so, this firmware does not run on this chip"
+        if panic.kind == "boot loop":
+            hint = f"does the application on it reset the chip as soon as it starts? Otherwise {hint}"
+        return BenchFault(f"the board does not start ({panic.kind}): {panic.text}", hint=hint)
+
+    def _trouble_heard(self) -> bool:
+        return find_panic(self._heard, reset_expected=True) is not None
+
+    def _no_answer(self, what: str, hint: str) -> BenchFault | FirmwareFailure:
+        """Why the board did not come to ``what`` ("no raw REPL within 15 s")."""
+        came = printable(self._heard[-400:]) or "nothing"
+        panic = find_panic(self._heard, reset_expected=True)
+        if panic is not None and panic.kind in ("boot", "brown-out", "boot loop"):
+            return self._does_not_start(panic)
+        if panic is not None and panic.kind == "application":
+            return ApplicationInTheWay(
+                f"{what}: the application on the board lets the chip sleep as soon as it starts; came {panic.text!r}",
+                hint=f"a reset line ('reset' in boards.yaml) lets the harness in before it; then {SET_ASIDE}",
+            )
+        if said := printable(by_application(self._heard)[-400:]):
+            return ApplicationInTheWay(
+                f"{what}: the application on the board goes on; it printed {said!r}",
+                hint=f"{SET_ASIDE}. Where it never lets go, take it off by hand. {hint}",
+            )
+        return BenchFault(f"{what}; came {came!r}", hint=hint)

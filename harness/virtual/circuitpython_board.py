@@ -27,6 +27,7 @@ from harness.virtual.application import Ended as ChipEnded
 from harness.virtual.board_repl import CTRL_D, SoftReset
 from harness.virtual.cpu import ENDS, SYSTEM_ROM_SECTION, WasmApplication
 from harness.virtual.flash_files import FlashFiles
+from harness.virtual.languages import LANGUAGES, Language
 from harness.virtual.nor_flash import Flash
 
 #: ``alarm.sleep_memory`` on the ESP32, in bytes.
@@ -35,12 +36,6 @@ SLEEP_MEMORY = 3072
 SLEEP_DELAY_NS = 5_000_000_000
 #: What a new filesystem holds.
 CODE_PY = b'print("Hello World!")\n'
-
-_PRESS_ANY_KEY = b"\r\nPress any key to enter the REPL. Use CTRL-D to reload.\r\n"
-_AUTO_RELOAD = (
-    b"Auto-reload is off.\r\n",
-    b"Auto-reload is on. Simply save files over USB to run them or enter REPL to disable.\r\n",
-)
 
 
 def create(context: AppContext) -> Application:
@@ -104,6 +99,10 @@ class CircuitPythonApplication(WasmApplication):
 
     def _banner(self) -> str:
         return f"\r\n{self._manifest.banner}\r\n"
+
+    @property
+    def _language(self) -> Language:
+        return LANGUAGES[self._manifest.language]
 
     def _begin(self) -> None:
         noinit, cause = self.noinit, self.board.cause
@@ -173,7 +172,7 @@ class CircuitPythonApplication(WasmApplication):
                 self._run_repl()
                 state.reason = RunReason.REPL_RELOAD
                 code = not self._repl.raw
-            self._console.write(b"soft reboot\r\n")
+            self._say(self._language.soft_reboot)
 
     # -- code files ------------------------------------------------------------------------------
 
@@ -181,31 +180,40 @@ class CircuitPythonApplication(WasmApplication):
         """Run what is to be run, and wait for a key; whether another run follows at once, and whether the chip is to
         sleep now."""
         state, write = self.state, self._console.write
-        write(b"\r\n" + _AUTO_RELOAD[state.autoreload])
+        write(b"\r\n")
+        self._say(self._language.auto_reload_on if state.autoreload else self._language.auto_reload_off)
         ended, again = Ended.SUCCESS, False
         if state.safe_mode is SafeMode.NONE:
             name = state.begin_code()
             if name:
-                write(f"{name} output:\r\n".encode())
+                self._say(self._language.output % name)
             state.in_code = True
             self._live(code_program(name))
-            write(b"\r\nCode done running.\r\n")
+            write(b"\r\n")
+            self._say(self._language.done)
             ended = state.ended or (Ended.ERROR if name else Ended.SUCCESS)
             again = state.end_code(ended)
         else:
-            write(b"Running in safe mode! Not running saved code.\r\n")
+            self._say(self._language.safe_mode)
             self._tell_safe_mode()
         if again:
             return True, False
-        write(_PRESS_ANY_KEY)
+        write(b"\r\n")
+        self._say(self._language.press_any_key)
         if ended is Ended.DEEP_SLEEP:
             return False, self._wait_to_sleep()
         self._wait_for_input(None)
         return False, False
 
+    def _say(self, text: str) -> None:
+        self._console.write(text.encode() + b"\r\n")
+
+    def write_error(self, data: bytes) -> None:
+        super().write_error(data.replace(LANGUAGES[""].traceback.encode(), self._language.traceback.encode()))
+
     def _tell_safe_mode(self) -> None:
         mode = self.state.safe_mode
-        text = "\nYou are in safe mode because:\n"
+        text = f"\n{self._language.in_safe_mode}\n"
         text += "CircuitPython core code crashed hard. Whoops!\n" if mode is SafeMode.HARD_FAULT else ""
         text += mode.value + "\n"
         if mode is SafeMode.HARD_FAULT:

@@ -59,17 +59,18 @@ ENDS = {
 class Manifest:
     """What a virtual firmware says about itself: banner line, raw heap size in bytes, and its seeded defect.
 
-    With CircuitPython the supervisor's allocations share the heap's bytes. ``platform`` is its ``sys.platform``; empty:
-    that of the chip's port.
+    With CircuitPython the supervisor's allocations share the heap's bytes, and ``language`` is what it speaks.
+    ``platform`` is its ``sys.platform``; empty: that of the chip's port.
     """
 
     banner: str
     heap: int
     defect: str = ""
     platform: str = ""
+    language: str = ""
 
     def to_bytes(self) -> bytes:
-        fields = {key: value for key, value in asdict(self).items() if key != "platform" or value}
+        fields = {key: value for key, value in asdict(self).items() if key not in ("platform", "language") or value}
         return json.dumps(fields, sort_keys=True).encode()
 
     @classmethod
@@ -80,7 +81,11 @@ class Manifest:
             raise ValueError("the module carries no board manifest")
         fields = json.loads(raw)
         return cls(
-            str(fields["banner"]), int(fields["heap"]), str(fields.get("defect", "")), str(fields.get("platform", ""))
+            str(fields["banner"]),
+            int(fields["heap"]),
+            str(fields.get("defect", "")),
+            str(fields.get("platform", "")),
+            str(fields.get("language", "")),
         )
 
 

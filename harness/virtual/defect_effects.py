@@ -308,6 +308,11 @@ def deaf_in_sleep(app: WasmApplication) -> None:
     )
 
 
+def deaf(app: WasmApplication) -> None:
+    """What is typed reaches a program that reads it, and interrupts none."""
+    app.__dict__.update(received=lambda _data: None)
+
+
 def shallow(by: int) -> Callable[[WasmApplication], None]:
     def wire(app: WasmApplication) -> None:
         app.interrupts._depth += by
@@ -377,6 +382,21 @@ def short_at_the_edge(app: WasmApplication) -> None:
         app._repl.__dict__.update(next_program=next_program)
 
     _once("short at the edge", change)(app)
+
+
+def paste_loses(app: WasmApplication) -> None:
+    """Raw paste drops the first byte of the second window; the plain raw REPL takes all."""
+
+    def change(app: WasmApplication) -> None:
+        pasted = app._repl._raw_paste
+
+        def raw_paste(command: int) -> bytes | None:
+            source = pasted(command)
+            return None if source is None else source[:WINDOW] + source[WINDOW + 1 :]
+
+        app._repl.__dict__.update(_raw_paste=raw_paste)
+
+    _once("paste loses", change)(app)
 
 
 def tell_soft_reset(app: WasmApplication) -> None:

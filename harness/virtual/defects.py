@@ -20,6 +20,7 @@ from harness.virtual.defect_effects import (
     cause,
     compile_hook,
     cut_files,
+    deaf,
     deaf_in_poll,
     deaf_in_sleep,
     deliver,
@@ -38,6 +39,7 @@ from harness.virtual.defect_effects import (
     limit_rtc,
     lose_rtc,
     never_hard,
+    paste_loses,
     replaced,
     reset_chip,
     service,
@@ -312,8 +314,14 @@ DEFECTS: dict[str, Defect] = {
     "ctrl_c_lost_in_sleep": Defect(
         "Ctrl-C is lost while a program sleeps", ("interrupt: ctrl c*sleep*",), wire=deaf_in_sleep
     ),
+    "ctrl_c_deaf": Defect("Ctrl-C ends no program", ("interrupt: ctrl c[[]*",), wire=deaf),
     "ctrl_c_lost_in_poll": Defect(
         "Ctrl-C is lost in select.poll", ("interrupt: ctrl c in a wait*poll*",), wire=deaf_in_poll
+    ),
+    "paste_loses_a_byte": Defect(
+        "raw paste loses a byte at the second window",
+        ("interrupt: a program at the windows edge*",),
+        wire=paste_loses,
     ),
     "paste_short_at_edge": Defect(
         "a program that ends with a window of raw paste loses its last byte",

@@ -24,6 +24,7 @@ from harness.runtimes.traits import DEFAULT_RUNTIME, traits_of
 from harness.virtual.application import CIRCUITPYTHON_SECTION
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest
 from harness.virtual.defects import DEFECTS, HEALTHY, Defect
+from harness.virtual.languages import LANGUAGES
 from harness.virtual.live_board import virtual_parts
 from harness.virtual.nodemcu.nodemcu_firmware import nodemcu_image
 
@@ -55,6 +56,7 @@ def build_firmware(
     runtime: str = DEFAULT_RUNTIME,
     variant: str | None = None,
     flash_size: int = 4 * 1024 * 1024,
+    language: str = "",
     progress: Callable[[str], None] = lambda _message: None,
 ) -> bytes:
     """The image to be written at the chip's boot offset. The same arguments give the same bytes.
@@ -62,6 +64,10 @@ def build_firmware(
     Raises UsageError for an unknown variant or a runtime that this chip has no virtual firmware for, and what
     :func:`vm_module` raises.
     """
+    if language:
+        if runtime != "circuitpython":
+            raise UsageError(f"virtual firmware with {runtime} speaks English only", hint="take 'language' out")
+        return circuitpython_firmware(chip, variant, flash_size, progress, language=language)
     place = traits_of(runtime).virtual_firmware
     if not place:
         raise _none_for(runtime, chip)
@@ -85,8 +91,10 @@ def micropython_firmware(chip: str, variant: str | None, flash_size: int, progre
     return _image(chip, payload, module, "micropython", flash_size)
 
 
-def circuitpython_firmware(chip: str, variant: str | None, flash_size: int, progress: Callable[[str], None]) -> bytes:
-    """See :class:`FirmwareMaker`."""
+def circuitpython_firmware(
+    chip: str, variant: str | None, flash_size: int, progress: Callable[[str], None], *, language: str = ""
+) -> bytes:
+    """See :class:`FirmwareMaker`. ``language`` is one of :data:`harness.virtual.languages.LANGUAGES`."""
     parts, port = virtual_parts(chip), chip_named(chip).promised()
     if not parts.circuitpython_region:
         raise _none_for("circuitpython", chip)
@@ -95,8 +103,11 @@ def circuitpython_firmware(chip: str, variant: str | None, flash_size: int, prog
     module = vm_module(progress)
     version = _full_version(module, variant)
     banner = f"Adafruit CircuitPython on MicroPython {version}; virtual Feather ESP32 with {parts.board}"
+    banner += f" ({LANGUAGES[language].name})" if language else ""
     rom = supervisor_rom(port, layout_of(module).depth, defect.guest)
-    payload = _payload(module, defect, rom, Manifest(banner, parts.circuitpython_region, variant or ""))
+    payload = _payload(
+        module, defect, rom, Manifest(banner, parts.circuitpython_region, variant or "", language=language)
+    )
     return _image(chip, payload + custom_section(CIRCUITPYTHON_SECTION, b""), module, "circuitpython", flash_size)
 
 

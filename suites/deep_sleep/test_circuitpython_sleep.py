@@ -25,6 +25,7 @@ NO_TIME = "this virtual board's sleeps take no time (pace: fast)"
 
 FOUND = Figure("{after}.{what}", STATE)
 PERSISTED = Figure("{after}.persisted", STATE, limit=exactly("None"))
+LINE = "s by which this line's own round trips differed"
 DURATION = Figure("sleep.{ms}_ms", TIME, "s")
 RESET_MEMORY = Figure("reset.sleep_memory", STATE, limit=exactly("whole or cleared"))
 LIGHT_RAM = Figure("light.ram", STATE, limit=exactly("kept"))
@@ -72,6 +73,7 @@ def _judge(scenario: Scenario, pair: Pair, prefix: str, **expected: str) -> None
 @pytest.mark.parametrize("ms", [100, 1000])
 def test_sleeps_until_its_time_alarm_and_tells_what_woke_it(scenario: Scenario, ms: int) -> None:
     """Duration, reset reason, wake alarm, run reason, the sleep memory to its last byte."""
+    jitter = scenario.line_jitter()
     pair, (board, reference) = _sleep(scenario, ms)
     _judge(
         scenario, pair, f"woken.{ms}_ms",
@@ -81,7 +83,7 @@ def test_sleeps_until_its_time_alarm_and_tells_what_woke_it(scenario: Scenario, 
     if scenario.lives_in_host_time:
         low, high = ms * (1 - CLOCK_PERCENT / 100) / 1000 - 0.02, ms * (1 + CLOCK_PERCENT / 100) / 1000 + WAKE_SECONDS
         scenario.take(
-            DURATION.of(ms), round(board.silent, 4), round(reference.silent, 4),
+            DURATION.of(ms), round(board.silent, 4), round(reference.silent, 4), uncertainty=jitter, uncertain=LINE,
             limit=between(low, high, words=f"{low:.3f} to {high:.3f} s of silence"),
         )  # fmt: skip
     else:

@@ -21,6 +21,8 @@ SEED = 7654321
 OSCILLATOR = 10
 NO_TIME = "a sleep takes no time of the host on this board (virtual.pace)"
 
+LINE = "s by which this line's own round trips differed"
+
 REASON = Figure("{after}.reason", COUNT)
 WRONG_WORDS = Figure("{after}.rtc.wrong_words", COUNT, limit=exactly(0))
 GLOBAL = Figure("{after}.global", STATE, limit=exactly("nil"))
@@ -52,10 +54,14 @@ def _woke(scenario: Scenario, name: str, seed: int, reason: int) -> None:
 @pytest.mark.parametrize("ms", [200, 1500])
 def test_dsleep_lasts_as_long_as_it_says(scenario: Scenario, ms: int) -> None:
     """The silence on the line, the boot reason of a wake, RAM gone and RTC memory whole."""
+    jitter = scenario.line_jitter()
     board, reference = _sleep(scenario, ms, SEED)
     if scenario.lives_in_host_time:
         least = ms / 1000 * (1 - OSCILLATOR / 100)
-        scenario.take(SILENT.of(ms), round(board, 3), round(reference, 3), limit=at_least(least, "s"))
+        scenario.take(
+            SILENT.of(ms), round(board, 3), round(reference, 3), limit=at_least(least, "s"), uncertainty=jitter,
+            uncertain=LINE,
+        )  # fmt: skip
     else:
         scenario.skip_figure(SILENT.of(ms), NO_TIME)
     _woke(scenario, f"dsleep.{ms}", SEED, WOKE)

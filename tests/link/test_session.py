@@ -270,3 +270,30 @@ def test_a_deadline_is_shared_by_the_waits_inside() -> None:
     assert Deadline(0).passed
     assert Deadline(0).at_most(5).passed
     assert Deadline.of(whole) is whole
+
+
+def test_words_of_a_crash_count_at_the_start_of_a_line() -> None:
+    assert find_panic(b"the log said: invalid header: 0xffffffff\r\n") is None
+    assert find_panic(b"temp\r\n\xf8\x1cinvalid header: 0xffffffff\r\n") is not None  # behind a ROM at another rate
+    assert find_panic(b"the cause was rst:0x1 (POWERON_RESET)\r\n") is None
+    assert (
+        find_panic(b"half a lineGuru Meditation Error: Core  0 panic'ed (X)\r\nrst:0xc (SW_CPU_RESET)\r\n") is not None
+    )
+
+
+@pytest.mark.parametrize("text", [text for text, _ in PANICS])
+def test_words_of_a_crash_in_a_program_that_goes_on_are_its_own(text: bytes) -> None:
+    session = Session(ScriptedPort([b"x\r\n" + text + b"\r\nand on\x04"]))
+    read = session.read_until(b"\x04", idle=0.01, deadline=1, of_program=True)
+    assert read.ok and read.panic is not None
+
+
+def test_a_program_whose_board_is_at_a_fresh_prompt_has_crashed() -> None:
+    class Fresh(ScriptedPort):
+        def write(self, data: bytes) -> int:
+            self.chunks.append(bytearray(b"\r\n>>> "))
+            return super().write(data)
+
+    port = Fresh([b"x\r\n" + PANICS[0][0] + b"\r\nMicroPython\r\n>>> "])
+    read = Session(port).read_until(b"\x04", idle=5, deadline=5, of_program=True)
+    assert (read.reason, port.written) == (Reason.PANIC, b"\r")

@@ -1,6 +1,8 @@
 """The raw REPL client against a scripted board: upstream's exact bytes, and what goes wrong with them."""
 
+import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -201,9 +203,80 @@ def test_a_crash_before_the_vm_ever_answered_is_not_held_against_the_firmware(ta
     assert board.run("print(2*3)").stdout == b"6\r\n"
 
 
+def test_words_of_a_crash_that_nothing_follows_are_an_applications(talk: Talk) -> None:
+    scripted, board = talk(heard=b"invalid header: 0xffffffff\r\nFatal exception (0):\r\n")
+    board.enter()
+    scripted.say(GURU + b"ets_main.c 371\r\n")
+    board.enter()
+
+
 def test_a_crash_at_a_later_start_is(talk: Talk) -> None:
     scripted, board = talk()
     board.enter()
-    scripted.say(GURU)
+    scripted.say(GURU + b"\r\nRebooting...\r\n" + ROM)
     with pytest.raises(FirmwareFailure, match=r"does not start \(panic\)"):
         board.enter()
+
+
+class Forger(ScriptedBoard):
+    """Its programs print words of a crash and of a start, and go on; ``crash`` really starts anew."""
+
+    def _execute(self, source: bytes) -> None:
+        if source == b"words":
+            self.say(b"so far\r\n" + GURU + b"\r\nRebooting...\r\n" + ROM + b"and on\r\n\x04\x04>")
+        else:
+            super()._execute(source)
+
+
+@pytest.fixture
+def forger(monkeypatch: pytest.MonkeyPatch) -> Iterator[MicroPythonBoard]:
+    monkeypatch.setattr(raw_repl, "GRACE", 0.4)
+    scripted = Forger()
+    board = MicroPythonBoard(Session(open_port(scripted.path)), boot_timeout=4.0)
+    yield board
+    board.close()
+    scripted.close()
+
+
+def test_a_program_that_prints_a_crash_has_not_crashed(forger: MicroPythonBoard) -> None:
+    assert b"and on" in forger.run("words").stdout
+    assert forger.run("print(2*3)").stdout == b"6\r\n"
+    with pytest.raises(FirmwareFailure, match=r"crashed \(panic\)"):
+        forger.run("crash")
+
+
+class Reappearing:
+    """A board whose port is its own: each reset takes it, and it is another one a moment later."""
+
+    def __init__(self) -> None:
+        self.boards = [ScriptedBoard()]
+        self.gone_until = 0.0
+        self.session: Session
+
+    def reset(self) -> None:
+        old = self.boards[-1]
+        old._vanishes_at = old._taken + 1  # its own thread closes it, at the next byte
+        self.session.port.write(b"\r")
+        old._thread.join(5)
+        self.boards.append(ScriptedBoard())
+        self.gone_until = time.monotonic() + 0.3
+
+    def open(self) -> Any:
+        if time.monotonic() < self.gone_until:
+            raise BenchFault("there is no such port")
+        return open_port(self.boards[-1].path)
+
+
+@pytest.mark.parametrize("native_usb", [True, False])
+def test_a_port_that_goes_at_our_own_reset_is_awaited(native_usb: bool) -> None:
+    device = Reappearing()
+    session = device.session = Session(device.open(), reopen=device.open)
+    board = MicroPythonBoard(session, reset=device.reset, boot_timeout=6.0, native_usb=native_usb)
+    board.enter()
+    for _ in range(2):
+        board.hard_reset()
+        assert board.run("print(6*7)").stdout == b"42\r\n"
+    board.close()
+    device.boards.pop().close()
+    for scripted in device.boards:
+        os.close(scripted._slave)

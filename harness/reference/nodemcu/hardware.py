@@ -276,8 +276,17 @@ def uart_functions(machine: NodeMcu) -> dict[str, Callable[..., Any]]:
         machine.editor.echo = echo != 0
         return int(baud)
 
+    def getconfig(_port: int) -> tuple[int, ...]:
+        return 115200, 8, 0, 1
+
     def write(_port: int, *parts: bytes | float) -> None:
         for part in parts:
             machine.write_raw(part if isinstance(part, bytes) else bytes([int(part) & 0xFF]))
 
-    return {"uart_setup": setup, "uart_write": write, "uart_alt": lambda *_: None, "uart_on": machine.receiver.on}
+    return {
+        "uart_setup": setup,
+        "uart_getconfig": getconfig,
+        "uart_write": write,
+        "uart_alt": lambda *_: None,
+        "uart_on": machine.receiver.on,
+    }

@@ -310,7 +310,7 @@ function gpio.trig(pin, kind, f)
   if kind == nil or kind == "none" then refs[id] = nil end
 end
 
-rom.uart = module("uart", "setup write alt")
+rom.uart = module("uart", "setup getconfig write alt")
 local uart_on = host.uart_on
 function rom.uart.on(event, limit, f, run)
   if type(limit) == "function" then limit, f, run = 1, limit, f end

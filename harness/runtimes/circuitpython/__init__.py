@@ -12,6 +12,9 @@ TRAITS = RuntimeTraits(
     banners=(rb"CircuitPython (\d+\.[\w.+-]{1,60}) on \d{4}-",),
     version_texts=(rb"CircuitPython (\d+\.\d[\w.+-]{0,60})",),
     image_names_version=False,  # whether a release's application description holds its version is untried
+    # CircuitPython main.c: the names that are looked for.
+    start_files=("boot.py", "safemode.py", "code.py", "code.txt", "main.py", "main.txt"),
+    restarts_without_application=True,
     chip_names="harness.runtimes.micropython.ask_who:chip_names",
     resets_from_code_file=True,
     client_command="mpremote connect {port} exec 'print(1 + 1)'",

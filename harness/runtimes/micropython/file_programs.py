@@ -140,7 +140,7 @@ finally:
 """
 )
 
-#: (path): lines of base64, then "length:CRC-32".
+#: (path): lines of base64, then "length:CRC-32"; a mark before each tells them from what an application prints.
 SEND = """
 def _s(path):
     from binascii import b2a_base64, crc32
@@ -152,8 +152,8 @@ def _s(path):
                 break
             crc = crc32(block, crc)
             total += len(block)
-            print(b2a_base64(block).decode(), end="")
-    print("%%d:%%08x" %% (total, crc & 0xFFFFFFFF))
+            print("\\x06" + b2a_base64(block).decode(), end="")
+    print("\\x06%%d:%%08x" %% (total, crc & 0xFFFFFFFF))
 try:
     _s(%r)
 finally:

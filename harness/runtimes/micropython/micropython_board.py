@@ -9,8 +9,8 @@ import binascii
 import re
 import time
 
-from harness.errors import BenchFault, FirmwareFailure, Refused
-from harness.link.panics import printable
+from harness.errors import SET_ASIDE, ApplicationInTheWay, BenchFault, FirmwareFailure, Refused
+from harness.link.panics import BANNER, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython import plain_files
@@ -23,6 +23,8 @@ from harness.runtimes.traits import Means, ProbeAnswer
 _FILE_BLOCK = 128
 #: The same without flow control, as text inside programs; one of them fits into any board's memory.
 _TEXT_BLOCK = 512
+#: A line of a file that the board sends.
+_SENT = re.compile(rb"\x06([A-Za-z0-9+/=:]{1,400})\r?\n")
 _UNIQUE_ID = "import machine\nprint('id', ''.join('%02x' % b for b in machine.unique_id()))"
 
 
@@ -41,23 +43,34 @@ class MicroPythonBoard(RawRepl):
             with self.session.expecting_disconnect(within=within):  # native USB goes with the chip
                 first = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
                 if first.reason is Reason.DEADLINE and intervention is not None:
-                    self._intervene(intervention)
-                    first = self.session.read_exactly(1, deadline=within)
+                    first = self._first_after(intervention, within)
             silent = time.perf_counter() - ended
             if first.data == EOF:
                 raise self._not_reset()
             if first.reason is Reason.DEADLINE:
                 raise FirmwareFailure(f"the chip did not start again within {within:g} s")
             self.session.transcript.note(f"started again after {silent:.3f} s")
-            rest = self.session.read_until(b">>> ", RAW_PROMPT, idle=3.0, deadline=self._boot_timeout)
-            self._check_panic(rest)
+            rest = self._until_started(first.data)
         self.enter()
-        return Restart(output, silent, first.data + rest.data)
+        return Restart(output, silent, first.data + rest)
+
+    def _until_started(self, first: bytes) -> bytes:
+        """What a start prints after its ``first`` byte. An application that runs then has no prompt: it is not waited
+        for longer than a start takes."""
+        rest = self.session.read_until(*self._started, idle=3.0, deadline=self._boot_timeout, watch_panics=False)
+        self._check_crash(first + rest.data)
+        if len(BANNER.findall(first + rest.data)) > 1:
+            raise ApplicationInTheWay(
+                "the application on the board lets the chip sleep, or resets it, before it can say how it started; "
+                f"came {printable(first + rest.data[-300:])!r}",
+                hint=SET_ASIDE,
+            )
+        return rest.data
 
     def _until_last_record(self) -> bytes:
         output = b""
         for wanted in (LAST_RECORD, b"\x03\r\n"):
-            read = self.session.read_until(wanted, EOF, idle=30.0, deadline=30.0)
+            read = self.session.read_until(wanted, EOF, idle=30.0, deadline=30.0, of_program=True)
             output += read.data
             if read.matched == EOF:
                 raise self._not_reset()
@@ -72,15 +85,15 @@ class MicroPythonBoard(RawRepl):
     @recorded_call
     def restart_by(self, source: str) -> None:
         self._send_program(source.encode())
-        read = self.session.read_until(b"soft reboot", EOF + b">", idle=10.0, deadline=self._boot_timeout)
-        if read.matched != b"soft reboot":
-            if read.ok:
-                self._in_hand = True
-                raise FirmwareFailure(f"the VM did not restart; came {printable(read.data[-200:]) or 'nothing'!r}")
-            raise self._lost("a soft reboot", read)
-        read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout)
-        self._check_panic(read)
-        self._in_hand = read.matched == RAW_PROMPT
+        read = self.session.read_until(
+            RAW_PROMPT, b">>> ", EOF + b">", idle=10.0, deadline=self._boot_timeout, watch_panics=False
+        )
+        self._check_crash(read.data)
+        if not read.ok:
+            raise self._lost("a restart of the VM", read)
+        self._in_hand = read.matched != b">>> "
+        if read.matched == EOF + b">":
+            raise FirmwareFailure(f"the VM did not restart; came {printable(read.data[-200:]) or 'nothing'!r}")
         if not self._in_hand:
             self.enter()
 
@@ -90,7 +103,7 @@ class MicroPythonBoard(RawRepl):
     def put(self, path: str, data: bytes) -> None:
         """Write a file: raw bytes in acknowledged blocks; then the board reads it back and says its CRC-32."""
         self._send_program((RECEIVE % (path, len(data), _FILE_BLOCK)).encode())
-        ready = self.session.read_until(b"\x06", EOF, idle=10.0, deadline=10.0)
+        ready = self.session.read_until(b"\x06", EOF, idle=10.0, deadline=10.0, of_program=True)
         if ready.matched == EOF:
             error = self._end_of_program()
             if b"AttributeError" not in error and b"ImportError" not in error:
@@ -134,13 +147,13 @@ class MicroPythonBoard(RawRepl):
         if error:
             raise self._refused("written", path, error)
         expected = f"{len(data)} {binascii.crc32(data):08x}"
-        if text.decode("ascii", "replace").split()[-2:] != expected.split():
+        if expected.encode() not in text.splitlines():
             came = printable(text[-200:]) or "nothing"
             raise BenchFault(f"{path}: expected {expected!r} after writing, the board says {came!r}")
 
     def _acknowledged(self, path: str) -> None:
-        read = self.session.read_exactly(1, deadline=10.0)
-        if read.data != b"\x06":
+        read = self.session.read_until(b"\x06", EOF, idle=10.0, deadline=10.0, of_program=True)
+        if read.matched != b"\x06":
             rest = self.session.read_until(b"\x04>", idle=GRACE, deadline=GRACE)
             raise self._lost(
                 f"an acknowledgement for a block of {path}", Read(read.data + rest.data, rest.reason, panic=rest.panic)
@@ -159,7 +172,7 @@ class MicroPythonBoard(RawRepl):
             return plain_files.get(self._run, path)
         if result.stderr:
             raise Refused(f"{path} cannot be read: {printable(result.stderr[-200:])}")
-        lines = result.stdout.split()
+        lines = [mark[1] for mark in _SENT.finditer(result.stdout)]
         try:
             data = b"".join(binascii.a2b_base64(line) for line in lines[:-1])
         except binascii.Error:
@@ -194,7 +207,12 @@ class MicroPythonBoard(RawRepl):
 def client(session: Session, means: Means) -> MicroPythonBoard:
     """See :class:`harness.runtimes.traits.ClientMaker`."""
     return MicroPythonBoard(
-        session, reset=means.reset, intervene=means.intervene, buffer=means.buffer, nonces=means.nonces
+        session,
+        reset=means.reset,
+        intervene=means.intervene,
+        buffer=means.buffer,
+        nonces=means.nonces,
+        native_usb=means.native_usb,
     )
 
 

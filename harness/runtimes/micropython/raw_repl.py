@@ -7,16 +7,19 @@ Protocol: MicroPython reference manual, "The MicroPython Interactive Interpreter
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import re
+import string
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
-from harness.errors import BenchFault, FirmwareFailure, UsageError
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, ProgramFailed, UsageError
 from harness.link.deadline import Deadline
-from harness.link.panics import crashed, find_panic, printable
+from harness.link.panics import BANNER, Panic, crashed, find_panic, printable
 from harness.link.session import Read, Reason, Session
-from harness.runtimes.ask_names import read_facts
+from harness.runtimes.ask_names import DamagedAnswer, read_facts
 from harness.runtimes.interface import Facts, Intervention, RunResult
 from harness.runtimes.micropython.verified import (
     EXECUTE,
@@ -46,8 +49,26 @@ GRACE = 3.0
 _COMPILING = 20.0
 #: The same in the middle of a program on its way: a board that answered a moment ago may share a busy host (QEMU).
 FLOW_GRACE = 10.0
-#: How much of what a board says before it answers is kept, in bytes.
-_HEARD = 2000
+#: Rounds of asking in peace before Ctrl-C goes out again and again, so that one meets the moment between a start and
+#: the application's first sleep; how long that goes on at a time, and the time between two, in seconds.
+_PEACEFUL = 3
+_INSISTING, _BETWEEN = 3.0, 0.03
+#: How long a board that says that it does not start is asked all the same, in seconds: a program may have said it.
+_DOUBT = 4.0
+#: To tell a firmware that loses bytes from a line that does: programs by each path, and how long they are, in bytes.
+_PROOFS, _PROOF_LIMIT = 3, 2048
+_T = TypeVar("_T")
+#: Of what an application prints while a program is on its way, in bytes; more is a flood.
+_CHATTER_LIMIT = 64 * 1024
+
+
+def _proof(chance: random.Random, length: int) -> tuple[str, bytes]:
+    """A program of about ``length`` bytes, and what it prints when each of them has arrived. It needs no module."""
+    text = "".join(chance.choices(string.ascii_letters + string.digits, k=length))
+    check = 0
+    for letter in text:
+        check = (check * 31 + ord(letter)) & 0xFFFFFF
+    return f"h=0\nfor c in '{text}':h=(h*31+ord(c))&0xffffff\nprint('hx',h)\ndel h,c", b"hx %d" % check
 
 
 class RawRepl(Wired):
@@ -59,6 +80,8 @@ class RawRepl(Wired):
     VMs without raw paste need it. ``nonces`` makes the handshake repeatable, for replaying a transcript.
     """
 
+    #: What the VM printed at its last soft reset.
+    _restart_said = b""
     #: What a start of the chip ends with.
     _started: tuple[bytes, ...] = (b">>> ", RAW_PROMPT)
 
@@ -71,22 +94,27 @@ class RawRepl(Wired):
         boot_timeout: float = 15.0,
         buffer: int | None = None,
         nonces: random.Random | None = None,
+        native_usb: bool = False,
     ) -> None:
-        super().__init__(session, reset, intervene)
+        super().__init__(session, reset, intervene, native_usb)
         self._boot_timeout = boot_timeout
         self._buffer = buffer
         self._random = nonces or random.Random()
         self._raw_paste = True
         #: How many bytes of a program the board has last said it takes at once; 0: it has no raw paste.
         self.paste_window = 0
+        #: What is wrong with the VM's raw paste; the plain raw REPL is used since it was found out.
+        self.path_trouble = ""
+        self._paste_proven = False
+        self._pasting = False  # also after one that did not come to its end
         self._echo = False
         self._verifying = False
+        self._suspicion: Panic | None = None  # words of a crash in what the program that runs has printed
         self._style = Style()
         self._style_holds = False  # a program has been proved in this style
         # Of the program that runs: whether it travelled as text, and the error that it was refused with.
         self._as_text = False
         self._refusal = b""
-        self._answered = False  # ever
         self._facts: Facts | None = None
 
     # -- getting hold of it ----------------------------------------------------------------------
@@ -96,41 +124,49 @@ class RawRepl(Wired):
         """Take the board to raw mode and prove that it listens.
 
         Works on a board that prints garbage first (a ROM at another baud rate), whose ``main.py`` never ends, or
-        that sits in any REPL mode. Raises BenchFault with what came when it does not answer.
+        that sits in any REPL mode. An application that sleeps or restarts at once is met in the moment before. Raises
+        BenchFault with what came when it does not answer, ApplicationInTheWay when that is a program's doing.
         """
         with self.session.expecting_reset():
             self._enter(after_reset)
 
     def _enter(self, after_reset: bool) -> None:
         end = Deadline(self._boot_timeout)
-        idle = 0.3
-        heard = b""
-        self._in_hand = False
+        self._begin_to_listen(after_reset)
+        idle, doubt = 0.3, None
         if after_reset:
-            read = self.session.read_until(*self._started, idle=1.5, deadline=end.at_most(3.0))
-            self._check_panic(read)
-            heard = read.data
-        while not end.passed:
+            self._hear(*self._started, idle=1.5, deadline=end.at_most(3.0))
+        for round_number in itertools.count():
             # The first Ctrl-C ends a program, the second one that catches it; then the line is empty.
-            self.session.write(b"\r\x03\x03")
-            noise = self.session.read_until(b">>> ", b"\r\n>", idle=idle / 3, deadline=end.at_most(1.0))
-            self._check_panic(noise)
-            self.session.write(b"\x01")
-            read = self.session.read_until(RAW_PROMPT, idle=idle, deadline=end.at_most(1.0))
-            self._check_panic(read)
-            heard = (heard + noise.data + read.data)[-_HEARD:]
+            self._say_while_starting(b"\r\x03\x03")
+            self._hear(b">>> ", b"\r\n>", idle=idle / 3, deadline=end.at_most(1.0))
+            self._say_while_starting(b"\x01")
+            read = self._hear(RAW_PROMPT, idle=idle, deadline=end.at_most(1.0))
             if read.ok and self._shake_hands(end):
                 self._in_hand = self._answered = True
-                self._entered(heard)
+                self._entered(self._heard)
                 return
-            if read.reason is Reason.CLOSED:
-                raise BenchFault("the port was closed while the board was asked for its REPL")
+            if self._trouble_heard():
+                doubt = doubt or end.at_most(_DOUBT)
+            if end.passed or (doubt is not None and doubt.passed):
+                raise self._no_answer(
+                    f"no raw REPL within {self._boot_timeout:g} s",
+                    "is there MicroPython on the board, is console.baud right, does main.py swallow KeyboardInterrupt?",
+                )
+            if (round_number >= _PEACEFUL - 1 and (after_reset or self._heard)) or self._trouble_heard():
+                self._insist(end)
             idle = min(idle * 1.7, 2.0)
-        came = printable(heard[-400:]) or "nothing"
-        raise BenchFault(
-            f"no raw REPL within {self._boot_timeout:g} s; came {came!r}",
-            hint="is there MicroPython on the board, is console.baud right, does main.py swallow KeyboardInterrupt?",
-        )
+
+    def _insist(self, end: Deadline) -> None:
+        """Ctrl-C again and again, from a reset on where this has one: a start file takes the first that it meets."""
+        if self._after_reset and self._reset is not None:
+            self._heard = BANNER.sub(b"", self._heard)  # the starts until here are no loop of the chip's: we reset it
+            self._pulse_reset()
+        insisting = end.at_most(_INSISTING)
+        while not insisting.passed:
+            self._say_while_starting(b"\x03")
+            if self._hear(b">>> ", idle=_BETWEEN, deadline=insisting.at_most(_BETWEEN)).ok:
+                return
 
     def _entered(self, heard: bytes) -> None:
         """The board is in hand; ``heard`` is the end of what it said until then."""
@@ -141,26 +177,16 @@ class RawRepl(Wired):
         a, b = self._random.randrange(10_000, 99_999), self._random.randrange(10_000, 99_999)
         question = f"print({a}*{b})".encode() + EOF
         self.session.write(question)
-        answer = f"{a * b}\r\n\x04\x04>".encode()
-        read = self.session.read_until(answer, idle=2.0, deadline=end.at_most(3.0))
-        self._check_panic(read)
+        deadline = end.at_most(3.0)
+        read = self._hear(f"{a * b}\r\n".encode(), idle=2.0, deadline=deadline)
         self._echo = read.ok and question in read.data
         if not read.ok and b"MemoryError" in read.data:
             # A full heap, or a program that ended while the collector was off: only a new heap helps.
             self.session.transcript.note("soft reset, for the VM has no memory left")
             self.session.write(EOF)
-            self.session.read_until(RAW_PROMPT, idle=1.0, deadline=end.at_most(3.0))
-        return read.ok
-
-    def _check_panic(self, read: Read) -> None:
-        if read.panic is not None:
-            # Nothing was measured yet, and a damaged image looks the same where the ROM checks nothing (ESP8266).
-            if not self._answered:
-                raise BenchFault(
-                    f"the board does not start ({read.panic.kind}): {read.panic.text}",
-                    hint="flash it again; if it stays so, this firmware does not run on this chip",
-                )
-            raise crashed("the board does not start", read.panic)
+            self._hear(RAW_PROMPT, idle=1.0, deadline=end.at_most(3.0))
+        # Between these an application's timer may print.
+        return read.ok and all(self._hear(mark, idle=2.0, deadline=deadline).ok for mark in (EOF, EOF, b">"))
 
     # -- Runtime ---------------------------------------------------------------------------------
 
@@ -173,7 +199,23 @@ class RawRepl(Wired):
     @recorded_call
     def read_facts(self) -> Facts:
         """Ask the VM who it is. Raises BenchFault when the answer is damaged."""
-        return read_facts(lambda source: self.run(source))
+
+        def ask() -> Facts:
+            return read_facts(lambda source: self.run(source))
+
+        facts = self._by_either_path(ask)
+        if self._paste_proven or not self.paste_window:
+            return facts
+        # Once, before anything is measured: a byte that is lost in a program can look like any failure.
+        self._paste_proven = True
+        return ask() if not self._proof_arrives(self._proof_length, paste=True) and self._paste_loses() else facts
+
+    def round_trip(self) -> None:
+        """Ctrl-A in raw mode, which is greeted again. No recorded call: how long it takes is another time each time."""
+        self._take_in_hand()
+        self.session.write(b"\x01")
+        if not (read := self.session.read_until(RAW_PROMPT, idle=GRACE, deadline=GRACE)).ok:
+            raise self._lost("its raw REPL's greeting", read)
 
     @recorded_call
     def verify_programs(self, on: bool) -> None:
@@ -182,7 +224,49 @@ class RawRepl(Wired):
 
     @recorded_call
     def run(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
-        return self._run(source, timeout=timeout, interrupt_at=interrupt_at)
+        return self._by_either_path(lambda: self._run(source, timeout=timeout, interrupt_at=interrupt_at))
+
+    def _by_either_path(self, attempt: Callable[[], _T]) -> _T:
+        """``attempt``; once more when a program did not arrive by raw paste, and raw paste turns out to be at fault."""
+        try:
+            return attempt()
+        except BenchFault as problem:
+            doubtful = self._pasting or isinstance(problem, DamagedProgram | DamagedAnswer)
+            if not doubtful or not self._paste_loses():
+                raise
+            return attempt()
+
+    def _paste_loses(self) -> bool:
+        """Whether the same bytes arrive by the plain raw REPL and not by raw paste: the line is the same, so the
+        firmware loses them. It is used no more then, and :attr:`path_trouble` says so."""
+        if not self._raw_paste or self.session.closed:
+            return False
+        length = self._proof_length
+        plain = all(self._proof_arrives(length, paste=False) for _ in range(_PROOFS))
+        pasted = sum(self._proof_arrives(length, paste=True) for _ in range(_PROOFS)) if plain else _PROOFS
+        if pasted > 1:
+            self._raw_paste = True
+            return False
+        self._raw_paste = False
+        self.path_trouble = (
+            f"raw paste loses what is sent: of {_PROOFS} programs of {length} bytes {pasted} arrived by it, and "
+            f"all by the plain raw REPL on the same line"
+        )
+        self.session.transcript.note(self.path_trouble)
+        return True
+
+    @property
+    def _proof_length(self) -> int:
+        return min(5 * (self.paste_window or 128) + 13, _PROOF_LIMIT)
+
+    def _proof_arrives(self, length: int, paste: bool) -> bool:
+        source, said = _proof(self._random, length)
+        try:
+            self._take_in_hand()
+            self._raw_paste = paste
+            return self._run(source, timeout=GRACE).stdout.strip() == said
+        except HarnessError:
+            return False
 
     def _run(
         self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"", idle: float | None = None
@@ -195,9 +279,10 @@ class RawRepl(Wired):
             return self._run_statements(source, problem.error, timeout, interrupt_at)
         stdout = b""
         if interrupt_at:
-            read = self.session.read_until(interrupt_at, EOF, idle=timeout, deadline=timeout)
+            read = self.session.read_until(interrupt_at, EOF, idle=timeout, deadline=timeout, of_program=True)
             if not read.ok:
                 raise self._lost(f"{interrupt_at!r}", read)
+            self._suspicion = self._suspicion or read.panic
             if read.matched == EOF:  # it ended before
                 return RunResult(read.data[:-1], self._end_of_program(), time.perf_counter() - started)
             self.session.write(b"\x03")
@@ -229,8 +314,9 @@ class RawRepl(Wired):
         self._in_hand = False
         self.session.write(EOF)
         # The raw mode outlives a soft reset; the friendly prompt comes only from a chip that started anew.
-        read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout)
-        if read.panic is not None:
+        read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout, of_program=True)
+        self._restart_said = read.data
+        if read.panic is not None and read.matched != RAW_PROMPT:
             raise crashed("the board crashed at a soft reset", read.panic)
         if read.matched == b">>> ":
             came = printable(read.data[-300:])
@@ -269,7 +355,7 @@ class RawRepl(Wired):
 
     def _transmit(self, source: bytes) -> None:
         self._take_in_hand()
-        self._in_hand = False
+        self._in_hand, self._pasting, self._suspicion = False, False, None
         if self._raw_paste and not self._echo and self._begin_paste():
             self._paste(source)
         elif self._buffer and len(source) >= self._buffer:
@@ -297,7 +383,7 @@ class RawRepl(Wired):
             if ahead:
                 self.session.write(EXECUTE + EOF)
             said, error = self._answer_to_text()
-            arrived = said.split()[-1:] == [b"%d" % sum_of(source, self._style)]
+            arrived = b"%d" % sum_of(source, self._style) in said.split()  # an application may print around it
             other = None if self._style_holds else self._style.without(error)
             if other is None:
                 break
@@ -322,11 +408,11 @@ class RawRepl(Wired):
         """What the board says about a program that came as text: its sum, and an error."""
         parts = []
         for what in ("the sum of a program", "the end of that sum"):
-            read = self.session.read_until(EOF, idle=_COMPILING, deadline=_COMPILING)
+            read = self.session.read_until(EOF, idle=_COMPILING, deadline=_COMPILING, of_program=True)
             if not read.ok:
                 raise self._lost(what, read)
             parts.append(read.data[:-1])
-        prompt = self.session.read_until(b">", idle=GRACE, deadline=GRACE)
+        prompt = self.session.read_until(b">", idle=GRACE, deadline=GRACE, of_program=True)
         if not prompt.ok:
             raise self._lost("the prompt after the sum of a program", prompt)
         self._in_hand = True
@@ -338,29 +424,30 @@ class RawRepl(Wired):
             self._in_hand = False
             self._until_ok()
             for _ in range(2):
-                self.session.read_until(EOF, idle=GRACE, deadline=GRACE)
-            self._in_hand = self.session.read_until(b">", idle=GRACE, deadline=GRACE).ok
+                self.session.read_until(EOF, idle=GRACE, deadline=GRACE, of_program=True)
+            self._in_hand = self.session.read_until(b">", idle=GRACE, deadline=GRACE, of_program=True).ok
 
     def _begin_paste(self) -> bool:
         self.session.write(b"\x05A\x01")
-        read = self.session.read_exactly(2, deadline=GRACE)
-        if read.data == b"R\x01":
-            return True
-        self._raw_paste = False
-        if read.data == b"R\x00":
-            return False  # understood, not supported; the board is back at its prompt
         # Firmware from before raw paste takes Ctrl-A as "start over" and greets again.
-        greeting = self.session.read_until(b"to exit\r\n>", idle=GRACE, deadline=GRACE)
-        if not greeting.ok:
-            raise self._lost("an answer to raw paste", Read(read.data + greeting.data, greeting.reason))
-        return False
+        read = self.session.read_until(b"R\x01", b"R\x00", b"to exit\r\n>", idle=GRACE, deadline=GRACE, of_program=True)
+        if not read.ok:
+            raise self._lost("an answer to raw paste", read)
+        self._raw_paste = read.matched == b"R\x01"
+        return self._raw_paste  # with the second answer it is understood, not supported, and the prompt is back
 
     def _paste(self, source: bytes) -> None:
+        self._pasting = True
+        self._paste_whole(source)
+        self._pasting = False
+
+    def _paste_whole(self, source: bytes) -> None:
         header = self.session.read_exactly(2, deadline=GRACE)
         if not header.ok or not 0 < (window := int.from_bytes(header.data, "little")) <= 0x4000:
             raise self._lost("the raw paste window", header)
         self.paste_window = credit = window
         at = 0
+        chatter = b""
         while at < len(source):
             if credit == 0 or self.session.waiting():
                 flow = self.session.read_exactly(1, deadline=FLOW_GRACE)
@@ -369,15 +456,17 @@ class RawRepl(Wired):
                 elif flow.data == EOF:  # the board has had enough: a syntax error, or Ctrl-C
                     self.session.write(EOF)
                     return
+                elif flow.ok and len(chatter) < _CHATTER_LIMIT:  # what an application's timer prints meanwhile
+                    chatter += flow.data
                 else:
-                    raise self._lost("flow control during raw paste", flow)
+                    raise self._lost("flow control during raw paste", Read(chatter + flow.data, flow.reason))
                 continue
             part = source[at : at + credit]
             self.session.write(part)
             at += len(part)
             credit -= len(part)
         self.session.write(EOF)
-        read = self.session.read_until(EOF, idle=GRACE, deadline=GRACE)
+        read = self.session.read_until(EOF, idle=GRACE, deadline=GRACE, of_program=True)
         if not read.ok:
             raise self._lost("the end of raw paste", read)
 
@@ -390,7 +479,7 @@ class RawRepl(Wired):
         self._until_ok()
 
     def _until_ok(self) -> None:
-        read = self.session.read_until(b"OK", idle=GRACE, deadline=GRACE)
+        read = self.session.read_until(b"OK", idle=GRACE, deadline=GRACE, of_program=True)
         if not read.ok:
             raise self._lost("'OK' for a program", read)
 
@@ -413,7 +502,7 @@ class RawRepl(Wired):
         error = self._until_eof(GRACE, "output") + self._end_of_program()
         self._in_hand = False
         if error:
-            raise FirmwareFailure(f"the board cannot take in the program: {printable(error[-200:])}")
+            raise ProgramFailed(f"the board cannot take in the program: {printable(error[-200:])}")
 
     def _say(self, data: bytes) -> None:
         """Send ``data``; on a line that echoes, wait for the echo and drop it."""
@@ -424,11 +513,14 @@ class RawRepl(Wired):
                 raise self._lost("the echo of what was sent", read)
 
     def _until_eof(self, timeout: float, what: str, *, idle: float | None = None) -> bytes:
-        read = self.session.read_until(EOF, idle=idle or timeout, deadline=timeout)
+        read = self.session.read_until(EOF, idle=idle or timeout, deadline=timeout, of_program=True)
         if read.ok:
+            self._suspicion = self._suspicion or read.panic
             return read.data[:-1]
         if read.reason in (Reason.IDLE, Reason.DEADLINE) and what == "output":
             self._interrupt()
+            if read.panic is not None and not self._in_hand:
+                raise crashed("the board crashed", read.panic)
             tail = printable(read.data[-300:])
             limit = f"{idle:g} s of silence" if idle else f"{timeout:g} s"
             raise FirmwareFailure(f"the program did not end within {limit}; last output: {tail!r}")
@@ -437,10 +529,13 @@ class RawRepl(Wired):
     def _end_of_program(self) -> bytes:
         """The error text of a program whose output has been read, and the prompt."""
         error = self._until_eof(GRACE, "error text")
-        prompt = self.session.read_until(b">", idle=GRACE, deadline=GRACE)
+        prompt = self.session.read_until(b">", idle=GRACE, deadline=GRACE, of_program=True)
         if not prompt.ok:
             raise self._lost("the prompt after a program", prompt)
         self._in_hand = True
+        # Words of a crash: the VM of before is still in raw mode, and one that has started anew is not.
+        if self._suspicion is not None and not self._shake_hands(Deadline(GRACE)):
+            raise self._lost("an answer after a program", Read(b"", Reason.PANIC, panic=self._suspicion))
         if self._refusal:
             return self._refusal
         return of_execution(error) if self._as_text else error
@@ -448,7 +543,7 @@ class RawRepl(Wired):
     def _interrupt(self) -> None:
         """Stop the running program. When that fails, the next one starts by taking the board in hand again."""
         self.session.write(b"\x03\x03")
-        ended = self.session.read_until(b"\x04>", idle=GRACE, deadline=GRACE)
+        ended = self.session.read_until(b"\x04>", idle=GRACE, deadline=GRACE, of_program=True)
         self._in_hand = ended.ok
 
     def _lost(self, what: str, read: Read) -> BenchFault | FirmwareFailure:

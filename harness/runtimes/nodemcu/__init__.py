@@ -11,6 +11,7 @@ TRAITS = RuntimeTraits(
     probe="harness.runtimes.nodemcu.nodemcu_board:probe",
     virtual_firmware="harness.virtual.virtual_firmware:nodemcu_firmware",
     banners=(rb"NodeMCU (\d+\.\d[\w.+-]{0,60})",),
+    start_files=("init.lua", "init.lc"),
     ctrl_c=False,
     heap_tolerance=HeapTolerance(40, "the SDK's allocator adds to each block what the model leaves out"),
     chip_names="harness.runtimes.nodemcu.ask_who:chip_names",

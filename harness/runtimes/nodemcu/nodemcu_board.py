@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Callable
 
-from harness.errors import BenchFault, FirmwareFailure, Refused, UsageError
+from harness.errors import BenchFault, FirmwareFailure, ProgramFailed, Refused, UsageError
 from harness.link.deadline import Deadline
 from harness.link.panics import crashed, printable
 from harness.link.session import Read, Reason, Session
@@ -39,6 +39,12 @@ _PROMPT = b"> "
 _ACK = b"\x06"
 _BANNER = b"\nNodeMCU "
 _GRACE = 5.0
+#: How long a board that says that it does not start is asked all the same, in seconds: a program may have said it.
+_DOUBT = 4.0
+#: Lines of an application that may come into the echo of one of ours.
+_LINES_BETWEEN = 8
+#: ``uart.setup``'s last argument; the others as they are.
+_ECHO_ON = "local b,d,p,s=uart.getconfig(0) uart.setup(0,b,d,p,s,1)"
 _FRAME = re.compile(rb"\x02([\x20-\x7e]{1,400})\x03")
 _NAME_LIMIT = 31
 #: What writing the largest LFS region may take, in seconds, with the wait for the watchdog.
@@ -69,10 +75,10 @@ class NodeMcuBoard(Wired):
         self._boot_timeout = boot_timeout
         self._random = nonces or random.Random()
         self._clock = clock
-        self._answered = False  # ever
         self._helped = False  # the helpers are there
         self._facts: Facts | None = None
         self._base64 = False
+        self._echoes = True
 
     # -- getting hold of it ----------------------------------------------------------------------
 
@@ -88,48 +94,52 @@ class NodeMcuBoard(Wired):
 
     def _enter(self, after_reset: bool) -> None:
         end = Deadline(self._boot_timeout)
-        self._in_hand = self._helped = False
-        heard, idle = b"", 0.2
+        self._begin_to_listen(after_reset)
+        self._helped = False
+        idle, doubt = 0.2, None
         if after_reset:
-            read = self.session.read_until(b"\n" + _PROMPT, idle=3.0, deadline=end.at_most(5.0))
-            self._check_panic(read)
-            heard = read.data
-        while not end.passed:
-            if heard:
-                self.session.write(b"\r")
-                noise = self.session.drain(quiet=idle / 4, deadline=1.0)
-                heard = (heard + noise)[-400:]
+            self._hear(b"\n" + _PROMPT, idle=3.0, deadline=end.at_most(5.0))
+        while not end.passed and not (doubt is not None and doubt.passed):
+            if self._heard:
+                self._say_while_starting(b"\r")
+                noise = self._hear(idle=idle / 4, deadline=end.at_most(1.0)).data
                 if noise.endswith(b">> "):
-                    self.session.write(b")=\r")  # no statement goes on with that
-                    self.session.drain(quiet=idle / 4, deadline=1.0)
+                    self._say_while_starting(b")=\r")  # no statement goes on with that
+                    self._hear(idle=idle / 4, deadline=end.at_most(1.0))
             read = self._ask(idle)
-            self._check_panic(read)
-            heard = (heard + read.data)[-400:] or b"-"
+            self._heard = self._heard or b"-"
             if read.ok:
                 self._in_hand = self._answered = True
                 return
-            if read.reason is Reason.CLOSED:
-                raise BenchFault("the port was closed while the board was asked for its prompt")
+            if self._trouble_heard():
+                doubt = doubt or end.at_most(_DOUBT)
             idle = min(idle * 1.7, 2.0)
-        raise BenchFault(
-            f"no Lua prompt within {self._boot_timeout:g} s; came {printable(heard) or 'nothing'!r}",
-            hint="is there NodeMCU on the board, is console.baud right, does init.lua never end?",
+        if self._heard == b"-":
+            self._heard = b""
+        raise self._no_answer(
+            f"no Lua prompt within {self._boot_timeout:g} s",
+            "is there NodeMCU on the board, is console.baud right, does init.lua never end?",
         )
 
     def _ask(self, idle: float) -> Read:
-        """A question whose answer differs from its echo. A match means that the prompt has come after it."""
-        a, b = self._random.randrange(1000, 9999), self._random.randrange(1000, 9999)
-        self.session.write(f"print({a}*{b})\r".encode())
-        return self.session.read_until(f"\n{a * b}\r\n> ".encode(), f"\n{a * b}\n> ".encode(), idle=idle, deadline=3.0)
+        """A question whose answer differs from its echo. A match means that the prompt has come after it.
 
-    def _check_panic(self, read: Read) -> None:
-        if read.panic is not None:
-            if not self._answered:
-                raise BenchFault(
-                    f"the board does not start ({read.panic.kind}): {read.panic.text}",
-                    hint="flash it again; if it stays so, this firmware does not run on this chip",
-                )
-            raise crashed("the board does not start", read.panic)
+        An application may print between them, and may have turned the echo off: then it is turned on again, for it
+        tells whether a line has arrived.
+        """
+        a, b = self._random.randrange(1000, 9999), self._random.randrange(1000, 9999)
+        question = f"print({a}*{b})".encode()
+        self._say_while_starting(question + b"\r")
+        read = self._hear(f"{a * b}\r\n".encode(), f"{a * b}\n".encode(), idle=idle, deadline=3.0)
+        if not read.ok:
+            return read
+        prompt = self._hear(_PROMPT, idle=idle, deadline=3.0)
+        self._echoes = b"print(" in read.data
+        if prompt.ok and not self._echoes:
+            self._say_while_starting(_ECHO_ON.encode() + b"\r")
+            prompt = self._hear(_PROMPT, idle=max(idle, 0.5), deadline=3.0)
+            self._echoes = prompt.ok
+        return prompt
 
     def _take_in_hand(self) -> None:
         if not self._in_hand:
@@ -154,10 +164,17 @@ class NodeMcuBoard(Wired):
         self.session.write(data + b"\r")
         # What comes back here is our own: a file may well hold the text of a panic.
         echo = self.session.read_until(b"\n", idle=_GRACE, deadline=_GRACE, watch_panics=False)
-        if not echo.ok:
+        heard = echo.data
+        for _ in range(_LINES_BETWEEN):
+            if not echo.ok or _echoes(data, heard):
+                break
+            # What an application prints stands before the echo, or in the middle of it, and ends with its line.
+            echo = self.session.read_until(b"\n", idle=0.3, deadline=_GRACE, watch_panics=False)
+            heard += echo.data
+        if not echo.ok and not heard:
             raise self._lost("the echo of a line", echo)
-        if not echo.data.rstrip(b"\r\n").endswith(data):
-            came = printable(echo.data[-LINE_LIMIT:])
+        if not _echoes(data, heard):
+            came = printable(heard[-LINE_LIMIT:])
             raise BenchFault(f"a line came back damaged: sent {line[:80]!r}, came {came!r}", hint="check the cable")
         read = self.session.read_until(b"\n" + _PROMPT, b"\n>> ", _PROMPT, idle=timeout, deadline=timeout)
         if not read.ok:
@@ -215,6 +232,13 @@ class NodeMcuBoard(Wired):
             came = printable((result.stderr or result.stdout)[-200:])
             raise BenchFault(f"the board did not say what it is; came {came!r}", hint="is this NodeMCU?") from None
 
+    def round_trip(self) -> None:
+        """An empty line, which is answered with a prompt."""
+        self._take_in_hand()
+        self.session.write(b"\r")
+        if not (read := self.session.read_until(_PROMPT, idle=_GRACE, deadline=_GRACE)).ok:
+            raise self._lost("its prompt", read)
+
     @recorded_call
     def verify_programs(self, on: bool) -> None:
         """Nothing to do: each program is a file, which the board sums up before it runs."""
@@ -230,10 +254,16 @@ class NodeMcuBoard(Wired):
             raise UsageError("NodeMCU has no Ctrl-C", hint="let the program end by a timer")
         started = time.perf_counter()
         self._start(source)
-        read = self.session.read_until(END, _BANNER, idle=timeout, deadline=timeout)
+        read = self.session.read_until(END, _BANNER, idle=timeout, deadline=timeout, of_program=True)
+        if read.matched == _BANNER:  # a program can print that, too, and goes on then
+            more = self.session.read_until(END, b"\n" + _PROMPT, idle=timeout, deadline=timeout, of_program=True)
+            went_on = more.matched == END
+            read = Read(read.data + more.data, read.reason, END if went_on else _BANNER, read.panic or more.panic)
         stdout = self._checked_output(read, timeout)
         error = self._error_text()
         self._settle()
+        if read.panic is not None and self._answer('print("\\6"..tostring(_hxr~=nil)..".")') != "true":
+            raise self._lost("the end of a program in the VM that it began in", read)
         return RunResult(stdout, error, time.perf_counter() - started)
 
     def _start(self, source: str) -> None:
@@ -253,12 +283,14 @@ class NodeMcuBoard(Wired):
             raise FirmwareFailure(f"the board restarted by itself; before that came {printable(read.data[-300:])!r}")
         if read.reason in (Reason.IDLE, Reason.DEADLINE):
             tail = printable(read.data[-300:])
-            if self._has_ended():
+            if read.panic is None and self._has_ended():
                 raise BenchFault(
                     f"the program has ended, but the end of what it printed got lost; last output: {tail!r}",
                     hint="check the cable and the baud rate",
                 )
             self._rescue()
+            if read.panic is not None:
+                raise crashed("the board crashed", read.panic)
             raise FirmwareFailure(f"the program did not end within {timeout:g} s; last output: {tail!r}")
         raise self._lost("output", read)
 
@@ -304,7 +336,7 @@ class NodeMcuBoard(Wired):
             self._start(source)
             output = b""
             for wanted in (LAST_RECORD, b"\x03\r\n"):
-                read = self.session.read_until(wanted, END, idle=30.0, deadline=30.0)
+                read = self.session.read_until(wanted, END, idle=30.0, deadline=30.0, of_program=True)
                 output += read.data
                 if read.matched == END:
                     self._not_reset()
@@ -313,8 +345,7 @@ class NodeMcuBoard(Wired):
             ended = self._clock()
             first = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
             if first.reason is Reason.DEADLINE and intervention is not None:
-                self._intervene(intervention)
-                first = self.session.read_exactly(1, deadline=within)
+                first = self._first_after(intervention, within)
             while first.data in (b"\r", b"\n"):  # of the record's own line
                 first = self.session.read_exactly(1, deadline=within)
             silent = self._clock() - ended
@@ -326,8 +357,8 @@ class NodeMcuBoard(Wired):
             if first.reason is Reason.DEADLINE:
                 raise FirmwareFailure(f"the chip did not start again within {within:g} s")
             self.session.transcript.note(f"started again after {silent:.3f} s")
-            rest = self.session.read_until(b"\n" + _PROMPT, idle=3.0, deadline=self._boot_timeout)
-            self._check_panic(rest)
+            rest = self.session.read_until(b"\n" + _PROMPT, idle=3.0, deadline=self._boot_timeout, watch_panics=False)
+            self._check_crash(rest.data)
         self.enter()
         return Restart(output, silent, begun + rest.data)
 
@@ -382,7 +413,7 @@ class NodeMcuBoard(Wired):
         if read.reason is Reason.FLOOD:
             return FirmwareFailure(f"the board floods the line; waited for {what}")
         if b"not enough memory" in read.data:
-            return FirmwareFailure(f"the board has no memory left; waited for {what}")
+            return ProgramFailed(f"the board has no memory left; waited for {what}")
         return BenchFault(f"the board did not send {what}: {read}", hint="check the cable, the baud rate and the power")
 
     def close(self) -> None:
@@ -402,7 +433,7 @@ class NodeMcuBoard(Wired):
         # One that an interrupted upload left open would come over this one when it is closed.
         self._say("if _hxf then pcall(_hxf.close,_hxf) end")
         if self._answer(f'_hxf=file.open("{name}","w") print("\\6"..(_hxf and "open" or "shut")..".")') != "open":
-            raise BenchFault(f"{path} cannot be written", hint="is there space on the board's filesystem?")
+            raise Refused(f"{path} cannot be written", hint="is there space on the board's filesystem?")
         for index, block in enumerate(blocks):
             if self._answer(block % index) != str(index):
                 raise BenchFault(f"{path}: block {index} was not acknowledged", hint="check the cable")
@@ -427,7 +458,7 @@ class NodeMcuBoard(Wired):
             timeout=120.0,
         )
         if result.stderr:
-            raise BenchFault(f"{path} cannot be read: {printable(result.stderr[-200:])}")
+            raise Refused(f"{path} cannot be read: {printable(result.stderr[-200:])}")
         try:
             data = binascii.unhexlify(b"".join(result.stdout.split()))
         except binascii.Error:
@@ -441,7 +472,7 @@ class NodeMcuBoard(Wired):
         name = _name(path)
         self._take_in_hand()
         if self._answer(f'file.remove("{name}") print("\\6"..tostring(file.exists("{name}"))..".")') != "false":
-            raise BenchFault(f"{path} cannot be removed")
+            raise Refused(f"{path} cannot be removed")
 
     @recorded_call
     def sweep(self, base: str, own_folder: str) -> None:
@@ -459,6 +490,19 @@ class NodeMcuBoard(Wired):
         )
         names = re.findall(rb"^%((?:[0-9a-f]{2}){1,255})\r?$", result.stdout, re.MULTILINE)
         return sorted(binascii.unhexlify(name).decode("utf-8", "replace") for name in names)
+
+
+def _echoes(data: bytes, heard: bytes) -> bool:
+    """Whether ``heard`` ends with the echo of ``data``, whole lines of something else before or within it."""
+    *lines, last = (line.rstrip(b"\r") for line in heard.rstrip(b"\r\n").split(b"\n"))
+    if last.endswith(data):
+        return True
+    reached = {0}  # how much of the echo may have come before each break
+    for line in lines:
+        reached |= {
+            at + size for at in reached for size in range(1, len(line) + 1) if data[at:].startswith(line[:size])
+        }
+    return any(last == data[at:] for at in reached if at < len(data))
 
 
 def _summed(data: bytes) -> str:

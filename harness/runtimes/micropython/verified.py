@@ -7,7 +7,9 @@ text is garbage, and its name is gone, so that a program finds the heap and the 
 
 What is proved: the text that is executed has the CRC-32 that the host computed (on a VM without ``binascii`` a sum of
 16 bits, in which any one damaged byte shows). Damage to the wrapper itself ends in no sum, in a wrong one, or in an
-error outside the program, never in an execution.
+error outside the program, never in an execution. One exception: a statement that is shorter than the input of a board
+which has little of it (``console.buffer``) goes out as it is, for such a board's stack has no room for an ``exec``
+around it; its figures come in records with checksums as all do.
 """
 
 from __future__ import annotations

@@ -349,7 +349,7 @@ class RawRepl(Wired):
             )
         self._as_text, self._refusal = False, b""
         # On a board with so little input the stack is as small: around a short statement there is no room for an exec.
-        short = bool(self._buffer) and len(source) < self._buffer
+        short = len(source) < (self._buffer or 0)
         if self._verifying and not short and not source.startswith(PROVES_ITSELF.encode()):
             self._send_proved(source)
         else:

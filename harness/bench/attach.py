@@ -6,6 +6,7 @@ the identity of the firmware after the reset.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from harness.bench.known_facts import keep
 from harness.bench.preparation import Preparation
 from harness.bench.recovery import PORT_PATIENCE, Recovery
 from harness.errors import BenchFault, FinalFault, FirmwareFailure, HarnessError, Refused, UsageError
-from harness.flashing.flasher import FlashReport
+from harness.flashing.flasher import ChipIdentity, FlashReport
+from harness.formats.suite_romfs import suite_romfs
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 from harness.link.deadline import Deadline
@@ -30,7 +32,7 @@ from harness.link.ports import OpenPort
 from harness.link.transcript import Transcript
 from harness.link.transcript_files import FOLDER
 from harness.runtimes.abilities import Abilities
-from harness.runtimes.interface import BoardRuntime, Facts
+from harness.runtimes.interface import BoardRuntime, Facts, RomWriter
 from harness.runtimes.traits import traits_of
 
 #: A run that was killed lets go of its boards within this time, in seconds.
@@ -253,8 +255,37 @@ class AttachedBoard:
         :attr:`romfs` is left as it is: what the reference holds is the caller's business. Raises UsageError for
         a board without such a region, or an image that does not fit; BenchFault when the board does not answer.
         """
+        runtime = self.runtime
+        if not self._flash.can_write and self.abilities.rom_size and isinstance(runtime, RomWriter):
+            started = time.monotonic()
+            runtime.write_rom(image)
+            runtime.soft_reset()
+            identity = ChipIdentity(self.board.chip, "", "", None)
+            return FlashReport(identity, written=len(image), seconds=time.monotonic() - started)
         with self._restarted() as port:
             return self._flash.write_romfs(port, image)
+
+    def offer_romfs(self) -> str:
+        """Have the suites' image in the ROMFS segment of a VM that writes it itself: why not, empty when it is there.
+
+        Without the capability ``romfs`` in boards.yaml only a segment is taken in which nobody has anything.
+        """
+        image, size, runtime = suite_romfs(), self.abilities.rom_size, self.runtime
+        if self._flash.can_write or not size or not isinstance(runtime, RomWriter):
+            return "the chip's ROMFS region does not hold the suite's image; run without --no-flash"
+        if len(image) > size:
+            return f"the VM's ROMFS segment has {size} bytes, the suite's image {len(image)}"
+        start = runtime.rom_start(32)
+        ours = start == image[: len(start)]
+        if "romfs" not in self.board.capabilities and not ours and start.strip(b"\xff") and start.strip(b"\0"):
+            return (
+                "the VM's ROMFS segment holds something; capabilities: [romfs] in boards.yaml takes it"
+            )
+        if not ours or not self._preparation.check_romfs(image):
+            self.write_romfs(image)
+            if not self._preparation.check_romfs(image):
+                return "the VM took a ROMFS image and does not mount it"
+        return ""
 
     def write_spare(self, data: bytes) -> bytes:
         """Write where the flash holds nothing that its VM uses, and start the board again; what is read back.

@@ -97,7 +97,8 @@ class Preparation:
             with contextlib.suppress(Refused):  # a filesystem that cannot be written holds nothing of ours
                 runtime.sweep(abilities.base, abilities.own_folder)
         if self._traits.mounts_romfs:
-            self._check_romfs(runtime)
+            image = self._flash.romfs or (suite_romfs() if "romfs" in self._board.capabilities else b"")
+            self.check_romfs(image)
 
     def _settle_application(self, runtime: BoardRuntime) -> None:
         """What an earlier run left aside is put back, or is put where it is to be in this one."""
@@ -203,8 +204,9 @@ class Preparation:
                 hint="does the chip start from another place than it was written to?",
             )
 
-    def _check_romfs(self, runtime: BoardRuntime) -> None:
-        """Whether the region holds the suite's image, asked of the VM itself."""
+    def check_romfs(self, image: bytes) -> bool:
+        """Whether the VM has the suite's ``image`` mounted, asked of itself; what the flash is known to hold is it."""
+        runtime = self._line.runtime
         said = ask(
             runtime,
             "held",
@@ -212,7 +214,7 @@ class Preparation:
             " held = (len(names), sum([os.stat('/rom/' + name)[6] for name in names]))\n"
             "except (OSError, ImportError, AttributeError, TypeError):\n held = None",
         )
-        image = self._flash.romfs or (suite_romfs() if "romfs" in self._board.capabilities else b"")
         files = suite_files()
         same = said == f"({len(files)}, {sum(map(len, files.values()))})"
         self._flash.romfs = image if same and image.startswith(MAGIC) else b""
+        return bool(self._flash.romfs)

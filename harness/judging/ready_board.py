@@ -51,6 +51,10 @@ class ReadyBoard(Protocol):
         """Write the chip's ROMFS region alone, and start the board again."""
         ...
 
+    def offer_romfs(self) -> str:
+        """Have the suites' image in the ROMFS segment of a VM that can write it itself; why not, empty when it is."""
+        ...
+
     def happened(self, kind: str, text: str) -> None:
         """An event beside the scenarios."""
         ...

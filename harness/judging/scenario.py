@@ -113,6 +113,19 @@ class BoardBench:
                 raise Unsuitable(f"program {program.name} is too large for a VM with {heap} bytes of heap") from None
             raise
 
+    def offer_romfs(self) -> str:
+        """See :meth:`harness.judging.ready_board.ReadyBoard.offer_romfs`; the reference gets the same image."""
+        if not isinstance(self.reference, ReferenceVm):
+            return "the reference of this board's runtime has no ROMFS"
+        if why := self.attached.offer_romfs():
+            return why
+        self.reference.map_romfs(self.attached.romfs)
+        return ""
+
+    def has_by_itself(self, capability: str) -> bool:
+        """Whether the VM of a board of which nothing is known has said that it has what boards.yaml does not say."""
+        return self.unknown and capability == "romfs" and bool(self.attached.abilities.rom_size)
+
     def folder(self) -> str:
         """The harness's own folder for files, the same path on both sides: what a path costs is then the same, too.
 
@@ -278,8 +291,13 @@ class Scenario:
 
     @property
     def romfs_in_place(self) -> bool:
-        """Whether chip and reference hold the suite's ROMFS image."""
-        return bool(self._bench.attached.romfs)
+        """Whether chip and reference hold the suite's ROMFS image; a VM that can write it itself does so now."""
+        return not self.no_romfs
+
+    @property
+    def no_romfs(self) -> str:
+        """Why they do not, in words; empty when they do."""
+        return "" if self._bench.attached.romfs else self._bench.offer_romfs()
 
     @property
     def lives_in_host_time(self) -> bool:

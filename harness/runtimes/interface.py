@@ -137,6 +137,28 @@ class ChipRuntime(Runtime, Protocol):
 
 
 @runtime_checkable
+class RomWriter(Protocol):
+    """A VM that writes its ROMFS segment itself."""
+
+    def rom_start(self, length: int) -> bytes:
+        """The first ``length`` bytes of it, at most 64."""
+        ...
+
+    def write_rom(self, image: bytes) -> None:
+        """Write and check it; it is mounted when the VM starts again. Raises Refused when the VM does not take it."""
+        ...
+
+
+@runtime_checkable
+class StartsApplication(Protocol):
+    """A VM that can be restarted as its chip starts it, its start files included, without a reset line."""
+
+    def restart_with_application(self) -> None:
+        """Ready for :meth:`Runtime.run` on return: what runs by itself was interrupted. Raises as :meth:`enter`."""
+        ...
+
+
+@runtime_checkable
 class CodeRuntime(ChipRuntime, Protocol):
     """A language VM whose supervisor runs code files, each in a VM of its own (CircuitPython)."""
 

@@ -55,8 +55,8 @@ def test_from_mpy(scenario: Scenario) -> None:
 def test_in_place_from_romfs(scenario: Scenario) -> None:
     """The module's bytecode and constants stay in the chip's flash; only the rest is on the heap."""
     _need_mpy(scenario)
-    if not scenario.romfs_in_place:
-        pytest.skip("the chip's ROMFS region does not hold the suite's image; run without --no-flash")
+    if why := scenario.no_romfs:
+        pytest.skip(why)
     mpy = compile_module("payload.py", SOURCE)
     in_place = scenario.run(Program.load("import_module", module=SUITE_MODULE, path="/rom"))
     scenario.compare(in_place)
@@ -100,8 +100,8 @@ def _import_from_file(scenario: Scenario, module: str, file: str, content: bytes
 def test_code_in_flash_costs_no_heap_however_long_it_is(scenario: Scenario) -> None:
     """Functions of 0.4 to 80 kB of bytecode, the longest larger than the heap: all keep the same, and lie in flash."""
     _need_mpy(scenario)
-    if not scenario.romfs_in_place:
-        pytest.skip("the chip's ROMFS region does not hold the suite's image; run without --no-flash")
+    if why := scenario.no_romfs:
+        pytest.skip(why)
     names = [sized_name(n) for n in (*STATEMENTS, LARGE)]
     pair = scenario.run(Program.load("import_sizes", path="/rom", in_place=True, modules=names))
     scenario.compare(pair, prefix="in_flash.")
@@ -170,8 +170,8 @@ def test_a_replaced_module_is_the_new_one_after_a_restart(scenario: Scenario, ki
 def test_a_replaced_image_runs_after_the_reset_and_the_old_is_gone(scenario: Scenario) -> None:
     """The ROMFS region is flashed alone, twice: the new code runs, what only the old image had is gone."""
     _need_mpy(scenario)
-    if not scenario.romfs_in_place:
-        pytest.skip("the chip's ROMFS region does not hold the suite's image; run without --no-flash")
+    if why := scenario.no_romfs:
+        pytest.skip(why)
     states = {}
     try:
         for version in ("one", "two"):
@@ -191,8 +191,8 @@ def test_a_replaced_image_runs_after_the_reset_and_the_old_is_gone(scenario: Sce
 @pytest.mark.parametrize("kind", ["magic", "blank"])
 def test_a_damaged_image_leaves_the_board_bootable(scenario: Scenario, kind: str) -> None:
     """A ROMFS region whose image has a wrong start, or that is blank: nothing is mounted, and the VM answers."""
-    if not scenario.romfs_in_place:
-        pytest.skip("the chip's ROMFS region does not hold the suite's image; run without --no-flash")
+    if why := scenario.no_romfs:
+        pytest.skip(why)
     image = suite_romfs()
     try:
         scenario.write_romfs(b"\x00" * 16 + image[16:] if kind == "magic" else b"\xff" * 4096)

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from harness.errors import FirmwareFailure
 from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import HEAP, STATE, TIME
+from harness.runtimes.interface import StartsApplication
 from harness.runtimes.program import Program, ask
 from harness.runtimes.records import DamagedRecords
 
@@ -150,10 +152,13 @@ WAYS = {"ctrl_d": "", "soft_reset": "import machine\nmachine.soft_reset()", "exi
 def test_the_vm_restarts_however_it_is_asked_to(scenario: Scenario, way: str) -> None:
     """Ctrl-D, machine.soft_reset() and sys.exit(): globals are gone, files are not, and the VM answers in time."""
     scenario.require(WAYS[way])
-    if way == "exit" and scenario.port_is_unknown:
-        pytest.skip("whether sys.exit() restarts the VM is the port's choice, and this board's port is not known")
     board = scenario.board
     board.soft_reset()
+    if way == "exit" and scenario.port_is_unknown:
+        try:
+            board.restart_by(WAYS[way])
+        except FirmwareFailure:
+            pytest.skip("sys.exit() does not restart this VM, which is its port's choice")
     has_files = scenario.has_files
     with scenario.files({"hx_way.txt": b"kept"} if has_files else {}) as folder:
         assert not board.run("hx_left = 1").stderr
@@ -185,13 +190,17 @@ RUDE = {
 @pytest.mark.parametrize("kind", sorted(RUDE))
 def test_a_board_is_rescued_from_its_main_py(scenario: Scenario, kind: str) -> None:
     """main.py that raises, never ends, floods the line or reloads at once: Ctrl-C still leads to a prompt."""
-    if not scenario.can_reset:
+    board = scenario.board
+    if not scenario.can_reset and not isinstance(board, StartsApplication):
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
     if kind != "raises" and not scenario.sees_ctrl_c:
         pytest.skip("Ctrl-C ends no program on this VM, as it was asked: this one would keep the board")
-    board = scenario.board
+    scenario.require(RUDE[kind].decode())
     with scenario.start_file("main.py", RUDE[kind]):
-        board.hard_reset()
+        if scenario.can_reset or not isinstance(board, StartsApplication):
+            board.hard_reset()
+        else:
+            board.restart_with_application()
         answer = ask(board, "6 * 7")
     board.soft_reset()
     scenario.take(RESCUED.of(kind), answer, "42")

@@ -32,6 +32,9 @@ class StandIn:
         assert isinstance(self.runtime, ReferenceVm)
         self.runtime.map_romfs(image)
 
+    def offer_romfs(self) -> str:
+        return "the stand-in offers none"
+
     def happened(self, kind: str, text: str) -> None:
         self.events.append(f"{kind}: {text}")
 

@@ -16,6 +16,7 @@ from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython import plain_files
 from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND, SWEEP
 from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT, RawRepl
+from harness.runtimes.micropython.rom_writer import rom_start, write_rom
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.traits import Means, ProbeAnswer
 
@@ -96,6 +97,23 @@ class MicroPythonBoard(RawRepl):
             raise FirmwareFailure(f"the VM did not restart; came {printable(read.data[-200:]) or 'nothing'!r}")
         if not self._in_hand:
             self.enter()
+
+    def rom_start(self, length: int) -> bytes:
+        return rom_start(self, length)
+
+    def write_rom(self, image: bytes) -> None:
+        write_rom(self, image)
+
+    @recorded_call
+    def restart_with_application(self) -> None:
+        # In raw mode a soft reset leaves main.py out; from the friendly prompt it does not (shared/runtime/pyexec.c).
+        self._take_in_hand()
+        self.session.transcript.note("soft reset at the friendly prompt")
+        self._in_hand = False
+        self.session.write(b"\x02")
+        self.session.read_until(b">>> ", idle=GRACE, deadline=GRACE)
+        self.session.write(EOF)
+        self.enter(after_reset=True)
 
     # -- files -----------------------------------------------------------------------------------
 

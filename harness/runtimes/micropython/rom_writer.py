@@ -28,13 +28,6 @@ if rom_ioctl(4, 0, {offset}, a2b_base64({data!r})) < 0:
 _DONE = "from vfs import rom_ioctl\nrom_ioctl(5, 0)"
 
 
-def rom_size(runtime: Runtime) -> int:
-    """Bytes of the VM's first ROMFS segment; 0 when it has none."""
-    first = "size = 0\ntry:\n from vfs import rom_ioctl\n if rom_ioctl(1) > 0:\n  size = len(rom_ioctl(2, 0))\n"
-    said = ask(runtime, "size", first=f"{first}except (ImportError, OSError, TypeError):\n pass")
-    return int(said) if said.isdigit() and len(said) < 10 else 0
-
-
 def rom_start(runtime: Runtime, length: int) -> bytes:
     """The first ``length`` bytes (at most 64) of that segment."""
     first = "from vfs import rom_ioctl\nfrom binascii import hexlify"

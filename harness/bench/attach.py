@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,7 @@ class AttachedBoard:
         left = LeftApplication(board.id, traits.language, traits.start_files, self.happened)
         self._aside = options.set_aside or board.application == "aside"
         self._left = left
+        self._rom_taken = False
         self._preparation = Preparation(
             board, self.device, traits, self._flash, self._line, report, self.happened, left, set_aside=self._aside
         )
@@ -190,6 +191,7 @@ class AttachedBoard:
         self._stack.callback(self.device.close)
         self._stack.callback(self._line.hang_up)
         self._stack.callback(self._give_back)
+        self._stack.callback(self._blank_romfs)
         try:
             self._preparation.prepare(busy)
         except FinalFault:
@@ -260,32 +262,41 @@ class AttachedBoard:
             started = time.monotonic()
             runtime.write_rom(image)
             runtime.soft_reset()
+            self._flash.romfs = image if image == suite_romfs() else b""
             identity = ChipIdentity(self.board.chip, "", "", None)
             return FlashReport(identity, written=len(image), seconds=time.monotonic() - started)
         with self._restarted() as port:
             return self._flash.write_romfs(port, image)
 
-    def offer_romfs(self) -> str:
+    def offer_romfs(self, *, image_wanted: bool = True) -> str:
         """Have the suites' image in the ROMFS segment of a VM that writes it itself: why not, empty when it is there.
 
-        Without the capability ``romfs`` in boards.yaml only a segment is taken in which nobody has anything.
+        Without ``image_wanted`` it is enough that the segment can be written. Without the capability ``romfs`` in
+        boards.yaml only a segment is taken in which nobody has anything; it is blank again in the end.
         """
         image, size, runtime = suite_romfs(), self.abilities.rom_size, self.runtime
         if self._flash.can_write or not size or not isinstance(runtime, RomWriter):
             return "the chip's ROMFS region does not hold the suite's image; run without --no-flash"
         if len(image) > size:
             return f"the VM's ROMFS segment has {size} bytes, the suite's image {len(image)}"
-        start = runtime.rom_start(32)
-        ours = start == image[: len(start)]
-        if "romfs" not in self.board.capabilities and not ours and start.strip(b"\xff") and start.strip(b"\0"):
-            return (
-                "the VM's ROMFS segment holds something; capabilities: [romfs] in boards.yaml takes it"
-            )
-        if not ours or not self._preparation.check_romfs(image):
+        if not self._rom_taken:
+            start = runtime.rom_start(32)
+            blank = not start.strip(b"\xff") or not start.strip(b"\0")
+            if not blank and start != image[: len(start)] and "romfs" not in self.board.capabilities:
+                return "the VM's ROMFS segment is in use; with capabilities: [romfs] in boards.yaml it is written over"
+            self._rom_taken = True
+        if image_wanted and not self._flash.romfs and not self._preparation.check_romfs(image):
             self.write_romfs(image)
             if not self._preparation.check_romfs(image):
                 return "the VM took a ROMFS image and does not mount it"
         return ""
+
+    def _blank_romfs(self) -> None:
+        """A segment that was taken from nobody is nobody's again."""
+        runtime = self._line.runtime if self._rom_taken else None
+        if isinstance(runtime, RomWriter) and "romfs" not in self.board.capabilities:
+            with suppress(HarnessError):
+                runtime.write_rom(b"\xff" * 64)
 
     def write_spare(self, data: bytes) -> bytes:
         """Write where the flash holds nothing that its VM uses, and start the board again; what is read back.

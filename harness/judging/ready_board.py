@@ -51,8 +51,11 @@ class ReadyBoard(Protocol):
         """Write the chip's ROMFS region alone, and start the board again."""
         ...
 
-    def offer_romfs(self) -> str:
-        """Have the suites' image in the ROMFS segment of a VM that can write it itself; why not, empty when it is."""
+    def offer_romfs(self, *, image_wanted: bool = True) -> str:
+        """Have the suites' image in the ROMFS segment of a VM that can write it itself; why not, empty when it is.
+
+        Without ``image_wanted`` it is enough that the segment can be written.
+        """
         ...
 
     def happened(self, kind: str, text: str) -> None:

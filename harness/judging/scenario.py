@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.chips import CHIPS, Chip, Port
 from harness.errors import FirmwareFailure, HarnessError, Unsuitable, UsageError
+from harness.formats.suite_romfs import suite_romfs
 from harness.inventory.model import Wiring
 from harness.judging.calibration import Calibration, Point, best_fit, work_of
 from harness.judging.compare import Judge, Measurement
@@ -298,6 +299,17 @@ class Scenario:
     def no_romfs(self) -> str:
         """Why they do not, in words; empty when they do."""
         return "" if self._bench.attached.romfs else self._bench.offer_romfs()
+
+    @property
+    def no_romfs_region(self) -> str:
+        """Why no image can be put into the chip's ROMFS region, in words; empty when one can."""
+        attached = self._bench.attached
+        return "" if attached.romfs else attached.offer_romfs(image_wanted=False)
+
+    def restore_romfs(self) -> None:
+        """The suite's image again, where a flasher wrote it; a VM that writes it itself does so when it is needed."""
+        if self._bench.attached.romfs:
+            self.write_romfs(suite_romfs())
 
     @property
     def lives_in_host_time(self) -> bool:

@@ -32,7 +32,7 @@ class StandIn:
         assert isinstance(self.runtime, ReferenceVm)
         self.runtime.map_romfs(image)
 
-    def offer_romfs(self) -> str:
+    def offer_romfs(self, *, image_wanted: bool = True) -> str:
         return "the stand-in offers none"
 
     def happened(self, kind: str, text: str) -> None:

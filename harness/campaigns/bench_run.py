@@ -22,6 +22,7 @@ from harness.campaigns.board_process import STORE, BoardProcess
 from harness.campaigns.plan import Found, collect, require_some
 from harness.errors import UsageError
 from harness.inventory.model import Board
+from harness.judging.keywords import Keywords
 from harness.judging.run_events import parse
 from harness.paths import made, suites_dir
 from harness.results.database import Location
@@ -155,6 +156,7 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
 
 def planned(request: RunRequest) -> Found:
     """What ``request`` would run on which board. Raises UsageError for suites that cannot be run, and for none."""
+    Keywords(request.keywords)  # what is none is told before anything is started
     logs = _logs(request)
     boards = ",".join(board.id for board in request.boards)
     found = collect([*_selecting(request, logs), "--boards", boards, "--harness-run", "-1"], logs)

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
@@ -36,7 +37,14 @@ def warm_up() -> None:
     context()
     from multiprocessing import forkserver
 
-    forkserver.ensure_running()
+    # Ctrl-C at a terminal reaches all that was started from there; the server ends with this process, without a word.
+    ours = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ours else None
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 #: Names the store to a board's process: an address can hold a password, which is not for arguments.

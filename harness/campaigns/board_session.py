@@ -72,7 +72,7 @@ class _Session:
         option = config.getoption
         file = bench_file(option("--bench"))
         self.bench = load_bench(file)
-        self.boards = chosen_boards(self.bench, option("--boards"))
+        self.boards = chosen_boards(self.bench, option("--boards") or None)
         state = state_dir(file)
         self.options = Options(
             state,
@@ -338,6 +338,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
         item.stash[_SECONDS] = call.duration
     if call.excinfo is not None:
         item.stash[_ERROR] = call.excinfo.value
+        if hasattr(report, "wasxfail") and report.skipped:
+            item.stash[_ERROR] = pytest.skip.Exception(f"expected to fail: {report.wasxfail or 'no reason given'}")
         if isinstance(call.excinfo.value, HarnessError | MeasurementFailed):
             # A traceback through the harness says nothing about the board; the message does. It holds the board's text.
             report.longrepr = plain(str(call.excinfo.value))

@@ -114,6 +114,10 @@ def _only(file: str) -> set[tuple[str, str, str]] | None:
 
 def _checked(item: pytest.Item) -> list[str]:
     """The runtimes that ``item`` is for. Raises UsageError for a marker with a name that there is not."""
+    known = {line.split("(")[0].split(":")[0].strip() for line in item.config.getini("markers")}
+    for marker in item.iter_markers():
+        if marker.name not in known:
+            _known(marker.name, sorted(known), "mark", "marker")
     for marker in item.iter_markers("needs"):
         for name in marker.args:
             _known(name, CAPABILITIES, "needs", "capability")
@@ -145,6 +149,7 @@ def write_plan(session: pytest.Session) -> None:
         boards = session_of(config).boards
     have = {board.id: board.capabilities for board in boards}
     found.boards = {board.id: [] for board in boards}
+    places: dict[tuple[str, str, str], str] = {}
     for item in session.items:
         if missing := _missing_fixtures(item):
             near = get_close_matches(missing[0], ["scenario", "board_bench", "tmp_path", "request"], n=1)
@@ -158,6 +163,9 @@ def write_plan(session: pytest.Session) -> None:
             board, suite, name = place_of(item)
             wanted = [need for marker in item.iter_markers("needs") for need in marker.args]
             lacks = tuple(need for need in wanted if need not in have[board])
+            where = line_of(item)
+            if (first := places.setdefault((board, suite, name), where)) != where:
+                found.problems.append(f"{where}: the suite {suite!r} has a scenario {name!r} already: {first}")
             found.boards[board].append(Place(suite, name, line_of(item), lacks))
     found.problems = list(dict.fromkeys(found.problems))
     write(found, Path(config.getoption("--harness-plan")))

@@ -36,7 +36,7 @@ _LOOKED_AT = 200
 def nightly(
     suites: tuple[str, ...],
     bench: str,
-    boards: str,
+    boards: str | None,
     board_minutes: float,
     total_minutes: float,
     jobs: int | None,
@@ -86,7 +86,7 @@ def nightly(
     trends = trends_of(record, results)
     earlier = [results.load_run(past) for past in results.runs(_INDEXED) if past != number]
     results.close()
-    print_run(record, console)
+    print_run(record, console, state=state)
     _write(record, earlier, trends, out, state)
     console.print(Text(f"reports: {out}/index.html, run-{number}.html, junit.xml, run.json, summary.md"))
     sys.exit(record.exit_code)

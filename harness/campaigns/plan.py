@@ -85,7 +85,11 @@ def collect(arguments: Sequence[str], folder: Path) -> Found:
     file, log = folder / "plan.json", folder / "plan.log"
     file.unlink(missing_ok=True)
     process = BoardProcess([*arguments, "--collect-only", "-q", "--harness-plan", str(file)], log)
-    code = process.wait(_PATIENCE)
+    try:
+        code = process.wait(_PATIENCE)
+    except KeyboardInterrupt:
+        process.kill()
+        raise
     if code is None:
         process.kill()
         process.close()
@@ -96,6 +100,8 @@ def collect(arguments: Sequence[str], folder: Path) -> Found:
     process.close()
     try:
         found = _read(file)
+        if code == 4 and not found.problems:
+            raise ValueError("pytest did not come to its end")
     except (OSError, ValueError, KeyError, TypeError):
         tail = " / ".join(log.read_text("utf-8", "replace").strip().splitlines()[-3:])
         if code == 4:  # pytest's own: a wrong option, a file that is not there

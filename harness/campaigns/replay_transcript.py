@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from rich.text import Text
 
 from harness.runtimes.replay import Diverged, replay
 from harness.shown import Terminal, plain
+
+_PIECE = re.compile(r"#[0-9]+-[0-9]+$")
 
 
 def replay_transcript(file: Path, quiet: bool) -> None:
@@ -20,6 +23,8 @@ def replay_transcript(file: Path, quiet: bool) -> None:
     """
     console = Terminal()
     same = total = 0
+    if not file.exists():  # as reports print it: with the piece that is meant, of which all before it is replayed, too
+        file = Path(_PIECE.sub("", str(file)))
     try:
         for call in replay(file):
             total += 1

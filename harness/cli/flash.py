@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 @boards_option
 @variant_option
 @json_option
-def flash(bench: str, boards: str, variant: str, json_file: str) -> None:
+def flash(bench: str, boards: str | None, variant: str, json_file: str) -> None:
     """Flash the boards with their firmware (only what differs), and check that it answers."""
     from rich.text import Text
 

@@ -13,7 +13,7 @@ from harness.cli.options import CONTEXT
 @click.command("nightly", context_settings=CONTEXT)
 @click.argument("suites", nargs=-1)
 @click.option("--bench", default="", metavar="FILE", help="Bench file (default: boards.yaml).")
-@click.option("--boards", default="", metavar="IDS", help="Boards or tags, comma separated (default: all).")
+@click.option("--boards", default=None, metavar="IDS", help="Boards or tags, comma separated (default: all).")
 @click.option("--board-minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
 @click.option("--total-minutes", type=click.FloatRange(min=0, min_open=True), default=480.0, show_default=True)
 @click.option("--jobs", type=click.IntRange(1), help="Boards at the same time (default: all).")

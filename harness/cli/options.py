@@ -34,7 +34,7 @@ bench_option = click.option(
     help="Bench file (default: boards.yaml here; 'shipped': the virtual boards that come with the harness).",
 )
 boards_option = click.option(
-    "--boards", default="", metavar="IDS", help="Boards or tags, comma separated (default: all)."
+    "--boards", default=None, metavar="IDS", help="Boards or tags, comma separated (default: all)."
 )
 variant_option = click.option("--variant", default="", metavar="NAME", help="Firmware variant for the virtual boards.")
 store_option = click.option(
@@ -57,7 +57,7 @@ def load(bench: str, *, check_files: bool = True) -> tuple[Path, Bench]:
     return file, load_bench(file, check_files=check_files)
 
 
-def load_chosen(bench: str, boards: str, *, to_stderr: bool = False) -> tuple[Path, list[Board]]:
+def load_chosen(bench: str, boards: str | None, *, to_stderr: bool = False) -> tuple[Path, list[Board]]:
     """The bench file, and the boards that ``--boards`` names; both are told in one line, before anything is done.
 
     Raises UsageError for a file or a board that is not there.

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 def run(
     suites: tuple[str, ...],
     bench: str,
-    boards: str,
+    boards: str | None,
     keywords: tuple[str, ...],
     last_failed: bool,
     list_only: bool,
@@ -119,7 +119,7 @@ def run(
         number = run_bench(request, times)
     results = Store(path)
     record = results.load_run(number)
-    print_run(record, console, all_figures=figures)
+    print_run(record, console, all_figures=figures, state=state)
     if timings:
         times.show(console)
     finished = formats.Finished(record, results, state)

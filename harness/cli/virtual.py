@@ -21,10 +21,10 @@ def virtual() -> None:
 
 @virtual.command("up", context_settings=CONTEXT)
 @bench_option
-@click.option("--boards", default="", metavar="IDS", help="Boards or tags, comma separated (default: all virtual).")
+@click.option("--boards", default=None, metavar="IDS", help="Boards or tags, comma separated (default: all virtual).")
 @click.option("--blank", is_flag=True, help="Leave the flash as it is: do not write the firmware first.")
 @json_option
-def virtual_up(bench: str, boards: str, blank: bool, json_file: str) -> None:
+def virtual_up(bench: str, boards: str | None, blank: bool, json_file: str) -> None:
     """Start the virtual boards and keep them up until Ctrl-C, for esptool, mpremote or a client of yours.
 
     With --json FILE, their addresses are written to FILE once they are ready: {"vesp32": {"url": ..., "pty": ...}}.

@@ -40,9 +40,9 @@ def bench_file(option: str) -> Path:
     )
 
 
-def chosen_boards(bench: Bench, ids: str) -> list[Board]:
-    """The boards named in ``ids`` (or tagged so), or all. Raises UsageError for a name that is not there."""
-    if not ids:
+def chosen_boards(bench: Bench, ids: str | None) -> list[Board]:
+    """The boards named in ``ids`` (or tagged so); None: all. Raises UsageError for a name that is not there."""
+    if ids is None:
         return list(bench.boards)
     chosen: list[Board] = []
     known = ", ".join(board.id for board in bench.boards)

@@ -156,3 +156,51 @@ def test_a_board_that_nothing_is_selected_for_is_not_asked_and_no_error(folder: 
     assert done.returncode == 0, done.stdout
     assert "not asked" in done.stdout
     assert [board["id"] for board in json.loads((folder / "out.json").read_text())["boards"]] == ["one"]
+
+
+@pytest.mark.parametrize("words", ["and (", "(fine", "fine or (", ""])
+def test_a_selection_that_is_none_is_refused_by_list_and_run(folder: Path, words: str) -> None:
+    for more in ([], ["--list"]):
+        done = harness(folder, "run", "mine", "-k", words, *more)
+        assert (done.returncode, "-k" in done.stderr) == (2, True), done.stdout + done.stderr
+    assert not (folder / ".harness" / "virtual").exists()
+
+
+def test_two_scenarios_of_one_name_are_refused(folder: Path) -> None:
+    (folder / "mine" / "test_other.py").write_text(FINE)
+    done = harness(folder, "run", "mine")
+    assert done.returncode == 2
+    assert "mine/test_other.py:2: the suite 'mine' has a scenario 'fine' already: mine/test_mine.py:2" in done.stderr
+
+
+def test_no_board_is_not_all_boards(folder: Path) -> None:
+    done = harness(folder, "run", "mine", "--boards", "")
+    assert done.returncode == 2
+    assert "names no board" in done.stderr
+
+
+def test_a_failure_that_is_expected_is_no_failure_of_the_firmware(folder: Path) -> None:
+    (folder / "mine" / "test_mine.py").write_text(
+        "import pytest\n@pytest.mark.xfail(reason='bug 7')\ndef test_known(scenario):\n    assert 1 == 2\n" + FINE
+    )
+    code, scenarios, told = outcomes(folder)
+    assert (code, scenarios) == (0, {"known": "skipped", "fine": "pass"})
+    assert "expected to fail: bug 7" in told
+
+
+def test_a_misspelt_mark_is_refused_by_pytest_too(folder: Path) -> None:
+    (folder / "mine" / "test_mine.py").write_text("import pytest\n@pytest.mark.neds('romfs')\n" + FINE.lstrip())
+    command = [sys.executable, "-m", "pytest", "mine", "--boards", "one", "-q"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "needs" in done.stdout + done.stderr
+
+
+def test_the_transcript_as_it_is_printed_can_be_replayed(folder: Path) -> None:
+    (folder / "mine" / "test_mine.py").write_text(
+        "def test_wrong(scenario):\n    assert scenario.board.run('1') is None\n"
+    )
+    done = harness(folder, "run", "mine", "--boards", "one")
+    (path,) = [line.strip() for line in done.stdout.splitlines() if ".jsonl#" in line]
+    again = harness(folder, "replay", "-q", path)
+    assert again.returncode == 0, again.stdout + again.stderr

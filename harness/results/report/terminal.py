@@ -6,8 +6,10 @@ Board text is untrusted: it is never markup and holds no escapes when it comes h
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -173,8 +175,10 @@ def _one_line(value: object, limit: int) -> str:
 # -- the table at the end ------------------------------------------------------------------------
 
 
-def print_run(run: RunRecord, console: Console, *, all_figures: bool = False) -> None:
+def print_run(run: RunRecord, console: Console, *, all_figures: bool = False, state: Path | None = None) -> None:
     """The run as people read it: a block a board, the figures, the reasons, one closing line.
+
+    ``state`` is the bench's state folder, where the transcripts are.
 
     A large run has one line for each suite that went well.
     """
@@ -184,7 +188,7 @@ def print_run(run: RunRecord, console: Console, *, all_figures: bool = False) ->
             _print_briefly(board, console)
         else:
             _print_board(board, console, all_figures)
-    _print_reasons(run, console)
+    _print_reasons(run, console, state)
     console.print(closing_line(run))
     if brief:
         console.print(Text("every figure: --figures, or --html FILE", style="dim"))
@@ -301,7 +305,7 @@ def _figure(value: Value | None, m: Measurement, *, dim: bool = False) -> Text:
     return Text(plain(stored(m.kind).written(value, m.unit), 80), style="dim" if dim else "")
 
 
-def _print_reasons(run: RunRecord, console: Console) -> None:
+def _print_reasons(run: RunRecord, console: Console, state: Path | None) -> None:
     told = [
         (board.id, scenario)
         for board in run.boards
@@ -316,7 +320,9 @@ def _print_reasons(run: RunRecord, console: Console) -> None:
         line.append(f"\n  {plain(scenario.reason, 1200)}", style="default not bold")
         console.print(line)
         if scenario.transcript and scenario.outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.BROKEN):
-            console.print(Text(f"  {_one_line(scenario.transcript, 160)}", style="dim"), soft_wrap=True)
+            # As it can be given to 'harness replay', from here.
+            path = scenario.transcript if state is None else os.path.relpath(state / scenario.transcript)
+            console.print(Text(f"  {_one_line(path, 200)}", style="dim"), soft_wrap=True)
 
 
 def closing_line(run: RunRecord) -> Text:

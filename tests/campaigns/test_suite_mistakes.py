@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.bench.health import Health, HealthBook
 from harness.campaigns.assert_words import assert_words
 
 BENCH = """
@@ -103,8 +104,7 @@ def test_mistakes_are_the_suites_and_the_boards_health_is_untouched(folder: Path
     assert "there is no program 'wrogn.py'; wrong?" in told["by_a_name"]
     assert all(reason.startswith("@:") for reason in told.values())
     assert not any("quarantine" in reason or "cable" in reason for reason in told.values())
-    health = folder / ".harness" / "health" / "one.json"
-    assert not health.exists() or not json.loads(health.read_text()).get("faults")
+    assert HealthBook(folder / ".harness").of("one") == Health()
 
 
 def test_what_fails_on_the_board_alone_stays_the_firmwares(folder: Path) -> None:

@@ -68,7 +68,14 @@ class FirmwareFailure(HarnessError):
 
 
 class ProgramFailed(FirmwareFailure):
-    """A program ended with a traceback: the VM is there, and answers."""
+    """A program ended with a traceback: the VM is there, and answers.
+
+    ``trace`` is the traceback of a program of a suite; empty for what the harness itself sends ahead.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", trace: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.trace = trace
 
 
 class VmCrashed(FirmwareFailure):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harness.errors import UsageError
@@ -45,3 +46,9 @@ def made(folder: Path) -> Path:
     except OSError as problem:
         raise UsageError(f"{folder} cannot be made: {problem.strerror}") from None
     return folder
+
+
+def shown_path(file: Path) -> str:
+    """``file`` for a message: as seen from the current folder, when it is in it."""
+    short = os.path.relpath(file)
+    return str(file) if short.startswith("..") else short

@@ -18,9 +18,10 @@ import pytest
 from harness.bench.attach import AttachedBoard, Options, attach
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import HealthBook, Quarantined
+from harness.campaigns.assert_words import assert_words
 from harness.campaigns.asserts import asserts
 from harness.campaigns.board_process import STORE
-from harness.campaigns.collected import in_suite, line_of, sort_out, told
+from harness.campaigns.collected import declared_by, line_of, place_in_suite, sort_out, told
 from harness.errors import (
     BenchFault,
     FinalFault,
@@ -35,7 +36,6 @@ from harness.inventory.load import load_bench
 from harness.inventory.model import Board
 from harness.inventory.selection import bench_file, chosen_boards
 from harness.judging.calibration import Calibration
-from harness.judging.figures import Figure
 from harness.judging.outcome import Outcome
 from harness.judging.references import reference_for
 from harness.judging.run_events import Events
@@ -274,17 +274,6 @@ def new_scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Sce
     return made
 
 
-def declared_by(item: pytest.Item) -> list[Figure]:
-    """The figures of ``@pytest.mark.figures``. Raises UsageError when it holds something else."""
-    declared = [figure for marker in item.iter_markers("figures") for figure in marker.args]
-    if wrong := [one for one in declared if not isinstance(one, Figure)]:
-        raise UsageError(
-            f"{item.name} declares {str(wrong[0])[:60]!r}, which is no figure",
-            hint="make it with harness.judging.figures.Figure",
-        )
-    return declared
-
-
 # -- outcomes ------------------------------------------------------------------------------------
 
 
@@ -319,7 +308,7 @@ def _has_judged(item: pytest.Item) -> None:
         return
     if not (isinstance(item, pytest.Function) and asserts(item.function)):
         raise UsageError(
-            f"{line_of(item)}: {item.name} judged nothing: it took no figure and asserts nothing",
+            f"{item.name} judged nothing: it took no figure and asserts nothing",
             hint="take a figure (docs/suites.md), or assert what should be so",
         )
 
@@ -337,12 +326,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     if call.when == "call":
         item.stash[_SECONDS] = call.duration
     if call.excinfo is not None:
-        item.stash[_ERROR] = call.excinfo.value
+        error = call.excinfo.value
+        before = item.stash.get(_ERROR, None)
+        if before is None or isinstance(before, pytest.skip.Exception):  # what a fixture adds at its end comes second
+            item.stash[_ERROR] = error
         if hasattr(report, "wasxfail") and report.skipped:
             item.stash[_ERROR] = pytest.skip.Exception(f"expected to fail: {report.wasxfail or 'no reason given'}")
-        if isinstance(call.excinfo.value, HarnessError | MeasurementFailed):
+        if isinstance(error, HarnessError | MeasurementFailed):
             # A traceback through the harness says nothing about the board; the message does. It holds the board's text.
-            report.longrepr = plain(str(call.excinfo.value))
+            of_suite = isinstance(error, UsageError) and board_of(item)
+            report.longrepr = plain(told(error, item.path, line_of(item)) if of_suite else str(error))
     return report
 
 
@@ -411,13 +404,16 @@ def _outcome(item: pytest.Item, error: BaseException | None, made: Scenario | No
         return outcome, _marginal_words(made) if outcome is Outcome.MARGINAL and made else ""
     if isinstance(error, pytest.skip.Exception):
         return Outcome.SKIPPED, str(error)
-    if isinstance(error, (FirmwareFailure, AssertionError)):
+    place = place_in_suite(error, item.path)
+    if isinstance(error, (FirmwareFailure, MeasurementFailed)):
         return Outcome.FAIL, str(error)
-    if isinstance(error, UsageError) and made:
-        return Outcome.BROKEN, str(error)
+    if isinstance(error, AssertionError):
+        return Outcome.FAIL, f"{place or line_of(item)}: {assert_words(str(error)) or 'AssertionError'}"
+    if isinstance(error, UsageError) and (made or place):
+        return Outcome.BROKEN, told(error, item.path, line_of(item))
     if isinstance(error, HarnessError):
         return Outcome.ERROR, str(error)
-    if in_suite(error, item.path):
+    if place:
         return Outcome.BROKEN, told(error, item.path)
     return Outcome.ERROR, f"{type(error).__name__}: {error}"
 

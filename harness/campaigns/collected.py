@@ -6,23 +6,28 @@ This runs inside pytest; :mod:`harness.campaigns.plan` reads what is written her
 from __future__ import annotations
 
 import json
-import os
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
 import pytest
 
+from harness.campaigns.named_programs import missing_programs
 from harness.campaigns.plan import Found, Place, write
 from harness.errors import HarnessError, UsageError
 from harness.inventory.fields import CAPABILITIES
 from harness.inventory.model import Board
+from harness.judging.figures import Figure
 from harness.judging.keywords import Keywords
 from harness.judging.scenario_names import board_of, name_of, place_of
+from harness.paths import shown_path
 from harness.runtimes.traits import DEFAULT_RUNTIME, runtime_names
 
 _FOUND = pytest.StashKey[Found]()
 _LIMIT = 600
+#: In the words of pytest.
+_UNKNOWN_MARKER = re.compile(r"'(\w+)' not found in `markers`")
 
 
 def found_in(config: pytest.Config) -> Found:
@@ -31,45 +36,50 @@ def found_in(config: pytest.Config) -> Found:
 
 def note_problem(node: pytest.Collector, error: BaseException) -> None:
     """A file, a class or a folder that could not be collected."""
-    found_in(node.config).problems.append(told(error, node.path))
+    text = told(error, node.path)
+    if unknown := _UNKNOWN_MARKER.search(text):
+        text += _near_marker(node.config, unknown[1])
+    found_in(node.config).problems.append(text)
 
 
-def told(error: BaseException, file: Path) -> str:
-    """``file:line: what is wrong``, in one line; the line is that of the suite, not of what it called."""
+def _near_marker(config: pytest.Config, name: str) -> str:
+    """The marker that was meant by one that pytest does not know; empty when none is like it."""
+    known = {re.split(r"[:(]", line, maxsplit=1)[0].strip() for line in config.getini("markers")}
+    near = get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def told(error: BaseException, file: Path, otherwise: str = "") -> str:
+    """``file:line: what is wrong``, in one line; the line is that of the suite, not of what it called.
+
+    ``otherwise`` is the place to tell when ``error`` did not come out of the suite's own code.
+    """
     cause = error.__cause__ if isinstance(error, pytest.Collector.CollectError) and error.__cause__ else error
     if isinstance(cause, SyntaxError) and cause.filename:
-        return f"{_short(Path(cause.filename))}:{cause.lineno}: {type(cause).__name__}: {cause.msg}"
-    line, trace = 0, cause.__traceback__
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == file:
-            line = trace.tb_lineno
-        trace = trace.tb_next
+        return f"{shown_path(Path(cause.filename))}:{cause.lineno}: {type(cause).__name__}: {cause.msg}"
     text = f"{type(cause).__name__}: {cause}"
     if isinstance(cause, HarnessError):
         text = f"{cause.message}; {cause.hint}" if cause.hint else cause.message
-    return f"{_short(file)}{f':{line}' if line else ''}: {' '.join(text.split())[:_LIMIT]}"
+    place = place_in_suite(cause, file) or otherwise or shown_path(file)
+    return f"{place}: {' '.join(text.split())[:_LIMIT]}"
 
 
-def in_suite(error: BaseException, file: Path) -> bool:
-    """Whether ``error`` came out of the suite's own code: the scenario in ``file``, or a conftest.py."""
-    trace = error.__traceback__
+def place_in_suite(error: BaseException, file: Path) -> str:
+    """``file:line`` of the innermost of the suite's own code that ``error`` came out of: the scenario in ``file``, or a
+    conftest.py. Empty when it came out of neither."""
+    place, trace = "", error.__traceback__
     while trace is not None:
         frame = Path(trace.tb_frame.f_code.co_filename)
         if frame == file or frame.name == "conftest.py":
-            return True
+            place = f"{shown_path(frame)}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return False
-
-
-def _short(file: Path) -> str:
-    short = os.path.relpath(file)
-    return str(file) if short.startswith("..") else short
+    return place
 
 
 def line_of(item: pytest.Item) -> str:
     """``file:line`` of a scenario, the file as seen from the current folder."""
     line = item.location[1]
-    return f"{_short(item.path)}:{line + 1}" if line is not None else _short(item.path)
+    return f"{shown_path(item.path)}:{line + 1}" if line is not None else shown_path(item.path)
 
 
 def sort_out(config: pytest.Config, items: list[pytest.Item], boards: Iterable[Board]) -> list[pytest.Item]:
@@ -113,7 +123,9 @@ def _only(file: str) -> set[tuple[str, str, str]] | None:
 
 
 def _checked(item: pytest.Item) -> list[str]:
-    """The runtimes that ``item`` is for. Raises UsageError for a marker with a name that there is not."""
+    """The runtimes that ``item`` is for. Raises UsageError for a marker with a name that there is not, or with
+    something else than it takes."""
+    declared_by(item)
     known = {line.split("(")[0].split(":")[0].strip() for line in item.config.getini("markers")}
     for marker in item.iter_markers():
         if marker.name not in known:
@@ -125,6 +137,17 @@ def _checked(item: pytest.Item) -> list[str]:
     for name in wanted:
         _known(name, runtime_names(), "runtime", "runtime")
     return wanted or [DEFAULT_RUNTIME]
+
+
+def declared_by(item: pytest.Item) -> list[Figure]:
+    """The figures of ``@pytest.mark.figures``. Raises UsageError when it holds something else."""
+    declared = [figure for marker in item.iter_markers("figures") for figure in marker.args]
+    if wrong := [one for one in declared if not isinstance(one, Figure)]:
+        raise UsageError(
+            f"{item.name} declares {str(wrong[0])[:60]!r}, which is no figure",
+            hint="make it with harness.judging.figures.Figure",
+        )
+    return declared
 
 
 def _known(name: object, names: Iterable[str], marker: str, what: str) -> None:
@@ -167,6 +190,8 @@ def write_plan(session: pytest.Session) -> None:
             if (first := places.setdefault((board, suite, name), where)) != where:
                 found.problems.append(f"{where}: the suite {suite!r} has a scenario {name!r} already: {first}")
             found.boards[board].append(Place(suite, name, line_of(item), lacks))
+    for file in dict.fromkeys(item.path for item in session.items):
+        found.problems += missing_programs(file)
     found.problems = list(dict.fromkeys(found.problems))
     write(found, Path(config.getoption("--harness-plan")))
 

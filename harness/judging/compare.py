@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ class Judge:
 
         Raises UsageError for a figure that cannot be judged so.
         """
-        _check(figure, measured)
+        _check(figure, measured, reference, samples)
         if limit is not None and figure.limit is not None:
             raise UsageError(f"figure {figure.name!r} is declared with a limit ({figure.limit}) and taken with another")
         limit = limit or figure.limit
@@ -109,6 +110,8 @@ class Judge:
         loose: str = "",
     ) -> Measurement:
         """Hold ``measured`` against what the reference measured (for a time: its cost), by the rule of the kind."""
+        _check(figure, measured, None, samples)
+        _of_kind(figure, reference, "the reference of ")
         compared = Compared(
             figure.name,
             figure.unit,
@@ -180,9 +183,29 @@ class Judge:
         return result
 
 
-def _check(figure: Figure, measured: Value) -> None:
+def _check(figure: Figure, measured: Value, reference: Value | None, samples: Sequence[float]) -> None:
+    """Raise UsageError for what a suite cannot mean: such a value would be in the store, and in the way, for good."""
     if figure.places:
         raise UsageError(f"figure {figure.name!r} stands for many", hint="say which one with .of(…)")
-    if figure.kind.numeric == isinstance(measured, str):
+    _of_kind(figure, measured, "")
+    if reference is not None:
+        _of_kind(figure, reference, "the reference of ")
+    for sample in samples:
+        if not _is_number(sample):
+            raise UsageError(f"a sample of figure {figure.name!r} is {str(sample)[:40]!r}, expected a number")
+
+
+def _of_kind(figure: Figure, value: object, whose: str) -> None:
+    if not (_is_number(value) if figure.kind.numeric else isinstance(value, str)):
         expected = "a number" if figure.kind.numeric else "a text"
-        raise UsageError(f"figure {figure.name!r} is {str(measured)[:40]!r}; {figure.kind.name} is {expected}")
+        came = repr(value[:40]) if isinstance(value, str) else f"{str(value)[:40]} ({type(value).__name__})"
+        hint = "" if value is not None else "scenario.skip_figure says why a figure cannot be taken"
+        raise UsageError(
+            f"{whose}figure {figure.name!r} is {came}; {figure.kind.name} is {expected}",
+            hint=hint,
+        )
+
+
+def _is_number(value: object) -> bool:
+    """A finite one; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.chips import CHIPS, Chip, Port
-from harness.errors import FirmwareFailure, HarnessError, Unsuitable, UsageError
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, ProgramFailed, Unsuitable, UsageError
 from harness.formats.suite_romfs import suite_romfs
 from harness.inventory.model import Wiring
 from harness.judging.calibration import Calibration, Point, best_fit, work_of
@@ -23,6 +23,7 @@ from harness.judging.figures import Figure
 from harness.judging.limits import Limit
 from harness.judging.line_jitter import line_jitter
 from harness.judging.outcome import Outcome, worst
+from harness.judging.program_mistakes import PROGRAM_ENDED_BADLY, mistake_of
 from harness.judging.ready_board import ReadyBoard
 from harness.judging.references import Reference
 from harness.kinds import TIME, Value, named, stored
@@ -56,12 +57,25 @@ class Pair:
     weighed: Decoded | None = None
 
     def value(self, name: str) -> tuple[float, float]:
-        """The number ``name`` of the board and of the reference. Raises BenchFault when one did not report it."""
+        """The number ``name`` of the board and of the reference.
+
+        Raises UsageError for a text, or when neither reported it, BenchFault when one side did.
+        """
+        self._on_both(name)
         return self.board.value(name), self.reference.value(name)
 
     def text(self, name: str) -> tuple[str, str]:
-        """The text ``name`` of the board and of the reference."""
+        """The text ``name`` of the board and of the reference; raises as :meth:`value` does."""
+        self._on_both(name)
         return self.board.text(name), self.reference.text(name)
+
+    def _on_both(self, name: str) -> None:
+        if (name in self.board) != (name in self.reference):
+            one, other = ("board", "reference") if name in self.board else ("reference", "board")
+            raise BenchFault(
+                f"the {one} reported {name!r} and the {other} did not",
+                hint="does the program depend on the board? Then it cannot be compared",
+            )
 
 
 class BoardBench:
@@ -109,8 +123,8 @@ class BoardBench:
         try:
             return self._run(program, timeout, fresh, interrupt_at)
         except FirmwareFailure as problem:
-            heap = self.attached.facts.heap_total
-            if self.unknown and heap < SMALL_HEAP and any(sign in str(problem) for sign in _TOO_SMALL):
+            if self._too_small(problem):
+                heap = self.attached.facts.heap_total
                 raise Unsuitable(f"program {program.name} is too large for a VM with {heap} bytes of heap") from None
             raise
 
@@ -126,6 +140,10 @@ class BoardBench:
     def has_by_itself(self, capability: str) -> bool:
         """Whether the VM of a board of which nothing is known has said that it has what boards.yaml does not say."""
         return self.unknown and capability == "romfs" and bool(self.attached.abilities.rom_size)
+
+    def _too_small(self, problem: HarnessError) -> bool:
+        small = self.unknown and self.attached.facts.heap_total < SMALL_HEAP
+        return small and any(sign in str(problem) for sign in _TOO_SMALL)
 
     def folder(self) -> str:
         """The harness's own folder for files, the same path on both sides: what a path costs is then the same, too.
@@ -186,19 +204,31 @@ class BoardBench:
             raise Unsuitable(f"the VM has no {', '.join(lacks)} ({what} uses it)")
 
     def _run(self, program: Program, timeout: float, fresh: bool, interrupt_at: bytes) -> Pair:
-        if not fresh:
-            return Pair(*(program.run(runtime, timeout=timeout) for runtime in (self.attached.runtime, self.reference)))
-
         def once(runtime: Runtime) -> Decoded:
+            if not fresh:
+                return program.run(runtime, timeout=timeout)
             runtime.soft_reset()
             return program.run(runtime, timeout=timeout, interrupt_at=interrupt_at)
 
         try:
             board = once(self.attached.runtime)
-        except DamagedRecords as problem:
+        except PROGRAM_ENDED_BADLY as problem:
+            self.ask_the_reference(program, problem, once)
+            if not (fresh and isinstance(problem, DamagedRecords)):
+                raise
             self.attached.happened("retry", f"{program.name} is run again: {problem.message}")
             board = once(self.attached.runtime)
         return Pair(board, once(self.reference))
+
+    def ask_the_reference(
+        self, program: Program, problem: HarnessError, once: Callable[[ChipRuntime], Decoded]
+    ) -> None:
+        """Raise UsageError when ``program`` ends on the reference as badly as it did on the board (``problem``): then
+        it is the program's own mistake, and neither the firmware's nor the bench's. ``once`` runs it."""
+        if self._too_small(problem) or (isinstance(problem, ProgramFailed) and not problem.trace):
+            return
+        if mistake := mistake_of(program, problem, lambda: once(self.reference)):
+            raise mistake from None
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -387,10 +417,14 @@ class Scenario:
     ) -> tuple[Restart, Restart]:
         """Run a program that resets the chip or lets it sleep, on both sides; see :class:`Runtime`."""
         self._bench.attached.note(f"program {program.name}, to a reset")
-        board, reference = (
-            program.run_to_reset(runtime, within=within, intervention=intervention)[1] for runtime in self.both
-        )
-        return board, reference
+        try:
+            board = program.run_to_reset(self.board, within=within, intervention=intervention)[1]
+        except PROGRAM_ENDED_BADLY as problem:
+            self._bench.ask_the_reference(
+                program, problem, lambda runtime: program.run_to_reset(runtime, within=within)[0]
+            )
+            raise
+        return board, program.run_to_reset(self.reference, within=within, intervention=intervention)[1]
 
     @property
     def folder(self) -> str:

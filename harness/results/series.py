@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.judging.outcome import Outcome
 from harness.kinds import Kind, Value, stored
 from harness.results.change import Point, Verdict, find_steps
-from harness.results.store import Store
+from harness.results.store import Store, samples_of, value_of
 from harness.results.store_schema import BOARD, MEASUREMENT, RUN, SCENARIO, SERIES
 
 
@@ -34,7 +34,8 @@ class Entry:
 class History:
     """All entries in the order of their time, at most one a run: the last, when a scenario was tried again.
 
-    Runs in which the figure was skipped have none. ``kind`` is the newest one, when the figure's kind was divided.
+    Runs in which the figure was skipped, or has no value, have none. ``kind`` is the newest one, when the figure's kind
+    was divided.
     """
 
     board: str
@@ -141,4 +142,6 @@ def _query(series: list[int], board: str) -> Select[Any]:
 
 def _entries(rows: Any) -> Any:
     for run, started, measured, samples, verdict, version, sha256, line in rows:
-        yield line, Entry(run, started, measured, tuple(samples), Outcome(verdict), version, sha256)
+        if (figure := value_of(measured)) is None:
+            continue
+        yield line, Entry(run, started, figure, samples_of(samples), Outcome(verdict), version, sha256)

@@ -19,6 +19,7 @@ from harness.judging.calibration import Calibration
 from harness.judging.compare import Measurement
 from harness.judging.limits import Bounds
 from harness.judging.outcome import Outcome
+from harness.kinds import Value
 from harness.no_secrets import without_secrets
 from harness.results.database import Database, Location, insert_new, upsert
 from harness.results.environment import this_environment
@@ -232,6 +233,16 @@ def _board(connection: Connection, run: int, row: Row[Any]) -> BoardRecord:
     )
 
 
+def value_of(kept: object) -> Value | None:
+    """A figure as it is kept, None for what is none: versions before took whatever a suite gave, None and lists too."""
+    return kept if isinstance(kept, int | float | str) else None
+
+
+def samples_of(kept: object) -> tuple[float, ...]:
+    """Those of a figure's samples that are numbers."""
+    return tuple(one for one in kept if isinstance(one, int | float)) if isinstance(kept, list | tuple) else ()
+
+
 def _scenarios(connection: Connection, run: int, board: str) -> Iterator[ScenarioResult]:
     query = select(SCENARIO).where(SCENARIO.c.run == run, SCENARIO.c.board == board).order_by(SCENARIO.c.position)
     rows = connection.execute(query).all()
@@ -250,12 +261,12 @@ def _scenarios(connection: Connection, run: int, board: str) -> Iterator[Scenari
                 name=m.name,
                 kind=m.kind,
                 unit=m.unit,
-                measured=m.measured,
-                reference=m.reference,
+                measured=value_of(m.measured),
+                reference=value_of(m.reference),
                 limit=m.words,
                 verdict=Outcome(m.verdict),
                 rule=m.rule,
-                samples=tuple(m.samples),
+                samples=samples_of(m.samples),
                 bounds=Bounds.from_json(m.bounds),
                 reason=m.reason,
             )

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from harness.errors import BenchFault, ProgramFailed, UsageError
-from harness.paths import fixtures_dir
+from harness.paths import fixtures_dir, shown_path
 from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime
 from harness.runtimes.pieces import parts_of
 from harness.runtimes.records import Decoded, decode
@@ -23,12 +23,17 @@ PROVES_ITSELF = "#proof\n"
 
 @dataclass(frozen=True)
 class Program:
-    """``inputs`` are plain JSON values; the program finds them in its global ``INPUT``."""
+    """``inputs`` are plain JSON values; the program finds them in its global ``INPUT``.
+
+    ``file`` is where it was loaded from, and ``ahead`` how many lines of ``source`` stand before that file's.
+    """
 
     name: str
     source: str
     inputs: Mapping[str, object] = field(default_factory=dict)
     language: Language = "python"
+    file: Path | None = None
+    ahead: int = 0
 
     @classmethod
     def load(cls, name: str, *, using: str = "", **inputs: object) -> Program:
@@ -37,8 +42,9 @@ class Program:
 
         Raises UsageError when there is none.
         """
-        source = _read(_found(f"{name}.py", sys._getframe(1).f_globals.get("__file__")))
-        return cls(name, f"{cls.piece(using)}{source}", inputs)
+        file = find_program(name, sys._getframe(1).f_globals.get("__file__"))
+        piece = cls.piece(using)
+        return cls(name, f"{piece}{_read(file)}", inputs, file=file, ahead=piece.count("\n"))
 
     @staticmethod
     def piece(name: str) -> str:
@@ -48,7 +54,11 @@ class Program:
     @classmethod
     def load_lua(cls, name: str, **inputs: object) -> Program:
         """The program ``fixtures/lua/<name>.lua``. Raises UsageError when there is none."""
-        return cls(name, _read(fixtures_dir() / "lua" / f"{name}.lua"), inputs, "lua")
+        file = fixtures_dir() / "lua" / f"{name}.lua"
+        if not file.is_file():
+            near = get_close_matches(name, sorted(path.stem for path in file.parent.glob("*.lua")), n=3)
+            raise UsageError(f"there is no program {file.name!a} in fixtures/lua", hint=" or ".join(near))
+        return cls(name, _read(file), inputs, "lua", file)
 
     @staticmethod
     def module(name: str) -> bytes:
@@ -64,13 +74,19 @@ class Program:
         for part, text in self._preparations(runtime):
             self._checked(part, runtime.run(text, timeout=timeout).stderr)
         output = b""
-        parts = [self.source] if self.language == "lua" else parts_of(self.source, runtime.facts)
+        parts = [self.source] if self.language == "lua" else self._parts(runtime)
         for text in parts:
             due = b"" if interrupt_at in output else interrupt_at
             result = runtime.run(text, timeout=timeout, interrupt_at=due)
             output += result.stdout
-            self._checked(f"program {self.name}", result.stderr)
+            self._checked(f"program {self.name}", result.stderr, of_suite=True)
         return decode(output)
+
+    def _parts(self, runtime: Runtime) -> list[str]:
+        try:
+            return parts_of(self.source, runtime.facts)
+        except SyntaxError as problem:
+            raise UsageError(f"{self.place(problem.lineno or 0)}: SyntaxError: {problem.msg}") from None
 
     def run_to_reset(
         self, runtime: ChipRuntime, *, within: float = 30.0, intervention: Intervention | None = None
@@ -85,6 +101,13 @@ class Program:
                 self._checked(part, runtime.run(text).stderr)
         restart = runtime.run_to_reset(source, within=within, intervention=intervention)
         return decode(restart.stdout), restart
+
+    def place(self, line: int = 0) -> str:
+        """``line`` of :attr:`source` (0: unknown) in words: ``file:line``, or the program's name and the line."""
+        line = max(0, line - self.ahead)
+        if self.file is None:
+            return f"program {self.name!a}, line {line}" if line else f"program {self.name!a}"
+        return f"{shown_path(self.file)}:{line}" if line else shown_path(self.file)
 
     def whole(self) -> str:
         """Agent, inputs and program in one, for a VM that starts with nothing (a code file)."""
@@ -102,11 +125,16 @@ class Program:
         return [("the measuring agent", text) for text in parts_of(source, runtime.facts, user=self.source)]
 
     @staticmethod
-    def _checked(part: str, stderr: bytes) -> None:
+    def _checked(part: str, stderr: bytes, *, of_suite: bool = False) -> None:
         if stderr:
-            trace = stderr.decode("utf-8", "backslashreplace").strip()
-            last = (trace.splitlines() or ["a traceback without text"])[-1][:200]
-            raise ProgramFailed(f"{part} ended with {last!r}\n{trace[-2000:]}")
+            trace = "\n".join(stderr.decode("utf-8", "backslashreplace").strip().splitlines())
+            last = last_line(trace)[:200] or "a traceback without text"
+            raise ProgramFailed(f"{part} ended with {last!r}\n{trace[-2000:]}", trace=trace if of_suite else "")
+
+
+def last_line(trace: str) -> str:
+    """The last line of a traceback, which says what was wrong."""
+    return (trace.splitlines() or [""])[-1].strip()
 
 
 _ASK = """{first}
@@ -125,7 +153,10 @@ def ask(runtime: Runtime, expression: str, *, first: str = "") -> str:
 
     Raises ProgramFailed when it is an error, BenchFault when the answer arrives damaged.
     """
-    return Program("question", _ASK.format(first=first, expression=expression)).run(runtime).text("answer")
+    answered = Program("question", _ASK.format(first=first, expression=expression)).run(runtime)
+    if "answer" not in answered:
+        raise BenchFault(f"the board did not answer what {expression[:80]} is")
+    return answered.text("answer")
 
 
 def agent_source() -> str:
@@ -149,8 +180,10 @@ def read_program(program: Path, folder: str) -> tuple[str, bool]:
         ) from None
 
 
-def _found(file: str, caller: str | None) -> Path:
-    """Where ``file`` is: beside the suite ``caller``, in its folder ``programs``, or among those of the harness."""
+def find_program(name: str, caller: str | None) -> Path:
+    """Where the program ``name`` is: beside the suite ``caller``, in its folder ``programs``, or among those of the
+    harness. Raises UsageError with the nearest names when there is none."""
+    file = f"{name}.py"
     own: list[Path] = []
     if caller is not None and not Path(caller).is_relative_to(_HARNESS):  # there, modules stand beside modules
         own = [Path(caller).parent, Path(caller).parent / "programs"]
@@ -158,8 +191,10 @@ def _found(file: str, caller: str | None) -> Path:
     for place in places:
         if (place / file).is_file():
             return place / file
-    names = {path.stem for place in places[1:] for path in place.glob("*.py")}
-    near = get_close_matches(Path(file).stem, names, n=3)
+    beside = own[0].glob("[!_]*.py") if own else ()
+    names = {path.stem for path in beside if not path.stem.startswith(("test_", "conftest"))}
+    names |= {path.stem for place in places[len(own[:1]) :] for path in place.glob("*.py")}
+    near = get_close_matches(name, sorted(names), n=3)
     meant = f"{' or '.join(near)}? " if near else ""
     where = f"looked beside {Path(caller).name}, in its folder 'programs'" if own and caller else "looked"
     raise UsageError(f"there is no program {file!a}", hint=f"{meant}{where} and in fixtures/programs of the harness")
@@ -173,16 +208,16 @@ def _read(path: Path) -> str:
 
 
 def _literal(inputs: Mapping[str, object]) -> str:
-    """``inputs`` as a literal that Python and MicroPython read alike. Raises BenchFault for other types."""
+    """``inputs`` as a literal that Python and MicroPython read alike. Raises UsageError for other types."""
     try:
         checked = json.loads(json.dumps(dict(inputs)))
     except (TypeError, ValueError) as problem:
-        raise BenchFault(f"program inputs must be plain JSON values: {problem}") from None
+        raise UsageError(f"program inputs must be plain JSON values: {problem}") from None
     return repr(checked)
 
 
 def _lua_literal(value: object) -> str:
-    """``value`` as a Lua expression. Raises BenchFault for other types than JSON's."""
+    """``value`` as a Lua expression. Raises UsageError for other types than JSON's."""
     if value is None or isinstance(value, bool):
         return {None: "nil", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
@@ -197,7 +232,7 @@ def _lua_literal(value: object) -> str:
         return "{" + ", ".join(f"[{_lua_literal(str(k))}] = {_lua_literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "{" + ", ".join(map(_lua_literal, value)) + "}"
-    raise BenchFault(f"program inputs must be plain JSON values, came a {type(value).__name__}")
+    raise UsageError(f"program inputs must be plain JSON values, came a {type(value).__name__}")
 
 
 def _lua_bytes(character: str) -> str:

@@ -13,6 +13,7 @@ import re
 import statistics
 import zlib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from urllib.parse import unquote_to_bytes
 
 from harness.errors import BenchFault, UsageError
@@ -22,6 +23,8 @@ _MAX_RECORDS = 10_000
 _MAX_VALUES = 4_096
 _MAX_RECORD_BYTES = 64 * 1024
 _MAX_TEXT = 4_096
+#: So many names of figures are named in a message.
+_SHOWN = 8
 _START, _END = b"\x02", b"\x03"
 _BODY = re.compile(
     rb"(\d{1,6})\|([a-z][a-z0-9_]{0,19})\|([A-Za-z0-9_.:-]{1,80})\|([A-Za-z0-9%/_-]{1,16})\|([!-{}~]*)\|(a?[0-9a-f]{8})"
@@ -36,6 +39,14 @@ class DamagedRecords(BenchFault):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, hint="check the cable, the ground and the baud rate")
+
+
+class MissingEnd(DamagedRecords):
+    """What came is whole, and the record at its end did not come."""
+
+
+class WrongRecords(BenchFault):
+    """What arrived whole is nothing that a program may report: two figures of one name, no whole number."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +75,40 @@ class Decoded:
     observations: tuple[Observation, ...]
     other: bytes
 
+    def __contains__(self, name: str) -> bool:
+        return any(observation.name == name for observation in self.observations)
+
     def __getitem__(self, name: str) -> Observation:
+        """Raises UsageError with the nearest name when the program did not report ``name``: all that it did is here."""
         for observation in self.observations:
             if observation.name == name:
                 return observation
-        raise BenchFault(f"the program did not report {name!r}")
+        names = [observation.name for observation in self.observations]
+        near = get_close_matches(str(name), names, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        raise UsageError(f"the program did not report {name!r}", hint=f"{meant}it reported: {shown or 'nothing'}")
 
     def value(self, name: str) -> float:
+        """The number ``name``. Raises UsageError for a text, and when there is none of that name."""
         value = self[name].value
         if isinstance(value, str):
-            raise BenchFault(f"{name!r} is a {self[name].kind}, expected a figure")
+            raise UsageError(f"{name!r} is a {self[name].kind}, expected a number", hint=f"take it with text({name!r})")
         return value
 
     def text(self, name: str) -> str:
-        return str(self[name].value)
+        """The text ``name``. Raises UsageError for a number, and when there is none of that name."""
+        value = self[name].value
+        if not isinstance(value, str):
+            raise UsageError(f"{name!r} is a {self[name].kind}, expected a text", hint=f"take it with value({name!r})")
+        return value
 
 
 def decode(stdout: bytes) -> Decoded:
     """Take the records out of ``stdout``.
 
     Raises DamagedRecords for a record that is lost, doubled, out of order or damaged, for a missing end and
-    for a wrong count; BenchFault for a program that reports one name twice or no whole numbers; UsageError for one
+    for a wrong count; WrongRecords for a program that reports one name twice or no whole numbers; UsageError for one
     that reports a kind of measurement that there is not.
     """
     observations: list[Observation] = []
@@ -120,14 +144,14 @@ def decode(stdout: bytes) -> Decoded:
             ended = True
             continue
         if expected >= _MAX_RECORDS:
-            raise BenchFault(f"the program reports more than {_MAX_RECORDS} figures", hint="report samples of one")
+            raise WrongRecords(f"the program reports more than {_MAX_RECORDS} figures", hint="report samples of one")
         observation = _observation(name.decode(), kind.decode(), unit.decode(), values, expected)
         if observation.name in names:
-            raise BenchFault(f"the program reported {observation.name!r} twice", hint="give each figure its own name")
+            raise WrongRecords(f"the program reported {observation.name!r} twice", hint="give each figure its own name")
         names.add(observation.name)
         observations.append(observation)
     if not ended:
-        raise DamagedRecords(f"the end record is missing after {len(observations)} records")
+        raise MissingEnd(f"the end record is missing after {len(observations)} records")
     return Decoded(tuple(observations), bytes(other))
 
 
@@ -142,11 +166,11 @@ def _observation(name: str, kind: str, unit: str, values: bytes, index: int) -> 
     if not _kind(kind, name).numeric:
         text = unquote_to_bytes(values)
         if len(text) > _MAX_TEXT:  # not cut: two long texts with one beginning are not the same state
-            raise BenchFault(f"{kind} {name!r} has {len(text)} bytes, expected at most {_MAX_TEXT}")
+            raise WrongRecords(f"{kind} {name!r} has {len(text)} bytes, expected at most {_MAX_TEXT}")
         return Observation(name, kind, unit, text=text.decode("utf-8", "backslashreplace"))
     numbers = values.split(b",")
     if len(numbers) > _MAX_VALUES or not all(re.fullmatch(rb"-?\d{1,18}", n) for n in numbers):
-        raise BenchFault(
+        raise WrongRecords(
             f"record {index} ({name}) holds {_plain(values)}, expected 1 to {_MAX_VALUES} whole numbers",
             hint="the agent sends whole numbers only",
         )

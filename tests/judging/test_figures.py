@@ -77,7 +77,7 @@ def test_one_limit_and_not_two_and_not_none() -> None:
 def test_a_number_is_a_number_and_a_text_a_text() -> None:
     with pytest.raises(UsageError, match="'reload.leak' is 'many'; heap is a number"):
         JUDGE.take(LEAK, "many")
-    with pytest.raises(UsageError, match="'s' is '1'; state is a text"):
+    with pytest.raises(UsageError, match=r"'s' is 1 \(int\); state is a text"):
         JUDGE.take(Figure("s", STATE), 1, limit=exactly("1"))
 
 

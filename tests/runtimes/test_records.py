@@ -14,7 +14,7 @@ from harness.errors import BenchFault, UsageError
 from harness.kinds import BUILT_IN
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.program import Program, agent_source
-from harness.runtimes.records import DamagedRecords, Observation, decode
+from harness.runtimes.records import DamagedRecords, Observation, WrongRecords, decode
 
 OUTPUT = st.binary(max_size=30).map(lambda data: data.replace(b"\x02", b"").replace(b"\x03", b""))
 NAMES = st.text(string.ascii_letters + string.digits + "_.:-", min_size=1, max_size=12)
@@ -141,7 +141,7 @@ def test_one_name_twice_is_a_fault_of_the_program_and_not_of_the_wire() -> None:
     twice = record(0, "count", "n", "1", "1") + record(1, "count", "n", "1", "2") + record(2, "end", "-", "-", "2")
     with pytest.raises(BenchFault, match="reported 'n' twice") as caught:
         decode(twice)
-    assert not isinstance(caught.value, DamagedRecords)
+    assert isinstance(caught.value, WrongRecords)
 
 
 @given(st.binary(max_size=200))
@@ -156,10 +156,15 @@ def test_values_and_look_up() -> None:
     assert decoded.value("a.kept") == 48
     assert isinstance(decoded.value("a.kept"), int)
     assert decoded.text("result") == SOME[2].text
-    with pytest.raises(BenchFault, match="'result' is a state"):
+    with pytest.raises(UsageError, match="'result' is a state, expected a number") as caught:
         decoded.value("result")
-    with pytest.raises(BenchFault, match="did not report 'c'"):
-        decoded["c"]
+    assert "text('result')" in caught.value.hint
+    with pytest.raises(UsageError, match="'b' is a time, expected a text") as caught:
+        decoded.text("b")
+    assert "value('b')" in caught.value.hint
+    with pytest.raises(UsageError, match="did not report 'resutl'") as caught:
+        decoded["resutl"]
+    assert caught.value.hint == "did you mean 'result'? it reported: a.kept, b, result"
     assert Observation("t", "time", "us", (3, 4)).value == 3.5
 
 

@@ -79,10 +79,14 @@ def _one(chance: random.Random, runtime: str, *, files: bool) -> Strike:
         return Strike("brown-out", Fault("brown-out", seed=seed, after=after))
     if kind == "vanish":
         away = chance.choice((0.3, 1.0, 2.0))
-        return Strike("port vanishes", Fault(chance.choice(("vanish", "renamed")), seed=seed, after=after, seconds=away))
+        return Strike(
+            "port vanishes", Fault(chance.choice(("vanish", "renamed")), seed=seed, after=after, seconds=away)
+        )
     if kind == "power cut":
         return Strike("power cut", seconds=chance.uniform(0.02, 1.5))
-    aim = chance.choice(("file", "package", "package", "program") if files else ("program", "program", "record", "file"))
+    aim = chance.choice(
+        ("file", "package", "package", "program") if files else ("program", "program", "record", "file")
+    )
     low, high = _WITHIN[aim]
     return Strike(
         f"{aim} in transit",

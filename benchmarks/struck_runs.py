@@ -1,8 +1,8 @@
 """Whole suites on virtual boards while faults strike: is a healthy firmware ever blamed, or a wrong figure passed?
 
 Each pair of boards runs the suites once with no fault; then again and again, with a strike in most scenarios
-(``_strikes.py``), until so many results were struck (``struck_runs=1500``; default 300). Each result is held against the
-one of the run without faults. ``STRUCK_SEED`` (environment, default 1) draws the strikes, ``STRUCK_BOARDS`` takes some
+(``_strikes.py``), until there are so many results (``struck_runs=1500``; default 300). Each is held against the one of the run
+without faults. ``STRUCK_SEED`` (environment, default 1) draws the strikes, ``STRUCK_BOARDS`` takes some
 of the boards.
 """
 
@@ -69,6 +69,7 @@ class Tally:
     wrong: int = 0
     blamed: int = 0
     unasked_skips: int = 0
+    unwell: int = 0
     hangs: int = 0
     leftovers: int = 0
     kept: int = 0
@@ -92,7 +93,7 @@ class _Board:
         self.strikes: dict[Place, Strike] = {}
         self.struck: dict[Place, Strike] = {}
         self.seconds: dict[Place, float] = {}
-        self._place: Place | None = None
+        self._live: Strike | None = None
         self._began = 0.0
         self._errors = 0
         self._before: dict[str, int] = {}
@@ -108,18 +109,21 @@ class _Board:
             self._running = None
 
     def begin(self, strikes: dict[Place, Strike]) -> None:
-        self.strikes, self.struck, self.seconds, self._errors, self._place = strikes, {}, {}, 0, None
+        self.strikes, self.struck, self.seconds, self._errors = strikes, {}, {}, 0
 
     def scenario(self, place: Place) -> None:
         """It begins: strike."""
-        self._place, self._began = place, time.monotonic()
+        self._began = time.monotonic()
         self._cut.clear()
         self._timer = None
         board, strike = self._running, self.strikes.get(place)
-        if board is None or strike is None or self._errors >= _IN_A_ROW:
+        self._live = None
+        if board is None or not self.strikes:
             return
         board.mend()  # an earlier strike whose moment did not come
-        self._before = board.faults
+        if strike is None or self._errors >= _IN_A_ROW:
+            return
+        self._live, self._before = strike, board.faults
         if strike.fault is not None:
             board.fault(**vars(strike.fault))
         else:
@@ -139,12 +143,13 @@ class _Board:
         if self._timer is not None:
             self._timer.cancel()
         self.seconds[place] = time.monotonic() - self._began
-        self._errors = self._errors + 1 if outcome == "error" else 0
-        strike, self._place = self.strikes.get(place), None
+        if outcome not in ("skipped", "broken"):
+            self._errors = self._errors + 1 if outcome == "error" else 0
+        strike = self._live
         if self._running is not None and strike is not None:
-            now = self._running.faults
-            hit = self._cut.is_set() if strike.fault is None else now != self._before
-            if hit and (strike.fault is None or now.get(strike.fault.kind, 0) > self._before.get(strike.fault.kind, 0)):
+            kind = strike.fault.kind if strike.fault else ""
+            hit = self._running.faults.get(kind, 0) > self._before.get(kind, 0) if kind else self._cut.is_set()
+            if hit:
                 self.struck[place] = strike
 
     def stored_files(self) -> dict[str, bytes]:
@@ -181,7 +186,9 @@ class _Bench:
         self.file.write_text(shipped)
         self.tally = Tally()
         chosen = _ONLY.split(",") if _ONLY else []
-        found = [board for board in load_bench(self.file).boards if board.virtual and (not chosen or board.id in chosen)]
+        found = [
+            board for board in load_bench(self.file).boards if board.virtual and (not chosen or board.id in chosen)
+        ]
         self.boards = {board.id: _Board(board, self.state) for board in found}
 
     def run(self, names: list[str]) -> dict[str, dict[Place, ScenarioResult]]:
@@ -221,9 +228,12 @@ class _Bench:
         for name in names:
             self.boards[name].begin({})
         for name, results in self.run(names).items():
-            self.boards[name].clean = results
-            bad = [f"{s.suite}: {s.name}: {s.reason}" for s in results.values() if s.outcome.value in ("fail", "error")]
-            assert not bad, f"{name} is not well without faults: {bad}"
+            well = (Outcome.PASS, Outcome.MARGINAL, Outcome.SKIPPED)
+            self.boards[name].clean = {place: s for place, s in results.items() if s.outcome in well}
+            for s in results.values():
+                if s.outcome not in well:
+                    self.tally.unwell += 1
+                    self.tally.complain(f"left out, for it did so unstruck: {name}, {s.suite}: {s.name}: {s.reason}")
         for name in names:
             board = self.boards[name]
             board.down()
@@ -235,6 +245,7 @@ class _Bench:
             seed = f"{_SEED}/{round_}/{name}"
             board.begin(drawn(seed, board.board.runtime, list(board.clean)))
         results = self.run(names)
+        self._given_up: set[str] = set()
         for name in names:
             board = self.boards[name]
             for place, result in results[name].items():
@@ -246,6 +257,9 @@ class _Bench:
         tally, clean, strike = self.tally, board.clean.get(place), board.struck.get(place)
         if any(words in result.reason for words in _NOT_ASKED):
             tally.not_asked += 1
+            if board.board.id not in self._given_up:
+                self._given_up.add(board.board.id)
+                print(f"given up: {what}: {result.reason[:400]}", file=sys.stderr, flush=True)
             return
         if clean is None or clean.outcome is Outcome.SKIPPED:
             return
@@ -310,9 +324,9 @@ def _differences(clean: ScenarioResult, struck: ScenarioResult) -> list[str]:
 
 
 def _alike(clean: Measurement, struck: Measurement) -> bool:
-    if clean.measured == struck.measured:
-        return True
-    if clean.kind not in (TIME.name, RATIO.name) or clean.measured is None or struck.measured is None:
+    if clean.measured is None or clean.measured == struck.measured:
+        return True  # what was skipped, such as a look back at an earlier run, can be there now
+    if clean.kind not in (TIME.name, RATIO.name) or struck.measured is None:
         return False
     # A time: the limit of the run without faults is what it may be.
     return clean.bounds is None or clean.bounds.judge(struck.measured) is not Outcome.FAIL
@@ -322,20 +336,19 @@ def measure(count: int) -> tuple[Tally, float]:
     with tempfile.TemporaryDirectory(prefix="vm-harness-") as name:
         bench = _Bench(Path(name).resolve())
         names = list(bench.boards)
-        pairs = [names[at : at + _JOBS] for at in range(0, len(names), _JOBS)]
         seconds, tally = 0.0, bench.tally
         round_ = 0
         try:
-            while tally.struck < count:
-                pair = pairs[round_ % len(pairs)]
-                if round_ < len(pairs):
-                    bench.without_faults(pair)
+            while tally.results < count:
+                pair = sorted({names[(round_ * _JOBS + at) % len(names)] for at in range(_JOBS)})
+                if new := [name for name in pair if not bench.boards[name].clean]:
+                    bench.without_faults(new)
                 began = time.monotonic()
                 bench.struck(pair, round_)
                 bench.kept(pair)
                 seconds += time.monotonic() - began
                 round_ += 1
-                print(f"{tally.struck}/{count} struck ({', '.join(pair)}), {seconds:.0f} s", file=sys.stderr, flush=True)
+                print(f"{tally.results}/{count} ({', '.join(pair)}), {seconds:.0f} s", file=sys.stderr, flush=True)
         except KeyboardInterrupt:
             print("interrupted: what was measured until then", file=sys.stderr)
         finally:
@@ -361,5 +374,6 @@ def main(count: int = 300) -> dict[str, float]:
         "files left, gone or changed on a board": tally.leftovers,
         "processes or locks left": tally.kept,
         "not asked: the board was given up": tally.not_asked,
+        "left out: no pass without faults": tally.unwell,
         "seconds of the struck runs": seconds,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -92,6 +93,8 @@ class _Session:
         self.faults: dict[str, int] = {}
         self.trouble: dict[str, BaseException] = {}
         self.given_up: dict[str, str] = {}
+        #: Those of them that nothing has brought back.
+        self.lost: set[str] = set()
         self.attached: dict[str, AttachedBoard] = {}
         self.health = HealthBook(state)
         self._events: dict[str, Events] = {}
@@ -237,6 +240,10 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
             )  # fmt: skip
             bench = BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep, earlier=earlier)
             yield bench
+            if session.troubles.get(board_id) and board_id not in session.lost:
+                # What it still holds is taken off it, and what was set aside is put back: for that it has to answer.
+                with suppress(HarnessError):
+                    attached.recover(f"the run ends after {session.trouble[board_id]}")
             bench.clean_up()
     finally:
         attached.close()
@@ -262,6 +269,7 @@ def new_scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Sce
             attached.recover(str(last), gentle=isinstance(last, BenchFault))
         except BenchFault as problem:
             session.given_up[board.id] = f"as it could not be recovered: {problem.message}"
+            session.lost.add(board.id)
             raise
     elif board_bench.unknown:
         attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it

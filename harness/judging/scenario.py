@@ -122,11 +122,12 @@ class BoardBench:
         if not abilities.base:
             raise Unsuitable(f"the VM has no filesystem to write to ({abilities.no_files})")
         if not self._folder:
-            self._folder = abilities.own_folder
+            folder = abilities.own_folder
             if abilities.makes_folders:
-                make_folder(self.attached.runtime, self._folder)
-            if self._folder != "/":
-                make_folder(self.reference, self._folder)
+                make_folder(self.attached.runtime, folder)
+            if folder != "/":
+                make_folder(self.reference, folder)
+            self._folder = folder  # only now: what failed on one side is to be made once more
         return self._folder
 
     def clean_up(self) -> None:

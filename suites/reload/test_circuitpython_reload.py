@@ -11,7 +11,7 @@ import pytest
 from harness.errors import FirmwareFailure
 from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly
-from harness.judging.scenario import Pair, Scenario
+from harness.judging.scenario import Scenario
 from harness.kinds import HEAP, STATE
 from harness.runtimes.interface import CodeRuntime
 from harness.runtimes.program import Program, ask
@@ -131,8 +131,8 @@ def test_persisted_bytes_survive_a_reload(scenario: Scenario, size: int) -> None
     scenario.run(Program.load("cp_persist", size=None, next="", drop_first=False))
     after = scenario.run(Program.load("cp_persisted"))
     scenario.compare(after, prefix=f"{size}.dropped.")
-    lost = [getattr(before, side).value("total") - getattr(after, side).value("total") for side in Pair.__annotations__]
-    scenario.take(HEAP_LOST.of(size), lost[0], lost[1])
+    (board, reference), (board_now, reference_now) = before.value("total"), after.value("total")
+    scenario.take(HEAP_LOST.of(size), board - board_now, reference - reference_now)
 
 
 @pytest.mark.needs("persisted_bytes")

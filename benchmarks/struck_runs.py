@@ -1,8 +1,8 @@
 """Whole suites on virtual boards while faults strike: is a healthy firmware ever blamed, or a wrong figure passed?
 
 Each pair of boards runs the suites once with no fault; then again and again, with a strike in most scenarios
-(``_strikes.py``), until there are so many results (``struck_runs=1500``; default 300). Each is held against the one of the run
-without faults. ``STRUCK_SEED`` (environment, default 1) draws the strikes, ``STRUCK_BOARDS`` takes some
+(``_strikes.py``), until there are so many results (``struck_runs=1500``; default 300). Each is held against that of
+the run without faults. ``STRUCK_SEED`` (environment, default 1) draws the strikes, ``STRUCK_BOARDS`` takes some
 of the boards.
 """
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -240,11 +239,8 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
             )  # fmt: skip
             bench = BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep, earlier=earlier)
             yield bench
-            if session.troubles.get(board_id) and board_id not in session.lost:
-                # What it still holds is taken off it, and what was set aside is put back: for that it has to answer.
-                with suppress(HarnessError):
-                    attached.recover(f"the run ends after {session.trouble[board_id]}")
-            bench.clean_up()
+            if board_id not in session.lost:
+                bench.clean_up(attached.recover)
     finally:
         attached.close()
 

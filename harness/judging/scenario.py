@@ -130,12 +130,20 @@ class BoardBench:
             self._folder = folder  # only now: what failed on one side is to be made once more
         return self._folder
 
-    def clean_up(self) -> None:
-        """Take the harness's own folder off the board; what cannot be now is swept when the board is attached again."""
+    def clean_up(self, recover: Callable[[str], str]) -> None:
+        """Take the harness's own folder off the board, after ``recover`` where it does not answer; a file of the
+        user's that was set aside is back then. What cannot be now is swept when the board is attached again."""
+        try:
+            self._sweep()
+        except HarnessError as problem:
+            with suppress(HarnessError):
+                recover(f"what the harness put on it is to be removed: {problem.message}")
+                self._sweep()
+
+    def _sweep(self) -> None:
         runtime, abilities = self.attached.runtime, self.attached.abilities
         if isinstance(runtime, Sweeper) and abilities.base:
-            with suppress(HarnessError):
-                runtime.sweep(abilities.base, abilities.own_folder)
+            runtime.sweep(abilities.base, abilities.own_folder)
 
     @property
     def unknown(self) -> bool:

@@ -88,9 +88,9 @@ _ALL_BYTES = bytes(range(256))
 @dataclass(frozen=True)
 class Fault:
     """One fault. ``rate`` is its chance at each byte; None is the usual one of its kind (1e-4, or at once for what
-    happens once). Nothing counts until the text ``behind`` has passed (each character stands for a byte), then ``after``
-    bytes pass before; ``count`` is how often it happens at most; ``seconds`` is how long a stall lasts and how long a
-    port stays away. Raises UsageError for a kind that there is not."""
+    happens once). Nothing counts until the text ``behind`` has passed (each character stands for a byte), then
+    ``after`` bytes pass before; ``count`` is how often it happens at most; ``seconds`` is how long a stall lasts and
+    how long a port stays away. Raises UsageError for a kind that there is not."""
 
     kind: str
     rate: float | None = None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._strikes import Strike, drawn
-from benchmarks.run_kills import _running_on as running_on
+from benchmarks.run_kills import running_on
 from harness.bench.virtual_device import virtual_spec
 from harness.campaigns.bench_run import RunRequest, run_bench
 from harness.chips import STM32_FLASH_BASE

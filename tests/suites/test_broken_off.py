@@ -38,7 +38,8 @@ class _Cut(ReferenceVm):
 
 @pytest.fixture
 def sides() -> Iterator[tuple[_Cut, ReferenceVm, BoardBench]]:
-    with _Cut(chip="esp32") as board, ReferenceVm(chip="esp32") as reference:
+    board = _Cut(chip="esp32")
+    with board, ReferenceVm(chip="esp32") as reference:
         files = Abilities(paste_window=128)
         stand_in = StandIn(entry("esp32", "micropython"), board, abilities=files)
         yield board, reference, BoardBench(stand_in, reference, lambda _text: None)

@@ -210,7 +210,7 @@ class Preparation:
             "held",
             first="import os\ntry:\n names = os.listdir('/rom')\n"
             " held = (len(names), sum([os.stat('/rom/' + name)[6] for name in names]))\n"
-            "except (OSError, ImportError, AttributeError):\n held = None",
+            "except (OSError, ImportError, AttributeError, TypeError):\n held = None",
         )
         image = self._flash.romfs or (suite_romfs() if "romfs" in self._board.capabilities else b"")
         files = suite_files()

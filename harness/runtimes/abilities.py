@@ -14,7 +14,7 @@ class Abilities:
     ``sys.path``; ``frequency`` in Hz, 0 when it does not tell one; ``ctrl_c`` whether Ctrl-C ends a busy loop;
     ``timer`` is a number that ``machine.Timer`` takes, None when it takes none;
     ``modules`` are those of :data:`ASKED_MODULES` that it has; ``paste_window`` how many bytes of a program its raw
-    paste takes at once, 0 when it has none.
+    paste takes at once, 0 when it has none; ``rom_size`` the bytes of its first ROMFS segment, 0 when it has none.
     """
 
     base: str = "/"
@@ -27,6 +27,7 @@ class Abilities:
     modules: tuple[str, ...] = ()
     timer: int | None = None
     paste_window: int = 0
+    rom_size: int = 0
 
     @property
     def own_folder(self) -> str:
@@ -45,6 +46,7 @@ class Abilities:
             f"Ctrl-C ends a busy loop: {'yes' if self.ctrl_c else 'no'}",
             f"timer: {'none' if self.timer is None else f'machine.Timer({self.timer})'}",
             f"raw paste: {f'{self.paste_window} bytes at once' if self.paste_window else 'none'}",
+            f"ROMFS: {f'{self.rom_size} bytes' if self.rom_size else 'none'}",
             f"modules: {', '.join(self.modules) or 'none of those asked for'}",
         ]
 

@@ -131,8 +131,8 @@ def test_persisted_bytes_survive_a_reload(scenario: Scenario, size: int) -> None
     scenario.run(Program.load("cp_persist", size=None, next="", drop_first=False))
     after = scenario.run(Program.load("cp_persisted"))
     scenario.compare(after, prefix=f"{size}.dropped.")
-    (board, reference), (board_now, reference_now) = before.value("total"), after.value("total")
-    scenario.take(HEAP_LOST.of(size), board - board_now, reference - reference_now)
+    lost = [mine - then for mine, then in zip(before.value("total"), after.value("total"), strict=True)]
+    scenario.take(HEAP_LOST.of(size), lost[0], lost[1])
 
 
 @pytest.mark.needs("persisted_bytes")

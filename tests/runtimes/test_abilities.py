@@ -101,7 +101,7 @@ def _said(text: bytes, check: int | None = None) -> Abilities:
 
 
 def test_a_good_answer_of_a_stranger() -> None:
-    abilities = _said(b"/flash||1|/flash\x1f/rom|\x1f.frozen\x1f/flash|168000000|machine time|-1")
+    abilities = _said(b"/flash||1|/flash\x1f/rom|\x1f.frozen\x1f/flash|168000000|machine time|-1|131072")
     assert abilities == Abilities(
         base="/flash",
         makes_folders=True,
@@ -110,6 +110,7 @@ def test_a_good_answer_of_a_stranger() -> None:
         frequency=168_000_000,
         modules=("machine", "time"),
         timer=-1,
+        rom_size=131072,
     )
 
 

@@ -18,9 +18,9 @@ from harness.runtimes.micropython.verified import (
     Style,
     of_compiling,
     of_execution,
+    sum_collected,
     sum_of,
     wrapped,
-    wrapped_collected,
 )
 from harness.runtimes.program import Program, ask
 from harness.runtimes.records import decode
@@ -54,8 +54,16 @@ def test_any_text_arrives_as_it_is(style: Style, source: str) -> None:
 @pytest.mark.parametrize("style", STYLES)
 def test_the_output_is_that_of_the_program_alone_and_no_name_stays(style: Style) -> None:
     assert executed(wrapped(SOURCE.encode(), style))[1:] == ("héllo\n", {"x": "\x04"})
-    collected = f"_hx=[{SOURCE.encode()!r}]".encode()
-    assert executed(wrapped_collected(SOURCE.encode(), style), collected)[1:] == ("héllo\n", {"x": "\x04"})
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_board_with_little_input_sums_up_in_programs_that_it_can_hold(style: Style) -> None:
+    programs = sum_collected(style)
+    assert all(len(program) < 63 for program in programs)  # the micro:bit's input is 64 bytes, Ctrl-D among them
+    collected = b"\n".join([f"_hx=[{SOURCE.encode()!r}]".encode(), *programs[:-1]])
+    said, output, names = executed(programs[-1], collected)
+    assert said.split() == [str(sum_of(SOURCE.encode(), style))]
+    assert (output, names) == ("héllo\n", {"x": "\x04"})
 
 
 @pytest.mark.parametrize("style", STYLES)

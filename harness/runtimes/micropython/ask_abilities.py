@@ -22,7 +22,8 @@ from harness.runtimes.pieces import parts_of
 
 # Where files can be written is tried: the working directory first (/flash on the stm32 port, which has nothing at /),
 # then what stands at the root. What an earlier run left in the harness's own folder goes at the same time,
-# and files of the user's that it had set aside there are back.
+# and files of the user's that it had set aside there are back. In short statements: a VM with 10 kB of heap takes them
+# one by one.
 _PROGRAM = (
     """
 import sys
@@ -30,12 +31,6 @@ try:
     import os
 except ImportError:
     os = None
-def _has(name):
-    try:
-        __import__(name)
-        return True
-    except ImportError:
-        return False
 def _try(call):
     try:
         return call()
@@ -64,35 +59,46 @@ BACK_AND_EMPTYdef _writes(base):
     if made:
         os.rmdir(own)
     return made
-def _ask():
-    bases = []
-    here = _try(lambda: os.getcwd()) or "/"
-    bases.append(here)
+def _bases():
+    found = [_try(lambda: os.getcwd()) or "/"]
     for name in _try(lambda: os.listdir("/")) or ():
         if name in ("flash", "sd", "ram", "data"):
-            bases.append("/" + name)
-    if "/" not in bases:
-        bases.append("/")
-    base, made, why = "", 0, "no os" if os is None else ""
-    for one in bases if os else ():
+            found.append("/" + name)
+    return found if "/" in found else found + ["/"]
+def _base():
+    why = "no os" if os is None else ""
+    for one in _bases() if os else ():
         try:
-            made = _writes(one)
-            base = one
-            break
+            return [one, why, str(_writes(one))]
         except Exception as problem:
             why = why or type(problem).__name__ + " " + str(problem)
-    mounts = _try(lambda: [place for _, place in __import__("vfs").mount()]) or []
+    return ["", why, "0"]
+_said = _base()
+del _base, _bases, _writes, _empty, _back
+_said.append("\\n".join(_try(lambda: [place for _, place in __import__("vfs").mount()]) or []))
+_said.append("\\n".join(getattr(sys, "path", [])))
+def _hertz():
     hz = _try(lambda: __import__("machine").freq()) or 0
-    if isinstance(hz, tuple):
-        hz = hz[0]
-    timer = ""
+    return str(hz[0] if isinstance(hz, tuple) else hz)
+_said.append(_hertz())
+def _has(name):
+    try:
+        __import__(name)
+        return True
+    except ImportError:
+        return False
+_said.append(" ".join([n for n in "ASKED_MODULES".split() if _has(n)]))
+del _hertz, _has
+def _timer():
     for number in (-1, 0):
-        if not timer and _try(lambda: __import__("machine").Timer(number).deinit() or 1):
-            timer = str(number)
-    fields = [base, why, str(made), "\\n".join(mounts), "\\n".join(getattr(sys, "path", [])), str(hz)]
-    fields.append(" ".join([n for n in "ASKED_MODULES".split() if _has(n)]))
-    fields.append(timer)
-    text = "|".join([f.replace("|", "/").replace("\\n", "\\x1f") for f in fields])
+        if _try(lambda: __import__("machine").Timer(number).deinit() or 1):
+            return str(number)
+    return ""
+_said.append(_timer())
+_said.append(str(_try(lambda: len(__import__("vfs").rom_ioctl(2, 0))) or 0))
+del _timer, _try
+def _tell():
+    text = "|".join([f.replace("|", "/").replace("\\n", "\\x1f") for f in _said])
     text = "".join([c if "\\x1f" <= c <= "~" else "?" for c in text])
     crc = 0
     try:
@@ -101,8 +107,8 @@ def _ask():
     except ImportError:
         pass
     print("\\x02" + text + "|%08x\\x03" % crc)
-_ask()
-del _ask, _writes, _empty, _back, _try, _has
+_tell()
+del _tell, _said
 """.replace("BACK_AND_EMPTY", BACK_AND_EMPTY)
     .replace("OWN_FOLDER", OWN_FOLDER)
     .replace("ASKED_MODULES", " ".join(ASKED_MODULES))
@@ -158,8 +164,8 @@ def ask_abilities(run: Run, parts: Callable[[str], list[str]] = lambda source: [
         raise BenchFault("what the board says it can do arrived damaged", hint="check the cable and the baud rate")
     fields = text.decode("ascii").split("|")
     try:
-        base, why, made, mounts, path, hertz, modules, timer = fields
-        frequency = int(hertz)
+        base, why, made, mounts, path, hertz, modules, timer, rom = fields
+        frequency, rom_size = int(hertz), int(rom)
         number = int(timer) if timer else None
     except ValueError:
         raise BenchFault(f"what the board says it can do makes no sense: {fields}") from None
@@ -174,6 +180,7 @@ def ask_abilities(run: Run, parts: Callable[[str], list[str]] = lambda source: [
         frequency=frequency,
         modules=tuple(modules.split()),
         timer=number,
+        rom_size=rom_size,
         ctrl_c=_sees_ctrl_c(run),
     )
 

@@ -28,9 +28,9 @@ from harness.runtimes.micropython.verified import (
     Style,
     of_compiling,
     of_execution,
+    sum_collected,
     sum_of,
     wrapped,
-    wrapped_collected,
 )
 from harness.runtimes.pieces import statements
 from harness.runtimes.program import PROVES_ITSELF
@@ -348,7 +348,9 @@ class RawRepl(Wired):
                 "a program holds a control character that the raw REPL acts on", hint="write it as '\\x04'"
             )
         self._as_text, self._refusal = False, b""
-        if self._verifying and not source.startswith(PROVES_ITSELF.encode()):
+        # On a board with so little input the stack is as small: around a short statement there is no room for an exec.
+        short = len(source) < (self._buffer or 0)
+        if self._verifying and not short and not source.startswith(PROVES_ITSELF.encode()):
             self._send_proved(source)
         else:
             self._transmit(source)
@@ -371,18 +373,18 @@ class RawRepl(Wired):
         while True:
             self._take_in_hand()
             self._in_hand = False
-            text = wrapped(source, self._style)
+            text, refused = wrapped(source, self._style), b""
             if self._raw_paste and not self._echo and self._begin_paste():
                 self._paste(text)
             elif self._buffer and len(text) >= self._buffer:
-                self._send_in_pieces(source, self._buffer, wrapped_collected(source, self._style))
+                refused = self._send_in_pieces(source, self._buffer, *sum_collected(self._style))
             else:
                 self._send_plain(text)
             # Sent along at once where it is known what the VM has: it waits in the board's input meanwhile.
             ahead = self._style_holds and not self._echo and not self._buffer
             if ahead:
                 self.session.write(EXECUTE + EOF)
-            said, error = self._answer_to_text()
+            said, error = (b"", refused) if refused else self._answer_to_text()
             arrived = b"%d" % sum_of(source, self._style) in said.split()  # an application may print around it
             other = None if self._style_holds else self._style.without(error)
             if other is None:
@@ -483,9 +485,9 @@ class RawRepl(Wired):
         if not read.ok:
             raise self._lost("'OK' for a program", read)
 
-    def _send_in_pieces(self, source: bytes, size: int, then: bytes) -> None:
+    def _send_in_pieces(self, source: bytes, size: int, *then: bytes) -> bytes:
         """Collect a text on the board as ``_hx[0]``, each piece answered before the next one goes out, and send
-        ``then``, which is short."""
+        ``then``, which are short. What the last one says is still to be read; the error of one before it is given."""
         # Collected before each program, so that what stays lies close together and a large piece finds its room.
         self._collect(b"import gc;gc.collect();_hx=[b'']")
         at = 0
@@ -495,14 +497,22 @@ class RawRepl(Wired):
                 length -= 1
             self._collect(piece)
             at += length
-        self._send_plain(then)
+        for short in then[:-1]:
+            if error := self._answered_at_once(short):
+                return error
+        self._send_plain(then[-1])
+        return b""
 
     def _collect(self, piece: bytes) -> None:
+        if error := self._answered_at_once(piece):
+            raise ProgramFailed(f"the board cannot take in the program: {printable(error[-200:])}")
+
+    def _answered_at_once(self, piece: bytes) -> bytes:
+        """Run a short program that prints nothing; its error."""
         self._send_plain(piece)
         error = self._until_eof(GRACE, "output") + self._end_of_program()
         self._in_hand = False
-        if error:
-            raise ProgramFailed(f"the board cannot take in the program: {printable(error[-200:])}")
+        return error
 
     def _say(self, data: bytes) -> None:
         """Send ``data``; on a line that echoes, wait for the echo and drop it."""

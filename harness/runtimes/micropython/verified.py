@@ -7,7 +7,9 @@ text is garbage, and its name is gone, so that a program finds the heap and the 
 
 What is proved: the text that is executed has the CRC-32 that the host computed (on a VM without ``binascii`` a sum of
 16 bits, in which any one damaged byte shows). Damage to the wrapper itself ends in no sum, in a wrong one, or in an
-error outside the program, never in an execution.
+error outside the program, never in an execution. One exception: a statement that is shorter than the input of a board
+which has little of it (``console.buffer``) goes out as it is, for such a board's stack has no room for an ``exec``
+around it; its figures come in records with checksums as all do.
 """
 
 from __future__ import annotations
@@ -88,9 +90,15 @@ def wrapped(source: bytes, style: Style) -> bytes:
     return _head(source, style) + _literal(source) + b")"
 
 
-def wrapped_collected(source: bytes, style: Style) -> bytes:
-    """The same for a text that lies in ``_hx[0]`` already."""
-    return _head(source, style).replace(b"def _hx", b"def _hy").replace(b"_hx=_hx(", b"_hx=_hy(_hx.pop())\ndel _hy")
+def sum_collected(style: Style) -> tuple[bytes, ...]:
+    """The same for a text that lies in ``_hx[0]`` already: programs of less than 64 bytes, the input of a small board,
+    to be run one by one. The last one prints the sum; whoever reads it judges."""
+    text = "_hx.pop()"
+    result = f"compile({text},'<stdin>','exec')" if style.compiles else text
+    end = f"print(_hs);del _hs;_hx={result}".encode()
+    if style.crc32:
+        return b"_hs=__import__('binascii').crc32(_hx[0])&0xffffffff", end
+    return b"_hs=_hb=1", b"for _hb in _hx[0]:_hs=(_hs*31+_hb)%65521", b"del _hb", end
 
 
 def _head(source: bytes, style: Style) -> bytes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from harness.errors import BenchFault
 from harness.judging.scenario import BoardBench, Scenario
+from harness.reference.circuitpython_reference import CircuitPythonReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import RunResult
@@ -66,11 +67,20 @@ def test_a_folder_that_could_not_be_made_is_made_for_the_next(sides: tuple[_Cut,
         assert [side.get(f"{folder}/a.py") for side in (board, reference)] == [b"x = 1"] * 2
 
 
-@pytest.mark.parametrize("path", ["/none/a.py", "/a.py"])
-def test_what_the_reference_cannot_do_with_a_file_is_no_bare_error_of_the_host(path: str) -> None:
-    with ReferenceVm(chip="esp32") as vm:
-        with pytest.raises(BenchFault, match=path):
-            vm.remove(path)
-        if "none" in path:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ReferenceVm(chip="esp32"),
+        lambda: CircuitPythonReference(region_size=65536, sleep_memory=64, chip="esp32"),
+    ],
+    ids=["vm", "supervised"],
+)
+def test_what_the_reference_cannot_do_with_a_file_is_no_bare_error_of_the_host(
+    make: Callable[[], ReferenceVm | CircuitPythonReference],
+) -> None:
+    with make() as vm:
+        for path in ("/none/a.py", "/a.py"):
             with pytest.raises(BenchFault, match=path):
-                vm.put(path, b"")
+                vm.remove(path)
+        with pytest.raises(BenchFault, match="/none/a.py"):
+            vm.put("/none/a.py", b"")

@@ -71,7 +71,7 @@ def _tree(root: int) -> list[int]:
     return found
 
 
-def _running_on(folder: Path) -> list[int]:
+def running_on(folder: Path) -> list[int]:
     """Processes that have the bench's folder in their command line or as their working directory."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -166,7 +166,7 @@ def _look(what: str, folder: Path, run: _Run, tally: _Tally) -> None:
         tally.damaged += not whole
         tally.lost += len(missing)
         tally.complaints += [f"{what}: reported and not in the store: {one}" for one in missing]
-    while (left := _running_on(folder)) and time.monotonic() - started < _PATIENCE:
+    while (left := running_on(folder)) and time.monotonic() - started < _PATIENCE:
         time.sleep(0.05)
     tally.gone_after.append(time.monotonic() - started)
     tally.left += bool(left)

@@ -92,6 +92,8 @@ class _Session:
         self.faults: dict[str, int] = {}
         self.trouble: dict[str, BaseException] = {}
         self.given_up: dict[str, str] = {}
+        #: Those of them that nothing has brought back.
+        self.lost: set[str] = set()
         self.attached: dict[str, AttachedBoard] = {}
         self.health = HealthBook(state)
         self._events: dict[str, Events] = {}
@@ -237,7 +239,8 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
             )  # fmt: skip
             bench = BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep, earlier=earlier)
             yield bench
-            bench.clean_up()
+            if board_id not in session.lost:
+                bench.clean_up(attached.recover)
     finally:
         attached.close()
 
@@ -262,6 +265,7 @@ def new_scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Sce
             attached.recover(str(last), gentle=isinstance(last, BenchFault))
         except BenchFault as problem:
             session.given_up[board.id] = f"as it could not be recovered: {problem.message}"
+            session.lost.add(board.id)
             raise
     elif board_bench.unknown:
         attached.runtime.soft_reset()  # it can be so small that the last scenario's leftovers fill it

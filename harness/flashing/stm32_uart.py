@@ -27,6 +27,8 @@ from harness.power.reset import CommandReset, CustomReset, stm32_sequence
 #: Seconds to wait for an answer; erasing has its own time.
 _PATIENCE = 2.0
 _ERASE_PATIENCE = 30.0
+#: How often a chip has to refuse being read before it counts as protected.
+_ASKED = 3
 #: Kilobytes that are erased by one command: the slowest chips take some 30 ms for each.
 _ERASE_AT_ONCE = 512 * 1024
 #: What is looked at of a sector after it was erased; what stands further on is found when it is verified.
@@ -200,14 +202,20 @@ class Stm32UartFlasher:
             self.identity = ChipIdentity(self._chip, description, "", size, uid.hex())
 
     def _is_protected(self) -> bool:
-        """Readout protection refuses the command itself (AN3155, "Read Memory command")."""
-        try:
-            self._loader.read_memory(STM32_FLASH_BASE, 4)
-        except CommandError as problem:
-            if str(problem) == "NACK Command":
-                return True
-            raise
-        return False
+        """Readout protection refuses the command itself (AN3155, "Read Memory command"), each time.
+
+        So is a command refused that was damaged on its way, and lifting a protection erases the chip: it is asked
+        again.
+        """
+        for _ in range(_ASKED):
+            try:
+                self._loader.read_memory(STM32_FLASH_BASE, 4)
+            except CommandError as problem:
+                if str(problem) != "NACK Command":
+                    raise
+            else:
+                return False
+        return True
 
     def _lift_protection(self) -> None:
         if not self._unprotect:

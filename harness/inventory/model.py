@@ -120,6 +120,9 @@ class VirtualFault(Entry):
     seconds: float = Field(
         default=1.0, ge=0, le=3600, strict=False, description="How long a stall lasts, or a port stays away."
     )
+    behind: str = Field(
+        default="", max_length=200, description="Text that has to pass in its direction before it counts anything."
+    )
 
 
 class Virtual(Entry):

@@ -154,19 +154,28 @@ class BoardBench:
         if not abilities.base:
             raise Unsuitable(f"the VM has no filesystem to write to ({abilities.no_files})")
         if not self._folder:
-            self._folder = abilities.own_folder
+            folder = abilities.own_folder
             if abilities.makes_folders:
-                make_folder(self.attached.runtime, self._folder)
-            if self._folder != "/":
-                make_folder(self.reference, self._folder)
+                make_folder(self.attached.runtime, folder)
+            if folder != "/":
+                make_folder(self.reference, folder)
+            self._folder = folder  # only now: what failed on one side is to be made once more
         return self._folder
 
-    def clean_up(self) -> None:
-        """Take the harness's own folder off the board; what cannot be now is swept when the board is attached again."""
+    def clean_up(self, recover: Callable[[str], str]) -> None:
+        """Take the harness's own folder off the board, after ``recover`` where it does not answer; a file of the
+        user's that was set aside is back then. What cannot be now is swept when the board is attached again."""
+        try:
+            self._sweep()
+        except HarnessError as problem:
+            with suppress(HarnessError):
+                recover(f"what the harness put on it is to be removed: {problem.message}")
+                self._sweep()
+
+    def _sweep(self) -> None:
         runtime, abilities = self.attached.runtime, self.attached.abilities
         if isinstance(runtime, Sweeper) and abilities.base:
-            with suppress(HarnessError):
-                runtime.sweep(abilities.base, abilities.own_folder)
+            runtime.sweep(abilities.base, abilities.own_folder)
 
     @property
     def unknown(self) -> bool:

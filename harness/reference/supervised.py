@@ -283,7 +283,11 @@ class SupervisedVm:
     # -- files -----------------------------------------------------------------------------------
 
     def put(self, path: str, data: bytes) -> None:
-        self.files.open("/" + path.lstrip("/"), Mode(write=True, create=True, truncate=True)).write(data)
+        """Raises BenchFault where it cannot be written."""
+        try:
+            self.files.open("/" + path.lstrip("/"), Mode(write=True, create=True, truncate=True)).write(data)
+        except OSError as problem:
+            raise BenchFault(f"{path} cannot be written for the reference VM: {problem.strerror}") from None
 
     def remove(self, path: str) -> None:
         """Raises BenchFault when there is no such file."""

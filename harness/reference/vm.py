@@ -238,8 +238,11 @@ class ReferenceVm:
         return self._config.files_at
 
     def put(self, path: str, data: bytes) -> None:
-        handle = self.files.open(self._inside(path), Mode(write=True, create=True, truncate=True))
-        handle.write(data)
+        """Raises BenchFault where it cannot be written."""
+        try:
+            self.files.open(self._inside(path), Mode(write=True, create=True, truncate=True)).write(data)
+        except OSError as problem:
+            raise BenchFault(f"{path} cannot be written for the reference VM: {problem.strerror}") from None
 
     def get(self, path: str) -> bytes:
         try:
@@ -248,7 +251,11 @@ class ReferenceVm:
             raise BenchFault(f"the reference VM has no file {path!r}: {problem.strerror}") from None
 
     def remove(self, path: str) -> None:
-        self.files.remove(self._inside(path))
+        """Raises BenchFault when it is not there."""
+        try:
+            self.files.remove(self._inside(path))
+        except OSError as problem:
+            raise BenchFault(f"{path} cannot be removed for the reference VM: {problem.strerror}") from None
 
     def _inside(self, path: str) -> str:
         """A path of the guest, relative to the working directory or absolute, as one within the filesystem."""

@@ -88,8 +88,9 @@ _ALL_BYTES = bytes(range(256))
 @dataclass(frozen=True)
 class Fault:
     """One fault. ``rate`` is its chance at each byte; None is the usual one of its kind (1e-4, or at once for what
-    happens once). ``after`` bytes pass before; ``count`` is how often it happens at most; ``seconds`` is how long a
-    stall lasts and how long a port stays away. Raises UsageError for a kind that there is not."""
+    happens once). Nothing counts until the text ``behind`` has passed (each character stands for a byte), then
+    ``after`` bytes pass before; ``count`` is how often it happens at most; ``seconds`` is how long a stall lasts and
+    how long a port stays away. Raises UsageError for a kind that there is not."""
 
     kind: str
     rate: float | None = None
@@ -98,6 +99,7 @@ class Fault:
     after: int = 0
     count: int | None = None
     seconds: float = 1.0
+    behind: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -106,6 +108,10 @@ class Fault:
             raise UsageError(f"fault {self.kind}: rate is a chance above 0 and up to 1, came {self.rate:g}")
         if self.after < 0 or (self.count is not None and self.count < 1) or not 0 <= self.seconds <= 3600:
             raise UsageError(f"fault {self.kind}: after, count and seconds must make sense, came {self}")
+        if self.behind and KINDS[self.kind].phase == "boot":
+            raise UsageError(f"fault {self.kind}: it is about starts, and has no text to wait for")
+        if any(ord(character) > 255 for character in self.behind):
+            raise UsageError(f"fault {self.kind}: behind stands for bytes, came {self.behind[:40]!a}")
 
     @property
     def filled(self) -> Fault:
@@ -142,6 +148,22 @@ class _Active:
         self.times = 0
         self.burst = 0
         self.left = fault.after + self._gap()
+        #: What has to pass yet, and the end of what did, in which it may have begun.
+        self._awaited = fault.behind.encode("latin-1")
+        self._tail = b""
+
+    def begins(self, data: bytes) -> int | None:
+        """Where in ``data`` it begins to count; None while what it waits for has not passed."""
+        if not self._awaited:
+            return 0
+        joined = self._tail + data
+        found = joined.find(self._awaited)
+        if found < 0:
+            self._tail = joined[max(0, len(joined) - len(self._awaited) + 1) :]
+            return None
+        begin = found + len(self._awaited) - len(self._tail)
+        self._awaited = self._tail = b""
+        return begin
 
     def _gap(self) -> int:
         rate = self.fault.rate or 1.0
@@ -231,10 +253,13 @@ class Faults:
         return data
 
     def _strike(self, active: _Active, way: str, data: bytes) -> bytes:
-        out = bytearray()
-        at = min(active.burst, len(data))
-        out += _garbled(data[:at])
-        active.burst -= at
+        at = active.begins(data)
+        if at is None:
+            return data
+        garbled = _garbled(data[at : at + active.burst])
+        out = bytearray(data[:at]) + garbled
+        at += len(garbled)
+        active.burst -= len(garbled)
         while at < len(data) and not active.spent and active.left < len(data) - at:
             hit = at + active.left
             out += data[at:hit]

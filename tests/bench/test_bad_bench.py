@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from harness.bench.health import QUARANTINE_AFTER, HealthBook, State
+from harness.formats.virtual_image import layout
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
+from harness.virtual.flash_files import FlashFiles
+from harness.virtual.nor_flash import Flash
 
 BENCH = """
 boards:
@@ -65,6 +68,14 @@ def test_wrong_once(scenario):
     first = not (HERE / "once").exists()
     (HERE / "once").touch()
     figure(scenario, 2 if first else 1)
+
+
+def test_port_goes_in_a_file(scenario):
+    gone = {"kind": "vanish", "direction": "to-board", "behind": "_r('", "after": 1500, "seconds": 0.5}
+    with scenario.files({"first.bin": b"x" * 100}):
+        scenario.bench.attached.device.injector.fault(**gone)
+        with scenario.files({"second.bin": b"x" * 20000}):
+            figure(scenario, 1)
 
 
 def test_resets_once(scenario):
@@ -125,6 +136,15 @@ def test_the_fault_that_brings_quarantine_is_an_event_of_its_run(folder: Path) -
     told = [(event["scenario"], event["text"]) for event in board["events"] if event["kind"] == "quarantine"]
     assert len(told) == 1
     assert told[0][0] == "own: b_gone" and told[0][1].startswith(f"after {QUARANTINE_AFTER} bench faults: ")
+
+
+def test_a_run_that_ends_in_trouble_leaves_no_file_on_the_board(folder: Path) -> None:
+    code, scenarios, _ = run(folder, "test_port_goes")
+    assert (code, scenarios["port_goes_in_a_file"][0]) == (3, "error"), scenarios
+    content = (folder / ".harness/virtual/tv32.flash").read_bytes()
+    flash = Flash(len(content))
+    flash.program(0, content)
+    assert FlashFiles(flash, *layout("esp32")["vfs"]).listdir("/") == [("boot.py", False)]
 
 
 def test_only_a_failure_that_comes_again_is_the_firmwares(folder: Path) -> None:

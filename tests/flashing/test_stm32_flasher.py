@@ -160,6 +160,17 @@ def test_a_chip_protected_against_readout_is_left_alone(written: RunningBoard, t
     assert "flash.unprotect: true" in str(caught.value)
 
 
+def test_a_command_that_was_damaged_once_is_no_protection(tmp_path: Path) -> None:
+    """The chip refuses it by the same byte; with ``unprotect`` the whole flash would be erased for it."""
+    with serving(tmp_path) as board:
+        write(board.url, b"kept", at=BASE + 0x8_0000)
+        for unprotect in (False, True):
+            board.fault(kind="flip", direction="to-board", rate=1.0, count=1, behind="\x02\xfd")  # behind Get ID
+            report = write(board.url, CONTENT, unprotect=unprotect)
+            assert board.faults == {"flip": 1 + unprotect} and not report.warnings
+        assert flash_of(tmp_path)[0x8_0000:][:4] == b"kept"
+
+
 # -- protection lifted on purpose ------------------------------------------------------------------
 
 

@@ -69,6 +69,18 @@ def test_it_passes(function: Any, arguments: dict[str, Any]) -> None:
     assert scenario.outcome is Outcome.PASS, [m for m in scenario.measurements if m.verdict is not Outcome.PASS]
 
 
+def test_what_modules_save_does_not_hang_on_what_lfs_held_before() -> None:
+    """A board that was tested before holds another image than one that comes new."""
+    module, figures = _module(LFS), []
+    scenario = _scenario()
+    for _ in range(2):  # a new board, then the same one with the image of the last scenario
+        module.test_each_module_takes_less_heap_from_lfs(scenario)
+        figures.append({m.name: m.measured for m in scenario.measurements})
+        module._load(scenario, module._probe("x"))
+        scenario = scenario.again()
+    assert figures[0] == figures[1]
+
+
 # -- defects -------------------------------------------------------------------------------------------
 
 

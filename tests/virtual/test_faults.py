@@ -96,6 +96,27 @@ def test_after_so_many_bytes_it_begins() -> None:
     assert layer(Fault("drop", rate=1.0, after=3))[0].to_host(b"abcdef") == b"abc"
 
 
+@given(cuts=st.lists(st.integers(1, 14), max_size=4))
+def test_behind_a_text_it_begins_however_that_was_cut(cuts: list[int]) -> None:
+    faults, _ = layer(Fault("drop", rate=1.0, behind="abra", after=2, count=2, direction="to-host"))
+    text = b"ababracadabra.."
+    edges = [0, *sorted(set(cuts)), len(text)]
+    came = b"".join(faults.to_host(text[a:b]) for a, b in itertools.pairwise(edges))
+    assert came == text[:8] + text[10:]
+    assert faults.happened == {"drop": 2}
+
+
+def test_a_text_that_does_not_pass_is_waited_for_without_end() -> None:
+    faults, _ = layer(Fault("drop", rate=1.0, behind="never"))
+    assert faults.to_host(TEXT) == TEXT
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "drop", "behind": "\u20ac"}, {"kind": "brown-out-loop", "behind": "x"}])
+def test_a_text_that_cannot_pass_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        Fault(**wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("kind", "reset", "power"), [("mute", True, True), ("latch-up", False, True), ("dead", False, False)]
 )

@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--harness-select", action="append", default=[], metavar="EXPR", help="as -k of 'harness run'")
     group.addoption("--harness-only", default="", help="internal: a file that names the scenarios to run")
     group.addoption("--harness-plan", default="", help="internal: a file to write what would run to")
+    group.addoption("--harness-look-again", action="store_true", help="internal: also at boards in quarantine")
     group.addoption("--harness-events", type=int, default=-1, help="internal: descriptor for events")
 
 

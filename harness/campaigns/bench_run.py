@@ -43,7 +43,7 @@ class RunRequest:
     ``board_seconds`` and ``total_seconds`` end a board, and the run, that takes longer. ``resume`` is a run in the
     store that did not come to its end: what had finished then is not done again. A board that another process holds
     is waited for, ``wait`` seconds. ``keywords`` select scenarios (:mod:`harness.judging.keywords`), ``only`` names
-    them (board, suite, name).
+    them (board, suite, name). ``look_again``: a board in quarantine is looked at, and taken back when it is well.
     """
 
     bench_file: Path
@@ -53,6 +53,7 @@ class RunRequest:
     suites: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
     only: frozenset[tuple[str, str, str]] | None = None
+    look_again: bool = False
     flash: bool = True
     #: What the boards run by themselves is set aside, whatever the bench file says.
     set_aside: bool = False
@@ -193,6 +194,7 @@ def _start(request: RunRequest, board: Board, run: int) -> _Child:
         *(["--set-aside"] if request.set_aside else []),
         *(["--variant", request.variant] if request.variant and board.virtual else []),
         *(["--harness-resume"] if request.resume else []),
+        *(["--harness-look-again"] if request.look_again else []),
     ]
     now = time.monotonic()
     return _Child(

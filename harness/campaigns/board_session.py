@@ -17,7 +17,7 @@ import pytest
 
 from harness.bench.attach import AttachedBoard, Options, attach
 from harness.bench.firmware_record import FirmwareRecord
-from harness.bench.health import HealthBook, Quarantined
+from harness.bench.health import HealthBook, Quarantined, State
 from harness.campaigns.assert_words import assert_words
 from harness.campaigns.asserts import asserts
 from harness.campaigns.board_process import STORE
@@ -195,14 +195,21 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
     def report(step: str, done: int, total: int) -> None:
         events.send("step", text=step, done=done, total=total)
 
+    options = session.board_options
+    out = session.health.of(board_id).state is State.QUARANTINED and config.getoption("--harness-look-again")
     try:
         tell = partial(session.happened, board_id)
-        attached = attach(board, session.board_options, report, tell)
+        attached = attach(board, replace(options, check=True) if out else options, report, tell)
     except HarnessError as problem:
         session.store.record_problem(session.run, board_id, str(problem))
         events.send("problem", text=str(problem))
         raise
     session.attached[board_id] = attached
+    if out:
+        session.happened(board_id, "quarantine", "taken back: it could be made ready")
+    flashed_now = attached.flashed is not None and attached.flashed.written > 0
+    if out or (flashed_now and session.health.of(board_id).state is not State.QUARANTINED):
+        session.health.release(board_id, "it was made ready" if out else "it was written, and its VM answers")
     try:
         record = BoardRecord(
             board.id,

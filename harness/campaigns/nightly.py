@@ -69,6 +69,7 @@ def nightly(
         command=" ".join([COMMAND, *suites, *(["--variant", variant] if variant else [])]),
         board_seconds=60 * board_minutes,
         total_seconds=60 * total_minutes if math.isfinite(total_minutes) else math.inf,
+        look_again=True,
         resume=_unfinished(where) if resume else 0,
     )
     if resume:

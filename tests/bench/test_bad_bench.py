@@ -128,7 +128,23 @@ def test_a_board_that_goes_away_is_an_error_everywhere(folder: Path) -> None:
     assert health.state in (State.SUSPECT, State.RECOVERING, State.QUARANTINED) and health.reason
 
 
+def test_a_good_flash_ends_a_row_of_faults_and_a_night_takes_a_well_board_back(folder: Path) -> None:
+    book = HealthBook(folder / ".harness")
+    book.fault("tv32", "it was bad")
+    run(folder, "test_a")  # a new folder: it is written
+    assert book.of("tv32").state is State.OK and book.of("tv32").faults == 0
+    for _ in range(QUARANTINE_AFTER):
+        book.fault("tv32", "it was bad")
+    code, scenarios, _ = run(folder, "test_a")
+    assert code == 3 and "quarantine" in scenarios["a_well"][1]
+    night = harness(folder, "nightly", "own", "--out", "n", "--board-minutes", "1")
+    (board,) = json.loads((folder / "n" / "run.json").read_text())["boards"]
+    assert {s["name"]: s["outcome"] for s in board["scenarios"]}["a_well"] == "pass", night.stdout
+    assert [e["text"] for e in board["events"] if "taken back" in e["text"]] == ["taken back: it could be made ready"]
+
+
 def test_the_fault_that_brings_quarantine_is_an_event_of_its_run(folder: Path) -> None:
+    run(folder, "test_a")  # it is written
     for _ in range(QUARANTINE_AFTER - 1):
         HealthBook(folder / ".harness").fault("tv32", "it was bad")
     run(folder, "test_b")

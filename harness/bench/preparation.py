@@ -119,13 +119,17 @@ class Preparation:
                 if not self._traits.restarts_without_application:
                     runtime.soft_reset()
         except (BenchFault, FirmwareFailure):
-            if not runtime.session.closed and (came := self._another_vm(runtime.session)):
-                raise FinalFault(
-                    f"{self._board.id}: at {self._line.address} is another board or firmware: expected "
-                    f"{self._board.runtime}, here answers {came}",
-                    hint="boards were swapped, or the entry in boards.yaml is wrong; nothing was tested",
-                ) from None
+            self._refuse_another_vm(runtime)
             raise
+
+    def _refuse_another_vm(self, runtime: BoardRuntime) -> None:
+        """After trouble: raises FinalFault when it is because the VM of another runtime is there."""
+        if not runtime.session.closed and (came := self._another_vm(runtime.session)):
+            raise FinalFault(
+                f"{self._board.id}: at {self._line.address} is another board or firmware: expected "
+                f"{self._board.runtime}, here answers {came}",
+                hint="boards were swapped, or the entry in boards.yaml is wrong; nothing was tested",
+            ) from None
 
     def _another_vm(self, session: Session) -> str:
         """Which other VM answers, in words; empty when none does."""
@@ -155,7 +159,11 @@ class Preparation:
     def _prove_identity(self, runtime: BoardRuntime) -> ChipNames:
         """Who answers, asked before anything else. Raises FinalFault for another board."""
         board = self._board
-        facts, names = runtime.facts, self._traits.ask_chip_names(runtime)
+        try:
+            facts, names = runtime.facts, self._traits.ask_chip_names(runtime)
+        except (BenchFault, FirmwareFailure):
+            self._refuse_another_vm(runtime)
+            raise
         if other := another_board(board, facts, names):
             raise FinalFault(
                 f"{board.id}: at {self._line.address} is another board: {other}",

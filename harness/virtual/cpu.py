@@ -183,9 +183,10 @@ class WasmApplication:
 
     def _make_vm(self) -> None:
         """A new life; what is left of the one before is given back."""
+        config = self._config()  # first: from here on a Ctrl-C is for the start files, and giving back takes a while
         if hasattr(self, "vm"):
             self.vm.machine.close()
-        self.vm = Vm(self._context.payload, self, self._config(), self._host_call, alarm=self._alarm)
+        self.vm = Vm(self._context.payload, self, config, self._host_call, alarm=self._alarm)
         self.board.vm_starts(self.vm.machine)
         self.board.check = self._check_stop
         self.interrupts = Interrupts(self.vm, self._chip.queue_depth, self.board.note)

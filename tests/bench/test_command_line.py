@@ -63,7 +63,7 @@ def test_a_bench_is_flashed_judged_and_the_second_time_not_rewritten(folder: Pat
         suites = {s["suite"] for s in board["scenarios"]}
         assert suites == {"calibration", "reload", "deep_sleep", "interrupt", "flash_execution"}
         figures = [m for s in board["scenarios"] for m in s["measurements"]]
-        assert {m["kind"] for m in figures} == {"heap", "heap_kept", "time", "state", "count", "rate"}
+        assert {m["kind"] for m in figures} == {"heap", "heap_kept", "time", "state", "count", "rate", "ratio"}
         heap = [m for m in figures if m["kind"] in ("heap", "heap_kept") and m["reference"] is not None]
         assert {m["kind"] for m in heap} == {"heap", "heap_kept"}
         # An open file costs on a virtual board what it costs on its port's filesystem, and nothing on the reference.

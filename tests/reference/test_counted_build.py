@@ -115,7 +115,7 @@ def test_work_is_told_for_each_operation_and_again_the_same() -> None:
     assert work["loop"][Work.FLOAT] == work["loop"][Work.FLOAT_HEAVY] == 0
     assert work["big_ints"][Work.MULTIPLY] > 100 > work["loop"][Work.MULTIPLY]
     for one in here.observations:  # a clock of whole microseconds is looked at twice
-        assert PLAIN.cost(work[one.name]) == pytest.approx(float(one.value), abs=4)
+        assert PLAIN.cost(work[one.name]) == pytest.approx(float(one.value), abs=6)
 
 
 def test_weights_move_the_clock() -> None:

@@ -155,7 +155,7 @@ def test_a_deep_sleep_is_no_sooner_than_five_seconds_after_a_start(board: Circui
     look += "print(m.cpu.reset_reason, alarm.wake_alarm is None, time.time())\n"
     sleep = "alarm.exit_and_deep_sleep_until_alarms(alarm.time.TimeAlarm(monotonic_time=time.monotonic() + 0.5))"
     board.put("code.py", look.encode())
-    boot = board.run_to_reset(RECORD + look + sleep).boot
+    boot = board.run_to_reset(look + RECORD + sleep).boot
     assert b"rst:0x5 (DEEPSLEEP_RESET)" in boot
     (woke,) = [line.split() for line in boot.splitlines() if b"ResetReason" in line]
     assert woke[:2] == [b"microcontroller.ResetReason.DEEP_SLEEP_ALARM", b"False"]

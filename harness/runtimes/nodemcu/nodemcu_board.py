@@ -280,7 +280,10 @@ class NodeMcuBoard(Wired):
             return read.data[: -len(END)]
         if read.matched == _BANNER:
             self._helped = False
-            raise FirmwareFailure(f"the board restarted by itself; before that came {printable(read.data[-300:])!r}")
+            if read.panic is not None:
+                raise crashed("the board crashed", read.panic)
+            before = read.data.partition(_BANNER)[0][-300:]
+            raise FirmwareFailure(f"the board restarted by itself; before that came {printable(before)!r}")
         if read.reason in (Reason.IDLE, Reason.DEADLINE):
             tail = printable(read.data[-300:])
             if read.panic is None and self._has_ended():

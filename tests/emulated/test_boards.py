@@ -14,8 +14,8 @@ from .bench import Result, run_suites
 from .boards import BOARDS, DEFECTS, Board
 from .tools import Unavailable
 
-#: `tox -e emulated` sets it to 1, CI to the boards that it has the time for. CI also wants that nothing is skipped for a
-#: missing tool.
+#: `tox -e emulated` sets it to 1, CI to the boards that it has the time for; CI also wants that nothing is skipped for
+#: lack of a tool.
 WANTED, REQUIRED = os.environ.get("HARNESS_EMULATED"), os.environ.get("CI")
 
 pytestmark = pytest.mark.skipif(not WANTED, reason="builds firmware and takes minutes: tox -e emulated runs it")

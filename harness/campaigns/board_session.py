@@ -208,7 +208,7 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
     if out:
         session.happened(board_id, "quarantine", "taken back: it could be made ready")
     flashed_now = attached.flashed is not None and attached.flashed.written > 0
-    if out or (flashed_now and session.health.of(board_id).state is not State.QUARANTINED):
+    if out or (flashed_now and session.health.of(board_id).state in (State.SUSPECT, State.RECOVERING)):
         session.health.release(board_id, "it was made ready" if out else "it was written, and its VM answers")
     try:
         record = BoardRecord(

@@ -17,9 +17,12 @@ from harness.runtimes.micropython import plain_files
 from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND, SWEEP
 from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT, RawRepl
 from harness.runtimes.micropython.rom_writer import rom_start, write_rom
+from harness.runtimes.program import PROVES_ITSELF
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.traits import Means, ProbeAnswer
 
+#: How ports whose console is a terminal of the host begin to say on what they run.
+_TERMINALS = ("linux", "darwin", "win32")
 #: Upload of a file: bytes the board reads before it says so; two such blocks may be under way.
 _FILE_BLOCK = 128
 #: The same without flow control, as text inside programs; one of them fits into any board's memory.
@@ -120,7 +123,10 @@ class MicroPythonBoard(RawRepl):
     @recorded_call
     def put(self, path: str, data: bytes) -> None:
         """Write a file: raw bytes in acknowledged blocks; then the board reads it back and says its CRC-32."""
-        self._send_program((RECEIVE % (path, len(data), _FILE_BLOCK)).encode())
+        program = RECEIVE % (path, len(data), _FILE_BLOCK)
+        if self._facts is not None and self._facts.machine.startswith(_TERMINALS):
+            program = PROVES_ITSELF + program  # by raw paste alone the terminal stays raw, and takes a byte of 4 as one
+        self._send_program(program.encode())
         ready = self.session.read_until(b"\x06", EOF, idle=10.0, deadline=10.0, of_program=True)
         if ready.matched == EOF:
             error = self._end_of_program()

@@ -85,7 +85,7 @@ def nightly(
     results = Store(where)
     record = results.load_run(number)
     trends = trends_of(record, results)
-    earlier = [results.load_run(past) for past in results.runs(_INDEXED) if past != number]
+    earlier = [results.load_run(past, figures=False) for past in results.runs(_INDEXED) if past != number]
     results.close()
     print_run(record, console, state=state)
     _write(record, earlier, trends, out, state)
@@ -97,7 +97,8 @@ def _unfinished(where: Path | str) -> int:
     """The newest nightly run when it did not come to its end, else 0; other runs since then do not count."""
     results = Store(where)
     try:
-        newest = next((run for run in map(results.load_run, results.runs(_LOOKED_AT)) if _is_nightly(run)), None)
+        runs = (results.load_run(number, figures=False) for number in results.runs(_LOOKED_AT))
+        newest = next(filter(_is_nightly, runs), None)
         return newest.id if newest is not None and newest.interrupted else 0
     finally:
         results.close()
@@ -108,7 +109,7 @@ def _is_nightly(run: RunRecord) -> bool:
 
 
 def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path, state: Path) -> None:
-    before = next((one for one in earlier if one.command.startswith(COMMAND) and not one.interrupted), None)
+    before = next((one for one in earlier if _is_nightly(one) and not one.interrupted), None)
     markdown = run_to_markdown(run, before)
     (out / "summary.md").write_text(markdown, "utf-8")
     step_page = os.environ.get("GITHUB_STEP_SUMMARY")

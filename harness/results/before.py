@@ -15,7 +15,7 @@ def run_before(run: RunRecord, store: Store) -> RunRecord | None:
     for number in store.runs(_LOOKED_AT):
         if number == run.id:
             continue
-        other = store.load_run(number)
+        other = store.load_run(number, figures=False)
         earlier = other.started < run.started and not other.interrupted
         if earlier and any(board.id in boards and board.scenarios for board in other.boards):
             return other

@@ -18,7 +18,7 @@ def last_failed(store: Store, boards: Sequence[str]) -> frozenset[tuple[str, str
     for number in store.runs(_LOOKED_AT):
         if not left:
             break
-        for board in store.load_run(number).boards:
+        for board in store.load_run(number, figures=False).boards:
             if board.id in left and board.scenarios:
                 left.discard(board.id)
                 failed |= {(board.id, s.suite, s.name) for s in board.scenarios if s.outcome in _BAD}

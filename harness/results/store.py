@@ -113,12 +113,15 @@ class Store:
             raise UsageError(f"{self.name} holds no run yet", hint="make one with 'harness run'")
         return self.load_run(newest[0])
 
-    def load_run(self, run: int) -> RunRecord:
-        """Also a run that goes on or was killed, as far as it came. Raises UsageError when there is no such run."""
+    def load_run(self, run: int, *, figures: bool = True) -> RunRecord:
+        """Also a run that goes on or was killed, as far as it came. Raises UsageError when there is no such run.
+
+        Without ``figures`` its scenarios have none: for who asks for outcomes alone.
+        """
         with self.database.reading() as connection:
             row = connection.execute(select(RUN).where(RUN.c.id == run)).one_or_none()
             if row is not None:
-                return read_run(connection, row)
+                return read_run(connection, row, figures=figures)
         known = ", ".join(map(str, self.runs(5))) or "none"
         raise UsageError(f"{self.name} has no run {run}", hint=f"newest runs: {known}")
 
@@ -203,7 +206,7 @@ def write_event(connection: Connection, run: int, board: str, position: int, eve
     connection.execute(EVENT.insert().values(values))
 
 
-def read_run(connection: Connection, row: Row[Any]) -> RunRecord:
+def read_run(connection: Connection, row: Row[Any], *, figures: bool = True) -> RunRecord:
     boards = connection.execute(
         select(BOARD).where(BOARD.c.run == row.id).order_by(BOARD.c.position, BOARD.c.id)
     ).all()  # fmt: skip
@@ -212,13 +215,13 @@ def read_run(connection: Connection, row: Row[Any]) -> RunRecord:
         row.started,
         row.finished,
         without_secrets(row.command),  # a version before kept it as it was typed
-        tuple(_board(connection, row.id, board) for board in boards),
+        tuple(_board(connection, row.id, board, figures) for board in boards),
         row.uid,
         row.environment,
     )
 
 
-def _board(connection: Connection, run: int, row: Row[Any]) -> BoardRecord:
+def _board(connection: Connection, run: int, row: Row[Any], figures: bool) -> BoardRecord:
     events = connection.execute(
         select(EVENT).where(EVENT.c.run == run, EVENT.c.board == row.id).order_by(EVENT.c.position)
     )
@@ -226,7 +229,7 @@ def _board(connection: Connection, run: int, row: Row[Any]) -> BoardRecord:
         id=row.id,
         chip=row.chip,
         firmware=FirmwareRecord(row.firmware_name, row.firmware_version, row.firmware_sha256),
-        scenarios=tuple(_scenarios(connection, run, row.id)),
+        scenarios=tuple(_scenarios(connection, run, row.id, figures)),
         problem=row.problem,
         facts=row.facts,
         events=tuple(Event(e.kind, e.text, e.at, e.scenario) for e in events),
@@ -243,10 +246,25 @@ def samples_of(kept: object) -> tuple[float, ...]:
     return tuple(one for one in kept if isinstance(one, int | float)) if isinstance(kept, list | tuple) else ()
 
 
-def _scenarios(connection: Connection, run: int, board: str) -> Iterator[ScenarioResult]:
+def _scenarios(connection: Connection, run: int, board: str, figures: bool) -> Iterator[ScenarioResult]:
     query = select(SCENARIO).where(SCENARIO.c.run == run, SCENARIO.c.board == board).order_by(SCENARIO.c.position)
-    rows = connection.execute(query).all()
-    figures: dict[int, list[Measurement]] = {row.id: [] for row in rows}
+    taken = _figures(connection, run, board) if figures else {}
+    for row in connection.execute(query).all():
+        yield ScenarioResult(
+            row.suite,
+            row.name,
+            Outcome(row.outcome),
+            row.reason,
+            tuple(taken.get(row.id, ())),
+            row.seconds,
+            row.started,
+            row.transcript,
+        )
+
+
+def _figures(connection: Connection, run: int, board: str) -> dict[int, list[Measurement]]:
+    """By the key of their scenario."""
+    taken: dict[int, list[Measurement]] = {}
     measured = (
         select(MEASUREMENT, SERIES.c.name, SERIES.c.kind, SERIES.c.unit, LIMIT.c.words, LIMIT.c.rule, LIMIT.c.bounds)
         .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
@@ -256,7 +274,7 @@ def _scenarios(connection: Connection, run: int, board: str) -> Iterator[Scenari
         .order_by(MEASUREMENT.c.scenario, MEASUREMENT.c.position)
     )
     for m in connection.execute(measured):
-        figures[m.scenario].append(
+        taken.setdefault(m.scenario, []).append(
             Measurement(
                 name=m.name,
                 kind=m.kind,
@@ -271,14 +289,4 @@ def _scenarios(connection: Connection, run: int, board: str) -> Iterator[Scenari
                 reason=m.reason,
             )
         )
-    for row in rows:
-        yield ScenarioResult(
-            row.suite,
-            row.name,
-            Outcome(row.outcome),
-            row.reason,
-            tuple(figures[row.id]),
-            row.seconds,
-            row.started,
-            row.transcript,
-        )
+    return taken

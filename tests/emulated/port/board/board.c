@@ -37,6 +37,20 @@ static volatile uint32_t board_ms;
 
 // -- the processor's interrupt ------------------------------------------------------------------
 
+#if defined(__arm__)
+
+uint32_t board_irq_off(void) {
+    uint32_t before;
+    __asm volatile ("mrs %0, primask\n cpsid i" : "=r" (before) : : "memory");
+    return before;
+}
+
+void board_irq_on(uint32_t before) {
+    __asm volatile ("msr primask, %0" : : "r" (before) : "memory");
+}
+
+#endif
+
 #if defined(__riscv)
 
 #define MTIME_LOW (*(volatile uint32_t *)0x200bff8)
@@ -119,16 +133,6 @@ static void board_reset(void) {
 #define TIMER0_PRESCALER (*(volatile uint32_t *)0x40008510)
 #define TIMER0_CC (*(volatile uint32_t *)0x40008540)
 
-uint32_t board_irq_off(void) {
-    uint32_t before;
-    __asm volatile ("mrs %0, primask\n cpsid i" : "=r" (before) : : "memory");
-    return before;
-}
-
-void board_irq_on(uint32_t before) {
-    __asm volatile ("msr primask, %0" : : "r" (before) : "memory");
-}
-
 static void board_start_tick(void) {
     TIMER0_BITMODE = 3; // 32 bits
     TIMER0_PRESCALER = 4; // 16 MHz / 16
@@ -166,16 +170,6 @@ static void board_reset(void) {
 
 extern const uint32_t isr_vector[16];
 static uint32_t board_vectors[64] __attribute__((aligned(256)));
-
-uint32_t board_irq_off(void) {
-    uint32_t before;
-    __asm volatile ("mrs %0, primask\n cpsid i" : "=r" (before) : : "memory");
-    return before;
-}
-
-void board_irq_on(uint32_t before) {
-    __asm volatile ("msr primask, %0" : : "r" (before) : "memory");
-}
 
 static void board_systick(void) {
     board_tick();

@@ -159,6 +159,8 @@ def planned(request: RunRequest) -> Found:
     """What ``request`` would run on which board. Raises UsageError for suites that cannot be run, and for none."""
     Keywords(request.keywords)  # what is none is told before anything is started
     logs = _logs(request)
+    if request.only is not None:
+        _only_file(logs).write_text(json.dumps(sorted(request.only)), "utf-8")
     boards = ",".join(board.id for board in request.boards)
     found = collect([*_selecting(request, logs), "--boards", boards, "--harness-run", "-1"], logs)
     require_some(found, request.keywords)
@@ -169,19 +171,19 @@ def _logs(request: RunRequest) -> Path:
     return made(request.state / "logs")
 
 
+def _only_file(logs: Path) -> Path:
+    """Written with the plan, once: a board's process may be reading it when the next one starts."""
+    return logs / "only.json"
+
+
 def _selecting(request: RunRequest, logs: Path) -> list[str]:
     """What pytest is given to find the scenarios: the same for the plan and for each board."""
-    only: list[str] = []
-    if request.only is not None:
-        file = logs / "only.json"
-        file.write_text(json.dumps(sorted(request.only)), "utf-8")
-        only = ["--harness-only", str(file)]
     return [
         # hypothesis's own plugin imports all of hypothesis at the end of every session, whether it was used or not
         *(*suite_paths(request.suites), "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--color=no", "-ra"),
         *("--strict-markers", "--bench", str(request.bench_file)),
         *(part for text in request.keywords for part in ("--harness-select", text)),
-        *only,
+        *(["--harness-only", str(_only_file(logs))] if request.only is not None else []),
     ]
 
 
@@ -249,14 +251,14 @@ def _done(store: Store, run: int) -> dict[str, Counter[tuple[str, str]]]:
     """The scenarios that have a result, by board."""
     return {
         board.id: Counter((scenario.suite, scenario.name) for scenario in board.scenarios)
-        for board in store.load_run(run).boards
+        for board in store.load_run(run, figures=False).boards
     }
 
 
 def _hold_against(found: Found, store: Store, run: int) -> None:
     """What was planned and has no result did not happen: the board has a problem, whatever its process said."""
     left = found.without(_done(store, run)).boards
-    for board in store.load_run(run).boards:
+    for board in store.load_run(run, figures=False).boards:
         if missing := left.get(board.id):
             count = f"{len(missing)} of {len(found.boards[board.id])} scenarios have no result"
             first = f"{count}, the first is {missing[0].printed} ({missing[0].where})"

@@ -109,7 +109,7 @@ class _Session:
     def board_options(self) -> Options:
         """For the boards of this run: its transcripts are kept apart from those of other runs."""
         forget_old(self.options.state)
-        folder = run_folder(self.run, self.store.load_run(self.run).uid)
+        folder = run_folder(self.run, self.store.load_run(self.run, figures=False).uid)
         return replace(self.options, run_folder=folder)
 
     def happened(self, board: str, kind: str, text: str) -> None:
@@ -175,7 +175,7 @@ def _done_before(config: pytest.Config) -> set[tuple[str, str, str]]:
     if not config.getoption("--harness-resume"):
         return set()
     session = session_of(config)
-    boards = session.store.load_run(session.run).boards
+    boards = session.store.load_run(session.run, figures=False).boards
     return {(board.id, scenario.suite, scenario.name) for board in boards for scenario in board.scenarios}
 
 

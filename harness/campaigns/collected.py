@@ -15,6 +15,7 @@ import pytest
 
 from harness.campaigns.named_programs import missing_programs
 from harness.campaigns.plan import Found, Place, write
+from harness.chips import CHIPS
 from harness.errors import HarnessError, UsageError
 from harness.inventory.fields import CAPABILITIES
 from harness.inventory.model import Board
@@ -22,6 +23,7 @@ from harness.judging.figures import Figure
 from harness.judging.keywords import Keywords
 from harness.judging.scenario_names import board_of, name_of, place_of
 from harness.paths import shown_path
+from harness.runtimes.abilities import ASKED_CAPABILITIES
 from harness.runtimes.traits import DEFAULT_RUNTIME, runtime_names
 
 _FOUND = pytest.StashKey[Found]()
@@ -44,9 +46,13 @@ def note_problem(node: pytest.Collector, error: BaseException) -> None:
 
 def _near_marker(config: pytest.Config, name: str) -> str:
     """The marker that was meant by one that pytest does not know; empty when none is like it."""
-    known = {re.split(r"[:(]", line, maxsplit=1)[0].strip() for line in config.getini("markers")}
-    near = get_close_matches(name, sorted(known), n=1)
+    near = get_close_matches(name, _markers(config), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _markers(config: pytest.Config) -> list[str]:
+    """The names of the markers that pytest knows: the harness's, its own, and those of the suite's settings."""
+    return sorted({re.split(r"[:(]", line, maxsplit=1)[0].strip() for line in config.getini("markers")})
 
 
 def told(error: BaseException, file: Path, otherwise: str = "") -> str:
@@ -126,17 +132,20 @@ def _checked(item: pytest.Item) -> list[str]:
     """The runtimes that ``item`` is for. Raises UsageError for a marker with a name that there is not, or with
     something else than it takes."""
     declared_by(item)
-    known = {line.split("(")[0].split(":")[0].strip() for line in item.config.getini("markers")}
+    known = _markers(item.config)
     for marker in item.iter_markers():
-        if marker.name not in known:
-            _known(marker.name, sorted(known), "mark", "marker")
-    for marker in item.iter_markers("needs"):
-        for name in marker.args:
-            _known(name, CAPABILITIES, "needs", "capability")
+        _known(marker.name, known, "mark", "marker")
+    for name in needs_of(item):
+        _known(name, CAPABILITIES, "needs", "capability")
     wanted = [name for marker in item.iter_markers("runtime") for name in marker.args]
     for name in wanted:
         _known(name, runtime_names(), "runtime", "runtime")
     return wanted or [DEFAULT_RUNTIME]
+
+
+def needs_of(item: pytest.Item) -> list[str]:
+    """The capabilities of ``@pytest.mark.needs``."""
+    return [name for marker in item.iter_markers("needs") for name in marker.args]
 
 
 def declared_by(item: pytest.Item) -> list[Figure]:
@@ -170,7 +179,10 @@ def write_plan(session: pytest.Session) -> None:
         from harness.campaigns.board_session import session_of
 
         boards = session_of(config).boards
-    have = {board.id: board.capabilities for board in boards}
+    have = {
+        board.id: (*board.capabilities, *(ASKED_CAPABILITIES if CHIPS[board.chip].port is None else ()))
+        for board in boards
+    }
     found.boards = {board.id: [] for board in boards}
     places: dict[tuple[str, str, str], str] = {}
     for item in session.items:
@@ -184,12 +196,11 @@ def write_plan(session: pytest.Session) -> None:
             )
         else:
             board, suite, name = place_of(item)
-            wanted = [need for marker in item.iter_markers("needs") for need in marker.args]
-            lacks = tuple(need for need in wanted if need not in have[board])
+            lacks = tuple(need for need in needs_of(item) if need not in have[board])
             where = line_of(item)
             if (first := places.setdefault((board, suite, name), where)) != where:
                 found.problems.append(f"{where}: the suite {suite!r} has a scenario {name!r} already: {first}")
-            found.boards[board].append(Place(suite, name, line_of(item), lacks))
+            found.boards[board].append(Place(suite, name, where, lacks))
     for file in dict.fromkeys(item.path for item in session.items):
         found.problems += missing_programs(file)
     found.problems = list(dict.fromkeys(found.problems))

@@ -28,6 +28,7 @@ from harness.judging.ready_board import ReadyBoard
 from harness.judging.references import Reference
 from harness.kinds import TIME, Value, named, stored
 from harness.reference.vm import ReferenceVm
+from harness.runtimes.abilities import ASKED_CAPABILITIES
 from harness.runtimes.ask_names import missing
 from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime, Sweeper
 from harness.runtimes.own_files import set_aside
@@ -139,7 +140,7 @@ class BoardBench:
 
     def has_by_itself(self, capability: str) -> bool:
         """Whether the VM of a board of which nothing is known has said that it has what boards.yaml does not say."""
-        return self.unknown and capability == "romfs" and bool(self.attached.abilities.rom_size)
+        return self.unknown and capability in ASKED_CAPABILITIES and bool(self.attached.abilities.rom_size)
 
     def _too_small(self, problem: HarnessError) -> bool:
         small = self.unknown and self.attached.facts.heap_total < SMALL_HEAP

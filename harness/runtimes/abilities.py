@@ -54,5 +54,8 @@ class Abilities:
 #: The folder of the harness on a board. No module of a user's is called so.
 OWN_FOLDER = "hx_files"
 
+#: Capabilities that are asked of a VM of whose port nothing is known, whatever boards.yaml says or does not say.
+ASKED_CAPABILITIES = ("romfs",)
+
 #: Modules that are asked for, so that people see what firmware they have.
 ASKED_MODULES = ("machine", "time", "binascii", "asyncio", "micropython", "_thread", "vfs", "socket", "select")

@@ -204,3 +204,18 @@ def test_the_transcript_as_it_is_printed_can_be_replayed(folder: Path) -> None:
     (path,) = [line.strip() for line in done.stdout.splitlines() if ".jsonl#" in line]
     again = harness(folder, "replay", "-q", path)
     assert again.returncode == 0, again.stdout + again.stderr
+
+
+def test_the_list_does_not_call_skipped_what_a_generic_boards_vm_is_asked_for(folder: Path) -> None:
+    (folder / "boards.yaml").write_text(
+        "boards:\n  - id: any\n    chip: generic\n    runtime: micropython\n"
+        "    identity: {port: /dev/none}\n    flash: {method: none}\n"
+    )
+    (folder / "mine" / "test_mine.py").write_text(
+        "import pytest\n@pytest.mark.needs('romfs')\ndef test_image(scenario):\n    assert 1\n"
+        "@pytest.mark.needs('deep_sleep')\ndef test_sleep(scenario):\n    assert 1\n"
+    )
+    done = harness(folder, "run", "mine", "--list")
+    assert done.returncode == 0, done.stderr
+    assert "1 to run\n  mine: image" in done.stdout
+    assert "skipped: mine: sleep: no deep_sleep" in done.stdout

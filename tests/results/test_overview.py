@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.bench.firmware_record import FirmwareRecord
+from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
 from harness.results.before import changes, run_before
 from harness.results.report.html import run_to_html
@@ -76,4 +77,17 @@ def test_the_run_before_is_the_last_whole_one_with_one_of_its_boards(tmp_path: P
     found = run_before(newest, store)
     assert found is not None and found.id == wanted
     assert run_before(store.load_run(wanted), store) is None
+    store.close()
+
+
+def test_who_asks_for_outcomes_loads_no_figures(tmp_path: Path) -> None:
+    store = Store(tmp_path / "r.sqlite")
+    number = store.start_run("harness run")
+    store.record_board(number, BoardRecord("a", "esp32", FIRMWARE))
+    figure = Measurement("leak", "heap", "B", 0, 0, "at most 15 B", Outcome.PASS)
+    store.record_scenario(number, "a", ScenarioResult("reload", "leak", Outcome.PASS, measurements=(figure,)))
+    whole, outcomes = store.load_run(number), store.load_run(number, figures=False)
+    assert [len(s.measurements) for s in whole.boards[0].scenarios] == [1]
+    assert [len(s.measurements) for s in outcomes.boards[0].scenarios] == [0]
+    assert outcomes.outcome is whole.outcome
     store.close()

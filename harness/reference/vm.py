@@ -21,6 +21,7 @@ from harness.reference.engine.guest_objects import Identity
 from harness.reference.engine.heap_map import HeapMap
 from harness.reference.engine.memory_layout import layout_of
 from harness.reference.engine.prepare import vm_module
+from harness.reference.engine.tree_vm import tree_section
 from harness.reference.guest_rom import guest_rom, port_modules
 from harness.reference.interrupts import Strike
 from harness.reference.life import Life
@@ -77,8 +78,13 @@ class ReferenceVm:
         self.files: Files = MemoryFiles()
         self._module = vm_module(progress) if module is None else module
         port = chip_named(chip).port_at(version) if chip else None
-        system = guest_rom(port, layout_of(self._module).depth) if port else b""
+        own_tree = tree_section(self._module) is not None
+        system = b""
+        if port is not None:  # a build from a tree has a queue of its firmware's own depth
+            system = guest_rom(port, port.queue_depth if own_tree else layout_of(self._module).depth)
         config = VmConfig(heap_size=heap_size, romfs=romfs, system_rom=system)
+        if own_tree and port is None:
+            config = replace(config, path=())  # the build has its firmware's
         if port is not None:
             config = port_config(config, port, machine=f"reference VM with {port.name.upper()}", files_at=files_at)
         if boot is not None:

@@ -1,0 +1,19 @@
+// What extmod/modtime.c asks of a port: the time of day.
+#include "py/obj.h"
+#include "shared/timeutils/timeutils.h"
+#include "host.h"
+
+static mp_obj_t mp_time_localtime_get(void) {
+    HX_TIME_STRUCT tm;
+    timeutils_seconds_since_epoch_to_struct_time(hx_real_time() / 1000000000 - HX_EPOCH_OFFSET, &tm);
+    mp_obj_t fields[8] = {
+        MP_OBJ_NEW_SMALL_INT(tm.tm_year), MP_OBJ_NEW_SMALL_INT(tm.tm_mon), MP_OBJ_NEW_SMALL_INT(tm.tm_mday),
+        MP_OBJ_NEW_SMALL_INT(tm.tm_hour), MP_OBJ_NEW_SMALL_INT(tm.tm_min), MP_OBJ_NEW_SMALL_INT(tm.tm_sec),
+        MP_OBJ_NEW_SMALL_INT(tm.tm_wday), MP_OBJ_NEW_SMALL_INT(tm.tm_yday),
+    };
+    return mp_obj_new_tuple(8, fields);
+}
+
+static mp_obj_t mp_time_time_get(void) {
+    return mp_obj_new_int_from_ll(hx_real_time() / 1000000000 - HX_EPOCH_OFFSET);
+}

@@ -99,7 +99,10 @@ class BoardBench:
         self.step = step
         self._asked: dict[str, bool] = {}
         self._folder = ""
-        self.judge = Judge(attached.facts, reference.facts, attached.board.limits, same_build=attached.our_build)
+        own_tree = isinstance(reference, ReferenceVm) and reference.own_tree
+        self.judge = Judge(
+            attached.facts, reference.facts, attached.board.limits, same_build=attached.our_build, own_tree=own_tree
+        )
 
     def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
         """Run ``program`` on both sides, in a fresh VM or in the one that there is.

@@ -54,8 +54,8 @@ class Strike:
 class Interrupts:
     """The scheduler queue of one VM, seen from the port's side.
 
-    ``depth`` is the port's queue depth; None: the build's own. What this build's own, shorter queue cannot take waits here, kept
-    alive by ``slots``, a guest list of two words for each entry; ``dispatcher`` is the guest function that
+    ``depth`` is the port's queue depth; None: the build's own. What a build's shorter queue cannot take waits here,
+    kept alive by ``slots``, a guest list of two words for each entry; ``dispatcher`` is the guest function that
     runs the hard handlers. Both are guest addresses, and 0 as long as they are not known.
     """
 

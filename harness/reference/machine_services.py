@@ -159,7 +159,9 @@ class Services:
         if function == self._none:
             self._board.note(what)
         elif hard:
-            self._interrupts.hard(slot, HardCall(function, argument, lambda raised: self._failed(slot, entry, raised)), what)
+            self._interrupts.hard(
+                slot, HardCall(function, argument, lambda raised: self._failed(slot, entry, raised)), what
+            )
         else:
             self._interrupts.soft(function, argument, what)
 

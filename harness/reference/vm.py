@@ -52,6 +52,17 @@ def port_config(config: VmConfig, port: Port, *, machine: str, files_at: str = "
     )
 
 
+def _configured(config: VmConfig, module: bytes, port: Port | None, files_at: str) -> VmConfig:
+    """What ``module`` is started with. A build from a source tree has its firmware's own ``sys.path`` and a queue of
+    its firmware's own depth."""
+    own_tree = tree_section(module) is not None
+    if port is None:
+        return replace(config, path=()) if own_tree else config
+    rom = guest_rom(port, port.queue_depth if own_tree else layout_of(module).depth)
+    machine = f"reference VM with {port.name.upper()}"
+    return port_config(replace(config, system_rom=rom), port, machine=machine, files_at=files_at)
+
+
 class ReferenceVm:
     """One reference VM. ``progress`` hears about the one-time preparation.
 
@@ -76,20 +87,15 @@ class ReferenceVm:
         progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self.files: Files = MemoryFiles()
+        #: What the VM was built from, for reports; and whether that is the firmware's own source tree.
+        self.build = ""
+        self.own_tree = False
         self._module = vm_module(progress) if module is None else module
         port = chip_named(chip).port_at(version) if chip else None
-        own_tree = tree_section(self._module) is not None
-        system = b""
-        if port is not None:  # a build from a tree has a queue of its firmware's own depth
-            system = guest_rom(port, port.queue_depth if own_tree else layout_of(self._module).depth)
-        config = VmConfig(heap_size=heap_size, romfs=romfs, system_rom=system)
-        if own_tree and port is None:
-            config = replace(config, path=())  # the build has its firmware's
-        if port is not None:
-            config = port_config(config, port, machine=f"reference VM with {port.name.upper()}", files_at=files_at)
-        if boot is not None:
-            config = replace(config, start_files=("boot.py",))
-        self._config = config
+        start_files = ("boot.py",) if boot is not None else ()
+        given = VmConfig(heap_size=heap_size, romfs=romfs, start_files=start_files)
+        self._configured = lambda module: _configured(given, module, port, files_at)
+        self._config = self._configured(self._module)
         if boot is not None:
             self.put("boot.py", boot)
         self._facts: Facts | None = None
@@ -116,7 +122,10 @@ class ReferenceVm:
         """
         twin = copy.copy(self)
         try:
-            twin._module = counted(self._module)
+            # What the kinds of work cost was found with the prepared build: it counts for builds from a tree, too.
+            prepared = vm_module() if tree_section(self._module) is not None else self._module
+            twin._module = counted(prepared)
+            twin._config = replace(self._configured(prepared), romfs=self._config.romfs)
         except ValueError as problem:
             raise UsageError(
                 f"this build of the VM cannot be made to count its work: {problem}", hint="unset HARNESS_VM"

@@ -15,13 +15,14 @@ from harness.judging.profiles import kinds_table
 from . import profiles
 from .bench import Result, how_to_run, run_suites
 from .boards import BOARDS, DEFECTS, Board
-from .table import reasons, table
+from .table import equal_heap, reasons, table
 from .tools import Unavailable
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.emulated", description=__doc__)
     parser.add_argument("boards", nargs="*", metavar="BOARD", help="ids (default: all healthy boards)")
+    parser.add_argument("--own-tree", action="store_true", help="with references built from the boards' own trees")
     parser.add_argument("--defects", action="store_true", help="the firmware with one wrong setting each, instead")
     parser.add_argument("--runs", type=int, default=1, metavar="N", help="how often (default 1)")
     parser.add_argument("--profiles", action="store_true", help="time each kind of work, fit profiles, print both")
@@ -48,8 +49,10 @@ def main() -> int:
                     print(f"{name}: {' '.join(how_to_run(known[name])[0])}", flush=True)
                     continue
                 for number in range(options.runs):
-                    result = run_suites(known[name], out / f"{name}-{number + 1}")
+                    result = run_suites(known[name], out / f"{name}-{number + 1}", own_tree=options.own_tree)
                     results.append(result)
+                    if options.own_tree:
+                        print(equal_heap(result), flush=True)
                     print(f"{name}: {result.content['outcome']} in {result.seconds:.0f} s", file=sys.stderr, flush=True)
             except (Unavailable, RuntimeError) as problem:
                 missing += 1

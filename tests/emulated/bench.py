@@ -42,29 +42,35 @@ class Result:
         return [scenario for scenario in self.content["scenarios"] if scenario["outcome"] in outcomes]
 
 
-def how_to_run(board: Board) -> tuple[list[str], str]:
-    """The command that runs the board's firmware, built if need be, and its release. Raises Unavailable."""
+def how_to_run(board: Board) -> tuple[list[str], str, dict[str, object]]:
+    """The command that runs the board's firmware, built if need be, its release, and the ``reference`` of boards.yaml
+    that is of the same tree. Raises Unavailable."""
     if board.firmware is not None:
         built = build(board.firmware)
-        return built.command, built.release
+        return built.command, built.release, built.reference()
     try:
         release = importlib.metadata.version(UNIX_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
         raise Unavailable(f"not installed: {UNIX_PACKAGE} (PyPI; tox -e emulated installs it)") from None
-    return [sys.executable, str(Path(__file__).with_name("unix_board.py"))], f"{release} (PyPI)"
+    return [sys.executable, str(Path(__file__).with_name("unix_board.py"))], f"{release} (PyPI)", {}
 
 
-def run_suites(board: Board, folder: Path, *, options: Sequence[str] = (), timeout: float = 900.0) -> Result:
+def run_suites(
+    board: Board, folder: Path, *, options: Sequence[str] = (), own_tree: bool = False, timeout: float = 900.0
+) -> Result:
     """Build the board's firmware if need be, run the suites on it; everything is written below ``folder``.
+
+    With ``own_tree`` the reference is built from the same tree, else it is the prepared one.
 
     Raises Unavailable when the board cannot be had here, RuntimeError when the harness gave no result.
     """
-    command, release = how_to_run(board)
+    command, release, reference = how_to_run(board)
     folder.mkdir(parents=True, exist_ok=True)
     bench, result = folder / "boards.yaml", folder / "result.json"
     started = time.perf_counter()
     with emulated(command) as port:
-        bench.write_text(ENTRY.format(id=board.id, port=port))
+        entry = ENTRY.format(id=board.id, port=port)
+        bench.write_text(entry + (f"    reference: {json.dumps(reference)}\n" if own_tree else ""))
         harness = [sys.executable, "-m", "harness", "run", "--bench", str(bench), "--json", str(result), *options]
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))

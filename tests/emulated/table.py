@@ -37,6 +37,23 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def equal_heap(result: Result) -> str:
+    """How many of the heap figures that have a reference are equal to it to the byte, and each that is not."""
+    rows = [
+        (scenario["name"], figure)
+        for scenario in result.content["scenarios"]
+        for figure in scenario["measurements"]
+        if figure["unit"] == "B" and figure["reference"] is not None
+    ]
+    other = [(name, figure) for name, figure in rows if figure["measured"] != figure["reference"]]
+    lines = [f"{result.board.id}: {len(rows) - len(other)} of {len(rows)} heap figures equal to the byte"]
+    lines += [
+        f"  {name}: {figure['name']} {figure['measured']}, reference {figure['reference']} ({figure['limit']})"
+        for name, figure in other
+    ]
+    return "\n".join(lines)
+
+
 def _range(runs: Sequence[Sequence[Mapping[str, str]]]) -> str:
     """The cells of several runs as one; where they differ, all of them."""
     return ", ".join(dict.fromkeys(cell(run) for run in runs))

@@ -8,7 +8,7 @@ decides how the language VM works is taken; what is of the chip, its native code
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,17 +47,37 @@ _REPLACED: tuple[tuple[str, str | None, str], ...] = (
     (r"MICROPY_NLR_\w+", None, "non-local jumps are setjmp's on WebAssembly"),
     (r"MICROPY_OPT_COMPUTED_GOTO\w*", None, "WebAssembly has no computed goto"),
     (r"MICROPY_PY_MACHINE_(?:PIN_BASE|PULSE|SIGNAL|MEMX|DISABLE_IRQ_ENABLE_IRQ)", "", ""),  # taken: no peripheral
-    (r"MICROPY_PY_MACHINE_\w+|MICROPY_PY_(?:ESP32_\w+|PYB\w*|STM\w*|NEOPIXEL|ONEWIRE|DHT|LEGACY\w*)", None, _PERIPHERALS),
-    (r"MICROPY_PY_(?:NETWORK|SOCKET|LWIP|SSL|TLS|BLUETOOTH|WEBREPL|WEBSOCKET|ESPNOW|AIOESPNOW|USB\w*|OPENAMP)\w*", None, _NETWORK),
+    (
+        r"MICROPY_PY_MACHINE_\w+|MICROPY_PY_(?:ESP32_\w+|PYB\w*|STM\w*|NEOPIXEL|ONEWIRE|DHT|LEGACY\w*)",
+        None,
+        _PERIPHERALS,
+    ),
+    (
+        r"MICROPY_PY_(?:NETWORK|SOCKET|LWIP|SSL|TLS|BLUETOOTH|WEBREPL|WEBSOCKET|ESPNOW|AIOESPNOW|USB\w*|OPENAMP)\w*",
+        None,
+        _NETWORK,
+    ),
     (r"MICROPY_BLUETOOTH\w*|MICROPY_SSL\w*|MICROPY_TRACKED_ALLOC\w*|MICROPY_STREAMS_POSIX_API", None, _NETWORK),
-    (r"MICROPY_PY_CRYPTOLIB\w*|MICROPY_PY_HASHLIB_(?:MD5|SHA1)|MICROPY_PY_BTREE\w*", None, "a library outside the VM's sources"),
+    (
+        r"MICROPY_PY_CRYPTOLIB\w*|MICROPY_PY_HASHLIB_(?:MD5|SHA1)|MICROPY_PY_BTREE\w*",
+        None,
+        "a library outside the VM's sources",
+    ),
     (r"MICROPY_PY_THREAD\w*|MICROPY_THREAD\w*|MICROPY_MPTHREADPORT_H", None, _THREADS),
     (r"MICROPY_(?:PY_)?\w*INCLUDEFILE|MICROPY_PY_\w+_EXTRA_GLOBALS|MICROPY_PORT_\w+|MICROPY_BOARD_\w+", None, _PORT_C),
-    (r"MICROPY_PY_OS_DUPTERM\w*|MICROPY_PY_OS_(?:URANDOM|SYNC|SEP)\w*|MICROPY_PY_RANDOM_SEED_INIT_FUNC|MICROPY_RTC\w*", None, _PORT_C),
+    (
+        r"MICROPY_PY_OS_DUPTERM\w*|MICROPY_PY_OS_(?:URANDOM|SYNC|SEP|SYSTEM|GETENV|UNAME_R)\w*|MICROPY_PY_RANDOM_SEED_INIT_FUNC|MICROPY_RTC\w*",
+        None,
+        _PORT_C,
+    ),
     (r"MICROPY_HW_\w+|MICROPY_MACHINE_\w+|MICROPY_\w+_H", None, _PERIPHERALS),
     (r"MICROPY_GC_SPLIT_HEAP\w*|MICROPY_HEAP_\w+|MICROPY_GC_STACK_ENTRY_TYPE|MICROPY_ALLOC_\w*HEAP\w*", None, _HEAP),
     (r"MICROPY_VFS_(?:FAT|LFS1|LFS2)|MICROPY_FATFS\w*|MICROPY_VFS_ROM_IOCTL", None, _FILES),
-    (r"MICROPY_(?:VM_HOOK|EVENT_POLL|INTERNAL_WFE|INTERNAL_EVENT|SCHED_HOOK|BEGIN_ATOMIC|END_ATOMIC|WRAP)\w*", None, _HOOKS),
+    (
+        r"MICROPY_(?:VM_HOOK|EVENT_POLL|INTERNAL_WFE|INTERNAL_EVENT|SCHED_HOOK|BEGIN_ATOMIC|END_ATOMIC|WRAP)\w*",
+        None,
+        _HOOKS,
+    ),
     (r"MICROPY_\w*(?:PRINTER|STACKLESS\w*|STACK_CHECK_MARGIN|USE_INTERNAL_\w+)", None, _PORT_C),
 )
 
@@ -78,9 +98,8 @@ _NEEDED: Mapping[str, tuple[str, str]] = {
 }
 
 #: What the modules need by which a chip's ``machine`` is played (harness/reference/guest_rom.py).
-_CHIP_NEEDS: Mapping[str, tuple[str, str]] = {
-    name: ("(1)", "the chip's machine module is played through it")
-    for name in (
+_CHIP_NEEDS: Mapping[str, tuple[str, str]] = dict.fromkeys(
+    (
         "MICROPY_PY_UCTYPES",
         "MICROPY_PY_MACHINE",
         "MICROPY_PY_MACHINE_MEMX",
@@ -90,20 +109,28 @@ _CHIP_NEEDS: Mapping[str, tuple[str, str]] = {
         "MICROPY_PY_TIME",
         "MICROPY_PY_IO",
         "MICROPY_VFS_ROM",
-    )
-}
+    ),
+    ("(1)", "the chip's machine module is played through it"),
+)
 
 
 def board_settings(
-    firmware: Firmware, zig: Zig, work: Path, *, header: Path | None, defines: Mapping[str, str], chip: bool
+    firmware: Firmware,
+    zig: Zig,
+    work: Path,
+    *,
+    header: Path | None,
+    defines: Mapping[str, str],
+    folders: Sequence[Path],
+    chip: bool,
 ) -> list[Setting]:
     """All settings that the board has or that the reference needs, sorted by name.
 
     ``header`` is read in place of the port's ``mpconfigport.h`` (upstream's own ``MP_CONFIGFILE``), ``defines`` are
-    given to it as the compiler's command line would; with ``chip`` what a played chip needs is switched on. Raises
-    UsageError when the headers cannot be read.
+    given to it as the compiler's command line would, and ``folders`` are looked through for headers, too. With ``chip``
+    what a played chip needs is switched on. Raises UsageError when the headers cannot be read.
     """
-    found = _values(firmware, zig, work, header, defines)
+    found = _values(firmware, zig, work, header, defines, folders)
     known = _known_names(firmware)
     settings = {}
     for name, value in found.items():
@@ -141,13 +168,21 @@ def _known_names(firmware: Firmware) -> frozenset[str]:
 
 
 def _values(
-    firmware: Firmware, zig: Zig, work: Path, header: Path | None, defines: Mapping[str, str]
+    firmware: Firmware,
+    zig: Zig,
+    work: Path,
+    header: Path | None,
+    defines: Mapping[str, str],
+    more: Sequence[Path],
 ) -> dict[str, str]:
     stubs = work / "stubs"
     stubs.mkdir(exist_ok=True)
     source = work / "settings.c"
     source.write_text(f"#include <{header.resolve() if header else 'mpconfigport.h'}>\n")
-    folders = [firmware.port_folder, firmware.folder, firmware.tree.path, *([header.parent] if header else []), stubs]
+    folders = [firmware.port_folder, firmware.folder, firmware.tree.path, *([header.parent] if header else []), *more]
+    for folder in more:
+        folders += sorted({path.parent for path in folder.rglob("*.h")})
+    folders.append(stubs)
     given = {**_from_make_files(firmware), **defines}
     arguments: list[str | Path] = [
         *("cc", "-target", "wasm32-wasi", "-E", "-dM", "-std=gnu99", "-D__ARM_ARCH_ISA_THUMB=2", "-w"),
@@ -172,7 +207,9 @@ def _values(
         stub.write_text("")
     else:
         raise UsageError(f"the settings of {firmware.name} need more than {_MISSING_LIMIT} headers that are not there")
-    found = re.findall(r"^#define ((?:MICROPY|MP)_[A-Z0-9_]+)(?: (.*))?$", done.output.decode("utf-8", "replace"), re.MULTILINE)
+    found = re.findall(
+        r"^#define ((?:MICROPY|MP)_[A-Z0-9_]+)(?: (.*))?$", done.output.decode("utf-8", "replace"), re.MULTILINE
+    )
     return {**{name: value or "" for name, value in given.items() if name.startswith("MICROPY_")}, **dict(found)}
 
 

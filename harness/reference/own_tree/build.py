@@ -28,8 +28,6 @@ from harness.reference.own_tree.tree import Firmware, content_of
 from harness.reference.own_tree.zig import VERSION, Zig, find_zig
 
 PORT = Path(__file__).parent / "port"
-#: Ports whose ``machine`` module the reference can play for programs.
-PLAYED = ("esp32", "esp8266", "stm32")
 _BUILD_TIME = 900.0
 
 
@@ -71,6 +69,12 @@ class Build:
         return f"MicroPython {self.version}, {self.firmware}, build {self.key[:12]}"
 
 
+def plays_a_chip(firmware: Firmware) -> bool:
+    """Whether the reference can have the ``machine`` module of the firmware's chip: it is executed from ROMFS, which
+    trees have from 1.25 on."""
+    return (firmware.tree.path / "extmod" / "vfs_rom.h").exists()
+
+
 def build_of(said: Mapping[str, object]) -> Build:
     """The other way round. Raises ValueError for a damaged one."""
     try:
@@ -88,7 +92,7 @@ def key_of(request: Request) -> str:
     digest = hashlib.sha256(VERSION.encode())
     firmware = request.firmware
     digest.update(f"{firmware.name} {sorted(request.defines.items())} {content_of(firmware)}".encode())
-    for path in sorted(path for path in PORT.iterdir() if path.is_file()):
+    for path in sorted(path for folder in (PORT, PORT.parent) for path in folder.iterdir() if path.is_file()):
         digest.update(path.name.encode() + path.read_bytes())
     for file in (request.header, request.manifest):
         digest.update(b"\0" if file is None else _content(file))
@@ -122,7 +126,13 @@ def build(request: Request, key: str, progress: Callable[[str], None]) -> tuple[
         work = Path(name)
         progress(f"reading the settings of {firmware.name}")
         settings = board_settings(
-            firmware, zig, work, header=request.header, defines=request.defines, chip=firmware.port in PLAYED
+            firmware,
+            zig,
+            work,
+            header=request.header,
+            defines=request.defines,
+            folders=request.sources,
+            chip=plays_a_chip(firmware),
         )
         folders = (firmware.port_folder, *request.sources)
         names = names_of_sources(folders) if request.built is None else names_of_build(request.built)

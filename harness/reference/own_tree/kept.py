@@ -64,7 +64,9 @@ def find(name: str) -> tuple[bytes, Build]:
         or each.version == name
     ]
     if not hits:
-        raise UsageError(f"no reference {name!r} was built here", hint="harness reference list; harness reference build TREE")
+        raise UsageError(
+            f"no reference {name!r} was built here", hint="harness reference list; harness reference build TREE"
+        )
     if len({each.key for each in hits}) > 1:
         names = ", ".join(f"{each.firmware}@{each.version} ({each.key[:12]})" for each in hits[:6])
         raise UsageError(f"{name!r} is of several references: {names}", hint="give the beginning of its key")
@@ -75,7 +77,7 @@ def find(name: str) -> tuple[bytes, Build]:
 
 
 def nearest(version: str, port: str) -> Build | None:
-    """The build that fits firmware of that version and port best: of the same minor release, if any of the same port."""
+    """The build of firmware's minor release that fits best: of the same port, if there is one."""
     wanted = _numbers(version)[:2]
     fits = [each for each in all_kept() if _numbers(each.version)[:2] == wanted]
     same = [each for each in fits if each.firmware.partition("/")[0] == port]

@@ -68,7 +68,8 @@ def open_tree(path: Path) -> Tree:
     except OSError:
         raise UsageError(f"{str(path)!r} is no source tree of MicroPython: no py/mpconfig.h", hint=_TREE_HINT) from None
     found = [
-        re.search(rf"^#define MICROPY_VERSION_{part} (\d+)$", text, re.MULTILINE) for part in ("MAJOR", "MINOR", "MICRO")
+        re.search(rf"^#define MICROPY_VERSION_{part} (\d+)$", text, re.MULTILINE)
+        for part in ("MAJOR", "MINOR", "MICRO")
     ]
     numbers = tuple(int(each[1]) for each in found if each is not None)
     if len(numbers) != 3:

@@ -3,9 +3,18 @@
 #include "shared/timeutils/timeutils.h"
 #include "host.h"
 
+static mp_int_t seconds_now(void) {
+    mp_int_t since_1970 = hx_real_time() / 1000000000;
+    #if MICROPY_EPOCH_IS_1970
+    return since_1970;
+    #else
+    return since_1970 - 946684800; // 2000
+    #endif
+}
+
 static mp_obj_t mp_time_localtime_get(void) {
-    HX_TIME_STRUCT tm;
-    timeutils_seconds_since_epoch_to_struct_time(hx_real_time() / 1000000000 - HX_EPOCH_OFFSET, &tm);
+    timeutils_struct_time_t tm;
+    timeutils_seconds_since_epoch_to_struct_time(seconds_now(), &tm);
     mp_obj_t fields[8] = {
         MP_OBJ_NEW_SMALL_INT(tm.tm_year), MP_OBJ_NEW_SMALL_INT(tm.tm_mon), MP_OBJ_NEW_SMALL_INT(tm.tm_mday),
         MP_OBJ_NEW_SMALL_INT(tm.tm_hour), MP_OBJ_NEW_SMALL_INT(tm.tm_min), MP_OBJ_NEW_SMALL_INT(tm.tm_sec),
@@ -15,5 +24,5 @@ static mp_obj_t mp_time_localtime_get(void) {
 }
 
 static mp_obj_t mp_time_time_get(void) {
-    return mp_obj_new_int_from_ll(hx_real_time() / 1000000000 - HX_EPOCH_OFFSET);
+    return mp_obj_new_int(seconds_now());
 }

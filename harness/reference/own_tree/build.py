@@ -160,10 +160,16 @@ def _settings_header(firmware: Firmware, settings: list[Setting]) -> str:
     name = next((each.board for each in settings if each.name == "MICROPY_HW_BOARD_NAME"), f'"{firmware.board}"')
     lines = [
         f"#define HX_BOARD_NAME {name if name.startswith(chr(34)) else chr(34) + firmware.board + chr(34)}",
-        # Of these three some releases have one way, some another.
+        # Of these some releases have one way, some another.
         f"#define HX_LEXER_TAKES_QSTR {int(tree.holds('py/lexer.h', 'mp_lexer_new_from_file(qstr'))}",
         f"#define HX_EVENT_POLL_HOOK {int(not tree.holds('py/mphal.h', 'MICROPY_INTERNAL_WFE'))}",
     ]
+    counts = tree.holds("py/mphal.h", "mp_uint_t mp_hal_stdout_tx_strn(")
+    lines.append(f"#define HX_OUTPUT_COUNTS {int(counts)}")
+    # From 1.28 on the port fills a structure; before 1.21 the module `time` was the port's own.
+    time = tree.read("extmod/modtime.c")
+    lines.append(f"#define HX_TIME_FILLS {int('mp_time_localtime_get(&' in time)}")
+    lines.append(f"#define HX_TIME_IS_OURS {int(not time)}")
     if not re.search(r"typedef \w+ mp_int_t", tree.read("py/mpconfig.h")):
         lines.append("#define HX_PORT_TYPES")
     lines += [f"#define {each.name} {each.ours}" for each in settings if each.ours is not None]

@@ -21,10 +21,16 @@ int mp_hal_stdin_rx_chr(void) {
     }
 }
 
+#if HX_OUTPUT_COUNTS
 mp_uint_t mp_hal_stdout_tx_strn(const char *text, size_t size) {
     hx_out(text, size);
     return size;
 }
+#else
+void mp_hal_stdout_tx_strn(const char *text, size_t size) {
+    hx_out(text, size);
+}
+#endif
 
 uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
     uintptr_t ready = flags & MP_STREAM_POLL_WR;

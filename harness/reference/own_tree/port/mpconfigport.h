@@ -11,8 +11,8 @@
 #define INT_FMT "%ld"
 typedef int32_t mp_int_t;
 typedef uint32_t mp_uint_t;
-typedef long mp_off_t;
 #endif
+typedef long mp_off_t;
 
 #define MICROPY_HW_BOARD_NAME HX_BOARD_NAME
 #define MICROPY_HW_MCU_NAME "WebAssembly"

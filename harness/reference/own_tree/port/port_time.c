@@ -12,6 +12,11 @@ static mp_int_t seconds_now(void) {
     #endif
 }
 
+#if HX_TIME_FILLS
+static void mp_time_localtime_get(timeutils_struct_time_t *tm) {
+    timeutils_seconds_since_epoch_to_struct_time(seconds_now(), tm);
+}
+#else
 static mp_obj_t mp_time_localtime_get(void) {
     timeutils_struct_time_t tm;
     timeutils_seconds_since_epoch_to_struct_time(seconds_now(), &tm);
@@ -22,6 +27,7 @@ static mp_obj_t mp_time_localtime_get(void) {
     };
     return mp_obj_new_tuple(8, fields);
 }
+#endif
 
 static mp_obj_t mp_time_time_get(void) {
     return mp_obj_new_int(seconds_now());

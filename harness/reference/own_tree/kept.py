@@ -41,19 +41,21 @@ def described(module: bytes) -> Build:
 
 
 def all_kept() -> list[Build]:
-    """The builds in the cache, the newest firmware first."""
+    """The builds in the cache, the newest firmware first; of one firmware the last one built."""
     found = []
     for path in (cache_dir() / "compiled").glob(f"{_PREFIX}*{_SUFFIX}"):
         module = kept(path.name)
         if module is not None:
-            found.append(described(module))
-    return sorted(found, key=lambda each: (_numbers(each.version), each.firmware, each.key), reverse=True)
+            found.append((path.stat().st_mtime, described(module)))
+    found.sort(key=lambda each: (_numbers(each[1].version), each[1].firmware, each[0]), reverse=True)
+    return [each for _, each in found]
 
 
 def find(name: str) -> tuple[bytes, Build]:
     """The build that ``name`` is of: a key's beginning, PORT/BOARD, a version, or ``PORT/BOARD@VERSION``.
 
-    Raises UsageError when none is, or several that differ.
+    Of several of the same firmware and version it is the last one built. Raises UsageError when none is, or several
+    of different firmware.
     """
     firmware, _, version = name.partition("@")
     hits = [
@@ -67,7 +69,7 @@ def find(name: str) -> tuple[bytes, Build]:
         raise UsageError(
             f"no reference {name!r} was built here", hint="harness reference list; harness reference build TREE"
         )
-    if len({each.key for each in hits}) > 1:
+    if len({(each.firmware, each.version) for each in hits}) > 1:
         names = ", ".join(f"{each.firmware}@{each.version} ({each.key[:12]})" for each in hits[:6])
         raise UsageError(f"{name!r} is of several references: {names}", hint="give the beginning of its key")
     module = kept(_file(hits[0].key))

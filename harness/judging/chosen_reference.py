@@ -40,9 +40,10 @@ def choose(board: Board, facts: Facts, progress: Callable[[str], None]) -> Chose
     from harness.reference.own_tree import kept
 
     port = CHIPS[board.chip].port
-    near = kept.nearest(facts.version, port.family if port is not None else "")
+    release = release_of(facts.version)
+    near = kept.nearest(release, port.family if port is not None else "") if release else None
     if near is None:
-        return Chosen(why=f"none was built here for {release_of(facts.version) or 'this version'}")
+        return Chosen(why=f"none was built here for {release or 'this version'}")
     module, said = kept.find(near.key)
     return Chosen(module, said.label, "built here, of the same minor release; boards.yaml names none")
 

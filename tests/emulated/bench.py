@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .boards import UNIX_PACKAGE, Board
-from .builds import build
+from .builds import Firmware, build
 from .qemu import emulated
 from .tools import Unavailable
 
@@ -42,35 +42,36 @@ class Result:
         return [scenario for scenario in self.content["scenarios"] if scenario["outcome"] in outcomes]
 
 
-def how_to_run(board: Board) -> tuple[list[str], str, dict[str, object]]:
-    """The command that runs the board's firmware, built if need be, its release, and the ``reference`` of boards.yaml
-    that is of the same tree. Raises Unavailable."""
+def how_to_run(board: Board) -> tuple[list[str], str]:
+    """The command that runs the board's firmware, built if need be, and its release. Raises Unavailable."""
     if board.firmware is not None:
         built = build(board.firmware)
-        return built.command, built.release, built.reference()
+        return built.command, built.release
     try:
         release = importlib.metadata.version(UNIX_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
         raise Unavailable(f"not installed: {UNIX_PACKAGE} (PyPI; tox -e emulated installs it)") from None
-    return [sys.executable, str(Path(__file__).with_name("unix_board.py"))], f"{release} (PyPI)", {}
+    return [sys.executable, str(Path(__file__).with_name("unix_board.py"))], f"{release} (PyPI)"
 
 
 def run_suites(
-    board: Board, folder: Path, *, options: Sequence[str] = (), own_tree: bool = False, timeout: float = 900.0
+    board: Board, folder: Path, *, options: Sequence[str] = (), own_tree: Firmware | None = None, timeout: float = 900.0
 ) -> Result:
     """Build the board's firmware if need be, run the suites on it; everything is written below ``folder``.
 
-    With ``own_tree`` the reference is built from the same tree, else it is the prepared one.
+    The reference is built from the tree and with the settings of ``own_tree``; None: it is the prepared one.
 
     Raises Unavailable when the board cannot be had here, RuntimeError when the harness gave no result.
     """
-    command, release, reference = how_to_run(board)
+    command, release = how_to_run(board)
     folder.mkdir(parents=True, exist_ok=True)
     bench, result = folder / "boards.yaml", folder / "result.json"
     started = time.perf_counter()
     with emulated(command) as port:
         entry = ENTRY.format(id=board.id, port=port)
-        bench.write_text(entry + (f"    reference: {json.dumps(reference)}\n" if own_tree else ""))
+        if own_tree is not None:
+            entry += f"    reference: {json.dumps(build(own_tree).reference())}\n"
+        bench.write_text(entry)
         harness = [sys.executable, "-m", "harness", "run", "--bench", str(bench), "--json", str(result), *options]
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))

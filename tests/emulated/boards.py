@@ -126,5 +126,12 @@ DEFECTS = (
         "the same on RISC-V",
         healthy=Firmware(RV32, NEWER, whole=True, disk=Disk("/", "VfsLfs2")),
     ),
+    Defect(
+        "parse-chunk-one-block", {"MICROPY_ALLOC_PARSE_CHUNK_INIT": "144"}, "the compiler's chunks are a block larger"
+    ),
+    Defect("qstr-chunk-one-block", {"MICROPY_ALLOC_QSTR_CHUNK_INIT": "144"}, "room for names is a block larger"),
+    Defect(
+        "scope-ids-one-block", {"MICROPY_ALLOC_SCOPE_ID_INIT": "6"}, "room for a function's names is a block larger"
+    ),
     Defect("heap-half", {}, "half the heap that the port's other builds have", heap=71680),
 )

@@ -44,7 +44,7 @@ def operations() -> list[str]:
 
 def take(board: Board) -> list[Timed]:
     """Run calibration and the other operations on the board and on the reference. Raises Unavailable."""
-    command, _, _ = how_to_run(board)
+    command, _ = how_to_run(board)
     names = operations()
     parts = [names[at : at + _AT_ONCE] for at in range(0, len(names), _AT_ONCE)]
     programs = [Program.load("calibration"), *(Program.load("kinds_of_work", names=part) for part in parts)]

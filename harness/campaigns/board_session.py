@@ -303,7 +303,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
                 item.stash[_SCENARIO].settle()
                 _all_skipped(item)
             _has_judged(item)
-        except (FirmwareFailure, AssertionError) as failure:
+        except (FirmwareFailure, AssertionError, pytest.fail.Exception) as failure:
             if _SCENARIO not in item.stash:
                 raise
             attached = item.config.stash[_SESSION].attached[board_of(item)]
@@ -424,8 +424,11 @@ def _outcome(item: pytest.Item, error: BaseException | None, made: Scenario | No
     place = place_in_suite(error, item.path)
     if isinstance(error, (FirmwareFailure, MeasurementFailed)):
         return Outcome.FAIL, str(error)
-    if isinstance(error, AssertionError):
-        return Outcome.FAIL, f"{place or line_of(item)}: {assert_words(str(error)) or 'AssertionError'}"
+    # pytest.fail, and pytest.raises in vain; pytest's own words about a suite come out of none of its lines.
+    if isinstance(error, AssertionError) or (isinstance(error, pytest.fail.Exception) and place):
+        return Outcome.FAIL, f"{place or line_of(item)}: {assert_words(str(error)) or type(error).__name__}"
+    if isinstance(error, pytest.fail.Exception):
+        return Outcome.BROKEN, f"{line_of(item)}: {' '.join(str(error).split())}"
     if isinstance(error, UsageError) and (made or place):
         return Outcome.BROKEN, told(error, item.path, line_of(item))
     if isinstance(error, HarnessError):

@@ -61,7 +61,7 @@ def refused(text: str, folder: Path) -> bool:
     return verify(sealed, page) != []
 
 
-ANYTHING = (
+ANYTHING: st.SearchStrategy[object] = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.just([]) | st.just({})
 )
 

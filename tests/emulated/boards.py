@@ -29,6 +29,7 @@ class Board:
 _FLASH = Disk("/flash", "VfsLfs2")
 #: What the defects are seeded in, too.
 _HEALTHY = Firmware(AN385, NEWER, whole=True, disk=_FLASH)
+_HEALTHY_RV32 = Firmware(RV32, NEWER, whole=True, disk=Disk("/", "VfsLfs2"))
 
 #: Healthy firmware: nothing that it lacks may be held against it.
 BOARDS = (
@@ -51,7 +52,7 @@ BOARDS = (
     ),
     Board(
         "rv32-root",
-        Firmware(RV32, NEWER, whole=True, disk=Disk("/", "VfsLfs2")),
+        _HEALTHY_RV32,
         "RISC-V with time, timers, Ctrl-C, LittleFS at /",
     ),
     Board(
@@ -65,7 +66,8 @@ BOARDS = (
 
 @dataclass(frozen=True)
 class Defect:
-    """One wrong setting at compile time, and what of it a suite should see."""
+    """One wrong setting at compile time. ``caught``: the scenarios that fail by it (``suite: name`` as it is printed,
+    patterns); none: it is missed, or told at most."""
 
     name: str
     settings: dict[str, str]
@@ -73,6 +75,7 @@ class Defect:
     heap: int | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     healthy: Firmware = _HEALTHY
+    caught: tuple[str, ...] = ()
 
     @property
     def board(self) -> Board:
@@ -124,7 +127,14 @@ DEFECTS = (
         "slow-append-rv32",
         {"EMULATED_SLOW_APPEND": "33"},
         "the same on RISC-V",
-        healthy=Firmware(RV32, NEWER, whole=True, disk=Disk("/", "VfsLfs2")),
+        healthy=_HEALTHY_RV32,
     ),
+    Defect("late-timer", {"EMULATED_LATE_TIMER": "30"}, "every twentieth tick of a timer is 30 ms late"),
+    Defect("late-timer-rv32", {"EMULATED_LATE_TIMER": "30"}, "the same on RISC-V", healthy=_HEALTHY_RV32),
     Defect("heap-half", {}, "half the heap that the port's other builds have", heap=71680),
 )
+
+
+def healthy_board(defect: Defect) -> Board:
+    """The board with the same firmware without the defect."""
+    return next(board for board in BOARDS if board.firmware == defect.healthy)

@@ -142,7 +142,8 @@ class QueueOf:
         self.skipped: list[str] = []
 
     def run(self, program: Program) -> Any:
-        calls = int(program.inputs["calls"])
+        calls = program.inputs["calls"]
+        assert isinstance(calls, int)
         self.calls.append(calls)
         accepted = float(min(calls, self.depth))
         observations = [SimpleNamespace(name=name) for name in ("accepted", "order", "error")]

@@ -19,17 +19,28 @@ from .builds import build
 from .qemu import emulated, late_host
 from .tools import Unavailable
 
-ENTRY = """
+_ENTRY = """
 boards:
-  - id: {id}
+  - id: {board.id}
     chip: generic
     runtime: micropython
     identity: {{port: {port}}}
     flash: {{method: none}}
     reset: {{method: none}}
     limits:
-      queue.depth: {{equal: 4, why: "what upstream has where a port says nothing else (MICROPY_SCHEDULER_DEPTH)"}}
 """
+
+
+def entry(board: Board, port: str) -> str:
+    """Its bench file, with what somebody knows who knows the settings: nobody promises them of a generic chip.
+
+    They are those of upstream's ``py/mpconfig.h`` and of its QEMU port.
+    """
+    lines = ['queue.depth: {equal: 4, why: "upstream\'s MICROPY_SCHEDULER_DEPTH where a port says nothing else"}']
+    if board.firmware is not None:
+        bits = 22 if "MICROPY_OBJ_REPR" in board.firmware.settings else 24
+        lines.append(f'float.bits: {{equal: {bits}, why: "singles, of which representation C takes two bits"}}')
+    return _ENTRY.format(board=board, port=port) + "".join(f"      {line}\n" for line in lines)
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ def run_suites(
     bench, result = folder / "boards.yaml", folder / "result.json"
     started = time.perf_counter()
     with emulated(command) as emulator, late_host(emulator.process, late=late, every=0.5) if late else nullcontext():
-        bench.write_text(ENTRY.format(id=board.id, port=emulator.port))
+        bench.write_text(entry(board, emulator.port))
         harness = [sys.executable, "-m", "harness", "run", "--bench", str(bench), "--json", str(result), *options]
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))

@@ -68,7 +68,8 @@ def matrix(findings: Sequence[Finding]) -> str:
     lines = ["| defect | what is wrong | came | by | moved, and within its limit |", "|---|---|---|---|---|"]
     for one in findings:
         by, hidden = ("; ".join(_cell(text) for text in _some(texts)) for texts in (one.by, one.hidden))
-        hidden = hidden or ("" if one.came is CAUGHT else "no figure that is asked")
+        if one.came is not CAUGHT:
+            hidden = "; ".join(filter(None, (hidden or "no figure", one.defect.hidden)))
         lines.append(f"| `{one.defect.name}` | {_cell(one.defect.effect)} | {one.came} | {by} | {hidden} |")
     caught, told, missed, blamed = (
         sum(one.came is word for one in findings) for word in (CAUGHT, TOLD, MISSED, BLAMED)

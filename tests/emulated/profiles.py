@@ -19,7 +19,7 @@ from harness.paths import fixtures_dir
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.program import Program
 
-from .bench import ENTRY, how_to_run
+from .bench import entry, how_to_run
 from .boards import Board
 from .qemu import emulated
 
@@ -51,9 +51,8 @@ def take(board: Board) -> list[Timed]:
     result = []
     with tempfile.TemporaryDirectory() as scratch, emulated(command) as emulator:
         bench = Path(scratch) / "boards.yaml"
-        bench.write_text(ENTRY.format(id=board.id, port=emulator.port))
-        entry = load_bench(bench).boards[0]
-        attached = attach(entry, Options(Path(scratch), flash=False), lambda *_: None)
+        bench.write_text(entry(board, emulator.port))
+        attached = attach(load_bench(bench).boards[0], Options(Path(scratch), flash=False), lambda *_: None)
         try:
             with reference_for(attached, lambda _: None) as reference:
                 assert isinstance(reference, ReferenceVm)

@@ -43,13 +43,7 @@ def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     board: Board = request.param
     if board.id not in _done:
         try:
-            came = run_suites(board, tmp_path_factory.mktemp(board.id))
-            if list(came.scenarios("error")):
-                # An error is the bench's, and here the bench is a host that emulates beside other work: once more, and
-                # told. A failure of the firmware is never looked at twice.
-                print(f"{board.id}: run again after {[s['reason'] for s in came.scenarios('error')]}")
-                came = run_suites(board, tmp_path_factory.mktemp(board.id))
-            _done[board.id] = came
+            _done[board.id] = run_suites(board, tmp_path_factory.mktemp(board.id))
         except Unavailable as problem:
             _done[board.id] = problem
     told = _done[board.id]

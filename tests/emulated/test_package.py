@@ -62,6 +62,10 @@ def test_a_cell_counts_passed_failed_errors_skipped() -> None:
     assert cell([{"outcome": outcome} for outcome in outcomes]) == "2 / 0 / 1 / 3"
 
 
+def test_each_defect_is_to_be_caught_or_says_why_not() -> None:
+    assert [defect.name for defect in DEFECTS if bool(defect.caught) == bool(defect.hidden)] == []
+
+
 def test_each_defect_has_its_healthy_board() -> None:
     assert {healthy_board(defect).id for defect in DEFECTS} == {"m3-flash", "rv32-root"}
 
@@ -81,7 +85,7 @@ def run_of(*scenarios: dict[str, Any], problem: str = "", seconds: float = 1.0) 
 
 HEALTHY = run_of(scenario("one", "pass", figure("one.heap", 64)), scenario("two"))
 SEEN = Defect("name", {}, "what is wrong", caught=("reload: one",))
-UNSEEN = Defect("name", {}, "what is wrong")
+UNSEEN = Defect("name", {}, "what is wrong", hidden="the port's choice")
 
 
 def test_a_defect_is_caught_by_a_failure_and_told_by_a_skip() -> None:
@@ -98,8 +102,11 @@ def test_a_defect_that_a_limit_hides_is_missed_with_the_limit() -> None:
     moved = finding(UNSEEN, run_of(scenario("one", "pass", figure("one.heap", 80)), scenario("two")), HEALTHY)
     assert (moved.came, moved.problem) == (MISSED, "")
     assert moved.hidden == ("one.heap 80 B instead of 64 B, limit: its limit",)
-    assert "| `name` | what is wrong | missed |  | one.heap 80 B instead of 64 B, limit: its limit |" in matrix([moved])
-    assert "no figure that is asked" in matrix([finding(UNSEEN, HEALTHY, HEALTHY)])
+    assert (
+        "| `name` | what is wrong | missed |  | one.heap 80 B instead of 64 B, limit: its limit; the port's choice |"
+        in matrix([moved])
+    )
+    assert "| missed |  | no figure; the port's choice |" in matrix([finding(UNSEEN, HEALTHY, HEALTHY)])
 
 
 def test_a_defect_that_the_bench_is_blamed_for_is_never_right() -> None:

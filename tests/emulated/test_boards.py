@@ -45,7 +45,7 @@ def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         try:
             came = run_suites(board, tmp_path_factory.mktemp(board.id))
             if errors := [s["reason"] for s in came.scenarios("error")]:
-                # An error is the bench's, and here the bench is a host that emulates beside other work: an emulator that
+                # An error is the bench's, and here the bench is a host with other work: an emulator that
                 # hardly runs answers after the deadline. Once more, and told; a failure is never looked at twice.
                 print(f"{board.id}: run again after {errors}")
                 came = run_suites(board, tmp_path_factory.mktemp(board.id))

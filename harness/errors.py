@@ -12,6 +12,8 @@ EXIT_PASS = 0
 EXIT_FIRMWARE_FAILED = 1
 EXIT_USAGE = 2
 EXIT_BENCH_FAULT = 3
+#: As a shell has it for a program that a signal ended: 128 and SIGINT.
+EXIT_INTERRUPTED = 130
 
 
 class HarnessError(Exception):
@@ -26,6 +28,14 @@ class HarnessError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  try: {self.hint}" if self.hint else self.message
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, ended in order. ``what`` says what became of what was done until then, in one line."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
 
 
 class UsageError(HarnessError):

@@ -38,8 +38,8 @@ def number(value: Value, digits: int = 4) -> str:
 
 
 def with_unit(value: Value, unit: str, digits: int = 4) -> str:
-    """The same with its unit, where it has one."""
-    if unit in ("", "-", "1"):
+    """The same with its unit, where it has one; a text has said all by itself."""
+    if isinstance(value, str) or unit in ("", "-", "1"):
         return number(value, digits)
     return f"{number(value, digits)} {'µs' if unit == 'us' else unit}"
 

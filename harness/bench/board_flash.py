@@ -77,7 +77,7 @@ class BoardFlash:
                 self.romfs = suite_romfs()
                 if len(self.romfs) > size:
                     raise UsageError(f"{self._board.id}: the suite's ROMFS image does not fit into {size} bytes")
-                images.append(FlashImage(offset, self.romfs, "ROMFS image of the suites"))
+                images.append(FlashImage(offset, self.romfs, "ROMFS image of the suites", size))
             self.written = flasher.write(images)
             self._check_start(flasher, images)
         self._mark.clear()
@@ -102,7 +102,7 @@ class BoardFlash:
             offset, size = region
             if len(image) > size:
                 raise UsageError(f"{self._board.id}: {len(image)} bytes do not fit into the {size} of its ROMFS")
-            report = flasher.write([FlashImage(offset, image, "ROMFS image")])
+            report = flasher.write([FlashImage(offset, image, "ROMFS image", size)])
         self._mark.clear()
         return report
 

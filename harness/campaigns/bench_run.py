@@ -20,14 +20,16 @@ from typing import Any
 from harness.bench.firmware_record import FirmwareRecord
 from harness.campaigns.board_process import STORE, BoardProcess
 from harness.campaigns.plan import Found, collect, require_some
-from harness.errors import UsageError
+from harness.errors import Interrupted, UsageError
 from harness.inventory.model import Board
 from harness.judging.keywords import Keywords
 from harness.judging.run_events import parse
 from harness.paths import made, suites_dir
 from harness.results.database import Location
+from harness.results.environment import this_environment
 from harness.results.run_record import BoardRecord
 from harness.results.store import Store
+from harness.results.suite_editions import editions
 
 #: A board of which nothing is heard for this long is given up, in seconds.
 SILENCE_LIMIT = 600.0
@@ -66,6 +68,14 @@ class RunRequest:
     resume: int = 0
 
 
+class RunInterrupted(Interrupted):
+    """Ctrl-C in the middle of ``run``, which stays in the store as one that did not come to its end."""
+
+    def __init__(self, run: int) -> None:
+        super().__init__(f"what had finished is in the store, as run {run}")
+        self.run = run
+
+
 @dataclass
 class _Child:
     board: Board
@@ -98,10 +108,10 @@ def suite_paths(names: tuple[str, ...]) -> list[str]:
 
 
 def run_bench(request: RunRequest, watch: Watcher) -> int:
-    """Run, and return the run's id in the store. Ctrl-C ends it cleanly: what has finished is kept."""
+    """Run, and return the run's id in the store. Raises RunInterrupted after Ctrl-C: what has finished is kept."""
     found = planned(request)
     store = Store(request.store)
-    run = request.resume or store.start_run(request.command)
+    run = request.resume or _new_run(store, request)
     done = _done(store, run)
     left = found.without(done)
     asked = [board for board in request.boards if found.boards.get(board.id)]
@@ -148,11 +158,15 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
         store.record_problem(run, board.id, "interrupted before its turn")
     if not interrupted:
         _hold_against(found, store, run)
-    store.finish_run(run)
+        store.finish_run(run)
     store.close()
     if interrupted:
-        raise KeyboardInterrupt
+        raise RunInterrupted(run)
     return run
+
+
+def _new_run(store: Store, request: RunRequest) -> int:
+    return store.start_run(request.command, environment=this_environment() | editions(suite_paths(request.suites)))
 
 
 def planned(request: RunRequest) -> Found:

@@ -101,8 +101,6 @@ def _run_pytest(
     """In the board's process: stands where ``python -m pytest`` would have stood."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # As soon as the fork server is gone, which ends with the run, however that ended.
-    interrupted_with_parent()
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -111,6 +109,8 @@ def _run_pytest(
     os.dup2(nothing, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    # As soon as the fork server is gone, which ends with the run, however that ended; the log has the words of it.
+    interrupted_with_parent()
     import pytest
 
     # What the server has imported is not rewritten, and need not be: nothing there asserts on behalf of a test.

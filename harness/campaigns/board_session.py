@@ -46,9 +46,11 @@ from harness.link.transcript_files import forget_old, place_since, run_folder, s
 from harness.paths import state_dir
 from harness.reference.vm import ReferenceVm
 from harness.results.database import location
+from harness.results.environment import this_environment
 from harness.results.last_good import last_good
 from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.store import Store
+from harness.results.suite_editions import editions
 from harness.shown import plain
 
 _SESSION = pytest.StashKey["_Session"]()
@@ -84,7 +86,7 @@ class _Session:
         )
         self._where = location(os.environ.pop(STORE, "") or option("--store"), state / "results.sqlite")
         self._given_run = option("--harness-run")
-        self.run = self._given_run or self.store.start_run("pytest " + " ".join(config.invocation_params.args))
+        self.run = self._given_run or self._new_run(config)
         descriptor = option("--harness-events")
         self._descriptor = descriptor if descriptor >= 0 else None
         #: Troubles in a row of each board, and the last one.
@@ -100,6 +102,10 @@ class _Session:
         self._events: dict[str, Events] = {}
         #: The scenario that each board is in.
         self.places: dict[str, str] = {}
+
+    def _new_run(self, config: pytest.Config) -> int:
+        environment = this_environment() | editions(arg.partition("::")[0] for arg in config.args)
+        return self.store.start_run("pytest " + " ".join(config.invocation_params.args), environment=environment)
 
     @cached_property
     def store(self) -> Store:
@@ -301,7 +307,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
                 item.stash[_SCENARIO].settle()
                 _all_skipped(item)
             _has_judged(item)
-        except (FirmwareFailure, AssertionError) as failure:
+        except (FirmwareFailure, AssertionError, pytest.fail.Exception) as failure:
             if _SCENARIO not in item.stash:
                 raise
             attached = item.config.stash[_SESSION].attached[board_of(item)]
@@ -422,8 +428,11 @@ def _outcome(item: pytest.Item, error: BaseException | None, made: Scenario | No
     place = place_in_suite(error, item.path)
     if isinstance(error, (FirmwareFailure, MeasurementFailed)):
         return Outcome.FAIL, str(error)
-    if isinstance(error, AssertionError):
-        return Outcome.FAIL, f"{place or line_of(item)}: {assert_words(str(error)) or 'AssertionError'}"
+    # pytest.fail, and pytest.raises in vain; pytest's own words about a suite come out of none of its lines.
+    if isinstance(error, AssertionError) or (isinstance(error, pytest.fail.Exception) and place):
+        return Outcome.FAIL, f"{place or line_of(item)}: {assert_words(str(error)) or type(error).__name__}"
+    if isinstance(error, pytest.fail.Exception):
+        return Outcome.BROKEN, f"{line_of(item)}: {' '.join(str(error).split())}"
     if isinstance(error, UsageError) and (made or place):
         return Outcome.BROKEN, told(error, item.path, line_of(item))
     if isinstance(error, HarnessError):

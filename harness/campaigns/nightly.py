@@ -10,7 +10,9 @@ from pathlib import Path
 from rich.text import Text
 
 from harness.bench.checked_firmware import check_images
-from harness.campaigns.bench_run import RunRequest, run_bench
+from harness.campaigns.bench_run import RunInterrupted, RunRequest, run_bench
+from harness.campaigns.unused_limits import unused_limits
+from harness.errors import Interrupted
 from harness.inventory.load import load_bench
 from harness.inventory.selection import bench_file, bench_line, chosen_boards
 from harness.paths import made, state_dir
@@ -79,15 +81,18 @@ def nightly(
     try:
         with LiveView(chosen, console) as view:
             number = run_bench(request, view)
-    except KeyboardInterrupt:
-        console.print(Text("interrupted; 'harness nightly --resume' goes on where it stopped"))
-        raise
+    except RunInterrupted:
+        raise Interrupted("'harness nightly --resume' goes on where it stopped") from None
     results = Store(where)
     record = results.load_run(number)
+    everything = not (suites or record.interrupted)
+    told = unused_limits(chosen, record, results, everything=everything)
     trends = trends_of(record, results)
     earlier = [results.load_run(past, figures=False) for past in results.runs(_INDEXED) if past != number]
     results.close()
     print_run(record, console, state=state)
+    for words in told:
+        console.print(Text(f"warning: {words}", style="yellow"), soft_wrap=True)
     _write(record, earlier, trends, out, state)
     console.print(Text(f"reports: {out}/index.html, run-{number}.html, junit.xml, run.json, summary.md"))
     sys.exit(record.exit_code)

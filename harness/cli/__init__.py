@@ -5,6 +5,7 @@ A command is one file here. It is imported when it is called: ``harness --help``
 
 from __future__ import annotations
 
+import signal
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 
 from harness import __version__
 from harness.cli.options import CONTEXT
-from harness.errors import EXIT_BENCH_FAULT, HarnessError
+from harness.errors import EXIT_BENCH_FAULT, EXIT_INTERRUPTED, HarnessError, Interrupted
 
 #: Each command, in the order of ``--help``, with the line that stands there. Its file here, and the command in it,
 #: have its name.
@@ -62,6 +63,13 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **options)
+        except KeyboardInterrupt:
+            _complain("harness: interrupted")
+            raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -75,9 +83,11 @@ class _Commands(click.Group):
         except MemoryError:
             _complain("harness: this computer has no memory left")
             ctx.exit(EXIT_BENCH_FAULT)
-        except KeyboardInterrupt:
-            _complain("harness: interrupted; what had finished is in the store")
-            ctx.exit(130)
+        except KeyboardInterrupt as stopped:
+            _complain(
+                "; ".join(["harness: interrupted", *([stopped.what] if isinstance(stopped, Interrupted) else [])])
+            )
+            ctx.exit(EXIT_INTERRUPTED)
 
 
 def _complain(text: str) -> None:
@@ -86,6 +96,14 @@ def _complain(text: str) -> None:
     from harness.shown import Terminal
 
     Terminal(stderr=True).print(Text(text), soft_wrap=True)
+
+
+def start() -> None:
+    """The command ``harness``. Ctrl-C after its end, while Python is tidied up, ends it at once."""
+    try:
+        main(prog_name="harness")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @click.group(cls=_Commands, context_settings=CONTEXT)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.options import CONTEXT, bench_option, boards_option, json_option, load_chosen, variant_option
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Interrupted
 
 
 @click.command(context_settings=CONTEXT)
@@ -40,6 +40,10 @@ def flash(bench: str, boards: str | None, variant: str, json_file: str) -> None:
                 attached = attach(board, options, report)
             except HarnessError as found:
                 problem = found
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"{board.id} may hold a part of its firmware: 'harness flash' writes the rest"
+                ) from None
         if problem is not None:
             console.print(Text(f"{board.id}: {problem}", style="magenta"), soft_wrap=True)
             code = max(code, problem.exit_code)

@@ -75,8 +75,11 @@ def run(
     from harness.campaigns.board_process import warm_up
 
     warm_up()
+    from rich.text import Text
+
     from harness.bench.checked_firmware import check_images
-    from harness.campaigns.bench_run import RunRequest, run_bench
+    from harness.campaigns.bench_run import RunInterrupted, RunRequest, run_bench
+    from harness.campaigns.unused_limits import unused_limits
     from harness.paths import state_dir
     from harness.results.database import location
     from harness.results.report import formats
@@ -114,18 +117,27 @@ def run(
         list_plan(request, json_file)
         return
     console = terminal(to_stderr=json_file == "-")
+    stopped: RunInterrupted | None = None
     with LiveView(request.boards, console) as view:
         times = Timings([board.id for board in chosen], view)
-        number = run_bench(request, times)
+        try:
+            number = run_bench(request, times)
+        except RunInterrupted as interrupted:
+            stopped, number = interrupted, interrupted.run
     results = Store(path)
     record = results.load_run(number)
     print_run(record, console, all_figures=figures, state=state)
+    everything = not (suites or keywords or last_failed or stopped)
+    for words in unused_limits(chosen, record, results, everything=everything):
+        console.print(Text(f"warning: {words}", style="yellow"), soft_wrap=True)
     if timings:
         times.show(console)
     finished = formats.Finished(record, results, state)
     for name, target in wanted:
         formats.write(name, finished, target)
     results.close()
+    if stopped is not None:
+        raise stopped
     sys.exit(record.exit_code)
 
 

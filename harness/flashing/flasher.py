@@ -20,11 +20,13 @@ def silent(_step: str, _done: int, _total: int) -> None:
 
 @dataclass(frozen=True)
 class FlashImage:
-    """``label`` is for messages."""
+    """``label`` is for messages. ``room`` bytes from ``offset`` on are the image's own: of what stands there behind
+    ``data`` nothing has to be kept."""
 
     offset: int
     data: bytes
     label: str
+    room: int = 0
 
 
 @dataclass(frozen=True)

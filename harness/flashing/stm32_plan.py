@@ -1,12 +1,14 @@
 """What must be erased and written on an STM32: a pure comparison of the images with what the flash holds.
 
-Erasing clears whole sectors, so what else stands in one is read before and written back.
+Erasing clears whole sectors, so what else stands in one is read before and written back; what stands behind an image
+in the room that is its own is not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.errors import UsageError
 from harness.flashing.flasher import FlashImage
@@ -26,7 +28,7 @@ class Stm32Plan:
     write: tuple[tuple[int, bytes], ...]
     unchanged: int
 
-    @property
+    @cached_property
     def size(self) -> int:
         return sum(len(data) for _, data in self.write)
 
@@ -81,7 +83,8 @@ def make_plan(
         elif not always_erase and all(blank for _, blank in regions):
             write += wanted  # blank where it matters: nothing to erase, nothing to keep
         else:
-            content = bytearray(_around(sector, wanted, read))
+            own = [(image.offset, image.offset + max(len(image.data), image.room)) for image in images]
+            content = bytearray(_around(sector, own, read))
             for address, data in wanted:
                 content[address - sector.address : address - sector.address + len(data)] = data
             erase.append(sector)
@@ -108,14 +111,15 @@ def _within(image: FlashImage, sector: Sector) -> tuple[int, bytes]:
     return start, image.data[start - image.offset : stop - image.offset] if start < stop else b""
 
 
-def _around(sector: Sector, wanted: Sequence[tuple[int, bytes]], read: Read) -> bytes:
-    """The sector as it is now, where no image will be; 0xFF elsewhere."""
+def _around(sector: Sector, own: Sequence[tuple[int, int]], read: Read) -> bytes:
+    """The sector as it is now, where no image has its place (``own``: begin and end of each); 0xFF elsewhere."""
     content = bytearray(b"\xff" * sector.size)
     at = sector.address
-    for address, data in [*sorted(wanted), (sector.end, b"")]:
-        if at < address:
-            content[at - sector.address : address - sector.address] = read(at, address - at)
-        at = address + len(data)
+    for start, stop in [*sorted(own), (sector.end, sector.end)]:
+        before = min(start, sector.end)
+        if at < before:
+            content[at - sector.address : before - sector.address] = read(at, before - at)
+        at = max(at, stop)
     return bytes(content)
 
 

@@ -19,11 +19,11 @@ class Unrepeatable(BenchFault):
 
 
 def judged_again(
-    board: DoubtfulBoard, scenario: Scenario, failure: Exception, once_more: Callable[[Scenario], None]
+    board: DoubtfulBoard, scenario: Scenario, failure: BaseException, once_more: Callable[[Scenario], None]
 ) -> None:
     """Raise what ``failure`` of ``scenario`` on ``board`` comes to; ``once_more`` runs the scenario that it is given.
 
-    Raises FirmwareFailure or AssertionError when it is the firmware's, BenchFault when it is not, or when the board
+    Raises what it failed with when it is the firmware's, BenchFault when it is not, or when the board
     does not come back. A VM that said that it crashed is believed, unless its flash turns out to be damaged.
     """
     first = failure.message if isinstance(failure, HarnessError) else str(failure)

@@ -4,7 +4,8 @@ A program can print any of them. So they count at the start of a line only, wher
 comes while a program runs is a suspicion until something confirms it (:meth:`harness.link.session.Session.read_until`).
 
 Sources: ESP-IDF Programming Guide, "Fatal Errors"; public boot logs of the ROMs; MicroPython
-``ports/esp32/panichandler.c``, ``ports/esp8266/main.c``, ``ports/stm32/main.c``; CircuitPython
+``ports/esp32/panichandler.c``, ``ports/esp8266/main.c``, ``ports/stm32/main.c``, ``ports/stm32/stm32_it.c``,
+``ports/qemu/mcu/arm/errorhandler.c``, ``ports/qemu/mcu/rv32/interrupts.c``; CircuitPython
 ``supervisor/shared/safe_mode.c``; the NodeMCU documentation.
 """
 
@@ -32,6 +33,9 @@ _FATAL: tuple[tuple[str, bytes], ...] = (
     ("panic", rb"mp_task_heap allocation failed"),
     ("panic", rb"FATAL: uncaught exception [^\r\n]{1,60}"),
     ("panic", rb"FATAL ERROR:"),
+    ("panic", rb"HardFault\r?\nR0 {1,8}[0-9a-f]{8}"),
+    ("panic", rb"(?:NMI|HardFault|MemManage|BusFault|UsageFault) exception caught:"),
+    ("panic", rb"MACHINE EXCEPTION CAUGHT:"),
     ("panic", rb"NLR jump failed"),
     ("panic", rb"PANIC: unprotected error[^\r\n]{0,80}"),
     ("panic", rb"CircuitPython core code crashed hard"),
@@ -58,9 +62,8 @@ BANNER = re.compile(
 )
 #: What stands behind the text of a real crash: registers, a backtrace, the next start.
 _AFTERMATH = re.compile(
-    _LINE_START
-    + rb"(?:epc1=0x|Core +\d+ register dump|Backtrace: ?0x|Rebooting\.\.\.|ELF file SHA256)|"
-    + BANNER.pattern
+    _LINE_START + rb"(?:epc1=0x|Core +\d+ register dump|Backtrace: ?0x|Rebooting\.\.\.|ELF file SHA256"
+    rb"|R0: {1,8}[0-9A-F]{8} R1: | RA=[0-9A-F]{8}  SP=|LR {1,8}[0-9a-f]{8}\r?\n)|" + BANNER.pattern
 )
 #: No banner is longer than this, in bytes.
 BANNER_SIZE = 64

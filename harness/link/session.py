@@ -107,12 +107,13 @@ class Session:
         deadline: float | Deadline,
         watch_panics: bool = True,
         of_program: bool = False,
+        limit: int = READ_LIMIT,
     ) -> Read:
         """Read until one of ``patterns``; end after ``idle`` seconds of silence or at ``deadline`` (seconds in all).
 
         What follows the match stays for the next read. With ``watch_panics`` a crash text before the match ends
         the read at once. The result does not depend on how the bytes were cut on their way. Without patterns
-        this waits for silence, or for the port to close.
+        this waits for silence, or for the port to close. More than ``limit`` bytes without a match are a flood.
 
         What comes ``of_program`` may be the words of a crash without one: they end the read only when nothing else
         does, or when the board turns out to be at a prompt that it has only after a start. A match tells them in
@@ -136,7 +137,7 @@ class Session:
             if hit is not None:
                 return self._ended(size, Reason.MATCH, suspicious, hit[1])
             looked = size
-            if looked > READ_LIMIT:
+            if looked > limit:
                 return self._ended(looked, Reason.FLOOD, suspicious)
             left = self._left(end)
             if left <= 0:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 from typing import IO
 
@@ -34,7 +34,8 @@ class Entry:
 
     def to_json(self) -> str:
         text = self.data.decode("latin-1")  # one character a byte: exact, and readable where it is text
-        return json.dumps({"at": round(self.at, 6), "kind": self.kind, "data": text})
+        # As json.dumps writes it, at half its cost: there are thousands in a run.
+        return f'{{"at": {round(self.at, 6)!r}, "kind": {_quoted(self.kind)}, "data": {_quoted(text)}}}'
 
     @classmethod
     def from_json(cls, line: str) -> Entry:

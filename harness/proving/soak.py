@@ -9,10 +9,12 @@ import multiprocessing
 import os
 import queue
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.children import interrupted_with_parent
-from harness.errors import BenchFault, HarnessError, UsageError
+from harness.errors import BenchFault, HarnessError, Interrupted, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 from harness.inventory.selection import SHIPPED, bench_file
+from harness.link.deadline import Deadline
 from harness.proving.soak_board import Episode, soak_board
 from harness.proving.soak_plan import Injection, plan
 from harness.results.report.json_report import write_json
@@ -34,6 +37,8 @@ from harness.shown import Terminal
 from harness.virtual.bench import running
 from harness.virtual.faults import KINDS
 
+#: What workers may take to give back what they hold after Ctrl-C, in seconds.
+_ENDS_WITHIN = 20.0
 _BAD = ("fail", "wrong", "lost")
 
 
@@ -81,12 +86,14 @@ def _soak(
     """A process for each board, as in a run: esptool has one logger a process."""
     spawn = multiprocessing.get_context("spawn")
     news: Any = spawn.Queue()
+    stop = spawn.Event()
     workers = []
     for position, board in enumerate(boards):
         share = injections[position :: len(boards)]
-        workers.append(spawn.Process(target=_work, args=(board, folder, share, news), name=board.id))
-    for worker in workers:
-        worker.start()
+        workers.append(spawn.Process(target=_work, args=(board, folder, share, news, stop), name=board.id))
+    with _unheard(signal.SIGINT):
+        for worker in workers:
+            worker.start()
     episodes: list[Episode] = []
     problems: list[str] = []
     at_work = len(workers)
@@ -109,16 +116,43 @@ def _soak(
                 episodes.append(episode)
                 if episode.outcome in _BAD or not console.is_terminal:
                     _tell(console, len(episodes), len(injections), episode)
-    finally:
+    except KeyboardInterrupt:
+        stop.set()
         for worker in workers:
-            worker.join(20)
+            if worker.pid is not None and worker.is_alive():
+                os.kill(worker.pid, signal.SIGINT)
+        raise Interrupted(f"{len(episodes)} of {len(injections)} faults had been injected") from None
+    finally:
+        end = Deadline(_ENDS_WITHIN)
+        for worker in workers:
+            worker.join(end.left)
             if worker.is_alive():
                 worker.kill()
                 worker.join()
+        news.close()
     return episodes, problems
 
 
-def _work(board: Board, folder: Path, injections: list[Injection], news: Any) -> None:
+@contextlib.contextmanager
+def _unheard(number: signal.Signals) -> Iterator[None]:
+    """What is started inside does not hear that signal until it says so: nothing of it can be ended half imported."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def _work(board: Board, folder: Path, injections: list[Injection], news: Any, stop: Any) -> None:
+    """Ctrl-C at a terminal reaches the one who watches alone, who has all workers end in order."""
+    os.setsid()
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not stop.is_set():
+            _work_through(board, folder, injections, news)
+
+
+def _work_through(board: Board, folder: Path, injections: list[Injection], news: Any) -> None:
     interrupted_with_parent()
     # What esptool prints is of no interest here.
     with (

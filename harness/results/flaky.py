@@ -9,6 +9,7 @@ from sqlalchemy import and_, select
 
 from harness.results.store import Store
 from harness.results.store_schema import BOARD, RUN, SCENARIO
+from harness.results.suite_editions import edition_of
 
 _GOOD = ("pass", "marginal")
 
@@ -45,11 +46,19 @@ class Flakiness:
 def flakiness(store: Store, board: str = "", *, last: int = 0) -> list[Flakiness]:
     """The scenarios (of ``board``, or of all) that were seen to be flaky, the worst first.
 
-    Only results of one image (by hash) are held against each other: what changed with the firmware is a regression
-    and not flaky. ``last``: only so many newest results of a scenario. Results of images without a hash are left out.
+    Only results of one image (by hash) and one edition of the suite are held against each other: what changed with the
+    firmware is a regression and not flaky, and what changed with the suite is neither. ``last``: only so many newest
+    results of a scenario. Results of images without a hash are left out.
     """
     query = (
-        select(SCENARIO.c.board, SCENARIO.c.suite, SCENARIO.c.name, BOARD.c.firmware_sha256, SCENARIO.c.outcome)
+        select(
+            SCENARIO.c.board,
+            SCENARIO.c.suite,
+            SCENARIO.c.name,
+            BOARD.c.firmware_sha256,
+            SCENARIO.c.outcome,
+            SCENARIO.c.run,
+        )
         .join(BOARD, and_(BOARD.c.run == SCENARIO.c.run, BOARD.c.id == SCENARIO.c.board))
         .join(RUN, RUN.c.id == SCENARIO.c.run)
         .where(BOARD.c.firmware_sha256 != "", SCENARIO.c.outcome != "skipped")
@@ -59,17 +68,19 @@ def flakiness(store: Store, board: str = "", *, last: int = 0) -> list[Flakiness
         query = query.where(SCENARIO.c.board == board)
     results: dict[tuple[str, str, str], list[tuple[str, bool]]] = {}
     with store.database.reading() as connection:
+        made_with = dict(connection.execute(select(RUN.c.id, RUN.c.environment)).tuples().all())
         for row in connection.execute(query):
             key = (row.board, row.suite, row.name)
-            results.setdefault(key, []).append((row.firmware_sha256, row.outcome in _GOOD))
+            tested = f"{row.firmware_sha256} {edition_of(made_with.get(row.run, {}), row.suite)}"
+            results.setdefault(key, []).append((tested, row.outcome in _GOOD))
     judged = [_judge(*key, outcomes[-last:]) for key, outcomes in results.items()]
     return sorted((f for f in judged if f.odd), key=lambda f: (-f.share, f.board, f.suite, f.scenario))
 
 
 def _judge(board: str, suite: str, scenario: str, outcomes: list[tuple[str, bool]]) -> Flakiness:
     images: dict[str, list[bool]] = {}
-    for sha256, good in outcomes:
-        images.setdefault(sha256, []).append(good)
+    for tested, good in outcomes:
+        images.setdefault(tested, []).append(good)
     repeated = [goods for goods in images.values() if len(goods) > 1]
     tried = sum(map(len, repeated))
     return Flakiness(board, suite, scenario, tried, sum(min(sum(g), len(g) - sum(g)) for g in repeated))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.kinds import Kind, Value, number, with_unit
 from harness.results.change import Step, Verdict
-from harness.results.series import Entry, History
+from harness.results.series import Entry, History, changed_with
 from harness.shown import plain
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -131,4 +131,5 @@ def step_words(history: History, step: Step) -> str:
     kind = history.measured_as
     before, after = (plain(figure(value, "", kind), _STATE_LIMIT) for value in (step.before, step.after))
     way = {True: ": worse", False: ": better", None: ""}[kind.worse(step.before, step.after)]
-    return f"{before} → {after} {since}{way}{'' if step.confirmed else ' (seen once)'}"
+    suite = f"; {words}" if (words := changed_with(history, step)) else ""
+    return f"{before} → {after} {since}{way}{'' if step.confirmed else ' (seen once)'}{suite}"

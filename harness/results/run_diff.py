@@ -11,6 +11,7 @@ from harness.results.change import Method, baseline_of
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 from harness.results.series import Entry, histories, point_of
 from harness.results.store import Store
+from harness.results.suite_editions import KEY
 
 #: A figure has moved when it differs by so many sigma; one in 15,000 of a normal scatter does so by chance.
 _SIGMA = 4.0
@@ -46,6 +47,32 @@ def diff(store: Store, before: int, after: int) -> list[Change]:
             changes += _board(store, earlier, known, board)
     changes += [Change("board", board.id, "", board.outcome.value, None) for board in boards.values()]
     return changes
+
+
+def not_comparable(store: Store, before: int, after: int) -> list[str]:
+    """Why two runs cannot be held against each other, in whole or for one board; what changed then says little."""
+    runs = store.load_run(before, figures=False), store.load_run(after, figures=False)
+    boards = [{board.id: board for board in run.boards} for run in runs]
+    both = [name for name in boards[0] if name in boards[1]]
+    if not both:
+        ids = [", ".join(one) or "none" for one in boards]
+        return [f"no board is in both runs: run {before} has {ids[0]}, run {after} has {ids[1]}"]
+    told = []
+    for name in both:
+        scenarios = [{(s.suite, s.name) for s in one[name].scenarios} for one in boards]
+        if all(scenarios) and not scenarios[0] & scenarios[1]:
+            suites = [", ".join(sorted({suite for suite, _ in one})) for one in scenarios]
+            told.append(
+                f"{name}: no scenario is in both runs: run {before} has some of {suites[0]}, run {after} of {suites[1]}"
+            )
+    changed = [
+        key.removeprefix(KEY)
+        for key, edition in runs[0].environment.items()
+        if key.startswith(KEY) and runs[1].environment.get(key, edition) != edition
+    ]
+    if changed:
+        told.append(f"the suites were changed in between: {', '.join(sorted(changed))}")
+    return told
 
 
 def _mapping(what: str, board: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-import statistics
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Select, and_, select
@@ -12,9 +13,10 @@ from sqlalchemy import Select, and_, select
 from harness.errors import UsageError
 from harness.judging.outcome import Outcome
 from harness.kinds import Kind, Value, stored
-from harness.results.change import Point, Verdict, find_steps
+from harness.results.change import Point, Step, Verdict, find_steps
 from harness.results.store import Store, samples_of, value_of
 from harness.results.store_schema import BOARD, MEASUREMENT, RUN, SCENARIO, SERIES
+from harness.results.suite_editions import edition_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Entry:
     verdict: Outcome
     version: str
     sha256: str
+    #: Of the suite (:mod:`harness.results.suite_editions`); empty when it was not kept.
+    edition: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,39 @@ class History:
         return stored(self.kind)
 
 
+def changed_with(history: History, step: Step) -> str:
+    """What else changed with the first run of a step, in words; empty when the suite was the same, or nobody knows."""
+    if not step.first:
+        return ""
+    before, after = history.entries[step.first - 1], history.entries[step.first]
+    if not before.edition or not after.edition or before.edition == after.edition:
+        return ""
+    firmware = "and so did the firmware" if before.sha256 != after.sha256 else "and the firmware did not"
+    return f"the suite changed with it, {firmware}"
+
+
 def point_of(entry: Entry) -> Point:
     samples = entry.samples
-    spread = statistics.stdev(samples) / len(samples) ** 0.5 if len(samples) > 1 else 0.0
-    return Point(entry.measured, spread)
+    return Point(entry.measured, standard_error(samples) if len(samples) > 1 else 0.0)
+
+
+def standard_error(samples: Sequence[float]) -> float:
+    """Of their mean. In floats: ``statistics.stdev`` is exact by fractions, which took most of a history's time."""
+    count = len(samples)
+    mean = math.fsum(samples) / count
+    return math.sqrt(math.fsum((one - mean) ** 2 for one in samples) / (count - 1) / count)
 
 
 def boards(store: Store) -> list[str]:
     """All boards of which the store has a figure."""
     with store.database.reading() as connection:
         return list(connection.execute(select(SERIES.c.board).distinct().order_by(SERIES.c.board)).scalars())
+
+
+def figure_names(store: Store, board: str) -> list[str]:
+    """The names of all figures that ``board`` has in the store."""
+    with store.database.reading() as connection:
+        return list(connection.execute(select(SERIES.c.name).distinct().where(SERIES.c.board == board)).scalars())
 
 
 def histories(store: Store, board: str, wanted: str = "*", *, line: str = "", last: int = 0) -> list[History]:
@@ -93,11 +120,13 @@ def histories(store: Store, board: str, wanted: str = "*", *, line: str = "", la
             shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
             raise UsageError(f"{board} has no figure {wanted!r}", hint=f"patterns are possible; it has: {shown}")
         found: list[History] = []
+        made_with = dict(connection.execute(select(RUN.c.id, RUN.c.environment)).tuples().all())
         for rows in _by_figure(chosen):
             lines: dict[str, dict[int, Entry]] = {}
-            for entry_line, entry in _entries(connection.execute(_query([row.id for row in rows], board))):
-                lines.setdefault(entry_line, {})[entry.run] = entry
             row = rows[-1]
+            for entry_line, entry in _entries(connection.execute(_query([one.id for one in rows], board))):
+                edition = edition_of(made_with.get(entry.run, {}), row.suite)
+                lines.setdefault(entry_line, {})[entry.run] = replace(entry, edition=edition)
             for name, entries in lines.items():
                 if not line or name == line:
                     kept = tuple(entries.values())[-last:]

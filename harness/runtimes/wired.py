@@ -7,7 +7,7 @@ from collections.abc import Callable
 from harness.errors import SET_ASIDE, ApplicationInTheWay, BenchFault, FirmwareFailure
 from harness.link.deadline import Deadline
 from harness.link.panics import Panic, by_application, confirmed_crash, crashed, find_panic, printable
-from harness.link.session import Read, Reason, Session
+from harness.link.session import READ_LIMIT, Read, Reason, Session
 from harness.runtimes.interface import Intervention
 from harness.runtimes.recorded import recorded_call
 
@@ -115,12 +115,12 @@ class Wired:
                 raise
             self.session.reconnect(within=_BACK_WITHIN)
 
-    def _hear(self, *patterns: bytes, idle: float, deadline: float | Deadline) -> Read:
+    def _hear(self, *patterns: bytes, idle: float, deadline: float | Deadline, limit: int = READ_LIMIT) -> Read:
         """A read before the board has answered. No words of a crash end it: an application can print them.
 
         Raises what a crash is that is confirmed by what follows its words.
         """
-        read = self.session.read_until(*patterns, idle=idle, deadline=deadline, watch_panics=False)
+        read = self.session.read_until(*patterns, idle=idle, deadline=deadline, watch_panics=False, limit=limit)
         self._heard = (self._heard + read.data)[-_HEARD:]
         self._check_crash(self._heard)
         if read.reason is Reason.CLOSED:

@@ -58,7 +58,7 @@ class AppContext:
     """What the chip gives to the application at each boot."""
 
     chip: str  # "esp32", "esp8266", "stm32f405", "stm32l476"
-    payload: bytes  # the VM's WebAssembly module exactly as it stands in flash
+    payload: bytes  # the VM's WebAssembly module, unpacked where the flash holds it packed
     flash: Flash
     partitions: dict[str, tuple[int, int]]  # label -> (offset, size) in bytes, e.g. "vfs", "romfs"
     console: Console

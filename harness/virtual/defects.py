@@ -163,6 +163,12 @@ DEFECTS: dict[str, Defect] = {
         replaced(SYS_PATH, f'{SYS_PATH}\n    if int(host.call("count", "soft")):\n        del sys.path[1:]'),
         wire=tell_soft_reset,
     ),
+    "recursion_unchecked": _miscompiled(
+        "endless recursion resets the chip",
+        "reload: endless recursion*",
+        "deeper(n + 1) + 1",
+        "deeper(n + 1) + 1 if n < 8 else __import__('machine').reset()",
+    ),
     "soft_reset_ignored": Defect(
         "machine.soft_reset() does nothing",
         ("reload: the vm restarts*soft_reset*",),

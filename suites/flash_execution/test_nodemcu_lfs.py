@@ -69,13 +69,14 @@ def _load(scenario: Scenario, sources: Mapping[str, bytes]) -> list[bool]:
     """Have both sides hold these modules in LFS, by a reload where they do not; on which one it was done."""
     # An image holds its build time; here it says which image it is.
     mark = zlib.crc32(repr(sorted(sources.items())).encode()) & 0x3FFFFFFF
-    done = []
+    done, image = [], b""
     for runtime in _both(scenario):
         held = runtime.run("print(node.LFS and node.LFS.time)").stdout.strip()
         done.append(held != str(mark).encode())
         if done[-1]:
             scenario.step("reloading LFS")
-            if error := _reload(runtime, build_file(sources, build_time=mark)):
+            image = image or build_file(sources, build_time=mark)
+            if error := _reload(runtime, image):
                 if "No LFS partition" in error:
                     raise Unsuitable("the firmware has no LFS partition")
                 raise AssertionError(f"the firmware refused a good image: {error}")

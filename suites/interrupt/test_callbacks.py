@@ -14,6 +14,9 @@ from harness.runtimes.interface import Runtime
 from harness.runtimes.program import Program
 
 DEPTH = Figure("queue.depth", COUNT)
+FULL = Figure("queue.error", STATE)
+#: Callbacks by which a queue of unknown depth is to be filled: the next number where all of one were taken.
+FILL = (16, 64, 256)
 EVENTS = Figure("poller.events", STATE, limit=exactly("pin,pin,pin,pin,pin"))
 CALLBACKS = Figure("poller.callbacks", COUNT, "-", exactly(20))
 NO_EVENT = Figure("poller.no_event", COUNT, "-", exactly(0))
@@ -31,18 +34,28 @@ def io(scenario: Scenario) -> dict[str, Any]:
 
 def test_the_queue_holds_what_the_port_says(scenario: Scenario) -> None:
     """Callbacks run in order, one inside none, up to the queue's depth; past it there is a clear error."""
-    pair = scenario.run(Program.load("interrupt_queue", calls=16))
     if scenario.port_is_unknown:
-        scenario.take(
-            DEPTH, *pair.value("accepted"), limit=at_least(1, words="at least 1: nobody promises a depth here")
-        )
-        others = [o.name for o in pair.board.observations if o.name != "accepted"]
-        scenario.compare(pair, prefix="queue.", only=others)
+        _whatever_its_depth(scenario)
         return
+    pair = scenario.run(Program.load("interrupt_queue", calls=16))
     depth = scenario.port.queue_depth
     limit = exactly(depth, words=f"exactly {depth}, the port's MICROPY_SCHEDULER_DEPTH")
     scenario.take(DEPTH, *pair.value("accepted"), limit=limit)
     scenario.compare(pair, prefix="queue.")
+
+
+def _whatever_its_depth(scenario: Scenario) -> None:
+    """The same where nobody promises a depth: as many calls as it takes to fill the queue."""
+    for calls in FILL:
+        pair = scenario.run(Program.load("interrupt_queue", calls=calls))
+        if pair.board.value("accepted") < calls:
+            break
+    scenario.take(DEPTH, *pair.value("accepted"), limit=at_least(1, words="at least 1: nobody promises a depth here"))
+    others = [o.name for o in pair.board.observations if o.name != "accepted"]
+    if pair.board.value("accepted") >= calls:
+        others.remove("error")
+        scenario.skip_figure(FULL, f"{calls} callbacks do not fill this VM's queue")
+    scenario.compare(pair, prefix="queue.", only=others)
 
 
 @pytest.mark.needs("pin_loopback")

@@ -41,6 +41,8 @@ FILE_KEPT = Figure("{way}.file", STATE, limit=exactly("kept"))
 SECONDS = Figure("{way}.seconds", TIME, "s", at_most(3.0, "s", words="at most 3 s until it takes a program"))
 RESCUED = Figure("main.{kind}", STATE, limit=exactly("42"))
 PATH = Figure("path.{when}", STATE)
+RECURSION = Figure("recursion.{time}", STATE, limit=exactly("RuntimeError"))
+AFTER_RECURSION = Figure("recursion.afterwards", STATE, limit=exactly("goes on"))
 HEAP_LOST = Figure("load.heap_lost", HEAP, limit=at_most(2 * BLOCK, "B", words="at most 2 blocks"))
 
 
@@ -223,3 +225,12 @@ def test_reload_under_load(scenario: Scenario) -> None:
         (first.board, first.reference), (last.board, last.reference), strict=True
     )]  # fmt: skip
     scenario.take(HEAP_LOST, lost[0], lost[1])
+
+
+@pytest.mark.figures(RECURSION, AFTER_RECURSION)
+def test_endless_recursion_ends_the_program_and_not_the_vm(scenario: Scenario) -> None:
+    """A function that calls itself without end, twice: RuntimeError each time, and the VM goes on."""
+    pair = scenario.run(Program.load("recursion"))
+    for time_of_it in ("first", "second"):
+        scenario.take(RECURSION.of(time_of_it), *pair.text(time_of_it))
+    scenario.take(AFTER_RECURSION, *pair.text("afterwards"))

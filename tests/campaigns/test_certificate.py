@@ -282,6 +282,17 @@ def test_a_malformed_certificate_gives_findings_and_no_traceback(inside: object)
     assert verify(seal(broken))
 
 
+def test_what_was_wrong_in_a_round_has_a_row_of_its_own_on_the_page() -> None:
+    """Beside four other cells a phone leaves it no width at all: the row grew to a screen's height."""
+    rounds = [
+        round_of(run_record(1, problem="no <port>"), "round"),
+        *(round_of(run_record(n), "round") for n in (2, 3)),
+    ]
+    page, _ = page_and_seal(content(rounds=rounds))
+    assert "<tr class='why'><td class='reason' colspan='4'>no &lt;port&gt;</td></tr>" in page
+    assert page.count("class='why'") == 1
+
+
 def test_what_a_board_printed_cannot_end_the_data_block(tmp_path: Path) -> None:
     c = content(why=["</script><script>alert(1)</script>"])
     page, sealed = page_and_seal(c)

@@ -130,6 +130,31 @@ def test_a_failed_assert_is_told_with_its_place_and_in_few_words(folder: Path) -
     assert found["by_a_helper"] == ("fail", "@:8: assert 0")
 
 
+def test_what_pytest_itself_calls_a_failure_is_the_firmwares(folder: Path) -> None:
+    """The author says that an expectation was not met, as by an assert; under ``harness run`` and under ``pytest``."""
+    code, found = run(
+        folder,
+        scenario("said", COUNTS, "pytest.fail(f'{pair.board.value(\"impl\"):g} is odd')"),
+        scenario("in_vain", "with pytest.raises(ValueError):", "    scenario.board.run('x = 1')"),
+        scenario("raised", "with pytest.raises(ValueError):", "    raise ValueError"),
+        scenario("only_once", "from pathlib import Path", "been, here = Path('been'), Path('been').exists()",
+                 "been.touch()", "if not here: pytest.fail('the first time')", "assert here"),
+        "async def test_not_run_at_all(scenario):\n    assert 1\n",
+    )  # fmt: skip
+    assert found["said"] == ("fail", "@:6: 1 is odd")
+    assert found["in_vain"][0] == "fail" and found["in_vain"][1].startswith("@:8: DID NOT RAISE")
+    assert found["raised"] == ("pass", "")
+    outcome, reason = found["only_once"]
+    assert outcome == "error" and "failed once, and passed when it was run again. First: the first time" in reason
+    assert found["not_run_at_all"][0] == "broken"
+    assert code == 1
+    (folder / "been").unlink()
+    command = [sys.executable, "-m", "pytest", "mine", "--boards", "one", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "4 failed, 1 passed" in done.stdout, done.stdout
+
+
 def test_a_fixture_that_raises_is_told_where_it_does(folder: Path) -> None:
     (folder / "mine" / "conftest.py").write_text(CONFTEST)
     code, found = run(

@@ -6,7 +6,7 @@ import json
 import re
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from harness.paths import fixtures_dir
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.program import Program
 
-from .bench import ENTRY, how_to_run
+from .bench import entry, how_to_run
 from .boards import Board
 from .qemu import emulated
 
@@ -49,11 +49,10 @@ def take(board: Board) -> list[Timed]:
     parts = [names[at : at + _AT_ONCE] for at in range(0, len(names), _AT_ONCE)]
     programs = [Program.load("calibration"), *(Program.load("kinds_of_work", names=part) for part in parts)]
     result = []
-    with tempfile.TemporaryDirectory() as scratch, emulated(command) as port:
+    with tempfile.TemporaryDirectory() as scratch, emulated(command) as emulator:
         bench = Path(scratch) / "boards.yaml"
-        bench.write_text(ENTRY.format(id=board.id, port=port))
-        entry = load_bench(bench).boards[0]
-        attached = attach(entry, Options(Path(scratch), flash=False), lambda *_: None)
+        bench.write_text(entry(board, emulator.port))
+        attached = attach(load_bench(bench).boards[0], Options(Path(scratch), flash=False), lambda *_: None)
         try:
             with reference_for(attached, lambda _: None) as reference:
                 assert isinstance(reference, ReferenceVm)
@@ -136,20 +135,45 @@ def report(timed: Sequence[Timed]) -> str:
         tried = [one for one in timed if one.board == board and one.name in names]
         own = next((name for name, sources in SOURCES.items() if board in sources), _alike(board))
         others = [b for name, sources in SOURCES.items() if name != own for b in sources]
-        foreign = fit_weights([one for one in timed if one.board in others and one.name in training])
-        points = [Point(one.name, one.measured_us, one.cost) for one in tried]
-        best = best_fit(points, {one.name: one.work for one in tried}).profile
-        for what, found in (
-            ("plain cost", _plain(tried)),
-            ("other sets", residuals(tried, foreign)),
-            (best, residuals(tried, profile_named(best).weights)),
-            ("judged", _judged(tried, profile_named(best))),
-        ):
+        foreign = [one for one in timed if one.board in others and one.name in training]
+        best = _best(tried)
+        ways = {"plain cost": _plain(tried)}
+        if foreign:  # not where there are times of the calibration alone
+            ways["other sets"] = residuals(tried, fit_weights(foreign))
+        ways |= {best.name: residuals(tried, best.weights), "judged": _judged(tried, best)}
+        for what, found in ways.items():
             ratios = [f"{found[name]:.2f}" if name in found else "" for name in names]
             counts = [str(sum(abs(ratio - 1) <= reach for ratio in found.values())) for reach in (0.1, 0.15, 0.25)]
             cells = [f"`{board}`", what, *ratios, " / ".join(counts), f"{100 * spread_of(found):.1f} %"]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def summary(timed: Sequence[Timed]) -> str:
+    """How far the calibration's operations are off on each board, by one scale and by the profile, as Markdown."""
+    lines = [
+        "| board | profile | one scale for all work: within 15 %, worst, spread | the profile | as it is judged |",
+        "|---|---|---|---|---|",
+    ]
+    for board in dict.fromkeys(one.board for one in timed):
+        tried = _own(timed, board)
+        best = _best(tried)
+        ways = (_plain(tried), residuals(tried, best.weights), _judged(tried, best))
+        lines.append(f"| `{board}` | {best.name} | {' | '.join(_told(found) for found in ways)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _told(found: Mapping[str, float]) -> str:
+    """``16 of 17, floats 1.28, 8.5 %``."""
+    within = sum(abs(ratio - 1) <= 0.15 for ratio in found.values())
+    worst = max(found, key=lambda name: abs(found[name] - 1))
+    return f"{within} of {len(found)}, {worst} {found[worst]:.2f}, {100 * spread_of(found):.1f} %"
+
+
+def _best(tried: Sequence[Timed]) -> Profile:
+    """The profile of the harness that a board with these times is given."""
+    points = [Point(one.name, one.measured_us, one.cost) for one in tried]
+    return profile_named(best_fit(points, {one.name: one.work for one in tried}).profile)
 
 
 def _own(timed: Sequence[Timed], board: str) -> list[Timed]:

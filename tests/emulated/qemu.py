@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import select
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from .tools import Unavailable, require
 
@@ -15,9 +19,16 @@ from .tools import Unavailable, require
 _START = 20.0
 
 
+class Emulator(NamedTuple):
+    """One that runs: the path of the board's console, and the number of its process."""
+
+    port: str
+    process: int
+
+
 @contextmanager
-def emulated(command: Sequence[str]) -> Iterator[str]:
-    """Run ``command``, which names its pseudo-terminal as QEMU does: the path of the board's console.
+def emulated(command: Sequence[str]) -> Iterator[Emulator]:
+    """Run ``command``, which names its pseudo-terminal as QEMU does.
 
     Raises Unavailable when it does not.
     """
@@ -31,9 +42,29 @@ def emulated(command: Sequence[str]) -> Iterator[str]:
         bufsize=0,
     ) as process:
         try:
-            yield _console(process)
+            yield Emulator(_console(process), process.pid)
         finally:
             process.kill()
+
+
+@contextmanager
+def late_host(process: int, *, late: float, every: float) -> Iterator[None]:
+    """Meanwhile the emulator does not run for ``late`` of every ``every`` seconds, as beside another process."""
+    over = threading.Event()
+
+    def pause() -> None:
+        while not over.wait(every - late):
+            os.kill(process, signal.SIGSTOP)
+            over.wait(late)
+            os.kill(process, signal.SIGCONT)
+
+    thread = threading.Thread(target=pause, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _console(process: subprocess.Popen[bytes]) -> str:

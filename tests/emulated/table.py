@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.kinds import RATIO, TIME
+
 from .bench import Result
 
 #: The order of the counts in a cell.
@@ -20,20 +22,27 @@ def cell(scenarios: Iterable[Mapping[str, str]]) -> str:
 def table(results: Sequence[Result]) -> str:
     """One line for each board, one column for each suite; a board with several runs has the range of each count."""
     suites = sorted({s["suite"] for result in results for s in result.content["scenarios"]})
+    boards = list(dict.fromkeys(result.board.id for result in results))
+    several = len(results) > len(boards)
+    more = ["same figures", "benchmarks differ by"] if several else []
+    heads = ["board", "upstream", *suites, "all", "seconds", *more]
+    counts = ", ".join(name for name, _ in _OUTCOMES)
+    runs_each = ", ".join(map(str, sorted({sum(r.board.id == name for r in results) for name in boards})))
     lines = [
-        f"Each cell: {', '.join(name for name, _ in _OUTCOMES)}.",
+        f"Each cell: {counts}; {runs_each} run{'s' if several else ''} of each board"
+        + (", and where they differ the range." if several else "."),
         "",
-        f"| board | upstream | {' | '.join(suites)} | all | seconds |",
-        f"|---|---|{'---|' * len(suites)}---|---|",
+        f"| {' | '.join(heads)} |",
+        "|---" * len(heads) + "|",
     ]
-    for name in dict.fromkeys(result.board.id for result in results):
+    for name in boards:
         runs = [result for result in results if result.board.id == name]
         cells = [
-            _range([[s for s in run.content["scenarios"] if s["suite"] == suite] for run in runs]) for suite in suites
+            cells_of([[s for s in run.content["scenarios"] if s["suite"] == suite] for run in runs]) for suite in suites
         ]
-        whole = _range([run.content["scenarios"] for run in runs])
-        seconds = max(run.seconds for run in runs)
-        lines.append(f"| `{name}` | {runs[0].release} | {' | '.join(cells)} | {whole} | {seconds:.0f} |")
+        cells += [cells_of([run.content["scenarios"] for run in runs]), ranged([round(run.seconds) for run in runs])]
+        cells += [same_figures(runs), f"{100 * benchmark_spread(runs):.1f} %"] if several else []
+        lines.append(f"| `{name}` | {runs[0].release} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -54,9 +63,38 @@ def equal_heap(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _range(runs: Sequence[Sequence[Mapping[str, str]]]) -> str:
-    """The cells of several runs as one; where they differ, all of them."""
-    return ", ".join(dict.fromkeys(cell(run) for run in runs))
+def cells_of(runs: Sequence[Sequence[Mapping[str, str]]]) -> str:
+    """The cells of several runs as one: ``38-39 / 0 / 0-1 / 22``."""
+    counts = [[int(count) for count in cell(run).split(" / ")] for run in runs]
+    return " / ".join(ranged(of_one_outcome) for of_one_outcome in zip(*counts, strict=True))
+
+
+def ranged(numbers: Sequence[int]) -> str:
+    """``39``, or ``38-39`` where they differ."""
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+def same_figures(runs: Sequence[Result]) -> str:
+    """How many figures that are no times came out the same in each run, of how many: ``210 of 212``."""
+    found: dict[str, set[object]] = {}
+    for run in runs:
+        for scenario in run.content["scenarios"]:
+            for one in scenario["measurements"]:
+                if one["kind"] not in (TIME.name, RATIO.name):
+                    found.setdefault(f"{scenario['name']} {one['name']}", set()).add(one["measured"])
+    return f"{sum(len(values) == 1 for values in found.values())} of {len(found)}"
+
+
+def benchmark_spread(runs: Sequence[Result]) -> float:
+    """By how much of its least time a micro-benchmark differed between the runs, at most."""
+    times: dict[str, list[float]] = {}
+    for run in runs:
+        for scenario in run.content["scenarios"]:
+            for one in scenario["measurements"]:
+                if one["name"].startswith("bench.") and one["measured"]:
+                    times.setdefault(one["name"], []).append(one["measured"])
+    return max(((max(taken) - min(taken)) / min(taken) for taken in times.values()), default=0.0)
 
 
 def reasons(results: Sequence[Result]) -> str:
@@ -70,7 +108,7 @@ def reasons(results: Sequence[Result]) -> str:
                     result.board.id
                 )
         if found:
-            lines += [f"## {title}", "", "| scenarios | boards | reason |", "|---|---|---|"]
+            lines += [f"#### {title}", "", "| scenarios | boards | reason |", "|---|---|---|"]
             for reason, scenarios in sorted(found.items(), key=lambda item: -len(item[1])):
                 boards = sorted(set().union(*scenarios.values()))
                 lines.append(f"| {', '.join(sorted(scenarios))} | {', '.join(boards)} | {reason} |")

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from . import builds, source
-from .boards import BOARDS, DEFECTS
+from . import builds, page, source
+from .bench import Result
+from .boards import BOARDS, DEFECTS, Board, Defect, healthy_board
 from .builds import AN385, Firmware
-from .table import cell
+from .matrix import BLAMED, CAUGHT, MISSED, TOLD, finding, matrix
+from .table import cell, table
 from .tools import Unavailable, require
 
 
@@ -59,6 +62,96 @@ def test_a_cell_counts_passed_failed_errors_skipped() -> None:
     assert cell([{"outcome": outcome} for outcome in outcomes]) == "2 / 0 / 1 / 3"
 
 
+def test_each_defect_is_to_be_caught_or_says_why_not() -> None:
+    assert [defect.name for defect in DEFECTS if bool(defect.caught) == bool(defect.hidden)] == []
+
+
+def test_each_defect_has_its_healthy_board() -> None:
+    assert {healthy_board(defect).id for defect in DEFECTS} == {"m3-flash", "rv32-root"}
+
+
+def figure(name: str, measured: object, *, verdict: str = "pass", kind: str = "heap") -> dict[str, Any]:
+    unit = {"heap": "B", "time": "us"}[kind]
+    return {"name": name, "kind": kind, "unit": unit, "measured": measured, "limit": "its limit", "verdict": verdict}
+
+
+def scenario(name: str, outcome: str = "pass", *figures: dict[str, Any], reason: str = "") -> dict[str, Any]:
+    return {"suite": "reload", "name": name, "outcome": outcome, "reason": reason, "measurements": list(figures)}
+
+
+def run_of(*scenarios: dict[str, Any], problem: str = "", seconds: float = 1.0) -> Result:
+    return Result(Board("b", None, ""), "1.26", {"problem": problem, "scenarios": list(scenarios)}, seconds)
+
+
+HEALTHY = run_of(scenario("one", "pass", figure("one.heap", 64)), scenario("two"))
+SEEN = Defect("name", {}, "what is wrong", caught=("reload: one",))
+UNSEEN = Defect("name", {}, "what is wrong", hidden="the port's choice")
+
+
+def test_a_defect_is_caught_by_a_failure_and_told_by_a_skip() -> None:
+    failed = run_of(scenario("one", "fail", figure("one.heap", 96, verdict="fail")), scenario("two"))
+    caught = finding(SEEN, failed, HEALTHY)
+    assert (caught.came, caught.by, caught.problem) == (
+        CAUGHT, ("reload: one (one.heap 96 B, expected its limit)",), "",
+    )  # fmt: skip
+    skipped = finding(UNSEEN, run_of(HEALTHY.content["scenarios"][0], scenario("two", "skipped", reason="no")), HEALTHY)
+    assert (skipped.came, skipped.by, skipped.problem) == (TOLD, ("skipped: reload: two: no",), "")
+
+
+def test_a_defect_that_a_limit_hides_is_missed_with_the_limit() -> None:
+    moved = finding(UNSEEN, run_of(scenario("one", "pass", figure("one.heap", 80)), scenario("two")), HEALTHY)
+    assert (moved.came, moved.problem) == (MISSED, "")
+    assert moved.hidden == ("one.heap 80 B instead of 64 B, limit: its limit",)
+    assert (
+        "| `name` | what is wrong | missed |  | one.heap 80 B instead of 64 B, limit: its limit; the port's choice |"
+        in matrix([moved])
+    )
+    assert "| missed |  | no figure; the port's choice |" in matrix([finding(UNSEEN, HEALTHY, HEALTHY)])
+
+
+def test_a_defect_that_the_bench_is_blamed_for_is_never_right() -> None:
+    for result in (run_of(scenario("two", "error", reason="no answer")), run_of(problem="given up")):
+        for defect in (SEEN, UNSEEN):
+            told = finding(defect, result, HEALTHY)
+            assert told.came is BLAMED
+            assert "the bench is blamed" in told.problem
+
+
+def test_what_is_seen_is_held_against_the_defects_record() -> None:
+    other = run_of(scenario("two", "fail", reason="by itself"))
+    assert "not seen by reload: one" in finding(SEEN, other, HEALTHY).problem
+    assert "missed, expected: caught" in finding(SEEN, HEALTHY, HEALTHY).problem
+    assert "caught, expected: missed" in finding(UNSEEN, other, HEALTHY).problem
+
+
+def test_the_table_of_several_runs_has_the_ranges() -> None:
+    def run(outcome: str, heap: int, loop: float, seconds: float) -> Result:
+        figures = figure("one.heap", heap), figure("bench.loop", loop, kind="time")
+        return run_of(scenario("one", "pass", *figures), scenario("two", outcome), seconds=seconds)
+
+    runs = [run("pass", 64, 1000, 39.6), run("error", 64, 1020, 52.2), run("pass", 80, 1000, 44.0)]
+    assert "| `b` | 1.26 | 1-2 / 0 / 0-1 / 0 | 1-2 / 0 / 0-1 / 0 | 40-52 | 0 of 1 | 2.0 % |" in table(runs)
+    assert "3 runs of each board" in table(runs)
+    assert "| `b` | 1.26 | 2 / 0 / 0 / 0 | 2 / 0 / 0 / 0 | 40 |" in table(runs[:1])
+
+
+def test_a_part_of_a_page_is_replaced_and_nothing_else() -> None:
+    text = "a\n<!-- made: one, by a command -->\nold\n<!-- end: one -->\nb\n<!-- made: two -->\n<!-- end: two -->\n"
+    new = page.replaced(text, "one", "new\n\n")
+    assert new == text.replace("old", "new")
+    assert page.replaced(new, "one", "new") == new
+    with pytest.raises(LookupError, match="three"):
+        page.replaced(text, "three", "")
+
+
+def test_the_pages_have_the_parts_that_are_made() -> None:
+    made = {"emulated-board.md": ("runs", "reasons", "defects"), "times.md": ("weights", "residuals", "each")}
+    for file, parts in made.items():
+        text = (page.DOCS / file).read_text("utf-8")
+        for name in parts:
+            page.replaced(text, name, "")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
 def test_the_emulator_ends_with_whoever_started_it(tmp_path: Path) -> None:
     """Also when that was killed, and nothing of it could be run any more."""
@@ -69,7 +162,7 @@ def test_the_emulator_ends_with_whoever_started_it(tmp_path: Path) -> None:
     emulator.chmod(0o755)
     program = (
         "from tests.emulated.qemu import emulated\nimport time\n"
-        f"with emulated(['{emulator}']) as port:\n    print(port, flush=True)\n    time.sleep(600)\n"
+        f"with emulated(['{emulator}']) as emulator:\n    print(emulator.port, flush=True)\n    time.sleep(600)\n"
     )
     root = Path(__file__).resolve().parents[2]
     owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root)

@@ -93,6 +93,27 @@ def test_no_more_is_read_of_a_sector_than_tells_that_it_must_be_erased() -> None
     assert read == [(0, 64), (512, 64)]
 
 
+@given(length=st.integers(8, 1500), room=st.integers(8, 1500))
+def test_what_stands_behind_an_image_in_its_own_room_is_neither_read_nor_written_back(length: int, room: int) -> None:
+    flash = b"\x41" * sum(SIZES)
+    room = max(room, length)
+    read: list[range] = []
+
+    def reader(at: int, size: int) -> bytes:
+        read.append(range(at - BASE, at - BASE + size))
+        return flash[at - BASE : at - BASE + size]
+
+    plan = make_plan([FlashImage(BASE, b"\x55" * length, "a", room)], small_sectors(), reader)
+    written = bytearray(b"\xff" * sum(SIZES))
+    for at, data in plan.write:
+        written[at - BASE : at - BASE + len(data)] = data
+    end = max(sector.end for sector in plan.erase) - BASE
+    assert written[:length] == b"\x55" * length
+    assert not written[length : min(room, end)].strip(b"\xff")
+    assert written[min(room, end) : end] == flash[min(room, end) : end]
+    assert not any(at in part for part in read for at in (length, room - 1) if length <= at < room)
+
+
 @pytest.mark.parametrize(("second", "message"), [(BASE + 8, "would overwrite the end of a"), (BASE + 4090, "double")])
 def test_images_on_each_other_or_inside_a_double_word_are_refused(second: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -1,4 +1,5 @@
 import os
+import re
 import time
 import tty
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.errors import BenchFault
 from harness.link.deadline import Deadline
-from harness.link.panics import find_panic, printable
+from harness.link.panics import confirmed_crash, find_panic, printable
 from harness.link.ports import open_port
 from harness.link.session import Reason, Session
 from harness.link.transcript import Entry, ReplayPort, Transcript, load
@@ -79,6 +80,9 @@ PANICS = [
     (b"Guru Meditation Error: Core  0 panic'ed (LoadProhibited). Exception was unhandled.", "panic"),
     (b"abort() was called at PC 0x400d1234 on core 0", "panic"),
     (b"Fatal exception (28):\r\nepc1=0x4020", "panic"),
+    (b"HardFault\r\nR0    f2810134\r\nR1    02000063\r\nLR    000014fb", "panic"),
+    (b"HardFault exception caught:\nR0:   F2810134 R1:   02000063 R2:   00000003", "panic"),
+    (b"MACHINE EXCEPTION CAUGHT:\n\n RA=8000A1B2  SP=80100000", "panic"),
     (b"Brownout detector was triggered", "brown-out"),
     (b"You are in safe mode because:\r\nPower dipped. Make sure you are providing enough power.", "brown-out"),
     (b"You are in safe mode because:\r\nHard fault: memory access or instruction error.", "safe mode"),
@@ -279,6 +283,12 @@ def test_words_of_a_crash_count_at_the_start_of_a_line() -> None:
     assert (
         find_panic(b"half a lineGuru Meditation Error: Core  0 panic'ed (X)\r\nrst:0xc (SW_CPU_RESET)\r\n") is not None
     )
+
+
+@pytest.mark.parametrize("text", [text for text, _ in PANICS if re.match(rb"HardFault|MACHINE|Fatal", text)])
+def test_registers_behind_the_words_confirm_a_crash(text: bytes) -> None:
+    assert confirmed_crash(b"x\r\n" + text + b"\r\n") is not None
+    assert confirmed_crash(b"x\r\n" + text.splitlines()[0] + b"\r\nand on\r\n") is None
 
 
 @pytest.mark.parametrize("text", [text for text, _ in PANICS])

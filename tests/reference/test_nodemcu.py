@@ -182,6 +182,18 @@ def test_a_crlf_is_one_line_end_and_backspace_takes_back() -> None:
     assert bytes(echo) == b"ab\x08 \x08c\nd\n"
 
 
+def test_what_is_typed_in_one_piece_comes_back_in_one() -> None:
+    """Byte for byte it cost a host as many packets as there are bytes."""
+    echoes: list[bytes] = []
+    editor = LineEditor(echoes.append)
+    for byte in b"print(1)\rprin":
+        editor.take(byte)
+    assert echoes == [b"print(1)\n"]
+    editor.flush()
+    editor.flush()
+    assert echoes == [b"print(1)\n", b"prin"]
+
+
 @given(st.binary(max_size=700))
 @settings(max_examples=150)
 def test_no_line_is_longer_than_the_buffer(data: bytes) -> None:

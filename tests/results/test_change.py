@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from harness import kinds
 from harness.kinds import Effect, Value
 from harness.results.change import Point, Verdict, baseline_of, find_steps
+from harness.results.series import standard_error
 
 EFFECTS = {name: kind.history for name, kind in kinds.BUILT_IN.items() if kind.history}
 HEAP, TIME, STATE = EFFECTS["heap"], EFFECTS["time"], EFFECTS["state"]
@@ -134,3 +136,9 @@ def test_steps_are_in_order_and_each_is_told_after_it_began(values: list[Value],
 def test_what_has_been_told_is_not_taken_back_by_later_runs(values: list[Value], cut: int) -> None:
     early = [s for s in judged(values[:cut]).steps if s.confirmed]
     assert list(judged(values).steps[: len(early)]) == early
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=30))
+def test_the_standard_error_in_floats_is_the_exact_one(samples: list[float]) -> None:
+    exact = statistics.stdev(samples) / len(samples) ** 0.5
+    assert standard_error(samples) == pytest.approx(exact, rel=1e-9, abs=1e-9 * max(map(abs, samples)))

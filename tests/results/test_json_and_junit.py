@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from harness.bench.firmware_record import FirmwareRecord
 from harness.errors import UsageError
+from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
+from harness.kinds import Value
 from harness.results.report.json_report import run_to_json
 from harness.results.report.junit import write_junit
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
@@ -123,3 +125,16 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         write_junit(sample(), tmp_path / "file" / "junit.xml")
+
+
+@pytest.mark.parametrize(
+    ("measured", "unit", "text"),
+    [(12, "ms", "12 ms"), ("12 ms", "ms", "12 ms"), (12.5, "us", "12.5 µs"), (3, "1", "3"), ("ok", "-", "ok")],
+)
+def test_a_figure_stands_in_junit_with_its_unit_once(measured: Value, unit: str, text: str, tmp_path: Path) -> None:
+    kind = "state" if isinstance(measured, str) else "count" if unit == "1" else "time"
+    figure = Measurement("x", kind, unit, measured, None, "any", Outcome.PASS)
+    result = ScenarioResult("mine", "one", Outcome.PASS, measurements=(figure,))
+    board = BoardRecord("b", "esp32", FirmwareRecord("", "", ""), (result,))
+    write_junit(RunRecord(1, 1.0, 2.0, "harness run", (board,)), tmp_path / "j.xml")
+    assert [e.text for e in ET.parse(tmp_path / "j.xml").iter("system-out")] == [f"pass     x: {text} (any)"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +13,12 @@ import pytest
 from harness.chips import CHIPS, chip_named
 from harness.errors import FirmwareFailure, Unsuitable
 from harness.formats.suite_romfs import suite_romfs
+from harness.judging.limits import Limit
 from harness.judging.outcome import Outcome
 from harness.judging.scenario import BoardBench, Scenario
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.abilities import Abilities
+from harness.runtimes.program import Program
 from tests.suites.stand_in import StandIn, entry
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -125,3 +127,49 @@ def test_a_board_that_is_another_chip_than_it_says_fails_and_is_no_error(
         pass
     else:
         assert scenario.measurements
+
+
+class QueueOf:
+    """A scenario's board of unknown port with a queue of ``depth``: what it is asked, and what is taken and skipped."""
+
+    port_is_unknown = True
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.calls: list[int] = []
+        self.taken: dict[str, float] = {}
+        self.compared: list[str] = []
+        self.skipped: list[str] = []
+
+    def run(self, program: Program) -> Any:
+        calls = program.inputs["calls"]
+        assert isinstance(calls, int)
+        self.calls.append(calls)
+        accepted = float(min(calls, self.depth))
+        observations = [SimpleNamespace(name=name) for name in ("accepted", "order", "error")]
+        board = SimpleNamespace(value=lambda _name: accepted, observations=observations)
+        return SimpleNamespace(board=board, value=lambda _name: (accepted, 4.0))
+
+    def take(self, figure: Any, measured: float, _reference: float, *, limit: Limit) -> None:
+        assert limit.judge(measured) is Outcome.PASS
+        self.taken[figure.name] = measured
+
+    def compare(self, _pair: object, *, prefix: str, only: list[str]) -> None:
+        self.compared += [f"{prefix}{name}" for name in only]
+
+    def skip_figure(self, figure: Any, reason: str) -> None:
+        self.skipped.append(f"{figure.name}: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("depth", "calls", "full"),
+    [(2, [16], True), (16, [16, 64], True), (100, [16, 64, 256], True), (300, [16, 64, 256], False)],
+)
+def test_a_queue_of_any_depth_passes_where_nobody_promises_one(depth: int, calls: list[int], full: bool) -> None:
+    """A queue that takes all callbacks says of none that it is full: it is given more, and not held against the VM."""
+    scenario = QueueOf(depth)
+    _module("interrupt/test_callbacks.py").test_the_queue_holds_what_the_port_says(scenario)
+    assert scenario.calls == calls
+    assert scenario.taken == {"queue.depth": min(depth, 256)}
+    assert ("queue.error" in scenario.compared) is full
+    assert bool(scenario.skipped) is not full

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,11 @@ from harness.errors import UsageError
 from harness.results.report.json_report import run_to_json
 from harness.results.run_record import RunRecord
 
-FORMAT = "harness-certificate-1"
+FORMAT = "harness-certificate-2"
+#: The format before: the page's hash stood beside what is sealed, and the order of limits was not sealed.
+FORMAT_1 = "harness-certificate-1"
 LARGEST = 256 * 1024 * 1024
+_HEX = re.compile(r"[0-9a-f]+")
 _BLOCK = re.compile(r'<script type="application/json" id="certificate">\n(.*?)\n</script>', re.DOTALL)
 
 
@@ -55,16 +59,18 @@ def round_of(run: RunRecord, kind: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sealed:
-    """A certificate with its hash. ``page`` is the hash of the HTML page around it, empty for a bare one."""
+    """A certificate with its hash. ``page`` is the hash of the HTML page around it, empty for a bare one. ``beside``
+    are sentences about what its file holds and no certificate does."""
 
     content: dict[str, Any]
     sha256: str
     page: str = ""
     signature: dict[str, str] | None = None
+    beside: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = {"certificate": self.content, "sha256": self.sha256}
-        if self.page:
+        if self.page and self.content.get("format") == FORMAT_1:
             document["page_sha256"] = self.page
         if self.signature:
             document["signature"] = self.signature
@@ -72,17 +78,19 @@ class Sealed:
 
     @property
     def signed_words(self) -> bytes:
-        return f"{FORMAT} {self.sha256} {self.page}".encode()
+        return f"{self.content.get('format')} {self.sha256} {self.page}".encode("utf-8", "replace")
 
 
 def seal(content: dict[str, Any], key: Ed25519PrivateKey | None = None, page: str = "") -> Sealed:
-    """``page`` is the text of the HTML page without its data block."""
+    """``page`` is the text of the HTML page without its data block. Its hash and the key are sealed with the rest: a
+    page or a signature that was taken away is missed."""
     page_hash = hashlib.sha256(page.encode()).hexdigest() if page else ""
+    public = "" if key is None else key.public_key().public_bytes_raw().hex()
+    content = content | ({"page_sha256": page_hash} if page else {}) | ({"signed_by": public} if public else {})
     sealed = Sealed(content, digest(content), page_hash)
     if key is None:
         return sealed
-    public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    signature = {"ed25519": key.sign(sealed.signed_words).hex(), "public_key": public.hex()}
+    signature = {"ed25519": key.sign(sealed.signed_words).hex(), "public_key": public}
     return Sealed(content, sealed.sha256, page_hash, signature)
 
 
@@ -90,6 +98,8 @@ def signature_holds(sealed: Sealed, signer: Ed25519PublicKey | None = None) -> b
     """Whether the signature is that of ``signer`` (None: of the key that the certificate names itself)."""
     try:
         assert sealed.signature is not None
+        if not all(_HEX.fullmatch(part) for part in sealed.signature.values()):
+            return False  # in another spelling it would be the same bytes
         key = signer or Ed25519PublicKey.from_public_bytes(bytes.fromhex(sealed.signature["public_key"]))
         key.verify(bytes.fromhex(sealed.signature["ed25519"]), sealed.signed_words)
     except (InvalidSignature, ValueError, KeyError, TypeError):
@@ -119,19 +129,46 @@ def read_certificate(file: Path) -> tuple[Sealed, str]:
         page = text[: block.start()] + text[block.end() :]
         text = block.group(1)
     try:
-        document = json.loads(text)
+        doubled: list[str] = []
+        document = json.loads(text, object_pairs_hook=lambda pairs: _mapping(pairs, doubled))
         content, sha256 = document["certificate"], str(document["sha256"])
         if not isinstance(content, dict):
             raise TypeError
-        signature = document.get("signature")
-        sealed = Sealed(content, sha256, str(document.get("page_sha256", "")), signature)
+        before = content.get("format") == FORMAT_1
+        hashed = str((document if before else content).get("page_sha256", ""))
+        beside = (*_doubled(doubled), *_beside(document, before))
+        sealed = Sealed(content, sha256, hashed, document.get("signature"), beside)
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
         raise UsageError(
             f"{file} is not a certificate of the harness", hint="expected the .json or .html of 'harness qualify'"
         ) from None
-    if content.get("format") != FORMAT:
+    if content.get("format") not in (FORMAT, FORMAT_1):
         raise UsageError(f"{file}: expected format {FORMAT}; came {content.get('format')!r:.60}")
     return sealed, page
+
+
+def _mapping(pairs: list[tuple[str, Any]], doubled: list[str]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled += sorted({name for name in names if names.count(name) > 1})
+    return mapping
+
+
+def _doubled(names: list[str]) -> list[str]:
+    return [f"the key {name!r:.60} stands twice in one place, and only one of the two is sealed" for name in names]
+
+
+def _beside(document: dict[str, Any], before: bool) -> Iterator[str]:
+    """What stands in the file beside the sealed certificate, and is not its hash or its signature."""
+    signature = document.get("signature")
+    known = {"certificate", "sha256", "signature"} | ({"page_sha256"} if before else set())
+    inner = signature.keys() - {"ed25519", "public_key"} if isinstance(signature, dict) else set()
+    for where, names in (("", document.keys() - known), ("the signature's ", inner)):
+        for name in sorted(names):
+            yield f"{where}{name!r:.60} stands outside of what is sealed: no certificate has that there"
+    if "signature" in document and not isinstance(signature, dict):
+        yield "its signature is none"
 
 
 def private_key(file: Path) -> Ed25519PrivateKey:

@@ -53,14 +53,16 @@ def _summary(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _rounds(content: dict[str, Any]) -> Iterator[str]:
-    yield "<section><h3>Rounds</h3><div class='scroll'><table class='grid'><thead><tr><th>round</th><th>began</th>"
-    yield "<th>outcome</th><th>scenarios</th><th></th></tr></thead><tbody>"
+    yield "<section><h3>Rounds</h3><div class='scroll'><table class='grid rounds'><thead><tr>"
+    yield "<th>round</th><th>began</th><th>outcome</th><th>scenarios</th></tr></thead><tbody>"
     for position, made in enumerate(content["rounds"], 1):
         counts = {name: sum(s["outcome"] == name for s in made["scenarios"]) for name in _WORST}
         told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         yield f"<tr><td>{safe_text(made['kind'])} {position}</td><td>{_day(made['started'])}</td>"
         yield f'<td class="{safe_text(made["outcome"])}">{safe_text(made["outcome"])}</td>'
-        yield f"<td>{told}</td><td class='reason'>{safe_text(made['problem'])}</td></tr>"
+        yield f"<td>{told}</td></tr>"
+        if made["problem"]:  # in a row of its own: beside the others a phone has no room for a sentence
+            yield f"<tr class='why'><td class='reason' colspan='4'>{safe_text(made['problem'])}</td></tr>"
     yield "</tbody></table></div></section>"
 
 
@@ -72,7 +74,7 @@ def _figures(content: dict[str, Any]) -> Iterator[str]:
             for m in scenario["measurements"]:
                 title = f"{scenario['suite']}: {scenario['name'].replace('_', ' ')}"
                 figures.setdefault((title, m["name"]), []).append(m)
-    yield "<section><h3>Figures over all rounds</h3><div class='scroll'><table class='figures'><thead><tr>"
+    yield "<section><h3>Figures over all rounds</h3><div class='scroll'><table class='figures ranges'><thead><tr>"
     yield "<th>figure</th>"
     yield '<th class="figure">least … median … greatest</th><th class="figure">reference</th><th>limit</th>'
     yield "<th>worst</th></tr></thead><tbody>"

@@ -83,7 +83,8 @@ class Declaration:
     files: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        """``limit_order``: the limits' patterns in the order in which they apply; that of JSON's keys says nothing."""
+        return json.loads(json.dumps({**asdict(self), "limit_order": list(self.limits)}))  # type: ignore[no-any-return]
 
 
 def declare(request: RunRequest, plan: Plan, at: float) -> Declaration:

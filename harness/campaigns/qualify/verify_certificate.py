@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from harness.campaigns.qualify.certificate import Sealed, digest, signature_holds
+from harness.campaigns.qualify.certificate import FORMAT_1, Sealed, digest, signature_holds
 from harness.campaigns.qualify.certificate_judge import judge
 from harness.inventory.model import Board
 from harness.judging.limits import Bounds
@@ -31,6 +31,7 @@ def verify(
 
 def _findings(sealed: Sealed, page: str, signer: Ed25519PublicKey | None, board: Board | None) -> Iterator[str]:
     content = sealed.content
+    yield from sealed.beside
     declared, rounds = content["declared"], content["rounds"]
     if digest(content) != sealed.sha256:
         yield f"its data were changed: SHA-256 is {digest(content)[:16]}…, sealed was {sealed.sha256[:16]}…"
@@ -38,6 +39,13 @@ def _findings(sealed: Sealed, page: str, signer: Ed25519PublicKey | None, board:
         yield "the page's text was changed: what it shows need not be what its data say"
     if sealed.signature is not None and not signature_holds(sealed):
         yield "its signature does not fit its data"
+    named, signs = content.get("signed_by"), (sealed.signature or {}).get("public_key")
+    if named != signs and content["format"] != FORMAT_1:
+        yield (
+            "it was sealed without a signature"
+            if named is None
+            else "the signature that it was sealed with is not there"
+        )
     if signer is not None:
         if sealed.signature is None:
             yield "it is not signed, and a signer was asked for"
@@ -85,7 +93,7 @@ def _round(title: str, made: dict[str, Any], declared: dict[str, Any]) -> Iterat
         if scenario["outcome"] == "pass" and verdicts & {"fail", "marginal"}:
             yield f"{name} is called a pass, but one of its figures is not"
         for m in scenario["measurements"]:
-            if (wrong := _skipped(m) or _against_limits(m, declared["limits"]) or _against_bounds(m)) is not None:
+            if (wrong := _skipped(m) or _against_limits(m, _in_order(declared)) or _against_bounds(m)) is not None:
                 yield f"{name}: {wrong}"
 
 
@@ -94,6 +102,15 @@ def _skipped(m: dict[str, Any]) -> str | None:
     if (m["measured"] is None) == (m["verdict"] == "skipped"):
         return None
     return f"{m['name']} is called {m['verdict']} and has {'no' if m['measured'] is None else 'a'} value"
+
+
+def _in_order(declared: dict[str, Any]) -> dict[str, Any]:
+    """The declared limits; the first whose pattern fits a figure applies, and a mapping's order is not sealed."""
+    limits: dict[str, Any] = declared["limits"]
+    order = declared.get("limit_order", list(limits))
+    if sorted(order) != sorted(limits):
+        raise ValueError("limit_order")
+    return {pattern: limits[pattern] for pattern in order}
 
 
 def _against_limits(m: dict[str, Any], limits: dict[str, Any]) -> str | None:

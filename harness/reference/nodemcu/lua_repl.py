@@ -11,11 +11,15 @@ _CR, _LF, _BS, _DEL = 0x0D, 0x0A, 0x08, 0x7F
 
 
 class LineEditor:
-    """Takes what is typed, byte by byte, and echoes it through ``write``."""
+    """Takes what is typed, byte by byte, and echoes it through ``write``: what came together in one piece.
+
+    The echo of a line is out when the line is given; :meth:`flush` sends that of a part of one.
+    """
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
         self._line = bytearray()
+        self._echoed = bytearray()
         self._last = 0
         #: Off: nothing is echoed (``uart.setup``'s last argument).
         self.echo = True
@@ -28,6 +32,7 @@ class LineEditor:
                 self._last = 0
                 return None
             self._say(b"\n")
+            self.flush()
             line = bytes(self._line)
             self._line.clear()
             return line
@@ -46,4 +51,11 @@ class LineEditor:
 
     def _say(self, data: bytes) -> None:
         if self.echo:
-            self._write(data)
+            self._echoed += data
+
+    def flush(self) -> None:
+        """Send the echo of what was taken until now."""
+        if self._echoed:
+            echoed = bytes(self._echoed)
+            self._echoed.clear()
+            self._write(echoed)

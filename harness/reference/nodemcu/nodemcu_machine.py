@@ -176,6 +176,7 @@ class NodeMcu:
         if self._input:
             while self._input and not self._type(self._input.popleft()):
                 pass
+            self.editor.flush()
             return True
         return False
 
@@ -184,6 +185,7 @@ class NodeMcu:
         edited = not self.receiver.takes_all
         piece = self.receiver.take(byte)
         if piece is not None:
+            self.editor.flush()
             self._callback("event", *piece)
         line = self.editor.take(byte) if edited else None
         if line is not None:

@@ -17,8 +17,8 @@ from harness.results.flaky import Flakiness, flakiness
 from harness.results.history_table import day, figure, print_histories
 from harness.results.opening import open_store
 from harness.results.report.json_report import write_json
-from harness.results.run_diff import Change, diff
-from harness.results.series import History, histories
+from harness.results.run_diff import Change, diff, not_comparable
+from harness.results.series import History, changed_with, histories
 from harness.shown import Terminal, plain
 
 
@@ -82,6 +82,7 @@ def history_to_json(history: History, verdict: Verdict) -> dict[str, Any]:
             "after": s.after,
             "worse": history.measured_as.worse(s.before, s.after),
             "confirmed": s.confirmed,
+            "suite_changed": bool(changed_with(history, s)),
             "version": history.entries[s.first].version,
             "sha256": history.entries[s.first].sha256,
         }
@@ -103,8 +104,11 @@ def show_diff(before: int, after: int, store: str, json_file: str) -> None:
     """
     opened = open_store(store)
     changes = diff(opened, before, after)
+    cannot = not_comparable(opened, before, after)
     opened.close()
     console = Terminal(stderr=json_file == "-")
+    for words in cannot:
+        console.print(Text(plain(words, 300), style="magenta bold"), soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("what", "board", "name", f"run {before}", f"run {after}", "why"):
         table.add_column(heading)
@@ -113,7 +117,10 @@ def show_diff(before: int, after: int, store: str, json_file: str) -> None:
         table.add_row(*(Text(plain(cell, 120)) for cell in cells), style="red" if _worse(c) else "")
     console.print(table if changes else "nothing changed beyond noise")
     if json_file:
-        write_json(json_file, {"before": before, "after": after, "changes": [asdict(c) for c in changes]})
+        write_json(
+            json_file,
+            {"before": before, "after": after, "not_comparable": cannot, "changes": [asdict(c) for c in changes]},
+        )
     sys.exit(EXIT_FIRMWARE_FAILED if any(map(_worse, changes)) else 0)
 
 

@@ -63,7 +63,11 @@ ul { padding-left: 1.2rem; margin: .3rem 0; }
 .plot { display: block; color: var(--soft); margin-top: .15rem; max-width: 100%; } .figure .plot { margin-left: auto; }
 table.grid { table-layout: auto; min-width: 0; }
 table.grid th, table.grid td { width: auto; white-space: nowrap; } table.grid .reason { white-space: pre-wrap; }
+table.grid tr.why td { max-width: 0; padding-left: .8rem; border-top: 0; }
+table.ranges th:nth-child(1) { width: 24%; } table.ranges th:nth-child(2) { width: 25%; }
+table.ranges th:nth-child(3) { width: 13%; } table.ranges th:nth-child(5) { width: 5rem; }
 .title b { flex: 1 1 12rem; min-width: 0; }
+.title + p { margin-top: .4rem; }
 h3.next { margin-top: 1rem; }
 @media (max-width: 40rem) { body { padding: 1rem .6rem 2rem; } section { padding: .8rem .8rem; }
   table.figures { min-width: 0; } table.figures, table.figures tbody { display: block; }
@@ -76,7 +80,8 @@ h3.next { margin-top: 1rem; }
   table.figures td.figure:nth-child(3)::before { content: "reference "; color: var(--soft); }
   table.figures td:nth-child(4)::before { content: "limit "; color: var(--soft); }
   table.figures td:empty { display: none; } table.figures .figure .plot { margin-left: 0; }
-  table.grid td:first-child { max-width: 8rem; white-space: normal; overflow-wrap: anywhere; } }
+  table.grid td:first-child { min-width: 6rem; max-width: 9rem; white-space: normal; overflow-wrap: anywhere; }
+  table.rounds td:not(.reason) { white-space: normal; } table.rounds td:first-child { min-width: 4.6rem; } }
 @media print { body { max-width: none; background: none; } section { break-inside: avoid-page; } }
 """
 #: Of one page: it must open on a phone also after a night in which everything failed.

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
-from harness.kinds import number, stored
+from harness.kinds import stored
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
 #: Characters that XML 1.0 cannot hold in any form (section 2.2, "Characters").
@@ -97,7 +97,7 @@ def _case(suite: ET.Element, board: str, scenario: ScenarioResult) -> None:
 def _figure(m: Measurement) -> str:
     if m.measured is None:
         return m.reason
-    return f"{number(m.measured, stored(m.kind).digits)} {m.unit} ({m.limit})"
+    return f"{stored(m.kind).written(m.measured, m.unit)} ({m.limit})"
 
 
 def _clean(text: str) -> str:

@@ -49,6 +49,10 @@ GRACE = 3.0
 _COMPILING = 20.0
 #: The same in the middle of a program on its way: a board that answered a moment ago may share a busy host (QEMU).
 FLOW_GRACE = 10.0
+#: What a start takes at most until there is a prompt, in seconds, and prints at most, in bytes.
+_START, _START_PRINTS = 3.0, 8192
+#: What a VM says when it starts again, and how long a start file then has to be under way, in seconds.
+_RESTARTED, _ITS_TURN = b"soft reboot\r\n", 0.1
 #: Rounds of asking in peace before Ctrl-C goes out again and again, so that one meets the moment between a start and
 #: the application's first sleep; how long that goes on at a time, and the time between two, in seconds.
 _PEACEFUL = 3
@@ -135,7 +139,7 @@ class RawRepl(Wired):
         self._begin_to_listen(after_reset)
         idle, doubt = 0.3, None
         if after_reset:
-            self._hear(*self._started, idle=1.5, deadline=end.at_most(3.0))
+            self._listen_to_the_start(end.at_most(_START))
         for round_number in itertools.count():
             # The first Ctrl-C ends a program, the second one that catches it; then the line is empty.
             self._say_while_starting(b"\r\x03\x03")
@@ -156,6 +160,15 @@ class RawRepl(Wired):
             if (round_number >= _PEACEFUL - 1 and (after_reset or self._heard)) or self._trouble_heard():
                 self._insist(end)
             idle = min(idle * 1.7, 2.0)
+
+    def _listen_to_the_start(self, end: Deadline) -> None:
+        """Until a prompt, silence, or what tells that the start is over and a program of the board's own goes on: it
+        prints more than a start does, or has restarted the VM once more than we can have."""
+        for _ in range(2):
+            read = self._hear(*self._started, _RESTARTED, idle=_START / 2, deadline=end, limit=_START_PRINTS)
+            if read.matched != _RESTARTED:
+                return
+        self._hear(*self._started, idle=_ITS_TURN, deadline=end.at_most(_ITS_TURN))
 
     def _insist(self, end: Deadline) -> None:
         """Ctrl-C again and again, from a reset on where this has one: a start file takes the first that it meets."""

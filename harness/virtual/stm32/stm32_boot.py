@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import zlib
 
 from harness.chips import KB, STM32_FLASH_BASE, Stm32LoaderView
 from harness.virtual.nor_flash import Flash
 from harness.virtual.serial_chip import Boot
 
-_PAYLOAD_MAGIC = b"VMWASM\0\1"
+#: Before a payload as it is, and before one that zlib has packed.
+_PLAIN_MAGIC, _PACKED_MAGIC = b"VMWASM\0\1", b"VMWASM\0\2"
 #: Where the code begins, after the vector table.
 _CODE = 0x200
+#: Bytes of the largest payload that is unpacked.
+_PAYLOAD_LIMIT = 16 * KB * KB
 #: The last of the flash: ROMFS, then the filesystem, in bytes.
 _ROMFS_SIZE, _VFS_SIZE = 128 * KB, 128 * KB
 
@@ -42,8 +46,18 @@ def _payload(flash: Flash, end: int) -> bytes | None:
     head = flash.read(_CODE, 12)
     size = struct.unpack_from("<I", head, 8)[0]
     stop = _CODE + 12 + size + -size % 4
-    if head[:8] != _PAYLOAD_MAGIC or stop + 16 > end:
+    if head[:8] not in (_PLAIN_MAGIC, _PACKED_MAGIC) or stop + 16 > end:
         return None
     if hashlib.md5(flash.read(0, stop), usedforsecurity=False).digest() != flash.read(stop, 16):
         return None
-    return flash.read(_CODE + 12, size)
+    payload = flash.read(_CODE + 12, size)
+    return payload if head[:8] == _PLAIN_MAGIC else _unpacked(payload, _PAYLOAD_LIMIT)
+
+
+def _unpacked(packed: bytes, limit: int) -> bytes | None:
+    unpacking = zlib.decompressobj()
+    try:
+        payload = unpacking.decompress(packed, limit)
+    except zlib.error:
+        return None
+    return payload if unpacking.eof else None

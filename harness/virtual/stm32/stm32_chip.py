@@ -8,6 +8,7 @@ and BOOT0 down, so the chip starts what its flash holds.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from harness.virtual.stm32.bootloader import SYNC, Bootloader
 from harness.virtual.stm32.options import Options
 from harness.virtual.stm32.stm32_boot import boot
 
+#: Seconds that the loader is busy without letting go of the chip: a block's programming, for which a thread costs more.
+_IN_PLACE = 0.005
 #: How a board's lines may differ from the wiring that stm32loader expects.
 LINES = frozenset({"swapped", "reset-inverted", "boot0-inverted", "boot0-unwired"})
 
@@ -166,6 +169,10 @@ class Stm32Chip(SerialChip):
     # -- what the boot loader asks of its chip ---------------------------------------------------
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
+        if seconds < _IN_PLACE:
+            time.sleep(seconds)
+            action()
+            return
         loader = self._loader
 
         def due() -> None:

@@ -1,6 +1,8 @@
 """NRST, BOOT0, power, option bytes and what the flash holds: the states of one virtual STM32, without a port."""
 
+import hashlib
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -56,6 +58,30 @@ def test_it_starts_what_the_flash_holds_without_a_word_of_its_own(make: Make, ki
     assert context.partitions == {"romfs": (0xC_0000, 0x2_0000), "vfs": (0xE_0000, 0x2_0000)}
 
 
+def plain_image(payload: bytes) -> bytes:
+    """As images were built before their payload was packed."""
+    head = build("stm32f405", payload, version="v1")[:0x200]
+    image = head + b"VMWASM\0\1" + len(payload).to_bytes(4, "little") + payload
+    return image + hashlib.md5(image, usedforsecurity=False).digest()
+
+
+def test_an_image_whose_payload_is_not_packed_is_started_too(make: Make) -> None:
+    chip, wire, made = make(image=plain_image(b"\0asm" + bytes(60)))
+    chip.power_on()
+    wire.wait(b"echo: payload of 64 bytes")
+    assert made.contexts[0].payload == b"\0asm" + bytes(60)
+
+
+@pytest.mark.parametrize("packed", [b"no zlib at all..", zlib.compress(bytes(5000))[:-8] + bytes(4)])
+def test_what_cannot_be_unpacked_hangs_as_any_damaged_code(make: Make, packed: bytes) -> None:
+    image = bytearray(plain_image(packed)[:-16])
+    image[0x207] = 2
+    chip, wire, made = make(image=bytes(image) + hashlib.md5(image, usedforsecurity=False).digest())
+    chip.power_on()
+    assert chip.settled.wait(5)
+    assert (wire.heard, made.contexts) == (b"", [])
+
+
 @pytest.mark.parametrize(
     "harm",
     ["erased", "stack", "stack-odd", "entry-even", "entry-elsewhere", "code"],
@@ -65,7 +91,7 @@ def test_what_does_not_lead_to_code_hangs_in_silence_until_a_reset(make: Make, h
     if harm == "erased":
         image = bytearray()
     elif harm == "code":
-        image[0x240] ^= 1
+        image[0x210] ^= 1
     else:
         word = {"stack": (0, 0x3000_0000), "stack-odd": (0, 0x2001_FFFE), "entry-even": (4, 0x0800_0200)}
         at, value = word.get(harm, (4, 0x0000_0201))

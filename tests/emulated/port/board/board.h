@@ -7,6 +7,7 @@
 
 uint32_t board_irq_off(void);
 void board_irq_on(uint32_t before);
+void board_wait(void);
 void board_deinit(void);
 
 #define MICROPY_PORT_DEINIT_FUNC board_deinit()
@@ -17,6 +18,8 @@ void board_deinit(void);
 #define MICROPY_PY_PENDSV_EXIT board_irq_on(pendsv_state)
 #if defined(__ARM_ARCH_6M__) // nothing would wake it
 #define MICROPY_INTERNAL_WFE(timeout_ms)
+#elif defined(__riscv)
+#define MICROPY_INTERNAL_WFE(timeout_ms) board_wait()
 #else
 #define MICROPY_INTERNAL_WFE(timeout_ms) __asm volatile ("wfi")
 #endif

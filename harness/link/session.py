@@ -31,6 +31,8 @@ _SUSPICIOUS_QUIET = 0.6
 #: The prompts of a VM that has started anew, at the end of what came.
 _FRESH_PROMPTS = (b">>> ", b"\n> ")
 _WRITE_CHUNK = 4096
+#: Silence that ends less than this before the deadline, in seconds, is the deadline: live and in a replay alike.
+_AT_ONCE = 1e-6
 
 
 class Port(Protocol):
@@ -152,7 +154,7 @@ class Session:
                 if self._is_at_fresh_prompt():
                     return self._ended(len(self._buffer), Reason.PANIC, suspicious)
             if wait == min(idle, left):
-                return self._ended(looked, Reason.IDLE if idle < left else Reason.DEADLINE, suspicious)
+                return self._ended(looked, Reason.IDLE if idle + _AT_ONCE < left else Reason.DEADLINE, suspicious)
 
     def _ended(self, size: int, reason: Reason, suspicious: int | None, matched: bytes | None = None) -> Read:
         panic = None if suspicious is None else self._trouble(suspicious, size)

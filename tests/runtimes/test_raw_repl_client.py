@@ -99,6 +99,15 @@ def test_a_large_upload_costs_hardly_more_than_its_bytes(talk: Talk, monkeypatch
     assert 100_000 < sent <= 100_000 * 1.02
 
 
+def test_a_short_program_takes_one_round_trip(talk: Talk) -> None:
+    _, board = talk()
+    board.run("print(1)")
+    before = len(board.session.transcript.entries)
+    assert board.run("print(6*7)").stdout == b"42\r\n"
+    kinds = [entry.kind for entry in board.session.transcript.entries[before:]]
+    assert kinds.count("sent") == 1
+
+
 def test_a_board_that_stops_reading_in_the_middle_says_why(talk: Talk) -> None:
     scripted, board = talk(gives_up_after=700)
     assert b"SyntaxError" in board.run("x = 1\n" * 1000).stderr

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from harness.errors import BenchFault, FirmwareFailure, HarnessError, ProgramFailed, UsageError
 from harness.link.deadline import Deadline
-from harness.link.panics import BANNER, Panic, crashed, find_panic, printable
+from harness.link.panics import BANNER, Panic, crashed, find_greeting, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.ask_names import DamagedAnswer, read_facts
 from harness.runtimes.interface import Facts, Intervention, RunResult
@@ -311,7 +311,8 @@ class RawRepl(Wired):
         # The raw mode outlives a soft reset; the friendly prompt comes only from a chip that started anew.
         read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout, of_program=True)
         self._restart_said = read.data
-        if read.panic is not None and read.matched != RAW_PROMPT:
+        silent = read.matched == b">>> " and not BANNER.search(read.data)
+        if read.panic is not None and read.matched != RAW_PROMPT and not (silent and read.panic.kind == "reset"):
             raise crashed("the board crashed at a soft reset", read.panic)
         if read.matched == b">>> ":
             came = printable(read.data[-300:])
@@ -564,7 +565,7 @@ class RawRepl(Wired):
             # Something else came: it may be the beginning of a crash text.
             more = self.session.read_until(idle=0.2, deadline=1.0)
             read = Read((read.data + more.data)[-4096:], read.reason)
-            panic = more.panic or find_panic(read.data)
+            panic = more.panic or find_panic(read.data) or find_greeting(read.data)
         if panic is not None:
             return crashed("the board crashed", panic)
         if read.reason is Reason.FLOOD:

@@ -167,6 +167,10 @@ class ScriptedBoard:
                 self.say(b"\x04")
                 break
             source.append(char)
+            if source.endswith(b"reset now"):
+                self.raw = False
+                self.say(b"\x80\xfe\r\n" + FRIENDLY)
+                return
             if len(source) == self._gives_up_after:
                 self.say(b"\x04")
                 while self._getc() not in (3, 4):

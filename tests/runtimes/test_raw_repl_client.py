@@ -162,6 +162,18 @@ def test_a_reset_in_a_program_is_noticed_by_the_start_of_the_vm(talk: Talk, prog
     assert board.run("print(1*1)").stdout == b"1\r\n"
 
 
+def test_a_reset_in_the_middle_of_a_program_s_way_is_noticed_at_once(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_repl, "FLOW_GRACE", 20.0)
+    _, board = talk()
+    started = time.monotonic()
+    with pytest.raises(FirmwareFailure, match=r"the board crashed \(reset\): "):
+        board.run("reset now" + "x = 1\n" * 200)
+    assert time.monotonic() - started < 12.0
+    assert board.run("print(1*1)").stdout == b"1\r\n"
+
+
 def test_a_program_that_greets_like_a_vm_has_not_restarted(talk: Talk) -> None:
     _, board = talk()
     assert b"and on" in board.run("greet").stdout

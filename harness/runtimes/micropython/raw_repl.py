@@ -452,7 +452,7 @@ class RawRepl(Wired):
             raise self._lost("the raw paste window", header)
         self.paste_window = self._window = window
         stream, credit = program + then, window - at
-        chatter = b""
+        chatter, restarted = b"", None
         while at < len(stream):
             if credit > 0 and not self.session.waiting():
                 part = stream[at : at + credit]
@@ -466,10 +466,12 @@ class RawRepl(Wired):
             elif flow.data == EOF:  # it has it all, or has had enough: a syntax error, or Ctrl-C
                 self.session.write(EOF + then if at < len(program) else stream[at:])
                 return
-            elif flow.ok and len(chatter) < _CHATTER_LIMIT:  # what an application's timer prints meanwhile
-                chatter += flow.data
+            elif flow.ok and len(chatter) < _CHATTER_LIMIT and restarted is None:
+                chatter += flow.data  # what an application's timer prints meanwhile
+                restarted = find_greeting(chatter)
             else:
-                raise self._lost("flow control during raw paste", Read(chatter + flow.data, flow.reason))
+                came = Read(chatter + flow.data, flow.reason, panic=restarted)
+                raise self._lost("flow control during raw paste", came)
         read = self.session.read_until(EOF, idle=GRACE, deadline=GRACE, of_program=True)
         if not read.ok:
             raise self._lost("the end of raw paste", read)

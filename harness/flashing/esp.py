@@ -10,7 +10,7 @@ import functools
 import struct
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ import esptool
 import serial
 from esptool.cmds import attach_flash, detect_flash_size, run_stub, write_flash
 from esptool.loader import ESPLoader
+from esptool.loader import cfg as esptool_settings
 from esptool.logger import TemplateLogger, log
 from esptool.targets import CHIP_DEFS, ROM_LIST
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
@@ -29,7 +30,7 @@ from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, F
 from harness.flashing.plan import SECTOR, Plan, Write, md5, plan
 from harness.link.panics import printable
 from harness.link.ports import no_reset_lines
-from harness.power.reset import HardReset, ResetStrategy, strategy_for
+from harness.power.reset import HardReset, ResetStrategy, boot_loader_sequence, strategy_for
 
 ROM_BAUD = 115200
 
@@ -128,6 +129,21 @@ class _Steps:
             self.done.append((step, time.perf_counter() - started))
 
 
+@contextmanager
+def _entering_by(sequence: str) -> Iterator[None]:
+    """Inside, esptool takes ``sequence`` into the boot loader, as from its configuration file; "": its own ones."""
+    before = esptool_settings.get("custom_reset_sequence")
+    if sequence:
+        esptool_settings["custom_reset_sequence"] = sequence
+    try:
+        yield
+    finally:
+        if sequence and before is None:
+            del esptool_settings["custom_reset_sequence"]
+        elif sequence:
+            esptool_settings["custom_reset_sequence"] = before
+
+
 class EspFlasher:
     """A chip in download mode. Use as a context manager: it always ends with the chip's application starting."""
 
@@ -144,8 +160,10 @@ class EspFlasher:
         console_baud: int = ROM_BAUD,
         reset: ResetStrategy | None = None,
         override: Mapping[str, str] | None = None,
+        enter_by: str = "",
     ) -> None:
-        """``reset`` starts the application in the end, ``override`` as ``flash.override`` of boards.yaml."""
+        """``reset`` starts the application in the end, ``override`` as ``flash.override`` of boards.yaml; ``enter_by``
+        is a sequence into the boot loader in place of esptool's own."""
         self._chip = chip
         self._port = port
         self._baud = baud
@@ -156,6 +174,7 @@ class EspFlasher:
         self._console_baud = console_baud
         self._reset = reset or HardReset()
         self._override = override or {}
+        self._enter_by = enter_by
         self._steps = _Steps(port, progress)
         self._esp: Any = None
         self._progress = progress
@@ -196,7 +215,8 @@ class EspFlasher:
             esp = CHIP_DEFS[self._chip](self._port, ROM_BAUD)
             esp.USES_RFC2217 = str(self._port.port).startswith("rfc2217:")
             try:
-                esp.connect(self._before, self._attempts)
+                with _entering_by(self._enter_by):
+                    esp.connect(self._before, self._attempts)
             except FatalError as problem:
                 if "This chip is" in str(problem):
                     came = printable(str(problem).encode(), 200)
@@ -377,6 +397,7 @@ def _make(job: FlashJob) -> EspFlasher:
         console_baud=job.board.console.baud,
         reset=strategy_for(job.board),
         override={str(check): reason for check, reason in settings.override.items()},
+        enter_by=boot_loader_sequence(job.board.reset.invert) if settings.before == "default-reset" else "",
     )
 
 

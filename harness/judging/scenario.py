@@ -99,6 +99,7 @@ class BoardBench:
         self.step = step
         self._asked: dict[str, bool] = {}
         self._folder = ""
+        self._littered = False
         own_tree = isinstance(reference, ReferenceVm) and reference.own_tree
         self.judge = Judge(
             attached.facts, reference.facts, attached.board.limits, same_build=attached.our_build, own_tree=own_tree
@@ -157,6 +158,9 @@ class BoardBench:
         abilities = self.attached.abilities
         if not abilities.base:
             raise Unsuitable(f"the VM has no filesystem to write to ({abilities.no_files})")
+        if self._littered:
+            self._sweep()
+            self._littered, self._folder = False, ""
         if not self._folder:
             folder = abilities.own_folder
             if abilities.makes_folders:
@@ -165,6 +169,11 @@ class BoardBench:
                 make_folder(self.reference, folder)
             self._folder = folder  # only now: what failed on one side is to be made once more
         return self._folder
+
+    def littered(self) -> None:
+        """A scenario could not take off the board what it had put there: done before the folder is used again. A
+        module that stays is what the next scenario would import."""
+        self._littered = True
 
     def clean_up(self, recover: Callable[[str], str]) -> None:
         """Take the harness's own folder off the board, after ``recover`` where it does not answer; a file of the
@@ -505,18 +514,30 @@ class Scenario:
                     runtime.put(path, data)
             yield folder
         except BaseException:
-            # What ended the scenario is told; what stays is swept when the board is left, or attached again.
-            for runtime in runtimes:
-                for path in paths:
-                    with suppress(HarnessError):
-                        runtime.remove(path)
-                with suppress(HarnessError):
-                    _remove_folders(runtime, inner)
+            # What ended the scenario is told; what stays is swept before the next file is put there.
+            try:
+                self._take_off(runtimes, paths, inner)
+            except HarnessError:
+                self._bench.littered()
             raise
+        self._take_off(runtimes, paths, inner)
+
+    @staticmethod
+    def _take_off(runtimes: Sequence[Runtime], paths: Sequence[str], inner: Sequence[str]) -> None:
+        """Remove all that can be, then raise the first trouble that there was."""
+        troubles = []
         for runtime in runtimes:
             for path in paths:
-                runtime.remove(path)
-            _remove_folders(runtime, inner)
+                try:
+                    runtime.remove(path)
+                except HarnessError as problem:
+                    troubles.append(problem)
+            try:
+                _remove_folders(runtime, inner)
+            except HarnessError as problem:
+                troubles.append(problem)
+        if troubles:
+            raise troubles[0]
 
     @contextmanager
     def code_py(self, source: bytes) -> Iterator[None]:

@@ -67,6 +67,14 @@ _AFTERMATH = re.compile(
 )
 #: No banner is longer than this, in bytes.
 BANNER_SIZE = 64
+#: What a VM says before its friendly prompt when it has started, in raw mode never (MicroPython
+#: ``shared/runtime/pyexec.c``). The only text of a start where the ROM has none that can be read: an STM32's says
+#: nothing, an ESP8266's speaks at another rate.
+_GREETING = re.compile(
+    rb"(?:MicroPython|Adafruit CircuitPython) v?\d[^\r\n]{0,160}; [^\r\n]{1,160}\r\n"
+    rb'(?:Type "help\(\)" for more[^\r\n]{0,20}\r\n)?>>> (?:\r\n>>> ){0,3}\Z'
+)
+_GREETING_SIZE = 400
 _LOOP = 3
 
 
@@ -120,6 +128,13 @@ def find_panic(data: bytes, *, reset_expected: bool = False, earlier_banners: in
     if not reset_expected:
         return Panic("reset", _around(data, banners[0].start(), banners[0].end()))
     return None
+
+
+def find_greeting(data: bytes | bytearray) -> Panic | None:
+    """A start that ``data`` ends with, of a chip whose ROM says nothing of it."""
+    end = bytes(data[-_GREETING_SIZE:]) if data.endswith(b">>> ") else b""
+    greeting = _GREETING.search(end)
+    return Panic("reset", printable(greeting.group())) if greeting else None
 
 
 #: A start that only a program that ran can have led to (ESP-IDF ``rtc.h``, ``soc_reset_reason_t``).

@@ -15,7 +15,7 @@ import serial
 from harness.errors import BenchFault, PortBusy
 from harness.link.coming_back import until_there
 from harness.link.deadline import Deadline
-from harness.link.panics import BANNER, BANNER_SIZE, Panic, find_panic, printable
+from harness.link.panics import BANNER, BANNER_SIZE, Panic, find_greeting, find_panic, printable
 from harness.link.transcript import Transcript
 
 #: A read that collects more than this without finding what it waits for is a flood, in bytes.
@@ -31,6 +31,8 @@ _SUSPICIOUS_QUIET = 0.6
 #: The prompts of a VM that has started anew, at the end of what came.
 _FRESH_PROMPTS = (b">>> ", b"\n> ")
 _WRITE_CHUNK = 4096
+#: Silence that ends less than this before the deadline, in seconds, is the deadline: live and in a replay alike.
+_AT_ONCE = 1e-6
 
 
 class Port(Protocol):
@@ -129,7 +131,7 @@ class Session:
             if watch_panics and looked < size and suspicious is None:
                 start = max(0, looked - _PANIC_CONTEXT)
                 if of_program:
-                    suspicious = start if self._trouble(start, size) is not None else None
+                    suspicious = start if self._restart_or_trouble(start, size) is not None else None
                 else:
                     panic = self._panic(start, size)
                     if panic is not None:
@@ -153,10 +155,10 @@ class Session:
                 if self._is_at_fresh_prompt():
                     return self._ended(len(self._buffer), Reason.PANIC, suspicious)
             if wait == min(idle, left):
-                return self._ended(looked, Reason.IDLE if idle < left else Reason.DEADLINE, suspicious)
+                return self._ended(looked, Reason.IDLE if idle + _AT_ONCE < left else Reason.DEADLINE, suspicious)
 
     def _ended(self, size: int, reason: Reason, suspicious: int | None, matched: bytes | None = None) -> Read:
-        panic = None if suspicious is None else self._trouble(suspicious, size)
+        panic = None if suspicious is None else self._restart_or_trouble(suspicious, size)
         return Read(self._take(size), reason, matched, panic)
 
     def _is_at_fresh_prompt(self) -> bool:
@@ -258,6 +260,10 @@ class Session:
         # One byte more, which tells whether a line starts at ``start``.
         text = bytes(self._buffer[max(0, start - 1) : min(end, start + 8 * _PANIC_CONTEXT)])
         return find_panic(text, reset_expected=self._reset_expected, earlier_banners=earlier)
+
+    def _restart_or_trouble(self, start: int, end: int) -> Panic | None:
+        trouble = self._trouble(start, end)
+        return trouble or (None if self._reset_expected else find_greeting(self._buffer[:end]))
 
     def _panic(self, start: int, end: int) -> Read | None:
         """Trouble between ``start`` and ``end`` of the buffer, with what comes after it."""

@@ -109,6 +109,27 @@ def stm32_sequence(lines: Collection[str] = (), *, boot0: bool) -> str:
     return f"{step(True)}|W0.1|{step(False)}|W0.1"
 
 
+def boot_loader_sequence(invert: Collection[str]) -> str:
+    """An ESP's reset into its boot loader where an inverter stands behind the lines ``invert`` (``dtr``, ``rts``), in
+    the notation of :class:`CustomReset`; "" for none.
+
+    esptool's own sequences know no inverter: they would hold the chip in reset, or start its application. This is the
+    one of its documentation, "Custom Reset Sequence", with the levels turned over.
+    """
+    dtr, rts = "dtr" in invert, "rts" in invert
+
+    def level(asserted: bool, inverted: bool) -> int:
+        return int(asserted != inverted)
+
+    return (
+        f"D{level(False, dtr)}|R{level(True, rts)}|W0.1|"  # EN low, IO0 high
+        f"D{level(True, dtr)}|R{level(False, rts)}|W0.5|"  # IO0 low, and out of reset
+        f"D{level(False, dtr)}"
+        if dtr or rts
+        else ""
+    )
+
+
 @dataclass(frozen=True)
 class CommandReset:
     """A reset by a program of the user's, told by its last argument where the chip is to start from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from harness.errors import BenchFault, ProgramFailed, UsageError
 from harness.paths import fixtures_dir, shown_path
 from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime
 from harness.runtimes.pieces import parts_of
-from harness.runtimes.records import Decoded, decode
+from harness.runtimes.records import Decoded, decode, drawn_number
 from harness.runtimes.traits import Language, traits_of_vm
 
 _HARNESS = Path(__file__).resolve().parents[1]
@@ -71,20 +72,27 @@ class Program:
         It gets a Ctrl-C as soon as its output contains ``interrupt_at``. Raises FirmwareFailure when it ended with
         a traceback, BenchFault when records are missing or damaged.
         """
-        for part, text in self._preparations(runtime):
+        first = drawn_number() if self._is_numbered else 0
+        for part, text in self._preparations(runtime, first):
             self._checked(part, runtime.run(text, timeout=timeout).stderr)
         output = b""
-        parts = [self.source] if self.language == "lua" else self._parts(runtime)
+        source = _numbered(self.source, first)
+        parts = [source] if self.language == "lua" else self._parts(source, runtime)
         for text in parts:
             due = b"" if interrupt_at in output else interrupt_at
             result = runtime.run(text, timeout=timeout, interrupt_at=due)
             output += result.stdout
             self._checked(f"program {self.name}", result.stderr, of_suite=True)
-        return decode(output)
+        return decode(output, first)
 
-    def _parts(self, runtime: Runtime) -> list[str]:
+    @property
+    def _is_numbered(self) -> bool:
+        """Whether its records are counted from what it is given: by the agent, or in its line ``HX_FIRST = 0``."""
+        return "agent." in self.source or _numbered(self.source, 1) != self.source
+
+    def _parts(self, source: str, runtime: Runtime) -> list[str]:
         try:
-            return parts_of(self.source, runtime.facts)
+            return parts_of(source, runtime.facts)
         except SyntaxError as problem:
             raise UsageError(f"{self.place(problem.lineno or 0)}: SyntaxError: {problem.msg}") from None
 
@@ -92,15 +100,16 @@ class Program:
         self, runtime: ChipRuntime, *, within: float = 30.0, intervention: Intervention | None = None
     ) -> tuple[Decoded, Restart]:
         """The same for a program that resets the chip or lets it sleep; see :class:`Runtime`."""
-        source = self.source
+        first = drawn_number() if self._is_numbered else 0
+        source = _numbered(self.source, first)
         traits = traits_of_vm(runtime.facts.name)
         if traits is not None and traits.resets_from_code_file:
-            source = self.whole()
+            source = self.whole(first)
         else:
-            for part, text in self._preparations(runtime):
+            for part, text in self._preparations(runtime, first):
                 self._checked(part, runtime.run(text).stderr)
         restart = runtime.run_to_reset(source, within=within, intervention=intervention)
-        return decode(restart.stdout), restart
+        return decode(restart.stdout, first), restart
 
     def place(self, line: int = 0) -> str:
         """``line`` of :attr:`source` (0: unknown) in words: ``file:line``, or the program's name and the line."""
@@ -109,20 +118,24 @@ class Program:
             return f"program {self.name!a}, line {line}" if line else f"program {self.name!a}"
         return f"{shown_path(self.file)}:{line}" if line else shown_path(self.file)
 
-    def whole(self) -> str:
-        """Agent, inputs and program in one, for a VM that starts with nothing (a code file)."""
-        if "agent." not in self.source:
-            return self.source
-        return f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n{self.source}"
+    def whole(self, first: int = 0) -> str:
+        """Agent, inputs and program in one, for a VM that starts with nothing (a code file); its records are counted
+        from ``first``."""
+        source = _numbered(self.source, first)
+        return f"{self._prelude(first)}{source}" if "agent." in source else source
 
-    def _preparations(self, runtime: Runtime) -> list[tuple[str, str]]:
+    def _prelude(self, first: int) -> str:
+        return f"{agent_source()}\nagent.first = agent.seq = {first}\nINPUT = {_literal(self.inputs)}\n"
+
+    def _preparations(self, runtime: Runtime, first: int) -> list[tuple[str, str]]:
         if "agent." not in self.source:
             return []
         if self.language == "lua":
             agent = _read(fixtures_dir() / "agent" / "agent.lua")
-            return [("the measuring agent", f"INPUT = {_lua_literal(self.inputs)}\n{agent}")]
-        source = f"{agent_source()}\nINPUT = {_literal(self.inputs)}\n"
-        return [("the measuring agent", text) for text in parts_of(source, runtime.facts, user=self.source)]
+            count = f"agent.first, agent.seq = {first}, {first}"
+            return [("the measuring agent", f"INPUT = {_lua_literal(self.inputs)}\n{agent}\n{count}")]
+        parts = parts_of(self._prelude(first), runtime.facts, user=self.source)
+        return [("the measuring agent", text) for text in parts]
 
     @staticmethod
     def _checked(part: str, stderr: bytes, *, of_suite: bool = False) -> None:
@@ -137,14 +150,23 @@ def last_line(trace: str) -> str:
     return (trace.splitlines() or [""])[-1].strip()
 
 
+_FIRST = re.compile(r"^(local )?HX_FIRST = 0$", re.MULTILINE)
+
+
+def _numbered(source: str, first: int) -> str:
+    """``source`` with ``first`` in its line ``HX_FIRST = 0``: a program that prints its records itself may have one."""
+    return _FIRST.sub(rf"\g<1>HX_FIRST = {first}", source)
+
+
 _ASK = """{first}
+HX_FIRST = 0
 from binascii import crc32
 def _hq(text):
     text = "".join(["%%%02X" % byte for byte in bytes(text, "utf-8")])
-    for body in ("0|state|answer|-|" + text, "1|end|-|-|1"):
+    for body in ("%d|state|answer|-|%s" % (HX_FIRST, text), "%d|end|-|-|1" % (HX_FIRST + 1)):
         print("\\x02%s|%08x\\x03" % (body, crc32(bytes(body, "utf-8")) & 0xFFFFFFFF))
 _hq(str({expression}))
-del _hq
+del _hq, HX_FIRST
 """
 
 

@@ -1,8 +1,10 @@
 """The records that the board-side agent prints, and what becomes of them.
 
 One record a line: ``\\x02 SEQ|KIND|NAME|UNIT|VALUES|CRC \\x03``; CRC is CRC-32 over everything before its bar, or
-Adler-32 behind an ``a`` from a language that has no bit operations (Lua 5.1). KIND is the name of a kind of measurement
-(:mod:`harness.kinds`); VALUES are whole numbers, or for a text its UTF-8 with ``%XX``.
+Adler-32 behind an ``a`` from a language that has no bit operations (Lua 5.1). SEQ counts from a number that is drawn
+for each run of a program (:func:`drawn_number`), so that what an application prints of an earlier run is no figure of
+this one; a program that prints its records itself, without the agent, may count from 0. KIND is the name of a kind of
+measurement (:mod:`harness.kinds`); VALUES are whole numbers, or for a text its UTF-8 with ``%XX``.
 Other output may stand between records, but neither of the two mark bytes. A lost or damaged record is a
 BenchFault and never a figure.
 """
@@ -10,8 +12,10 @@ BenchFault and never a figure.
 from __future__ import annotations
 
 import re
+import secrets
 import statistics
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from urllib.parse import unquote_to_bytes
@@ -27,8 +31,17 @@ _MAX_TEXT = 4_096
 _SHOWN = 8
 _START, _END = b"\x02", b"\x03"
 _BODY = re.compile(
-    rb"(\d{1,6})\|([a-z][a-z0-9_]{0,19})\|([A-Za-z0-9_.:-]{1,80})\|([A-Za-z0-9%/_-]{1,16})\|([!-{}~]*)\|(a?[0-9a-f]{8})"
+    rb"(\d{1,9})\|([a-z][a-z0-9_]{0,19})\|([A-Za-z0-9_.:-]{1,80})\|([A-Za-z0-9%/_-]{1,16})\|([!-{}~]*)\|(a?[0-9a-f]{8})"
 )
+
+
+def drawn_number(below: Callable[[int], int] = secrets.randbelow) -> int:
+    """What the records of one run of a program are counted from.
+
+    Each has nine digits and is a small int of any VM that takes as many bytes of bytecode (py/emitbc.c: seven bits a
+    byte), so that which one was drawn is in no figure.
+    """
+    return 300_000_000 + below(700_000_000)
 
 
 class DamagedRecords(BenchFault):
@@ -104,8 +117,8 @@ class Decoded:
         return value
 
 
-def decode(stdout: bytes) -> Decoded:
-    """Take the records out of ``stdout``.
+def decode(stdout: bytes, first: int = 0) -> Decoded:
+    """Take the records out of ``stdout`` that are counted from ``first``; whole ones of another run are other output.
 
     Raises DamagedRecords for a record that is lost, doubled, out of order or damaged, for a missing end and
     for a wrong count; WrongRecords for a program that reports one name twice or no whole numbers; UsageError for one
@@ -131,15 +144,20 @@ def decode(stdout: bytes) -> Decoded:
         expected_check = zlib.adler32(text) if check.startswith(b"a") and len(check) == 9 else zlib.crc32(text)
         if int(check[-8:], 16) != expected_check:
             raise DamagedRecords(f"record {expected} arrived damaged, its checksum is wrong: {_plain(body)}")
-        if ended:
-            raise DamagedRecords(f"record {int(sequence)} came after the end record")
-        if int(sequence) != expected:
-            raise DamagedRecords(f"expected record {expected}, came record {int(sequence)}")
         if _END in rest:
             raise DamagedRecords(f"record {expected + 1} has lost its start: {_plain(rest)}")
-        other += rest[2:] if rest[:2] == b"\r\n" else rest[1:] if rest[:1] == b"\n" else rest
+        rest = rest[2:] if rest[:2] == b"\r\n" else rest[1:] if rest[:1] == b"\n" else rest
+        number = int(sequence) - first
+        if not 0 <= number <= _MAX_RECORDS:
+            other += b"(a record of another run)" + rest
+            continue
+        other += rest
+        if ended:
+            raise DamagedRecords(f"record {number} came after the end record")
+        if number != expected:
+            raise DamagedRecords(f"expected record {expected}, came record {number}")
         if kind == b"end":
-            if values != sequence:
+            if values != b"%d" % number:
                 raise DamagedRecords(f"{expected} records came, the end record counts {_plain(values)}")
             ended = True
             continue

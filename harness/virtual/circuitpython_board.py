@@ -15,7 +15,7 @@ import json
 from harness.chips import Reset, chip_named
 from harness.reference.chip_board import ChipReset
 from harness.reference.engine.engine_vm import VmConfig
-from harness.reference.engine.guest_files import File, Files, Mode, fault
+from harness.reference.engine.guest_files import File, Mode, fault
 from harness.reference.engine.memory_layout import layout_of
 from harness.reference.engine.wasm_machine import Crashed, Stopped
 from harness.reference.engine.wasm_module import custom_sections
@@ -93,7 +93,7 @@ class CircuitPythonApplication(WasmApplication):
 
     state: SupervisorState
 
-    def _open_files(self, offset: int, size: int) -> Files:
+    def _open_files(self, offset: int, size: int) -> _Files:
         self._flash_files = _Files(self._context.flash, offset, size, first=[("/code.py", CODE_PY)])
         return self._flash_files
 

@@ -127,13 +127,14 @@ class WasmApplication:
         self._typed = bytearray()  # read from the console, not yet taken
         self._booted_ns = self.board.clock.now_ns
         self._file_size = chip.manners.open_file - BLOCK if chip.manners is not None else 0
-        self.files: Files = self._open_files(*context.partitions["vfs"])
+        self._mounted = self._open_files(*context.partitions["vfs"])
+        self.files: Files = self._mounted
         self._repl = Repl(_Line(self), self._banner().encode())
         self._begin()
 
     # What another VM's port does in its own way.
 
-    def _open_files(self, offset: int, size: int) -> Files:
+    def _open_files(self, offset: int, size: int) -> FlashFiles:
         manners = self._chip.manners
         files = FlashFiles(
             self._context.flash, offset, size, self._opened, first=manners.first_files if manners is not None else ()
@@ -154,6 +155,7 @@ class WasmApplication:
         try:
             return self._run()
         finally:
+            self._mounted.cut_off()
             self.vm.machine.close()
 
     def _run(self) -> Exit:

@@ -29,16 +29,19 @@ class _Region(UserContext):  # type: ignore[misc]
         super().__init__(0)
         self._flash = flash
         self._offset = offset
+        self.cut_off = False
 
     def read(self, _cfg: Any, block: int, off: int, size: int) -> bytearray:
         return bytearray(self._flash.read(self._offset + block * BLOCK + off, size))
 
     def prog(self, _cfg: Any, block: int, off: int, data: bytes) -> int:
-        self._flash.program(self._offset + block * BLOCK + off, bytes(data))
+        if not self.cut_off:
+            self._flash.program(self._offset + block * BLOCK + off, bytes(data))
         return 0
 
     def erase(self, _cfg: Any, block: int) -> int:
-        self._flash.erase(self._offset + block * BLOCK, BLOCK)
+        if not self.cut_off:
+            self._flash.erase(self._offset + block * BLOCK, BLOCK)
         return 0
 
     def sync(self, _cfg: Any) -> int:
@@ -69,8 +72,9 @@ class FlashFiles:
         first: Iterable[tuple[str, bytes]] = (),
     ) -> None:
         self._opened = opened
+        self._region = _Region(flash, offset)
         self._fs = LittleFS(
-            context=_Region(flash, offset),
+            context=self._region,
             block_size=BLOCK,
             block_count=size // BLOCK,
             read_size=32,
@@ -89,6 +93,11 @@ class FlashFiles:
             for name, content in first:
                 with self._fs.open(name, "wb") as file:
                     file.write(content)
+
+    def cut_off(self) -> None:
+        """The chip is in reset: what this filesystem still holds in RAM never reaches the flash. Python closes a file
+        that was open whenever it collects it, long after the next start has mounted the flash anew."""
+        self._region.cut_off = True
 
     def stat(self, path: str) -> Stat:
         status = _checked(lambda: self._fs.stat(path))

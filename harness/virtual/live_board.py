@@ -162,5 +162,6 @@ class LiveBoard(Board):
         if self._idle_since is not None:
             self._idle_since = time.monotonic_ns()
         rung = self._bell.is_set()
-        self._bell.clear()
+        if rung:  # only then: one that rings right after this look is for the next wait
+            self._bell.clear()
         return rung

@@ -183,6 +183,31 @@ def test_each_reset_of_the_bench_file_is_the_one_after_flashing(
     assert lines.levels == levels
 
 
+@pytest.mark.parametrize("inverted", [["rts"], ["dtr"], ["dtr", "rts"]])
+def test_a_boot_loader_behind_inverted_lines_is_reached(
+    tmp_path: Path, blank: RunningBoard, inverted: list[str]
+) -> None:
+    (tmp_path / "boards.yaml").write_text(
+        f"boards: [{{id: b, chip: {chip_of(blank)}, runtime: micropython, identity: {{port: /dev/ttyUSB7}}, "
+        f"flash: {{connect_attempts: 2}}, reset: {{method: classic, invert: [{', '.join(inverted)}]}}}}]"
+    )
+    (board,) = load_bench(tmp_path / "boards.yaml").boards
+    port = open_port(blank.url)
+    kind = type(port)
+
+    def turned(name: str) -> property:
+        line = getattr(kind, name)
+        return property(line.fget, lambda self, asserted: line.fset(self, not asserted))
+
+    wired = {name: turned(name) for name in inverted}
+    port.__class__ = type("Inverted", (kind,), wired)
+    for name in inverted:
+        setattr(port, name, True)  # console.dtr, console.rts
+    with flasher_for(FlashJob(board, port, lambda *_: None)) as flasher:
+        assert flasher.identity.chip == chip_of(blank)
+    port.close()
+
+
 def test_an_answer_that_makes_no_sense_is_the_bench_s_fault(
     blank: RunningBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

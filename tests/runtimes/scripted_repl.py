@@ -9,12 +9,15 @@ import os
 import re
 import select
 import threading
+import time
 import tty
 
 FRIENDLY = b'MicroPython v1.26.0 on 2025-08-09; Scripted board with nothing\r\nType "help()" for more.\r\n>>> '
 RAW = b"raw REPL; CTRL-B to exit\r\n>"
 GURU = b"Guru Meditation Error: Core  1 panic'ed (LoadProhibited). Exception was unhandled.\r\n"
 ROM = b"ets Jul 29 2019 12:21:46\r\n\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n"
+#: Resets of which a ROM says nothing that can be read: an STM32's, and an ESP8266's at another baud rate.
+SILENT_RESETS = {b"reset stm32": b"", b"reset esp8266": bytes(range(0x80, 0x100)) + b"\xfe\0\r\n"}
 SYNTAX_ERROR = b'Traceback (most recent call last):\r\n  File "<stdin>", line 1\r\nSyntaxError: invalid syntax\r\n'
 WINDOW = 128
 
@@ -164,6 +167,10 @@ class ScriptedBoard:
                 self.say(b"\x04")
                 break
             source.append(char)
+            if source.endswith(b"reset now"):
+                self.raw = False
+                self.say(b"\x80\xfe\r\n" + FRIENDLY)
+                return
             if len(source) == self._gives_up_after:
                 self.say(b"\x04")
                 while self._getc() not in (3, 4):
@@ -193,6 +200,14 @@ class ScriptedBoard:
             self.raw = False
             self.say(b"so far\r\n" + GURU + b"\r\nRebooting...\r\n" + ROM + FRIENDLY)
             return
+        elif source in SILENT_RESETS:
+            self.raw = False
+            self.say(b"so far\r\n" + SILENT_RESETS[source] + FRIENDLY)
+            return
+        elif source == b"greet":
+            self.say(FRIENDLY)
+            time.sleep(0.8)
+            self.say(b"and on\r\n")
         self.say(b"\x04\x04>")
 
     def _until_interrupted(self, output: bytes) -> None:

@@ -16,7 +16,7 @@ from harness.link.session import Session
 from harness.link.transcript import ReplayPort, Transcript
 from harness.runtimes.micropython import raw_repl
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
-from tests.runtimes.scripted_repl import GURU, ROM, ScriptedBoard
+from tests.runtimes.scripted_repl import GURU, ROM, SILENT_RESETS, ScriptedBoard
 
 Talk = Callable[..., tuple[ScriptedBoard, MicroPythonBoard]]
 
@@ -99,6 +99,15 @@ def test_a_large_upload_costs_hardly_more_than_its_bytes(talk: Talk, monkeypatch
     assert 100_000 < sent <= 100_000 * 1.02
 
 
+def test_a_short_program_takes_one_round_trip(talk: Talk) -> None:
+    _, board = talk()
+    board.run("print(1)")
+    before = len(board.session.transcript.entries)
+    assert board.run("print(6*7)").stdout == b"42\r\n"
+    kinds = [entry.kind for entry in board.session.transcript.entries[before:]]
+    assert kinds.count("sent") == 1
+
+
 def test_a_board_that_stops_reading_in_the_middle_says_why(talk: Talk) -> None:
     scripted, board = talk(gives_up_after=700)
     assert b"SyntaxError" in board.run("x = 1\n" * 1000).stderr
@@ -141,6 +150,33 @@ def test_a_crash_is_named_and_the_next_program_runs(talk: Talk) -> None:
     with pytest.raises(FirmwareFailure, match=r"the board crashed \(panic\): .*LoadProhibited"):
         board.run("crash")
     assert board.run("print(1*1)").stdout == b"1\r\n"
+
+
+@pytest.mark.parametrize("program", SILENT_RESETS)
+def test_a_reset_in_a_program_is_noticed_by_the_start_of_the_vm(talk: Talk, program: bytes) -> None:
+    _, board = talk()
+    started = time.monotonic()
+    with pytest.raises(FirmwareFailure, match=r"the board crashed \(reset\): MicroPython v1.26.0"):
+        board.run(program.decode(), timeout=20.0)
+    assert time.monotonic() - started < 10.0
+    assert board.run("print(1*1)").stdout == b"1\r\n"
+
+
+def test_a_reset_in_the_middle_of_a_program_s_way_is_noticed_at_once(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_repl, "FLOW_GRACE", 20.0)
+    _, board = talk()
+    started = time.monotonic()
+    with pytest.raises(FirmwareFailure, match=r"the board crashed \(reset\): "):
+        board.run("reset now" + "x = 1\n" * 200)
+    assert time.monotonic() - started < 12.0
+    assert board.run("print(1*1)").stdout == b"1\r\n"
+
+
+def test_a_program_that_greets_like_a_vm_has_not_restarted(talk: Talk) -> None:
+    _, board = talk()
+    assert b"and on" in board.run("greet").stdout
 
 
 def test_a_port_that_vanishes_is_the_bench_s_fault(talk: Talk) -> None:

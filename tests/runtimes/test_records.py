@@ -7,14 +7,15 @@ import string
 import zlib
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from harness.errors import BenchFault, UsageError
 from harness.kinds import BUILT_IN
 from harness.reference.vm import ReferenceVm
+from harness.runtimes.interface import RunResult
 from harness.runtimes.program import Program, agent_source
-from harness.runtimes.records import DamagedRecords, Observation, WrongRecords, decode
+from harness.runtimes.records import DamagedRecords, Observation, WrongRecords, decode, drawn_number
 
 OUTPUT = st.binary(max_size=30).map(lambda data: data.replace(b"\x02", b"").replace(b"\x03", b""))
 NAMES = st.text(string.ascii_letters + string.digits + "_.:-", min_size=1, max_size=12)
@@ -31,12 +32,12 @@ def percent(text: str) -> str:
     return "".join(chr(b) if b in plain else f"%{b:02X}" for b in text.encode())
 
 
-def stream(observations: list[Observation]) -> list[bytes]:
+def stream(observations: list[Observation], first: int = 0) -> list[bytes]:
     lines = []
     for index, one in enumerate(observations):
         values = percent(one.text) if one.kind == "state" else ",".join(map(str, one.samples))
-        lines.append(record(index, one.kind, one.name, one.unit, values))
-    return [*lines, record(len(lines), "end", "-", "-", str(len(lines)))]
+        lines.append(record(first + index, one.kind, one.name, one.unit, values))
+    return [*lines, record(first + len(lines), "end", "-", "-", str(len(lines)))]
 
 
 @st.composite
@@ -66,6 +67,50 @@ def test_everything_sent_comes_back_and_other_output_is_kept(made: list[Observat
     decoded = decode(text)
     assert decoded.observations == tuple(made)
     assert decoded.other == b"".join(between)
+
+
+@given(observation_lists(), st.integers(min_value=0, max_value=10**9 - 1), st.data())
+def test_records_of_another_run_are_no_figures_of_this_one(
+    made: list[Observation], old: int, data: st.DataObject
+) -> None:
+    first = drawn_number()
+    assume(abs(old - first) > 20_000)
+    lines = stream(made, first)
+    for line in stream([Observation("replayed", "count", "1", (1,)), *SOME], old):
+        lines.insert(data.draw(st.integers(0, len(lines))), line)
+    assert decode(b"".join(lines), first).observations == tuple(made)
+
+
+OLD = record(0, "heap", "used", "B", "1") + record(1, "end", "-", "-", "1")
+REPLAYING = Program("replayed", f"print({OLD.decode()!r})\nagent.heap('used', lambda: [0] * 10)\nagent.done()\n")
+
+
+@pytest.mark.parametrize("program", [REPLAYING, Program.load("heap_after_start")], ids=lambda program: program.name)
+def test_an_old_record_that_is_printed_again_is_not_taken_for_the_program_s(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = b""
+    run = ReferenceVm.run
+
+    def heard(vm: ReferenceVm, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
+        nonlocal said
+        result = run(vm, source, timeout=timeout, interrupt_at=interrupt_at)
+        said += result.stdout
+        return result
+
+    monkeypatch.setattr(ReferenceVm, "run", heard)
+    values = []
+    for _ in range(2):
+        with ReferenceVm() as vm:
+            values.append(program.run(vm).value("used"))
+    assert values[0] == values[1] != 1
+    assert len(set(re.findall(rb"\x02(\d{9})\|heap\|used", said))) == 2
+
+
+def test_drawn_numbers_take_as_many_bytes_each() -> None:
+    least, most = drawn_number(lambda below: 0), drawn_number(lambda below: below - 1)
+    assert len(str(least)) == len(str(most)) == 9
+    assert 1 << 27 < least < most < 1 << 30  # signed, seven bits a byte; a small int of 31 bits
 
 
 @given(st.data(), st.sampled_from(["change", "lose", "insert"]))

@@ -12,6 +12,7 @@ from harness.reference.circuitpython_reference import CircuitPythonReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import RunResult
+from harness.runtimes.micropython.file_programs import SWEEP
 from tests.suites.stand_in import StandIn, entry
 
 
@@ -31,6 +32,9 @@ class _Cut(ReferenceVm):
     def remove(self, path: str) -> None:
         self._through()
         super().remove(path)
+
+    def sweep(self, base: str, own_folder: str) -> None:
+        assert not self.run(SWEEP % (base.rstrip("/"), own_folder)).stderr
 
     def _through(self) -> None:
         if self.cut:
@@ -65,6 +69,19 @@ def test_a_folder_that_could_not_be_made_is_made_for_the_next(sides: tuple[_Cut,
     board.cut = False
     with Scenario(bench).files({"a.py": b"x = 1"}) as folder:
         assert [side.get(f"{folder}/a.py") for side in (board, reference)] == [b"x = 1"] * 2
+
+
+def test_what_a_broken_scenario_left_is_not_what_the_next_one_imports(
+    sides: tuple[_Cut, ReferenceVm, BoardBench],
+) -> None:
+    """A source is found before an .mpy of the same name, whoever put it there."""
+    board, _, bench = sides
+    with pytest.raises(BenchFault, match="the line was cut"), Scenario(bench).files({"hx_m.py": b"new = False"}):
+        board.cut = True
+        raise BenchFault("the line was cut in the middle")
+    board.cut = False
+    with Scenario(bench).files({"hx_m.mpy": b"new"}) as folder:
+        assert board.run(f"import os\nprint(os.listdir({folder!r}))").stdout == b"['hx_m.mpy']\r\n"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from threading import Event
 
 import pytest
 from hypothesis import given
@@ -205,3 +206,23 @@ def test_levels_given_while_the_chip_is_held_in_reset_are_there_when_it_starts()
 def test_a_board_without_a_button_says_so() -> None:
     with pytest.raises(UsageError, match="no button"):
         LiveBoard("esp32").press(True)
+
+
+class RingsBetween(Event):
+    """A bell that somebody rings just after it was looked at."""
+
+    rang = False
+
+    def is_set(self) -> bool:
+        seen = super().is_set()
+        if not self.rang:
+            self.rang = True
+            self.set()
+        return seen
+
+
+def test_a_bell_that_rings_while_a_wait_ends_is_heard_by_the_next_one() -> None:
+    board = LiveBoard("esp32", LOOPED)
+    board._bell = RingsBetween()
+    assert not board._wait(board.clock.now_ns, jump=False)
+    assert board._wait(board.clock.now_ns + 2_000_000_000, jump=False)

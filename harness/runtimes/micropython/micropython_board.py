@@ -17,6 +17,7 @@ from harness.runtimes.micropython import plain_files
 from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND, SWEEP
 from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT, RawRepl
 from harness.runtimes.micropython.rom_writer import rom_start, write_rom
+from harness.runtimes.micropython.verified import of_execution
 from harness.runtimes.program import PROVES_ITSELF
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.traits import Means, ProbeAnswer
@@ -97,6 +98,8 @@ class MicroPythonBoard(RawRepl):
             raise self._lost("a restart of the VM", read)
         self._in_hand = read.matched != b">>> "
         if read.matched == EOF + b">":
+            if self._as_text:
+                of_execution(read.data[:-2])
             raise FirmwareFailure(f"the VM did not restart; came {printable(read.data[-200:]) or 'nothing'!r}")
         if not self._in_hand:
             self.enter()

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from harness.errors import BenchFault, FirmwareFailure, HarnessError, ProgramFailed, UsageError
 from harness.link.deadline import Deadline
-from harness.link.panics import BANNER, Panic, crashed, find_panic, printable
+from harness.link.panics import BANNER, Panic, crashed, find_greeting, find_panic, printable
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.ask_names import DamagedAnswer, read_facts
 from harness.runtimes.interface import Facts, Intervention, RunResult
@@ -29,7 +29,6 @@ from harness.runtimes.micropython.verified import (
     of_compiling,
     of_execution,
     sum_collected,
-    sum_of,
     wrapped,
 )
 from harness.runtimes.pieces import statements
@@ -64,15 +63,6 @@ _PROOFS, _PROOF_LIMIT = 3, 2048
 _T = TypeVar("_T")
 #: Of what an application prints while a program is on its way, in bytes; more is a flood.
 _CHATTER_LIMIT = 64 * 1024
-
-
-def _proof(chance: random.Random, length: int) -> tuple[str, bytes]:
-    """A program of about ``length`` bytes, and what it prints when each of them has arrived. It needs no module."""
-    text = "".join(chance.choices(string.ascii_letters + string.digits, k=length))
-    check = 0
-    for letter in text:
-        check = (check * 31 + ord(letter)) & 0xFFFFFF
-    return f"h=0\nfor c in '{text}':h=(h*31+ord(c))&0xffffff\nprint('hx',h)\ndel h,c", b"hx %d" % check
 
 
 class RawRepl(Wired):
@@ -110,6 +100,7 @@ class RawRepl(Wired):
         #: What is wrong with the VM's raw paste; the plain raw REPL is used since it was found out.
         self.path_trouble = ""
         self._paste_proven = False
+        self._window = 0  # what it takes at once, of the VM that is in hand; 0: not known
         self._pasting = False  # also after one that did not come to its end
         self._echo = False
         self._verifying = False
@@ -137,6 +128,7 @@ class RawRepl(Wired):
     def _enter(self, after_reset: bool) -> None:
         end = Deadline(self._boot_timeout)
         self._begin_to_listen(after_reset)
+        self._window = 0
         idle, doubt = 0.3, None
         if after_reset:
             self._listen_to_the_start(end.at_most(_START))
@@ -273,13 +265,16 @@ class RawRepl(Wired):
         return min(5 * (self.paste_window or 128) + 13, _PROOF_LIMIT)
 
     def _proof_arrives(self, length: int, paste: bool) -> bool:
-        source, said = _proof(self._random, length)
+        source = "#" + "".join(self._random.choices(string.ascii_letters + string.digits, k=length))
+        before, self._verifying = self._verifying, True
         try:
             self._take_in_hand()
             self._raw_paste = paste
-            return self._run(source, timeout=GRACE).stdout.strip() == said
+            return not self._run(source, timeout=GRACE).stderr
         except HarnessError:
             return False
+        finally:
+            self._verifying = before
 
     def _run(
         self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"", idle: float | None = None
@@ -329,7 +324,8 @@ class RawRepl(Wired):
         # The raw mode outlives a soft reset; the friendly prompt comes only from a chip that started anew.
         read = self.session.read_until(RAW_PROMPT, b">>> ", idle=5.0, deadline=self._boot_timeout, of_program=True)
         self._restart_said = read.data
-        if read.panic is not None and read.matched != RAW_PROMPT:
+        silent = read.matched == b">>> " and not BANNER.search(read.data)
+        if read.panic is not None and read.matched != RAW_PROMPT and not (silent and read.panic.kind == "reset"):
             raise crashed("the board crashed at a soft reset", read.panic)
         if read.matched == b">>> ":
             came = printable(read.data[-300:])
@@ -371,9 +367,9 @@ class RawRepl(Wired):
     def _transmit(self, source: bytes) -> None:
         self._take_in_hand()
         self._in_hand, self._pasting, self._suspicion = False, False, None
-        if self._raw_paste and not self._echo and self._begin_paste():
-            self._paste(source)
-        elif self._buffer and len(source) >= self._buffer:
+        if self._pasted(source):
+            return
+        if self._buffer and len(source) >= self._buffer:
             self._send_in_pieces(source, self._buffer, b"exec(_hx.pop())")
         else:
             self._send_plain(source)
@@ -381,106 +377,114 @@ class RawRepl(Wired):
     def _send_proved(self, source: bytes) -> None:
         """As text that the board sums up and compiles, and then what executes it.
 
-        Raises DamagedProgram when the sum is not that of ``source``, NoRoom when there is no memory for both.
+        Raises DamagedProgram when another text arrived, NoRoom when there is no memory for both.
         """
         while True:
             self._take_in_hand()
-            self._in_hand = False
-            text, refused = wrapped(source, self._style), b""
-            if self._raw_paste and not self._echo and self._begin_paste():
-                self._paste(text)
-            elif self._buffer and len(text) >= self._buffer:
-                refused = self._send_in_pieces(source, self._buffer, *sum_collected(self._style))
-            else:
+            self._in_hand, self._pasting, self._suspicion = False, False, None
+            text, error = wrapped(source, self._style), b""
+            along = self._pasted(text, EXECUTE + EOF)
+            if not along and self._buffer and len(text) >= self._buffer:
+                error = self._send_in_pieces(source, self._buffer, *sum_collected(source, self._style))
+            elif not along:
                 self._send_plain(text)
-            # Sent along at once where it is known what the VM has: it waits in the board's input meanwhile.
-            ahead = self._style_holds and not self._echo and not self._buffer
-            if ahead:
-                self.session.write(EXECUTE + EOF)
-            said, error = (b"", refused) if refused else self._answer_to_text()
-            arrived = b"%d" % sum_of(source, self._style) in said.split()  # an application may print around it
+            error = error or self._answer_to_text()
+            if not error:
+                break
+            self._executes_nothing(along)
             other = None if self._style_holds else self._style.without(error)
             if other is None:
+                if b"MemoryError" in error:
+                    raise NoRoom(error)
+                self._refusal, along = of_compiling(error), False
                 break
             self.session.transcript.note(f"programs prove that they arrive so: {other}")
             self._style = other
-        if not arrived or error:
-            self._not_executed(ahead)
-            if b"MemoryError" in error:
-                raise NoRoom(error)
-            if not arrived:
-                raise DamagedProgram(error or said)
         self._style_holds = self._as_text = True
-        if error:  # the text arrived, and is no program: a syntax error
-            self._refusal = of_compiling(error)
+        self._begin_to_execute(along)
+
+    def _begin_to_execute(self, along: bool) -> None:
+        """``along``: :data:`EXECUTE` is under way."""
         self._in_hand = False
-        if ahead and not error:
+        if along:
             self._until_ok()
         else:
             self._send_plain(EXECUTE)
 
-    def _answer_to_text(self) -> tuple[bytes, bytes]:
-        """What the board says about a program that came as text: its sum, and an error."""
-        parts = []
-        for what in ("the sum of a program", "the end of that sum"):
+    def _executes_nothing(self, along: bool) -> None:
+        """The text was refused: :data:`EXECUTE` takes its name away."""
+        self._begin_to_execute(along)
+        self._until_prompt("the end of a program that was refused")
+
+    def _answer_to_text(self) -> bytes:
+        """The error of a program that came as text, and the prompt. What an application prints is no matter here."""
+        return self._until_prompt("the end of a program's text")
+
+    def _until_prompt(self, what: str) -> bytes:
+        """The error of a program that may take its time but prints nothing."""
+        for _ in range(2):
             read = self.session.read_until(EOF, idle=_COMPILING, deadline=_COMPILING, of_program=True)
             if not read.ok:
                 raise self._lost(what, read)
-            parts.append(read.data[:-1])
         prompt = self.session.read_until(b">", idle=GRACE, deadline=GRACE, of_program=True)
         if not prompt.ok:
-            raise self._lost("the prompt after the sum of a program", prompt)
+            raise self._lost(f"the prompt after {what}", prompt)
         self._in_hand = True
-        return parts[0], parts[1]
+        return read.data[:-1]
 
-    def _not_executed(self, ahead: bool) -> None:
-        """Take what the board says to :data:`EXECUTE`, when that is under way though there is nothing to execute."""
-        if ahead:
-            self._in_hand = False
-            self._until_ok()
-            for _ in range(2):
-                self.session.read_until(EOF, idle=GRACE, deadline=GRACE, of_program=True)
-            self._in_hand = self.session.read_until(b">", idle=GRACE, deadline=GRACE, of_program=True).ok
+    # -- raw paste -------------------------------------------------------------------------------
 
-    def _begin_paste(self) -> bool:
-        self.session.write(b"\x05A\x01")
+    def _pasted(self, source: bytes, then: bytes = b"") -> bool:
+        """Send a program by raw paste, and ``then``, of which the board takes no notice before it has the program.
+
+        False when the board has no raw paste, and nothing was sent. The beginning goes out without waiting for an
+        answer where this VM has taken a program before, so that a short program takes one round trip. The board's input
+        holds two windows (``MICROPY_REPL_STDIN_BUFFER_MAX`` in shared/runtime/pyexec.c); half of one is left free.
+        """
+        if not self._raw_paste or self._echo:
+            return False
+        program = source + EOF
+        at_once = (program + then)[: self._window + self._window // 2]
+        self.session.write(b"\x05A\x01" + at_once)
         # Firmware from before raw paste takes Ctrl-A as "start over" and greets again.
         read = self.session.read_until(b"R\x01", b"R\x00", b"to exit\r\n>", idle=GRACE, deadline=GRACE, of_program=True)
-        if not read.ok:
+        if not read.ok or (at_once and read.matched != b"R\x01"):
             raise self._lost("an answer to raw paste", read)
-        self._raw_paste = read.matched == b"R\x01"
-        return self._raw_paste  # with the second answer it is understood, not supported, and the prompt is back
-
-    def _paste(self, source: bytes) -> None:
+        if read.matched != b"R\x01":  # understood and not supported, or not understood; the prompt is back
+            self._raw_paste = False
+            return False
         self._pasting = True
-        self._paste_whole(source)
+        self._paste(program, then, len(at_once))
         self._pasting = False
+        return True
 
-    def _paste_whole(self, source: bytes) -> None:
+    def _paste(self, program: bytes, then: bytes, at: int) -> None:
+        """Both from ``at`` on, never more at once than the board has said that it takes."""
         header = self.session.read_exactly(2, deadline=GRACE)
         if not header.ok or not 0 < (window := int.from_bytes(header.data, "little")) <= 0x4000:
             raise self._lost("the raw paste window", header)
-        self.paste_window = credit = window
-        at = 0
-        chatter = b""
-        while at < len(source):
-            if credit == 0 or self.session.waiting():
-                flow = self.session.read_exactly(1, deadline=FLOW_GRACE)
-                if flow.data == b"\x01":
-                    credit += window
-                elif flow.data == EOF:  # the board has had enough: a syntax error, or Ctrl-C
-                    self.session.write(EOF)
-                    return
-                elif flow.ok and len(chatter) < _CHATTER_LIMIT:  # what an application's timer prints meanwhile
-                    chatter += flow.data
-                else:
-                    raise self._lost("flow control during raw paste", Read(chatter + flow.data, flow.reason))
+        self.paste_window = self._window = window
+        stream, credit = program + then, window - at
+        chatter, restarted = b"", None
+        while at < len(stream):
+            if credit > 0 and not self.session.waiting():
+                part = stream[at : at + credit]
+                self.session.write(part)
+                at += len(part)
+                credit -= len(part)
                 continue
-            part = source[at : at + credit]
-            self.session.write(part)
-            at += len(part)
-            credit -= len(part)
-        self.session.write(EOF)
+            flow = self.session.read_exactly(1, deadline=FLOW_GRACE)
+            if flow.data == b"\x01":
+                credit += window
+            elif flow.data == EOF:  # it has it all, or has had enough: a syntax error, or Ctrl-C
+                self.session.write(EOF + then if at < len(program) else stream[at:])
+                return
+            elif flow.ok and len(chatter) < _CHATTER_LIMIT and restarted is None:
+                chatter += flow.data  # what an application's timer prints meanwhile
+                restarted = find_greeting(chatter)
+            else:
+                came = Read(chatter + flow.data, flow.reason, panic=restarted)
+                raise self._lost("flow control during raw paste", came)
         read = self.session.read_until(EOF, idle=GRACE, deadline=GRACE, of_program=True)
         if not read.ok:
             raise self._lost("the end of raw paste", read)
@@ -576,7 +580,7 @@ class RawRepl(Wired):
             # Something else came: it may be the beginning of a crash text.
             more = self.session.read_until(idle=0.2, deadline=1.0)
             read = Read((read.data + more.data)[-4096:], read.reason)
-            panic = more.panic or find_panic(read.data)
+            panic = more.panic or find_panic(read.data) or find_greeting(read.data)
         if panic is not None:
             return crashed("the board crashed", panic)
         if read.reason is Reason.FLOOD:

@@ -1,13 +1,15 @@
 """Programs that prove that they arrived whole.
 
 The raw REPL has no checksum: a byte damaged on its way to the board is another program, whose figures look like the
-firmware's. Here each program travels as text inside a small one (:func:`wrapped`), which sums the text up, says the
-sum, and compiles the text when it is the one that was sent. A second one, :data:`EXECUTE`, runs the result: by then the
-text is garbage, and its name is gone, so that a program finds the heap and the globals that it would find unwrapped.
+firmware's. Here each program travels as text inside a small one (:func:`wrapped`), which sums the text up, by one call
+where the VM has ``binascii``, and compiles it when the sum is the one that came along. A second one, :data:`EXECUTE`,
+runs the result: by then the text is garbage, and its name is gone, so that a program finds the heap and the globals
+that it would find unwrapped. Nothing is asked back: a text with another sum leaves nothing to execute, and
+:data:`EXECUTE`, which is sent along, says so.
 
 What is proved: the text that is executed has the CRC-32 that the host computed (on a VM without ``binascii`` a sum of
-16 bits, in which any one damaged byte shows). Damage to the wrapper itself ends in no sum, in a wrong one, or in an
-error outside the program, never in an execution. One exception: a statement that is shorter than the input of a board
+16 bits, in which any one damaged byte shows). Damage to the wrapper itself ends in a wrong sum, or in an error outside
+the program, never in an execution. One exception: a statement that is shorter than the input of a board
 which has little of it (``console.buffer``) goes out as it is, for such a board's stack has no room for an ``exec``
 around it; its figures come in records with checksums as all do.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 import binascii
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.errors import BenchFault
 from harness.link.panics import printable
@@ -25,16 +28,20 @@ from harness.link.panics import printable
 EXECUTE = b"exec(globals().pop('_hx'))"
 
 _WRAPPER = """def _hx(t):
- {sum}
- print(c)
- if c=={expected}:return {result}
+{before} return {sum}=={expected} and {result}
 _hx=_hx("""
-_CRC = "c=__import__('binascii').crc32(t)&0xffffffff"
-_PLAIN_SUM = "c=1\n for b in t:c=(c*31+b)%65521"
+_CRC = "__import__('binascii').crc32({})"
+_PLAIN_SUM = " c=1\n for b in t:c=(c*31+b)%65521\n"
+_COMPILED = "compile({},'<stdin>','exec')"
 _TRACEBACK = b"Traceback (most recent call last):\r\n"
-_FRAME = re.compile(rb'  File "<stdin>"(?:, line \d+)?, in (?:<module>|_hx)\r\n')
-_COMPILE_FRAMES = re.compile(rb"(?:" + _FRAME.pattern + rb")+")
-#: What a damaged :data:`EXECUTE` ends in.
+_FRAME = re.compile(rb'  File "<stdin>"(?:, line \d+)?, in <module>\r\n')
+#: Of :func:`wrapped`, and of the last of :func:`sum_collected`.
+_COMPILE_FRAMES = re.compile(_FRAME.pattern + rb'(?:  File "<stdin>"(?:, line \d+)?, in _hx\r\n)?')
+#: What a damaged wrapper ends in before it compiles.
+_NOT_COMPILED = (
+    b"NameError", b"KeyError", b"AttributeError", b"TypeError", b"ImportError", b"IndexError", b"KeyboardInterrupt",
+)  # fmt: skip
+#: What :data:`EXECUTE` ends in when there is nothing to execute, or when it is damaged.
 _NOT_BEGUN = (b"NameError", b"KeyError", b"AttributeError", b"TypeError", b"SyntaxError", b"IndexError")
 
 
@@ -76,7 +83,7 @@ class Style:
 
 
 def sum_of(source: bytes, style: Style) -> int:
-    """What :func:`wrapped` prints of ``source``."""
+    """What the board makes of ``source`` when it has arrived whole."""
     if style.crc32:
         return binascii.crc32(source)
     total = 1
@@ -85,28 +92,29 @@ def sum_of(source: bytes, style: Style) -> int:
     return total
 
 
+@lru_cache(maxsize=64)
 def wrapped(source: bytes, style: Style) -> bytes:
-    """``source`` as text in a program that prints its sum, and leaves it compiled as ``_hx`` when that is right."""
-    return _head(source, style) + _literal(source) + b")"
-
-
-def sum_collected(style: Style) -> tuple[bytes, ...]:
-    """The same for a text that lies in ``_hx[0]`` already: programs of less than 64 bytes, the input of a small board,
-    to be run one by one. The last one prints the sum; whoever reads it judges."""
-    text = "_hx.pop()"
-    result = f"compile({text},'<stdin>','exec')" if style.compiles else text
-    end = f"print(_hs);del _hs;_hx={result}".encode()
-    if style.crc32:
-        return b"_hs=__import__('binascii').crc32(_hx[0])&0xffffffff", end
-    return b"_hs=_hb=1", b"for _hb in _hx[0]:_hs=(_hs*31+_hb)%65521", b"del _hb", end
-
-
-def _head(source: bytes, style: Style) -> bytes:
-    return _WRAPPER.format(
-        sum=_CRC if style.crc32 else _PLAIN_SUM,
+    """``source`` as text in a program that leaves it compiled as ``_hx`` when its sum is right, else False."""
+    head = _WRAPPER.format(
+        before="" if style.crc32 else _PLAIN_SUM,
+        sum=_CRC.format("t") if style.crc32 else "c",
         expected=sum_of(source, style),
-        result="compile(t,'<stdin>','exec')" if style.compiles else "t",
-    ).encode()
+        result=_result("t", style),
+    )
+    return head.encode() + _literal(source) + b")"
+
+
+def sum_collected(source: bytes, style: Style) -> tuple[bytes, ...]:
+    """The same for a text that lies in ``_hx[0]`` already: programs of less than 64 bytes, the input of a small board,
+    to be run one by one."""
+    end = f"_hx=_hs=={sum_of(source, style)} and {_result('_hx.pop()', style)}".encode()
+    if style.crc32:
+        return f"_hs={_CRC.format('_hx[0]')}".encode(), end, b"del _hs"
+    return b"_hs=_hb=1", b"for _hb in _hx[0]:_hs=(_hs*31+_hb)%65521", end, b"del _hs,_hb"
+
+
+def _result(text: str, style: Style) -> str:
+    return _COMPILED.format(text) if style.compiles else text
 
 
 def _literal(source: bytes) -> bytes:
@@ -119,9 +127,16 @@ def _literal(source: bytes) -> bytes:
 
 
 def of_compiling(error: bytes) -> bytes:
-    """What ended :func:`wrapped` after the sum was right, as the program's own error: its frames are left out."""
+    """What ended :func:`wrapped` as the program's own error, without the frames around it.
+
+    Raises DamagedProgram when the text was not compiled.
+    """
     head, mark, frames = error.rpartition(_TRACEBACK)
-    return head + mark + _COMPILE_FRAMES.sub(b"", frames, count=1)
+    around = _COMPILE_FRAMES.match(frames) if mark else None
+    rest = frames[around.end() :] if around else frames if b"MemoryError" in frames else b""
+    if not rest or rest.startswith(_NOT_COMPILED):
+        raise DamagedProgram(error)
+    return head + mark + rest
 
 
 def of_execution(error: bytes) -> bytes:

@@ -53,6 +53,7 @@ class NodeMcuApplication:
     def __init__(self, context: AppContext, firmware: Firmware) -> None:
         self._context = context
         self._stopped = False
+        self._mounted: list[FlashFiles] = []
         self._machine = NodeMcu(
             context.board,
             context.flash,
@@ -65,7 +66,8 @@ class NodeMcuApplication:
         self._machine.attend = context.board.attend
 
     def _files(self, region: tuple[int, int]) -> Files:
-        return FlashFiles(self._context.flash, *region)
+        self._mounted.append(FlashFiles(self._context.flash, *region))
+        return self._mounted[-1]
 
     def _typed(self) -> bytes:
         waiting = self._context.console.waiting()
@@ -87,6 +89,8 @@ class NodeMcuApplication:
         except ChipReset as reset:
             return Exit(_ENDS[reset.cause])
         finally:
+            for files in self._mounted:
+                files.cut_off()
             machine.close()
             board.vm_ended()
         return Exit(_ENDS[machine.ended_by or Reset.MACHINE])

@@ -32,7 +32,7 @@ PROGRAMS = {
 #: Name of the transcript: chip, fault.
 CASES = {
     "reset_while_running": ("esp32", {"kind": "reset-running", "after": 100}),
-    "lost_end_of_output": ("esp8266", {"kind": "drop", "rate": 1.0, "after": 374, "count": 1, "direction": "to-host"}),
+    "lost_end_of_output": ("esp8266", {"kind": "drop", "rate": 1.0, "after": 362, "count": 1, "direction": "to-host"}),
     "program_damaged_on_its_way": (
         "esp32",
         {"kind": "drop", "rate": 1.0, "after": 10, "count": 1, "direction": "to-board"},

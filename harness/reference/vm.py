@@ -21,7 +21,7 @@ from harness.reference.engine.guest_objects import Identity
 from harness.reference.engine.heap_map import HeapMap
 from harness.reference.engine.memory_layout import layout_of
 from harness.reference.engine.prepare import vm_module
-from harness.reference.engine.tree_vm import tree_section
+from harness.reference.engine.tree_vm import Moment, tree_section
 from harness.reference.guest_rom import guest_rom, port_modules
 from harness.reference.interrupts import Strike
 from harness.reference.life import Life
@@ -357,17 +357,37 @@ class ReferenceVm:
             raise UsageError("this reference VM has no pins", hint='ReferenceVm(chip="esp32") has')
         return self._board.pins
 
-    def interrupt_at(self, call: str, argument: int = 0, *, cost: int | None = None, point: int | None = None) -> None:
+    def interrupt_at(
+        self,
+        call: str,
+        argument: int = 0,
+        *,
+        cost: int | None = None,
+        point: int | None = None,
+        moment: Moment | None = None,
+        number: int | None = None,
+        hard: bool = False,
+    ) -> None:
         """Schedule the next program's global function ``call`` when a moment of that program has come.
 
         ``cost`` counts executed instructions and ``point`` interruptible points (function entries and loop
         headers of the VM's own code) from the program's start. The VM runs the function at its next check, as
         after any soft interrupt. A name that is not defined by then is noted in the trace. Raises UsageError
         unless exactly one of the two is given.
+
+        In a build from a source tree it can also be the ``moment`` of a ``number``, counted from 0, and with ``hard``
+        the function is called there and then, with heap and scheduler locked.
         """
+        if (moment is None) != (number is None):
+            raise UsageError("a moment of a kind needs its number", hint="moment=Moment.BYTECODE, number=120")
+        if (moment is not None or hard) and tree_section(self._module) is None:
+            raise UsageError(
+                "this build of the VM has no hard level and no such moments",
+                hint="build the reference from the firmware's source tree: docs/own-tree-reference.md",
+            )
         if not call.isidentifier():
             raise UsageError(f"{call!r} is not the name of a function")
-        self._strikes.append(Strike(cost, point, call, argument))
+        self._strikes.append(Strike(cost, point, call, argument, moment, number, hard))
 
     def control_c_at(self, *, cost: int | None = None, point: int | None = None) -> None:
         """Ctrl-C at a chosen moment of the next program; see :meth:`interrupt_at`."""

@@ -90,6 +90,14 @@ class Defect:
         return Board(f"bad-{self.name}", firmware, self.effect)
 
 
+#: A defect that the prepared reference cannot see, and one from the same tree can.
+ONE_BLOCK = Defect(
+    "one-block",
+    {"MICROPY_MODULE_DICT_SIZE": "3"},
+    "the globals of a module take one block more",
+)
+
+
 DEFECTS = (
     Defect(
         "queue-2",

@@ -16,6 +16,7 @@ from harness.errors import UsageError
 from harness.inventory.model import Board
 from harness.judging import chosen_reference
 from harness.judging.rules import OWN_TREE, heap_rule, release_of
+from harness.reference.engine import vm_cache
 from harness.reference.engine.tree_vm import TREE_SECTION, tree_section
 from harness.reference.engine.wasm_module import custom_section
 from harness.reference.own_tree import build, kept
@@ -189,7 +190,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def keep(*builds: tuple[bytes, build.Build]) -> None:
     for module, said in builds:
-        kept.keep(kept._file(said.key), module)
+        vm_cache.keep(kept._file(said.key), module)
 
 
 def test_the_nearest_build_is_taken_and_the_reason_told(cache: Path) -> None:

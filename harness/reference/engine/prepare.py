@@ -120,8 +120,7 @@ def spill_pointers(module: bytes, progress: Progress, saying: str, extra: tuple[
     """
     with tempfile.TemporaryDirectory(prefix="vm-harness-") as folder:
         work = Path(folder)
-        progress(f"fetching {_BINARYEN} from npm (once)")
-        wasm_opt = _fetch_wasm_opt(work)
+        wasm_opt = _fetch_wasm_opt(work, progress)
         progress(saying)
         (work / "in.wasm").write_bytes(module)
         options = [*_FEATURES, "--spill-pointers", *extra, "-o", "out.wasm"]
@@ -129,10 +128,11 @@ def spill_pointers(module: bytes, progress: Progress, saying: str, extra: tuple[
         return (work / "out.wasm").read_bytes()
 
 
-def _fetch_wasm_opt(work: Path) -> Path:
+def _fetch_wasm_opt(work: Path, progress: Progress) -> Path:
     kept = cache_dir() / f"{_BINARYEN.replace('@', '-')}.tgz"
     data = kept.read_bytes() if kept.is_file() else b""
     if base64.b64encode(hashlib.sha512(data).digest()).decode() != _BINARYEN_SHA512:
+        progress(f"fetching {_BINARYEN} from npm (once)")
         data = _download_binaryen(work)
         write_to_cache(kept, data)
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:

@@ -364,6 +364,12 @@ class Scenario:
             self.write_romfs(suite_romfs())
 
     @property
+    def preempts(self) -> bool:
+        """Whether a hard handler can come at once: on every board but the virtual ones with the prepared build."""
+        bench = self._bench
+        return not bench.attached.our_build or (isinstance(bench.reference, ReferenceVm) and bench.reference.from_tree)
+
+    @property
     def lives_in_host_time(self) -> bool:
         """Whether the board's waits take as long on the host: not so for a virtual board with ``pace: fast``."""
         return self._bench.attached.keeps_host_time

@@ -19,9 +19,9 @@ from harness.reference.engine.engine_vm import VmConfig
 from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
 from harness.reference.engine.guest_objects import Identity
 from harness.reference.engine.heap_map import HeapMap
-from harness.reference.engine.memory_layout import layout_of
 from harness.reference.engine.prepare import vm_module
 from harness.reference.engine.tree_vm import Moment, tree_section
+from harness.reference.engine.vm_of import built_in_depth
 from harness.reference.guest_rom import guest_rom, port_modules
 from harness.reference.interrupts import Strike
 from harness.reference.life import Life
@@ -58,7 +58,7 @@ def _config_of(config: VmConfig, module: bytes, port: Port | None, files_at: str
     own_tree = tree_section(module) is not None
     if port is None:
         return replace(config, path=()) if own_tree else config
-    rom = guest_rom(port, port.queue_depth if own_tree else layout_of(module).depth)
+    rom = guest_rom(port, built_in_depth(module, port.queue_depth))
     machine = f"reference VM with {port.name.upper()}"
     return port_config(replace(config, system_rom=rom), port, machine=machine, files_at=files_at)
 
@@ -113,6 +113,11 @@ class ReferenceVm:
         if start_files is None:
             life.result(10.0)
         return life
+
+    @property
+    def from_tree(self) -> bool:
+        """Whether it is built from a source tree: then hard handlers preempt."""
+        return tree_section(self._module) is not None
 
     def counted(self, weights: Sequence[float] = ()) -> ReferenceVm:
         """The same VM again, just started, in a build that counts its work by kind, with the same files.

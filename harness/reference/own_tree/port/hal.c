@@ -144,21 +144,19 @@ __attribute__((noinline)) void hx_moment(int kind) {
     }
 }
 
-// What C code calls while it works, and what takes long itself: the linker leads these calls here.
-
-#define HX_WRAP(result, name, parameters, arguments) \
-    result __real_##name parameters; \
-    result __wrap_##name parameters { \
+// The calls that mpconfigport.h leads here.
+#define HX_THROUGH(result, name, parameters, arguments) \
+    result hx_##name parameters { \
         HX_MOMENT(HX_AT_C_CODE); \
-        return __real_##name arguments; \
+        return name arguments; \
     }
 
-HX_WRAP(void *, gc_alloc, (size_t size, unsigned int flags), (size, flags))
-HX_WRAP(void *, gc_realloc, (void *at, size_t size, bool may_move), (at, size, may_move))
-HX_WRAP(mp_obj_t, mp_binary_op, (mp_binary_op_t op, mp_obj_t a, mp_obj_t b), (op, a, b))
-HX_WRAP(mp_obj_t, mp_iternext, (mp_obj_t iterator), (iterator))
-HX_WRAP(mp_map_elem_t *, mp_map_lookup, (mp_map_t *map, mp_obj_t key, mp_map_lookup_kind_t kind), (map, key, kind))
-HX_WRAP(mp_obj_t, mp_obj_subscr, (mp_obj_t base, mp_obj_t index, mp_obj_t value), (base, index, value))
+HX_THROUGH(void *, gc_alloc, (size_t size, unsigned int flags), (size, flags))
+HX_THROUGH(void *, gc_realloc, (void *at, size_t size, bool may_move), (at, size, may_move))
+HX_THROUGH(mp_obj_t, mp_binary_op, (mp_binary_op_t op, mp_obj_t a, mp_obj_t b), (op, a, b))
+HX_THROUGH(mp_obj_t, mp_iternext, (mp_obj_t iterator), (iterator))
+HX_THROUGH(mp_map_elem_t *, mp_map_lookup, (mp_map_t *map, mp_obj_t key, mp_map_lookup_kind_t kind), (map, key, kind))
+HX_THROUGH(mp_obj_t, mp_obj_subscr, (mp_obj_t base, mp_obj_t index, mp_obj_t value), (base, index, value))
 
 // -- what the host must know ---------------------------------------------------------------------
 

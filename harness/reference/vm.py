@@ -362,37 +362,32 @@ class ReferenceVm:
             raise UsageError("this reference VM has no pins", hint='ReferenceVm(chip="esp32") has')
         return self._board.pins
 
-    def interrupt_at(
-        self,
-        call: str,
-        argument: int = 0,
-        *,
-        cost: int | None = None,
-        point: int | None = None,
-        moment: Moment | None = None,
-        number: int | None = None,
-        hard: bool = False,
-    ) -> None:
+    def interrupt_at(self, call: str, argument: int = 0, *, cost: int | None = None, point: int | None = None) -> None:
         """Schedule the next program's global function ``call`` when a moment of that program has come.
 
         ``cost`` counts executed instructions and ``point`` interruptible points (function entries and loop
         headers of the VM's own code) from the program's start. The VM runs the function at its next check, as
         after any soft interrupt. A name that is not defined by then is noted in the trace. Raises UsageError
         unless exactly one of the two is given.
-
-        In a build from a source tree it can also be the ``moment`` of a ``number``, counted from 0, and with ``hard``
-        the function is called there and then, with heap and scheduler locked.
         """
-        if (moment is None) != (number is None):
-            raise UsageError("a moment of a kind needs its number", hint="moment=Moment.BYTECODE, number=120")
-        if (moment is not None or hard) and tree_section(self._module) is None:
+        if not call.isidentifier():
+            raise UsageError(f"{call!r} is not the name of a function")
+        self._strikes.append(Strike(cost, point, call, argument))
+
+    def strike_at(self, moment: Moment, number: int, call: str, argument: int = 0, *, hard: bool = False) -> None:
+        """The same at the ``moment`` of that ``number`` of the next program, counted from 0; with ``hard`` the function
+        is called there and then, with heap and scheduler locked.
+
+        Raises UsageError for a build that is not from a source tree: it has no such moments.
+        """
+        if not call.isidentifier():
+            raise UsageError(f"{call!r} is not the name of a function")
+        if not self.from_tree:
             raise UsageError(
                 "this build of the VM has no hard level and no such moments",
                 hint="build the reference from the firmware's source tree: docs/own-tree-reference.md",
             )
-        if not call.isidentifier():
-            raise UsageError(f"{call!r} is not the name of a function")
-        self._strikes.append(Strike(cost, point, call, argument, moment, number, hard))
+        self._strikes.append(Strike(None, None, call, argument, moment, number, hard))
 
     def control_c_at(self, *, cost: int | None = None, point: int | None = None) -> None:
         """Ctrl-C at a chosen moment of the next program; see :meth:`interrupt_at`."""

@@ -152,7 +152,7 @@ def test_a_handler_strikes_between_any_two_bytecodes() -> None:
     with ReferenceVm(module=module, heap_size=60000) as vm:
         for number in range(0, 400, 7):
             vm.soft_reset()
-            vm.interrupt_at("isr", moment=Moment.BYTECODE, number=number, hard=True)
+            vm.strike_at(Moment.BYTECODE, number, "isr", hard=True)
             told = vm.run(STRIKES)
             total, count = told.stdout.split()
             assert total == str(sum(i * i for i in range(20))).encode()
@@ -161,7 +161,7 @@ def test_a_handler_strikes_between_any_two_bytecodes() -> None:
         runs = []
         for _ in range(2):
             vm.soft_reset()
-            vm.interrupt_at("isr", moment=Moment.BYTECODE, number=123, hard=True)
+            vm.strike_at(Moment.BYTECODE, 123, "isr", hard=True)
             runs.append((vm.run(STRIKES).stdout, vm.cost))
         assert runs[0] == runs[1]
         assert runs[0][0].split()[1] == b"1"

@@ -90,11 +90,14 @@ class Defect:
         return Board(f"bad-{self.name}", firmware, self.effect)
 
 
-#: A defect that the prepared reference cannot see, and one from the same tree can.
+#: A defect that hides from the prepared reference in the blocks that another firmware's names may take; a reference from
+#: the same tree sees it.
 ONE_BLOCK = Defect(
     "one-block",
-    {"MICROPY_MODULE_DICT_SIZE": "3"},
-    "the globals of a module take one block more",
+    {"EMULATED_FAT_ALLOCATION": "65"},
+    "an allocation of just 65 bytes takes one block more",
+    variables={"EMULATED_WRAPPED": "gc_alloc"},
+    healthy=Firmware(AN385, NEWER, whole=True, disk=Disk("/", "VfsLfs2"), rom=True),
 )
 
 

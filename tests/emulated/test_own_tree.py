@@ -48,7 +48,7 @@ def _tree(board: str, suite: str = "sid") -> Request:
 
 
 @pytest.mark.xdist_group("own-tree")
-@pytest.mark.parametrize(("name", "least"), [("m3-repr-c", 66), ("rv32-root", 66)])
+@pytest.mark.parametrize(("name", "least"), [("m3-rom", 70), ("m3-older-fat", 60)])
 def test_every_heap_figure_is_equal_to_the_byte(tmp_path: Path, name: str, least: int) -> None:
     board = next(board for board in BOARDS if board.id == name)
     assert board.firmware is not None

@@ -113,18 +113,26 @@ void gc_collect(void) {
 
 uint32_t hx_countdown[HX_MOMENTS];
 
-static void call_hard(mp_obj_t function, mp_obj_t argument) {
+// What the host answers with: a handler, its argument, and the level at which it is called. docs/interleaving.md.
+enum { HX_HARD, HX_SOFT, HX_RAISE };
+
+// As mp_sched_run_pending() calls a callback: no other one runs in it, and at the soft level it may allocate.
+static void call_handler(mp_obj_t function, mp_obj_t argument, bool hard) {
     #if MICROPY_ENABLE_SCHEDULER
     mp_sched_lock();
     #endif
-    gc_lock();
+    if (hard) {
+        gc_lock();
+    }
     nlr_buf_t nlr;
     if (nlr_push(&nlr) == 0) {
         mp_call_function_1(function, argument);
         nlr_pop();
         nlr.ret_val = NULL;
     }
-    gc_unlock();
+    if (hard) {
+        gc_unlock();
+    }
     #if MICROPY_ENABLE_SCHEDULER
     mp_sched_unlock();
     #endif
@@ -140,17 +148,21 @@ __attribute__((noinline)) void hx_moment(int kind) {
         if (handler == NULL) {
             return;
         }
-        call_hard(handler[0], handler[1]);
+        uint32_t level = (uint32_t)handler[2];
+        if (level == HX_RAISE) {
+            nlr_jump(MP_OBJ_TO_PTR(handler[0]));
+        }
+        call_handler(handler[0], handler[1], level == HX_HARD);
     }
 }
 
-// What C code calls while it works, and what takes long itself: the linker leads these calls here.
+// What C code calls while it works, and what takes long itself. The Makefile gives the tree's own ones another name.
 
 #define HX_WRAP(result, name, parameters, arguments) \
-    result __real_##name parameters; \
-    result __wrap_##name parameters { \
+    result hx_real_##name parameters; \
+    result name parameters { \
         HX_MOMENT(HX_AT_C_CODE); \
-        return __real_##name arguments; \
+        return hx_real_##name arguments; \
     }
 
 HX_WRAP(void *, gc_alloc, (size_t size, unsigned int flags), (size, flags))

@@ -16,6 +16,7 @@ from harness.reference.engine.vm_of import vm_of
 from harness.reference.engine.wasm_machine import HostOutOfMemory, OutOfFuel, Stopped
 from harness.reference.interrupts import Interrupts, Strike
 from harness.reference.machine_services import Services
+from harness.reference.timeline import Metered
 from harness.runtimes.interface import RunResult
 
 #: A program that prints more than this is cut off and reported, in bytes.
@@ -69,7 +70,7 @@ class Life:
         self._tree = self.vm if isinstance(self.vm, TreeVm) else None
         if self._tree is not None:
             self._tree.on_moment = self._moment
-        board.clock.start(self.vm.machine)
+        board.clock.start(self._meter())
         board.check = self._check
         chip = board.chip
         depth = chip.queue_depth if chip and self._tree is None else None
@@ -81,6 +82,10 @@ class Life:
         except RuntimeError as problem:  # no room for its stack
             self.vm.machine.close()
             raise HostOutOfMemory(str(problem)) from None
+
+    def _meter(self) -> Metered:
+        """What the board's clock goes on by."""
+        return self.vm.machine
 
     def _live(self) -> None:
         try:

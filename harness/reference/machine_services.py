@@ -81,6 +81,11 @@ class Services:
             int(service): getattr(self, f"_{service.name.lower()}") for service in Service
         }
 
+    @property
+    def masked(self) -> bool:
+        """Interrupts are held back, by ``machine.disable_irq()``."""
+        return self._masked
+
     def wrap(self, service: Service, around: Callable[[Handler], Handler]) -> None:
         """Let something else be done when the guest asks for a service."""
         self._services[service] = around(self._services[service])

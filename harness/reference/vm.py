@@ -52,7 +52,7 @@ def port_config(config: VmConfig, port: Port, *, machine: str, files_at: str = "
     )
 
 
-def _config_of(config: VmConfig, module: bytes, port: Port | None, files_at: str) -> VmConfig:
+def configured(config: VmConfig, module: bytes, port: Port | None, files_at: str = "") -> VmConfig:
     """What ``module`` is started with. A build from a source tree has its firmware's own ``sys.path`` and a queue of
     its firmware's own depth."""
     own_tree = tree_section(module) is not None
@@ -94,7 +94,7 @@ class ReferenceVm:
         port = chip_named(chip).port_at(version) if chip else None
         start_files = ("boot.py",) if boot is not None else ()
         given = VmConfig(heap_size=heap_size, romfs=romfs, start_files=start_files)
-        self._configured: Callable[[bytes], VmConfig] = lambda module: _config_of(given, module, port, files_at)
+        self._configured: Callable[[bytes], VmConfig] = lambda module: configured(given, module, port, files_at)
         self._config = self._configured(self._module)
         if boot is not None:
             self.put("boot.py", boot)

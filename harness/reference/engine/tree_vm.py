@@ -25,6 +25,7 @@ from harness.reference.engine.wasm_module import compiled, custom_sections
 #: Custom section of such a build: what it was made of, as JSON.
 TREE_SECTION = "harness.tree"
 _NEVER = 0
+_COUNTS = struct.Struct("<5I")
 
 
 class Moment(IntEnum):
@@ -37,13 +38,24 @@ class Moment(IntEnum):
     WAIT = 4
 
 
+class Level(IntEnum):
+    """How a handler is called: with the heap locked, without, or not at all: ``function`` is an exception, to be raised
+    there; this between two bytecodes only. The port's ``hal.c`` has the same numbers."""
+
+    HARD = 0
+    SOFT = 1
+    RAISE = 2
+
+
 @dataclass(frozen=True)
 class HardCall:
-    """A handler to be called now, with the heap locked: guest objects. ``ended`` hears of its exception, or 0."""
+    """A handler to be called now: guest objects. ``ended`` hears of its exception, or 0. Any ``level`` but the hard one
+    needs a build whose port has version 2."""
 
     function: int
     argument: int
     ended: Callable[[int], None]
+    level: Level = Level.HARD
 
 
 def tree_section(module: bytes) -> dict[str, object] | None:
@@ -87,6 +99,8 @@ class TreeVm:
         self._wanted: list[int | None] = [None] * len(Moment)
         self._armed = [_NEVER] * len(Moment)
         self._passed = [0] * len(Moment)
+        #: A handler has ended by an exception, and the port prints that now.
+        self.tells_exception = False
         self.on_moment: Callable[[Moment], None] = lambda _moment: None
         self.romfs_address = 0
         self._system_rom_address = 0
@@ -187,7 +201,7 @@ class TreeVm:
         self._words = struct.unpack(f"<{count}I", self.machine.memory.read(at, 4 * count))
         queue, depth, state, length, index, pending, namespace = self._words[:7]
         self._found = Layout(queue, state, length, index, pending, namespace, depth)
-        self._pair = self.machine.memory.grow(8)
+        self._pair = self.machine.memory.grow(12)
 
     # -- the same as of any VM -------------------------------------------------------------------
 
@@ -239,53 +253,65 @@ class TreeVm:
 
     def moments(self, kind: Moment) -> int:
         """How many moments of that kind there were since :meth:`count_from_here`."""
-        return self._passed[kind] + (self._armed[kind] - self._countdown(kind) & 0xFFFF_FFFF)
+        left = self.machine.memory.read_u32(self._words[9] + 4 * kind)
+        return self._passed[kind] + (self._armed[kind] - left & 0xFFFF_FFFF)
+
+    def all_moments(self) -> list[int]:
+        """The same of each kind."""
+        left = _COUNTS.unpack(self.machine.memory.read(self._words[9], _COUNTS.size))
+        return [p + (a - n & 0xFFFF_FFFF) for p, a, n in zip(self._passed, self._armed, left, strict=True)]
 
     def count_from_here(self) -> None:
         """Start counting the moments from 0, and stop at none."""
-        for kind in Moment:
-            self._wanted[kind] = None
-            self._set(kind, _NEVER)
-            self._passed[kind] = 0
+        self._wanted = [None] * len(Moment)
+        self._hard.clear()
+        self._passed = [0] * len(Moment)
+        self._set([_NEVER] * len(Moment))
 
     def stop_at(self, kind: Moment, number: int | None) -> None:
         """Call ``on_moment`` at the moment of that number, counted from 0, or at the next one when that is past;
         None: at none."""
         self._wanted[kind] = number
-        self._arm(kind)
+        self._arm()
 
-    def _arm(self, kind: Moment) -> None:
-        self._passed[kind] = passed = self.moments(kind)
-        wanted = self._wanted[kind]
-        self._set(kind, 1 if self._hard else _NEVER if wanted is None else max(1, wanted + 1 - passed))
+    def stop_only_at(self, kind: Moment | None, number: int = 0) -> None:
+        """The same, and at no other; None: at none at all."""
+        self._wanted = [number if each is kind else None for each in Moment]
+        self._arm()
+
+    def _arm(self) -> None:
+        self._passed = self.all_moments()
+        self._set(
+            [
+                1 if self._hard else _NEVER if wanted is None else max(1, wanted + 1 - passed)
+                for wanted, passed in zip(self._wanted, self._passed, strict=True)
+            ]
+        )
 
     def strike_hard(self, call: HardCall) -> None:
         """Call a handler at the very next moment, of whatever kind it is."""
         self._hard.append(call)
-        for kind in Moment:
-            self._arm(kind)
+        self._arm()
 
-    def _countdown(self, kind: Moment) -> int:
-        return self.machine.memory.read_u32(self._words[9] + 4 * kind)
-
-    def _set(self, kind: Moment, count: int) -> None:
-        self._armed[kind] = count
-        self.machine.memory.write_u32(self._words[9] + 4 * kind, count)
+    def _set(self, counts: list[int]) -> None:
+        self._armed = counts
+        self.machine.memory.write(self._words[9], _COUNTS.pack(*counts))
 
     def _moment(self, kind: int) -> int:
         moment, wanted = Moment(kind), self._wanted[kind]
+        self.tells_exception = False
         if wanted is not None and self.moments(moment) > wanted:
             self._wanted[kind] = None
             self.on_moment(moment)
-        if not self._hard:
-            self._arm(moment)
+        call = self._hard.popleft() if self._hard else None
+        self._arm()
+        if call is None:
             return 0
-        call = self._hard.popleft()
-        for each in Moment:
-            self._arm(each)
-        self._running.append(call)
-        self.machine.memory.write(self._pair, struct.pack("<II", call.function, call.argument))
+        if call.level is not Level.RAISE:
+            self._running.append(call)
+        self.machine.memory.write(self._pair, struct.pack("<III", call.function, call.argument, call.level))
         return self._pair
 
     def _handler_ended(self, exception: int) -> None:
+        self.tells_exception = bool(exception)
         self._running.pop().ended(exception)

@@ -29,6 +29,8 @@ from harness.reference.own_tree.zig import VERSION, Zig, find_zig
 
 PORT = Path(__file__).parent / "port"
 _BUILD_TIME = 900.0
+#: What the port can do; of 2 and more it calls a handler at either level, and can be explored by the contract.
+PORT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Request:
 @dataclass(frozen=True)
 class Build:
     """A reference that was built. ``firmware`` is PORT/BOARD, ``seconds`` how long it took, ``names`` how many names
-    it has from the firmware, and ``names_from`` where they were read."""
+    it has from the firmware, and ``names_from`` where they were read; ``port_version`` is its port's, see
+    :data:`PORT_VERSION`."""
 
     key: str
     firmware: str
@@ -58,6 +61,7 @@ class Build:
     names_from: str
     frozen: str
     settings: tuple[Setting, ...]
+    port_version: int = 1
 
     def described(self) -> dict[str, object]:
         """As plain values, for the module's own section."""
@@ -82,8 +86,9 @@ def build_of(said: Mapping[str, object]) -> Build:
         assert isinstance(rows, list)
         settings = tuple(Setting(**row) for row in rows)
         rest = {name: said[name] for name in ("key", "firmware", "version", "seconds", "names", "names_from", "frozen")}
-        return Build(settings=settings, **rest)  # type: ignore[arg-type]
-    except (KeyError, TypeError, AssertionError) as problem:
+        version = int(str(said.get("port_version", 1)))
+        return Build(settings=settings, port_version=version, **rest)  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError, AssertionError) as problem:
         raise ValueError(f"the description of the build is damaged: {problem}") from None
 
 
@@ -151,6 +156,7 @@ def build(request: Request, key: str, progress: Callable[[str], None]) -> tuple[
         names_from="its build folder" if request.built is not None else "its C sources",
         frozen=request.manifest.name if request.manifest is not None else "",
         settings=tuple(settings),
+        port_version=PORT_VERSION,
     )
     return module + custom_section(TREE_SECTION, json.dumps(said.described()).encode()), said
 

@@ -113,18 +113,26 @@ void gc_collect(void) {
 
 uint32_t hx_countdown[HX_MOMENTS];
 
-static void call_hard(mp_obj_t function, mp_obj_t argument) {
+// What the host answers with: a handler, its argument, and the level at which it is called. docs/interleaving.md.
+enum { HX_HARD, HX_SOFT, HX_RAISE };
+
+// As mp_sched_run_pending() calls a callback: no other one runs in it, and at the soft level it may allocate.
+static void call_handler(mp_obj_t function, mp_obj_t argument, bool hard) {
     #if MICROPY_ENABLE_SCHEDULER
     mp_sched_lock();
     #endif
-    gc_lock();
+    if (hard) {
+        gc_lock();
+    }
     nlr_buf_t nlr;
     if (nlr_push(&nlr) == 0) {
         mp_call_function_1(function, argument);
         nlr_pop();
         nlr.ret_val = NULL;
     }
-    gc_unlock();
+    if (hard) {
+        gc_unlock();
+    }
     #if MICROPY_ENABLE_SCHEDULER
     mp_sched_unlock();
     #endif
@@ -140,23 +148,29 @@ __attribute__((noinline)) void hx_moment(int kind) {
         if (handler == NULL) {
             return;
         }
-        call_hard(handler[0], handler[1]);
+        uint32_t level = (uint32_t)handler[2];
+        if (level == HX_RAISE) {
+            nlr_jump(MP_OBJ_TO_PTR(handler[0]));
+        }
+        call_handler(handler[0], handler[1], level == HX_HARD);
     }
 }
 
-// The calls that mpconfigport.h leads here.
-#define HX_THROUGH(result, name, parameters, arguments) \
-    result hx_##name parameters { \
+// What C code calls while it works, and what takes long itself. The Makefile gives the tree's own ones another name.
+
+#define HX_WRAP(result, name, parameters, arguments) \
+    result hx_real_##name parameters; \
+    result name parameters { \
         HX_MOMENT(HX_AT_C_CODE); \
-        return name arguments; \
+        return hx_real_##name arguments; \
     }
 
-HX_THROUGH(void *, gc_alloc, (size_t size, unsigned int flags), (size, flags))
-HX_THROUGH(void *, gc_realloc, (void *at, size_t size, bool may_move), (at, size, may_move))
-HX_THROUGH(mp_obj_t, mp_binary_op, (mp_binary_op_t op, mp_obj_t a, mp_obj_t b), (op, a, b))
-HX_THROUGH(mp_obj_t, mp_iternext, (mp_obj_t iterator), (iterator))
-HX_THROUGH(mp_map_elem_t *, mp_map_lookup, (mp_map_t *map, mp_obj_t key, mp_map_lookup_kind_t kind), (map, key, kind))
-HX_THROUGH(mp_obj_t, mp_obj_subscr, (mp_obj_t base, mp_obj_t index, mp_obj_t value), (base, index, value))
+HX_WRAP(void *, gc_alloc, (size_t size, unsigned int flags), (size, flags))
+HX_WRAP(void *, gc_realloc, (void *at, size_t size, bool may_move), (at, size, may_move))
+HX_WRAP(mp_obj_t, mp_binary_op, (mp_binary_op_t op, mp_obj_t a, mp_obj_t b), (op, a, b))
+HX_WRAP(mp_obj_t, mp_iternext, (mp_obj_t iterator), (iterator))
+HX_WRAP(mp_map_elem_t *, mp_map_lookup, (mp_map_t *map, mp_obj_t key, mp_map_lookup_kind_t kind), (map, key, kind))
+HX_WRAP(mp_obj_t, mp_obj_subscr, (mp_obj_t base, mp_obj_t index, mp_obj_t value), (base, index, value))
 
 // -- what the host must know ---------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ HX_IMPORT("clock") int64_t hx_clock(void);
 HX_IMPORT("real_time") int64_t hx_real_time(void);
 // Waits so many nanoseconds; `events`: no longer than until a callback or an exception is to be served.
 HX_IMPORT("wait") void hx_wait(int64_t ns, int events);
-// A moment of that kind has come that the host asked for. Answers with the address of {function, argument}, the hard
-// handler to be called now, or 0.
+// A moment of that kind has come that the host asked for. Answers with the address of {function, argument, level}: what
+// is to be called now at the hard level (0) or the soft one (1), or raised (2, between two bytecodes only); or 0.
 HX_IMPORT("moment") uint32_t hx_moment_has_come(uint32_t kind);
 // The handler has ended; `exception`: by this one.
 HX_IMPORT("handler_ended") void hx_handler_ended(uint32_t exception);

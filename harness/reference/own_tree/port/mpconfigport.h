@@ -42,16 +42,6 @@ static inline void hx_bytecode(void) {
 #define switch(value) switch (hx_bytecode(), (value))
 #endif
 
-// What C code calls while it works, and what takes long itself: calls from other files lead through hal.c.
-#ifndef HX_DEFINES
-#define gc_alloc hx_gc_alloc
-#define gc_realloc hx_gc_realloc
-#define mp_binary_op hx_mp_binary_op
-#define mp_iternext hx_mp_iternext
-#define mp_map_lookup hx_mp_map_lookup
-#define mp_obj_subscr hx_mp_obj_subscr
-#endif
-
 #define MICROPY_INTERNAL_WFE(timeout_ms) hx_wait_event(timeout_ms)
 #define MICROPY_INTERNAL_EVENT_HOOK HX_MOMENT(HX_AT_POLL)
 void hx_wait_event(int timeout_ms);

@@ -90,8 +90,8 @@ class Defect:
         return Board(f"bad-{self.name}", firmware, self.effect)
 
 
-#: A defect that hides from the prepared reference in the blocks that another firmware's names may take; a reference from
-#: the same tree sees it.
+#: A defect that hides from the prepared reference in the blocks that another firmware's names may take. A reference
+#: from the same tree sees it.
 ONE_BLOCK = Defect(
     "one-block",
     {"EMULATED_FAT_ALLOCATION": "65"},

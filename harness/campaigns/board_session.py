@@ -44,6 +44,7 @@ from harness.judging.scenario_names import board_of, name_of, place_of
 from harness.judging.second_look import judged_again
 from harness.link.transcript_files import forget_old, place_since, run_folder, size_of
 from harness.paths import state_dir
+from harness.reference.vm import ReferenceVm
 from harness.results.database import location
 from harness.results.environment import this_environment
 from harness.results.last_good import last_good
@@ -243,6 +244,9 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
             seconds=flashed.seconds if flashed else 0.0,
         )
         with reference_for(attached, lambda text: report(text, 0, 0)) as reference:
+            if isinstance(reference, ReferenceVm):
+                record = replace(record, facts={**record.facts, "reference": reference.build})
+                session.store.record_board(session.run, record, position=session.boards.index(board))
             # Of firmware that nobody named nothing can be kept: the next one on this board would be taken for it.
             known = attached.firmware.sha256
             keep = partial(session.store.save_calibration, board.id, known) if known else _keep_nothing

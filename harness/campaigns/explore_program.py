@@ -5,69 +5,135 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
+from harness.campaigns.explore_report import Report, as_implemented, by_contract
 from harness.errors import UsageError
-from harness.reference.explore.explorer import Exploration, Limits, Outcome, explore
-from harness.reference.explore.rewind import Rewinder
+from harness.reference.explore.explorer import Limits
 from harness.results.report.json_report import write_json
 from harness.runtimes.program import read_program
-from harness.shown import Terminal, plain
+from harness.shown import Terminal
+
+if TYPE_CHECKING:
+    from harness.reference.own_tree.build import Build
 
 _LIBRARY_LIMIT = 4 * 1024 * 1024
 
 
-def explore_program(
-    program: Path,
-    point: int | None,
-    every_point: bool,
-    points: int,
-    limit: int,
-    heap: int,
-    lib: Path | None,
-    json_file: str,
-) -> None:
-    """Run PROGRAM's main() with its interrupt at every point at which it can strike.
+@dataclass(frozen=True)
+class Options:
+    """What the command was given."""
 
-    PROGRAM defines main() and interrupt(argument), a scheduled callback, and perhaps check(), with plain asserts
-    about what must hold at the end. Exit code 0: safe at all points; 1: some point leads to a failure.
-    """
-    from harness.reference.engine.prepare import vm_module
+    strikes: int
+    level: str
+    as_implemented: bool
+    reference: str
+    chip: str | None
+    budget: float
+    point: str
+    every_point: bool
+    points: int
+    limit: int
+    heap: int
+    lib: Path | None
+    json_file: str
 
-    if points < 1 or limit < 1000 or not 8192 <= heap <= 16 * 1024 * 1024:
-        raise UsageError("--points, --limit or --heap is out of range", hint="at least 1, 1000 and 8192")
+    def check(self) -> None:
+        if self.points < 1 or self.limit < 1000 or not 8192 <= self.heap <= 16 * 1024 * 1024 or self.budget <= 0:
+            raise UsageError(
+                "--points, --limit, --heap or --budget is out of range", hint="at least 1, 1000, 8192, and above 0"
+            )
+        asked = [name for name, given in self._by_contract_only.items() if given]
+        if self.as_implemented and asked:
+            raise UsageError(
+                f"{asked[0]} goes with the exploration by contract only", hint="leave --as-implemented out"
+            )
+        if self.every_point and not self.as_implemented:
+            raise UsageError("--every-point goes with --as-implemented; by contract each point has its own run")
+
+    @property
+    def _by_contract_only(self) -> dict[str, bool]:
+        return {
+            "--strikes 2": self.strikes > 1,
+            "--level hard": self.level == "hard",
+            "--reference": bool(self.reference),
+            "--chip": self.chip is not None,
+        }
+
+    @property
+    def needs_built(self) -> bool:
+        return any(self._by_contract_only.values())
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.limit, self.points, self.budget)
+
+
+def explore_program(program: Path, options: Options) -> None:
+    """Run PROGRAM's main() with its interrupt at every point; print what came of it and exit by it."""
+    options.check()
     source, _own = read_program(program, "explore")
-    console = Terminal(stderr=json_file == "-")
+    console = Terminal(stderr=options.json_file == "-")
     quiet = Terminal(stderr=True)
 
     def note(text: str) -> None:
         quiet.print(Text(text, style="dim"))
 
-    rewinder = Rewinder(vm_module(note), source, heap_size=heap, files=_library(source, lib, note))
-    columns = (TextColumn("exploring"), BarColumn(), TextColumn("{task.completed}/{task.total} points"))
+    built = None if options.as_implemented else chosen(options.reference, needed=options.needs_built)
+    files = library(source, options.lib, note)
+    columns = (TextColumn("exploring"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     started = time.perf_counter()
     with Progress(*columns, TimeRemainingColumn(), console=quiet, transient=True, disable=not quiet.is_terminal) as bar:
         task = bar.add_task("", total=None)
-        result = explore(
-            rewinder,
-            Limits(limit, points),
-            every_point=every_point,
-            only=point,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if built is None:
+            why = "" if options.as_implemented else ", for no reference was built here (harness reference build TREE)"
+            report: Report = as_implemented(source, options, files, note, progress, why)
+        else:
+            report = by_contract(source, options, files, built, progress)
+    console.print(Text(report.title(program.name, time.perf_counter() - started)))
+    report.print(console)
+    if options.json_file:
+        write_json(options.json_file, {"program": program.name, **report.as_json()})
+    sys.exit(0 if report.safe else 1)
+
+
+def chosen(name: str, *, needed: bool) -> tuple[bytes, Build] | None:
+    """The built reference of that name, else the newest that can be explored by the contract; None when there is none.
+
+    Raises UsageError for one that there is not, or that an older harness built, and when one is ``needed``.
+    """
+    from harness.reference.own_tree import kept
+    from harness.reference.own_tree.build import PORT_VERSION
+
+    if name:
+        module, said = kept.find(name)
+        if said.port_version < PORT_VERSION:
+            raise UsageError(
+                f"the reference {said.label} was built by an older harness", hint="harness reference build TREE again"
+            )
+        return module, said
+    for said in kept.all_kept():
+        if said.port_version >= PORT_VERSION:
+            return kept.find(said.key)
+    if needed:
+        raise UsageError(
+            "--strikes 2, --level hard and --chip need a reference that was built from a source tree",
+            hint="harness reference build TREE PORT/BOARD",
         )
-    seconds = time.perf_counter() - started
-    _print(console, program, source, result, seconds, point)
-    if json_file:
-        write_json(json_file, _as_json(program, result, point))
-    sys.exit(0 if result.safe else 1)
+    return None
 
 
-def _library(source: str, lib: Path | None, note: object) -> dict[str, bytes]:
+def library(source: str, lib: Path | None, note: Callable[[str], None]) -> dict[str, bytes]:
     """What stands under ``/lib``: the modules of ``lib``, and asyncio when the program wants it."""
     from harness.reference.engine.asyncio_package import asyncio_files
 
@@ -83,88 +149,5 @@ def _library(source: str, lib: Path | None, note: object) -> dict[str, bytes]:
                 )
     has_own = any(name.startswith(("asyncio/", "asyncio.")) for name in files)
     if re.search(r"^\s*(import|from)\s+asyncio\b", source, re.MULTILINE) and not has_own:
-        files |= asyncio_files(note)  # type: ignore[arg-type]
+        files |= asyncio_files(note)
     return {f"/lib/{name}": data for name, data in files.items()}
-
-
-# -- report --------------------------------------------------------------------------------------
-
-
-def _where(outcome: Outcome, source: str) -> str:
-    place = outcome.place
-    if not place.line:
-        return "after main() had ended" if outcome.ran else "-"
-    lines = source.splitlines()
-    if place.file:
-        return f"{place.file}:{place.line}, in {place.function}"
-    text = lines[place.line - 1].strip() if place.line <= len(lines) else ""
-    return f"line {place.line}, in {place.function}: {text}"
-
-
-def _verdict(result: Exploration) -> str:
-    part = "the first " if result.left_out or result.endless else ""
-    if result.safe:
-        return f"safe at {part or 'all '}{result.points} points"
-    count = sum(outcome.count for outcome in result.failures)
-    return (
-        f"fails at {count} of {part}{result.points} points; smallest failing case: --point {result.failures[0].point}"
-    )
-
-
-def _print(
-    console: Console, program: Path, source: str, result: Exploration, seconds: float, point: int | None
-) -> None:
-    title = f"{program.name}: {result.points} points"
-    if point is None:
-        title += f", {result.runs} runs, {seconds:.2f} s"
-    console.print(Text(title))
-    if result.endless:
-        console.print(Text("without the interrupt main() does not end", style="dim"))
-    table = Table(box=None, padding=(0, 2))
-    for heading in ("outcome", "points", "first", "where the callback ran then"):
-        table.add_column(heading, justify="right" if heading in ("points", "first") else "left", overflow="fold")
-    for outcome in result.outcomes:
-        style = "bold red" if outcome.failed else "green"
-        shown = outcome.label
-        if outcome.output and len(result.outcomes) > 1:
-            shown += f"; printed {plain(outcome.output.decode('utf-8', 'replace').strip(), 120)!r}"
-        table.add_row(
-            Text(plain(shown, 300), style=style),
-            str(outcome.count),
-            str(outcome.point),
-            Text(plain(_where(outcome, source), 300)),
-        )
-    console.print(table)
-    if point is not None:
-        for outcome in result.outcomes:
-            console.print(Text(plain((outcome.output + outcome.error).decode("utf-8", "replace"), 4000)))
-        return
-    console.print(Text(_verdict(result), style="green" if result.safe else "bold red"))
-
-
-def _as_json(program: Path, result: Exploration, point: int | None) -> dict[str, object]:
-    return {
-        "program": program.name,
-        "points": result.points,
-        "runs": result.runs,
-        "only_point": point,
-        "left_out": result.left_out,
-        "ends_without_interrupt": not result.endless,
-        "late": result.late,
-        "safe": result.safe,
-        "outcomes": [
-            {
-                "outcome": outcome.label,
-                "failed": outcome.failed,
-                "ending": outcome.ending.value,
-                "points": outcome.count,
-                "first_point": outcome.point,
-                "file": outcome.place.file,
-                "line": outcome.place.line,
-                "function": outcome.place.function,
-                "output": outcome.output.decode("utf-8", "replace"),
-                "error": outcome.error.decode("utf-8", "replace"),
-            }
-            for outcome in result.outcomes
-        ],
-    }

@@ -36,7 +36,7 @@ COMMANDS = {
     "bisect": "the first of some images at which a figure changed",
     "store": "what is in a results store; export, import, merge",
     "virtual": "virtual boards that stay up, for esptool and mpremote",
-    "reference": "a program on the host reference VM",
+    "reference": "the host reference VM: run a program, build it from a source tree",
     "explore": "a program with its interrupt at every point",
     "lfs": "Lua modules to a NodeMCU flash image",
     "conformance": "upstream's test programs on a VM",

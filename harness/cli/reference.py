@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import CONTEXT, Finite, json_option
+from harness.cli.reference_builds import build_command, info_command, list_command, remove_command
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
 
 @click.group(context_settings=CONTEXT)
 def reference() -> None:
-    """The host reference VM: upstream MicroPython as WebAssembly, metered and deterministic."""
+    """The host reference VM: upstream MicroPython as WebAssembly, metered and deterministic.
+
+    It is a prepared build, or one from a firmware's own source tree.
+    """
+
+
+for command in (build_command, list_command, info_command, remove_command):
+    reference.add_command(command)
 
 
 @reference.command("run", context_settings=CONTEXT)
 @click.argument("program", type=click.Path(path_type=Path))
 @click.option("--heap", default=57344, show_default=True, metavar="BYTES", help="Raw heap, tables included.")
+@click.option("--built", default="", metavar="NAME", help="On a reference that was built (harness reference list).")
+@click.option("--chip", default=None, metavar="CHIP", help="With that chip's machine module.")
 @click.option(
     "--timeout",
     type=Finite(0),
@@ -36,7 +46,16 @@ def reference() -> None:
 @click.option("--heap-map", "picture", is_flag=True, help="Draw the heap after the program, and after a collection.")
 @click.option("--heap-svg", "svg_file", default="", metavar="FILE", help="Write the same picture as SVG.")
 @json_option
-def reference_run(program: Path, heap: int, timeout: float, picture: bool, svg_file: str, json_file: str) -> None:
+def reference_run(
+    program: Path,
+    heap: int,
+    built: str,
+    chip: str | None,
+    timeout: float,
+    picture: bool,
+    svg_file: str,
+    json_file: str,
+) -> None:
     """Run PROGRAM on the reference VM: its output, then its metered cost and heap.
 
     A program of fixtures/programs/ may be given by its name; it gets the measuring agent.
@@ -52,7 +71,16 @@ def reference_run(program: Path, heap: int, timeout: float, picture: bool, svg_f
         raise UsageError(f"--heap {heap} is not possible", hint="give 4096 to 16777216 bytes")
     source, measured = read_program(program, "programs")
     console = Terminal(stderr=True)
-    with ReferenceVm(heap_size=heap, progress=lambda text: console.print(Text(text, style="dim"))) as vm:
+    module = None
+    if built:
+        from harness.reference.own_tree import kept
+
+        module, _ = kept.find(built)
+
+    def note(text: str) -> None:
+        console.print(Text(text, style="dim"))
+
+    with ReferenceVm(heap_size=heap, module=module, chip=chip, progress=note) as vm:
         if measured:
             vm.run(agent_source() + "\nINPUT = {}\n")
         before = vm.cost

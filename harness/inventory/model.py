@@ -327,6 +327,51 @@ class Firmware(Entry):
         return self
 
 
+class ReferenceTree(Entry):
+    """A reference VM that is made from the firmware's own source, or was before. One of `built`, `file` and `tree`."""
+
+    built: str | None = Field(
+        default=None,
+        max_length=200,
+        description="A reference that was built on this computer: PORT/BOARD@VERSION, PORT/BOARD, or the beginning of "
+        "its key (harness reference list).",
+    )
+    file: FilePath | None = Field(default=None, description="A reference that was built, as a file.")
+    tree: FilePath | None = Field(
+        default=None, description="Top folder of the firmware's source tree (MicroPython 1.20 or newer)."
+    )
+    board: str | None = Field(
+        default=None, max_length=200, description="With `tree`: the board in it, PORT/BOARD (esp8266/ESP8266_GENERIC)."
+    )
+    variant: str = Field(default="", max_length=80, description="With `tree`: the board's variant.")
+    header: FilePath | None = Field(
+        default=None, description="With `tree`: a header that the build reads in place of the port's mpconfigport.h."
+    )
+    define: dict[str, str | int] = Field(
+        default_factory=dict, description="With `tree`: what the build defines besides, name to value."
+    )
+    manifest: FilePath | None = Field(default=None, description="With `tree`: the manifest of what is frozen.")
+    build_folder: FilePath | None = Field(
+        default=None, description="With `tree`: where the firmware itself was built; its names in ROM are read there."
+    )
+    sources: Annotated[tuple[FilePath, ...], Field(strict=False)] = Field(
+        default=(), max_length=16, description="With `tree`: further folders with C sources of the firmware."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ReferenceTree:
+        given = [name for name in ("built", "file", "tree") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected exactly one of built, file, tree; came {', '.join(given) or 'none'}")
+        if self.tree is None:
+            more = [name for name in self.model_fields_set if name not in ("built", "file")]
+            if more:
+                raise ValueError(f"'{more[0]}' belongs to 'tree', which is not given")
+        elif self.board is None:
+            raise ValueError("'tree' needs 'board': which of the tree's boards it is")
+        return self
+
+
 class ConsoleSettings(Entry):
     """The serial line as the running firmware uses it."""
 
@@ -507,6 +552,11 @@ class Board(Entry):
     firmware: Firmware | None = Field(
         default=None,
         description="What is written before a run. Left out: the board is tested with what it holds.",
+    )
+    reference: ReferenceTree | None = Field(
+        default=None,
+        description="The reference VM that its figures are held against, made from the firmware's own source. Left "
+        "out: the nearest that was built on this computer, or the prepared one.",
     )
     flash: Flash = Field(default_factory=Flash, description="How firmware gets into the flash.")
     console: ConsoleSettings = Field(default_factory=ConsoleSettings, description="The VM's serial line.")

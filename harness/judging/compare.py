@@ -57,6 +57,8 @@ class Judge:
     limits: Mapping[str, BoardLimit]
     #: Both VMs are one build that the harness made (a virtual board): to the byte, whatever machine each names.
     same_build: bool = False
+    #: The reference is built from the firmware's own source tree.
+    own_tree: bool = False
 
     def take(
         self,
@@ -121,6 +123,7 @@ class Judge:
             calibration=calibration,
             loose=loose,
             same_build=self.same_build,
+            own_tree=self.own_tree,
         )
         asked = expected(figure.kind.rule, compared)
         return self.take(figure, measured, asked.reference, limit=asked.limit, rule=asked.rule, samples=samples)

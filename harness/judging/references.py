@@ -10,6 +10,7 @@ from typing import Protocol, Self
 from harness.chips import CHIPS, Port
 from harness.errors import ProgramFailed, Refused
 from harness.extensions import resolve
+from harness.judging.chosen_reference import Chosen, choose
 from harness.judging.ready_board import ReadyBoard
 from harness.reference.circuitpython_reference import CircuitPythonReference
 from harness.reference.guest_rom import OWN_CODE
@@ -65,8 +66,14 @@ def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None])
     if CHIPS[chip].port is None and attached.abilities.timer is not None:
         chip = "esp32"  # so that programs with timers find some; nothing is compared with what its port promises
     version = "" if attached.our_build else attached.facts.version  # what the harness built has the newest port
+    chosen = (
+        Chosen(why="the board is a virtual one")
+        if attached.our_build
+        else choose(attached.board, attached.facts, progress)
+    )
     vm = ReferenceVm(
         heap_size=raw,
+        module=chosen.module,
         romfs=romfs,
         boot=boot,
         chip=chip,
@@ -74,6 +81,7 @@ def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None])
         files_at=files_at if port is not None else "",
         progress=progress,
     )
+    vm.build, vm.own_tree = f"{chosen.label} ({chosen.why})", chosen.own
     if CHIPS[chip].port is not None:
         for a, b in attached.board.wiring.loopback:
             vm.wire(a, b)

@@ -15,6 +15,7 @@ from harness.kinds import Allocated, Equal, OwnLimit, Predicted, Rule, Value, Wi
 from harness.runtimes.interface import Facts
 from harness.runtimes.traits import traits_of_vm
 
+OWN_TREE = "the reference is built from the firmware's own source tree: equal to the byte"
 #: Interned names that one firmware has in ROM and another has not, in blocks.
 INTERNING_BLOCKS = 2
 #: So many minor releases may lie between two VMs whose times are held against each other.
@@ -29,7 +30,8 @@ class Compared:
     """What a rule goes by: the reference's figure (for a time its metered cost), and the two VMs.
 
     ``loose`` says what plays a part that a prediction leaves out, empty when nothing does. ``same_build``: both VMs are
-    one build that the harness made, whatever name each bears.
+    one build that the harness made, whatever name each bears. ``own_tree``: the reference is built from the firmware's
+    own source tree.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Compared:
     calibration: Calibration | None = None
     loose: str = ""
     same_build: bool = False
+    own_tree: bool = False
 
     @property
     def number(self) -> float:
@@ -134,7 +137,9 @@ class HeapRule:
 
 
 def _allocated(compared: Compared, stale_blocks: int) -> Expected:
-    rule = heap_rule(compared.board_facts, compared.reference_facts, same_build=compared.same_build)
+    rule = heap_rule(
+        compared.board_facts, compared.reference_facts, same_build=compared.same_build, own_tree=compared.own_tree
+    )
     if not rule.judged:
         limit = Limit(rule.words)
     elif rule.exact:
@@ -146,7 +151,7 @@ def _allocated(compared: Compared, stale_blocks: int) -> Expected:
     return Expected(limit, compared.reference, rule.words)
 
 
-def heap_rule(board: Facts, reference: Facts, *, same_build: bool = False) -> HeapRule:
+def heap_rule(board: Facts, reference: Facts, *, same_build: bool = False, own_tree: bool = False) -> HeapRule:
     """Which heap rule holds between two VMs.
 
     Allocation sizes follow from word size, object representation and version (MicroPython ``py/gc.c``: blocks of
@@ -167,9 +172,17 @@ def heap_rule(board: Facts, reference: Facts, *, same_build: bool = False) -> He
         reasons.append(f"MicroPython {_minor_version(board)} against {_minor_version(reference)}")
     if reasons:
         return HeapRule(" and ".join(reasons), blocks=4 + INTERNING_BLOCKS)
+    if own_tree:
+        return HeapRule(OWN_TREE, exact=True)
     if other_build:
         return HeapRule("another firmware may have other names in ROM", blocks=INTERNING_BLOCKS)
     return HeapRule("same word size, representation, version and build: equal to the byte", exact=True)
+
+
+def release_of(version: str) -> str:
+    """``1.26.1`` of what a VM or a tree calls its version; empty when there is none in it."""
+    found = re.search(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version.rpartition("MicroPython")[2])
+    return f"{found[1]}.{found[2]}.{found[3] or 0}" if found else ""
 
 
 def _minor_version(facts: Facts) -> str:

@@ -100,7 +100,10 @@ class BoardBench:
         self._asked: dict[str, bool] = {}
         self._folder = ""
         self._littered = False
-        self.judge = Judge(attached.facts, reference.facts, attached.board.limits, same_build=attached.our_build)
+        own_tree = isinstance(reference, ReferenceVm) and reference.own_tree
+        self.judge = Judge(
+            attached.facts, reference.facts, attached.board.limits, same_build=attached.our_build, own_tree=own_tree
+        )
 
     def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
         """Run ``program`` on both sides, in a fresh VM or in the one that there is.
@@ -359,6 +362,12 @@ class Scenario:
         """The suite's image again, where a flasher wrote it; a VM that writes it itself does so when it is needed."""
         if self._bench.attached.romfs:
             self.write_romfs(suite_romfs())
+
+    @property
+    def preempts(self) -> bool:
+        """Whether a hard handler can come at once: on every board but the virtual ones with the prepared build."""
+        bench = self._bench
+        return not bench.attached.our_build or (isinstance(bench.reference, ReferenceVm) and bench.reference.from_tree)
 
     @property
     def lives_in_host_time(self) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.reference.engine.engine_vm import Vm
+from harness.reference.engine.tree_vm import HardCall, Moment, TreeVm
 
 _WORD = struct.Struct("<I")
 
@@ -24,19 +25,24 @@ _WORD = struct.Struct("<I")
 class Strike:
     """One interrupt at a chosen moment of the next program.
 
-    ``cost`` counts instructions and ``point`` interruptible points from the program's start; one of them is
-    None. ``call`` is the name of a global function of the program, or None for Ctrl-C.
+    ``cost`` counts instructions, ``point`` interruptible points and ``number`` moments of the kind ``moment`` from the
+    program's start; one of them is given. ``call`` is the name of a global function of the program, or None for
+    Ctrl-C; ``hard``: it is called there and then, with the heap locked, and not queued.
     """
 
     cost: int | None
     point: int | None
     call: str | None
     argument: int = 0
+    moment: Moment | None = None
+    number: int | None = None
+    hard: bool = False
 
     def __post_init__(self) -> None:
-        if (self.cost is None) == (self.point is None):
-            raise UsageError("an interrupt needs a cost or a point, and not both")
-        if min(n for n in (self.cost, self.point) if n is not None) < 0:
+        given = [n for n in (self.cost, self.point, self.number) if n is not None]
+        if len(given) != 1:
+            raise UsageError("an interrupt needs one moment: a cost, a point, or the number of a moment")
+        if given[0] < 0:
             raise UsageError("an interrupt cannot strike before the program starts")
         if not -(1 << 30) <= self.argument < 1 << 30:
             raise UsageError(f"the argument {self.argument} is not a small integer of the VM")
@@ -48,14 +54,14 @@ class Strike:
 class Interrupts:
     """The scheduler queue of one VM, seen from the port's side.
 
-    ``depth`` is the port's queue depth. What this build's own, shorter queue cannot take waits here, kept
-    alive by ``slots``, a guest list of two words for each entry; ``dispatcher`` is the guest function that
+    ``depth`` is the port's queue depth; None: the build's own. What a build's shorter queue cannot take waits here,
+    kept alive by ``slots``, a guest list of two words for each entry; ``dispatcher`` is the guest function that
     runs the hard handlers. Both are guest addresses, and 0 as long as they are not known.
     """
 
-    def __init__(self, vm: Vm, depth: int, note: Callable[[str], None]) -> None:
+    def __init__(self, vm: Vm | TreeVm, depth: int | None, note: Callable[[str], None]) -> None:
         self._vm = vm
-        self._depth = depth
+        self._port_depth = depth
         self._note = note
         self._waiting: deque[tuple[int, int]] = deque()
         self._hard: deque[int] = deque()
@@ -64,6 +70,10 @@ class Interrupts:
         self._items = 0
         #: Interrupts that were lost because the queue was full.
         self.lost = 0
+
+    @property
+    def _depth(self) -> int:
+        return self._vm.layout.depth if self._port_depth is None else self._port_depth
 
     def attach(self, slots: int, dispatcher: int) -> None:
         memory = self._vm.machine.memory
@@ -110,10 +120,14 @@ class Interrupts:
             self.lost += not accepted
         return accepted
 
-    def hard(self, index: int, what: str) -> None:
-        """Let the guest's dispatcher run handler ``index`` before anything soft."""
-        self._hard.append(index)
+    def hard(self, index: int, call: HardCall, what: str) -> None:
+        """Call a handler at the hard level: at once where the build can, else the guest's dispatcher runs handler
+        ``index`` before anything soft."""
         self._note(f"{what}: hard handler due")
+        if isinstance(self._vm, TreeVm):
+            self._vm.strike_hard(call)
+            return
+        self._hard.append(index)
         self.serve()
 
     def serve(self) -> None:
@@ -142,10 +156,21 @@ class Interrupts:
             self.control_c()
             return
         function = self.lookup(namespace, name)
-        if function:
+        if function and strike.hard:
+            argument = (strike.argument << 1 | 1) & 0xFFFFFFFF
+            if not isinstance(self._vm, TreeVm):
+                raise UsageError(
+                    "this build of the VM has no hard level", hint="build the reference from the firmware's source tree"
+                )
+            self._vm.strike_hard(HardCall(function, argument, lambda raised: self._note_failure(strike, raised)))
+        elif function:
             self.soft(function, (strike.argument << 1 | 1) & 0xFFFFFFFF, str(strike))
         else:
             self._note(f"{strike}: not defined yet")
+
+    def _note_failure(self, strike: Strike, raised: int) -> None:
+        if raised:
+            self._note(f"{strike}: the handler raised")
 
     def lookup(self, namespace: int, name: int) -> int:
         """The object of that name in a guest dict, or 0 (``mp_obj_dict_t`` in ``py/obj.h``)."""

@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from harness.chips import Reset
 from harness.errors import FirmwareFailure
 from harness.reference.chip_board import Board, ChipReset
-from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
+from harness.reference.engine.engine_vm import VmConfig, without_port_frames
 from harness.reference.engine.guest_files import Files
+from harness.reference.engine.tree_vm import Moment, TreeVm
+from harness.reference.engine.vm_of import vm_of
 from harness.reference.engine.wasm_machine import HostOutOfMemory, OutOfFuel, Stopped
 from harness.reference.interrupts import Interrupts, Strike
 from harness.reference.machine_services import Services
+from harness.reference.timeline import Metered
 from harness.runtimes.interface import RunResult
 
 #: A program that prints more than this is cut off and reported, in bytes.
@@ -63,11 +66,14 @@ class Life:
         self._yields_before = 0
         #: Of a counted build: the work that was done by each time that the guest looked at its clock.
         self.readings: list[tuple[int, ...]] = []
-        self.vm = Vm(module, self, config, self._host_call, alarm=self._alarm, weights=weights)
-        board.clock.start(self.vm.machine)
+        self.vm = vm_of(module, self, config, self._host_call, alarm=self._alarm, weights=weights)
+        self._tree = self.vm if isinstance(self.vm, TreeVm) else None
+        if self._tree is not None:
+            self._tree.on_moment = self._moment
+        board.clock.start(self._meter())
         board.check = self._check
         chip = board.chip
-        depth = chip.queue_depth if chip else self.vm.layout.depth
+        depth = chip.queue_depth if chip and self._tree is None else None
         self.interrupts = Interrupts(self.vm, depth, board.note)
         self._services = Services(board, chip, self.vm, self.interrupts) if chip else None
         self._thread = threading.Thread(target=self._live, name="reference-vm", daemon=True)
@@ -76,6 +82,10 @@ class Life:
         except RuntimeError as problem:  # no room for its stack
             self.vm.machine.close()
             raise HostOutOfMemory(str(problem)) from None
+
+    def _meter(self) -> Metered:
+        """What the board's clock goes on by."""
+        return self.vm.machine
 
     def _live(self) -> None:
         try:
@@ -182,7 +192,18 @@ class Life:
         """The number of the present point in the program; right as long as there is a yield at each."""
         return self.vm.machine.yields - self._yields_before - 1
 
+    def _moment(self, kind: Moment) -> None:
+        """A moment of a build from a source tree that a strike asked for."""
+        assert self._tree is not None
+        number = self._tree.moments(kind) - 1
+        for strike in [strike for strike in self._strikes if strike.moment is kind and (strike.number or 0) <= number]:
+            self._strikes.remove(strike)
+            self.interrupts.strike(strike, self._names.get(strike.call or "", 0), self._globals)
+        self._arm()
+
     def _has_come(self, strike: Strike) -> bool:
+        if strike.moment is not None:
+            return False
         if strike.point is not None:
             return strike.point <= self._point
         return self._program_cost + (strike.cost or 0) <= self._board.clock.cost
@@ -193,6 +214,10 @@ class Life:
         due = self._board.timeline.next_due
         costs = [self._program_cost + strike.cost for strike in self._strikes if strike.cost is not None]
         points = [strike.point for strike in self._strikes if strike.point is not None]
+        if self._tree is not None:
+            for kind in Moment:
+                numbers = [strike.number or 0 for strike in self._strikes if strike.moment is kind]
+                self._tree.stop_at(kind, min(numbers, default=None))
         if self.interrupts.busy or self.at_every_point:
             machine.step()
         elif points:
@@ -240,6 +265,8 @@ class Life:
                 raise Stopped
             program, self._program = self._program, None
         self._globals = self.vm.layout.main_globals(self.vm.machine.memory)
+        if self._tree is not None:
+            self._tree.count_from_here()
         self._program_cost, self._yields_before = self._board.clock.cost, self.vm.machine.yields
         self._arm()
         return program
@@ -259,6 +286,11 @@ class Life:
         if self._services is not None:
             until, by_callback = self._services.end_of_wait(duration)
         self._wait(until, self._served if by_callback else lambda: False)
+
+    def wait_ns(self, duration: int | None, events: bool) -> None:
+        """A build from a source tree waits; ``events``: no longer than until there is something to serve."""
+        until = None if duration is None else self._board.clock.now_ns + duration
+        self._wait(until, self._served if events else lambda: False)
 
     def _wait(self, until_ns: int | None, stop: Callable[[], bool]) -> None:
         if not stop():

@@ -16,6 +16,7 @@ from harness.chips import Port, Reset
 from harness.errors import UsageError
 from harness.reference.chip_board import Board, ChipReset
 from harness.reference.engine.engine_vm import Vm
+from harness.reference.engine.tree_vm import HardCall, TreeVm
 from harness.reference.guest_rom import BACKUP, NOTHING, REGISTERS, TEXT, TEXT_SIZE, Service
 from harness.reference.interrupts import Interrupts
 from harness.reference.pins import OPEN_DRAIN, OUT, Pin
@@ -57,7 +58,7 @@ class _Timer:
 class Services:
     """The peripherals of a chip during one life of the VM."""
 
-    def __init__(self, board: Board, chip: Port, vm: Vm, interrupts: Interrupts) -> None:
+    def __init__(self, board: Board, chip: Port, vm: Vm | TreeVm, interrupts: Interrupts) -> None:
         self._board = board
         self._chip = chip
         self._vm = vm
@@ -79,6 +80,11 @@ class Services:
         self._services: dict[int, Handler] = {
             int(service): getattr(self, f"_{service.name.lower()}") for service in Service
         }
+
+    @property
+    def masked(self) -> bool:
+        """Interrupts are held back, by ``machine.disable_irq()``."""
+        return self._masked
 
     def wrap(self, service: Service, around: Callable[[Handler], Handler]) -> None:
         """Let something else be done when the guest asks for a service."""
@@ -158,9 +164,23 @@ class Services:
         if function == self._none:
             self._board.note(what)
         elif hard:
-            self._interrupts.hard(slot, what)
+            self._interrupts.hard(
+                slot, HardCall(function, argument, lambda raised: self._failed(slot, entry, raised)), what
+            )
         else:
             self._interrupts.soft(function, argument, what)
+
+    def _failed(self, slot: int, entry: int, exception: int) -> None:
+        """A hard handler of a build from a source tree has ended; by an exception it is disabled."""
+        if not exception:
+            return
+        memory = self._vm.machine.memory
+        memory.write_u32(memory.read_u32(entry + 12), self._none)
+        self._irq_off(slot, 0, 0)
+        pin = next((pin for pin in self._pins if pin.slot == slot), None)
+        line = "" if pin is None else f"ExtInt interrupt handler line {self._pins.key(pin.name) & 15}"
+        assert isinstance(self._vm, TreeVm)
+        self._vm.say(f"uncaught exception in {line or 'timer callback'}\r\n".encode())
 
     def _edge(self, pin: Pin) -> None:
         if pin.slot >= 0 and pin.fires_at(pin.level):

@@ -19,8 +19,9 @@ from harness.reference.engine.engine_vm import VmConfig
 from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
 from harness.reference.engine.guest_objects import Identity
 from harness.reference.engine.heap_map import HeapMap
-from harness.reference.engine.memory_layout import layout_of
 from harness.reference.engine.prepare import vm_module
+from harness.reference.engine.tree_vm import Moment, tree_section
+from harness.reference.engine.vm_of import built_in_depth
 from harness.reference.guest_rom import guest_rom, port_modules
 from harness.reference.interrupts import Strike
 from harness.reference.life import Life
@@ -51,6 +52,17 @@ def port_config(config: VmConfig, port: Port, *, machine: str, files_at: str = "
     )
 
 
+def configured(config: VmConfig, module: bytes, port: Port | None, files_at: str = "") -> VmConfig:
+    """What ``module`` is started with. A build from a source tree has its firmware's own ``sys.path`` and a queue of
+    its firmware's own depth."""
+    own_tree = tree_section(module) is not None
+    if port is None:
+        return replace(config, path=()) if own_tree else config
+    rom = guest_rom(port, built_in_depth(module, port.queue_depth))
+    machine = f"reference VM with {port.name.upper()}"
+    return port_config(replace(config, system_rom=rom), port, machine=machine, files_at=files_at)
+
+
 class ReferenceVm:
     """One reference VM. ``progress`` hears about the one-time preparation.
 
@@ -75,15 +87,15 @@ class ReferenceVm:
         progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self.files: Files = MemoryFiles()
+        #: What the VM was built from, for reports; and whether that is the firmware's own source tree.
+        self.build = ""
+        self.own_tree = False
         self._module = vm_module(progress) if module is None else module
         port = chip_named(chip).port_at(version) if chip else None
-        system = guest_rom(port, layout_of(self._module).depth) if port else b""
-        config = VmConfig(heap_size=heap_size, romfs=romfs, system_rom=system)
-        if port is not None:
-            config = port_config(config, port, machine=f"reference VM with {port.name.upper()}", files_at=files_at)
-        if boot is not None:
-            config = replace(config, start_files=("boot.py",))
-        self._config = config
+        start_files = ("boot.py",) if boot is not None else ()
+        given = VmConfig(heap_size=heap_size, romfs=romfs, start_files=start_files)
+        self._configured: Callable[[bytes], VmConfig] = lambda module: configured(given, module, port, files_at)
+        self._config = self._configured(self._module)
         if boot is not None:
             self.put("boot.py", boot)
         self._facts: Facts | None = None
@@ -102,6 +114,11 @@ class ReferenceVm:
             life.result(10.0)
         return life
 
+    @property
+    def from_tree(self) -> bool:
+        """Whether it is built from a source tree: then hard handlers preempt."""
+        return tree_section(self._module) is not None
+
     def counted(self, weights: Sequence[float] = ()) -> ReferenceVm:
         """The same VM again, just started, in a build that counts its work by kind, with the same files.
 
@@ -110,7 +127,10 @@ class ReferenceVm:
         """
         twin = copy.copy(self)
         try:
-            twin._module = counted(self._module)
+            # What the kinds of work cost was found with the prepared build: it counts for builds from a tree, too.
+            prepared = vm_module() if tree_section(self._module) is not None else self._module
+            twin._module = counted(prepared)
+            twin._config = replace(self._configured(prepared), romfs=self._config.romfs)
         except ValueError as problem:
             raise UsageError(
                 f"this build of the VM cannot be made to count its work: {problem}", hint="unset HARNESS_VM"
@@ -353,6 +373,21 @@ class ReferenceVm:
         if not call.isidentifier():
             raise UsageError(f"{call!r} is not the name of a function")
         self._strikes.append(Strike(cost, point, call, argument))
+
+    def strike_at(self, moment: Moment, number: int, call: str, argument: int = 0, *, hard: bool = False) -> None:
+        """The same at the ``moment`` of that ``number`` of the next program, counted from 0; with ``hard`` the function
+        is called there and then, with heap and scheduler locked.
+
+        Raises UsageError for a build that is not from a source tree: it has no such moments.
+        """
+        if not call.isidentifier():
+            raise UsageError(f"{call!r} is not the name of a function")
+        if not self.from_tree:
+            raise UsageError(
+                "this build of the VM has no hard level and no such moments",
+                hint="build the reference from the firmware's source tree: docs/own-tree-reference.md",
+            )
+        self._strikes.append(Strike(None, None, call, argument, moment, number, hard))
 
     def control_c_at(self, *, cost: int | None = None, point: int | None = None) -> None:
         """Ctrl-C at a chosen moment of the next program; see :meth:`interrupt_at`."""

@@ -20,7 +20,8 @@ from harness.reference.chip_board import ChipReset
 from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
 from harness.reference.engine.guest_files import Files
 from harness.reference.engine.heap_map import BLOCK
-from harness.reference.engine.memory_layout import layout_of
+from harness.reference.engine.tree_vm import TreeVm
+from harness.reference.engine.vm_of import built_in_depth, vm_of
 from harness.reference.engine.wasm_machine import Crashed, Stopped
 from harness.reference.engine.wasm_module import custom_sections
 from harness.reference.guest_rom import Service, guest_rom
@@ -108,13 +109,13 @@ class WasmApplication:
             self._chip = replace(self._chip, manners=replace(chip.manners, platform=self._manifest.platform))
         self._defect = DEFECTS.get(self._manifest.defect, HEALTHY)
         rom = custom_sections(context.payload).get(SYSTEM_ROM_SECTION)
-        self._system_rom = rom or guest_rom(chip, layout_of(context.payload).depth)
+        self._system_rom = rom or guest_rom(chip, built_in_depth(context.payload, chip.queue_depth))
         #: Of a seeded defect: what outlives the chip's resets, what this boot knows, what a soft reset does instead.
         self.noinit = context.noinit
         self.marks: set[str] = set()
         self.at_soft_reset: Callable[[], None] | None = None
         self._random = random.Random(context.mac)
-        self.vm: Vm
+        self.vm: Vm | TreeVm
         self.interrupts: Interrupts
         self.services: Services
         self._running_program = False
@@ -188,10 +189,11 @@ class WasmApplication:
         config = self._config()  # first: from here on a Ctrl-C is for the start files, and giving back takes a while
         if hasattr(self, "vm"):
             self.vm.machine.close()
-        self.vm = Vm(self._context.payload, self, config, self._host_call, alarm=self._alarm)
+        self.vm = vm_of(self._context.payload, self, config, self._host_call, alarm=self._alarm)
+        tree = isinstance(self.vm, TreeVm)
         self.board.vm_starts(self.vm.machine)
         self.board.check = self._check_stop
-        self.interrupts = Interrupts(self.vm, self._chip.queue_depth, self.board.note)
+        self.interrupts = Interrupts(self.vm, None if tree else self._chip.queue_depth, self.board.note)
         self.services = Services(self.board, self._chip, self.vm, self.interrupts)
         self._beat = _HEARTBEAT  # the cost at which to look outside next
         self._defect.wire(self)
@@ -339,6 +341,11 @@ class WasmApplication:
     def sleep_ns(self, duration: int) -> None:
         until, by_callback = self.services.end_of_wait(duration)
         self._wait(until, self._served if by_callback else self._woken)
+
+    def wait_ns(self, duration: int | None, events: bool) -> None:
+        """A VM from a source tree waits; ``events``: no longer than until there is something to serve."""
+        until = None if duration is None else self.board.clock.now_ns + duration
+        self._wait(until, self._served if events else self._woken)
 
     def _wait(self, until_ns: int | None, stop: Callable[[], bool]) -> None:
         if not stop():

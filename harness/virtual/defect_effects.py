@@ -315,7 +315,7 @@ def deaf(app: WasmApplication) -> None:
 
 def shallow(by: int) -> Callable[[WasmApplication], None]:
     def wire(app: WasmApplication) -> None:
-        app.interrupts._depth += by
+        app.interrupts._port_depth = app.interrupts._depth + by
 
     return wire
 

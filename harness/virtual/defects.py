@@ -313,6 +313,17 @@ DEFECTS: dict[str, Defect] = {
         wire=deliver(never_hard),
         families=("stm32",),
     ),
+    "disable_irq_ignored": Defect(
+        "machine.disable_irq() holds nothing off",
+        ("interrupt: disable irq*",),
+        wire=service(Service.LOCK, lambda _app, _original: lambda a, b, c: 0),
+    ),
+    "append_takes_turns": _miscompiled(
+        "a callback can run in the middle of list.append",
+        "interrupt: single operations*",
+        "    items.append(n)\n",
+        "    kept = items[:]\n    for _ in range(400):\n        pass\n    items[:] = kept + [n]\n",
+    ),
     "latency_spikes": Defect("every twentieth timer callback is 30 ms late", (_LATENCY,), wire=late("timer", 20, 30)),
     "timer_2_percent_slow": Defect("timers are 2 % slow", (_LATENCY,), wire=timer_scale(1.02)),
     "timer_thinned": Defect("fast timers lose every third tick", ("interrupt: rate", _LATENCY), wire=deliver(thin)),

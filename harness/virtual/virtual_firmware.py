@@ -18,6 +18,7 @@ from harness.formats.virtual_image import build
 from harness.reference.engine.engine_vm import PORT_SECTION, default_port_script
 from harness.reference.engine.memory_layout import layout_of
 from harness.reference.engine.prepare import vm_module
+from harness.reference.engine.vm_of import built_in_depth
 from harness.reference.engine.wasm_module import custom_section
 from harness.reference.guest_rom import OWN_CODE, guest_rom, supervisor_rom
 from harness.runtimes.traits import DEFAULT_RUNTIME, traits_of
@@ -86,7 +87,7 @@ def micropython_firmware(chip: str, variant: str | None, flash_size: int, progre
     defect = DEFECTS[variant] if variant else HEALTHY
     module = vm_module(progress)
     banner = f"MicroPython {_full_version(module, variant)}; virtual {parts.board} board with {parts.part}"
-    rom = guest_rom(port, layout_of(module).depth, defect.guest)
+    rom = guest_rom(port, built_in_depth(module, port.queue_depth), defect.guest)
     payload = _payload(module, defect, rom, Manifest(banner, parts.heap + OWN_CODE, variant or ""))
     return _image(chip, payload, module, "micropython", flash_size)
 

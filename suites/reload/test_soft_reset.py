@@ -82,7 +82,9 @@ def test_reloads_neither_leak_nor_fragment(scenario: Scenario) -> None:
     scenario.take(LEAK, _slope(used), _slope(reference_used), samples=used)
     scenario.take(GROWTH, used[-1] - used[0], reference_used[-1] - reference_used[0], samples=used)
     if len(largest) == RELOADS:
-        scenario.take(LARGEST_LOSS, largest[0] - largest[-1], 0, samples=largest)
+        # The collector is conservative: a stale word on the stack can keep an object in the middle of the heap for one
+        # start. What is lost is lost at each start.
+        scenario.take(LARGEST_LOSS, max(largest[:3]) - max(largest[-3:]), 0, samples=largest)
     else:
         scenario.skip_figure(LARGEST_LOSS, "this VM's mem_info does not tell its largest free run")
 
@@ -214,17 +216,23 @@ def test_reload_under_load(scenario: Scenario) -> None:
     filled += "except MemoryError: pass\nmicropython.schedule(print, 1)"
     scenario.require(filled)
     fresh = Program.load("heap_after_start")
-    first = scenario.run(fresh)
+    first = _least_used(scenario, fresh)
     for index in range(3):
         scenario.step(f"full heap {index + 1} of 3")
         for runtime in scenario.both:
             runtime.soft_reset()
             runtime.run(filled)
-    last = scenario.run(fresh)
-    lost = [side[1].value("used") - side[0].value("used") for side in zip(
-        (first.board, first.reference), (last.board, last.reference), strict=True
-    )]  # fmt: skip
-    scenario.take(HEAP_LOST, lost[0], lost[1])
+    last = _least_used(scenario, fresh)
+    scenario.take(HEAP_LOST, last[0] - first[0], last[1] - first[1])
+
+
+def _least_used(scenario: Scenario, program: Program) -> tuple[float, float]:
+    """What is used after a start on the board and the reference, in bytes: the least of three starts.
+
+    The collector takes any word on the stack for a pointer, so one start may keep some blocks that the next does not.
+    """
+    pairs = [scenario.run(program) for _ in range(3)]
+    return min(pair.board.value("used") for pair in pairs), min(pair.reference.value("used") for pair in pairs)
 
 
 @pytest.mark.figures(RECURSION, AFTER_RECURSION)

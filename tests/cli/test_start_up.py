@@ -64,6 +64,7 @@ def test_every_command_has_a_line_and_a_file_and_every_file_a_command() -> None:
         "__init__",
         "options",
         "findings",
+        "reference_builds",
         "steps",
     }
     assert files == set(COMMANDS)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .boards import UNIX_PACKAGE, Board
-from .builds import build
+from .builds import Firmware, build
 from .qemu import emulated, late_host
 from .tools import Unavailable
 
@@ -69,11 +69,18 @@ def how_to_run(board: Board) -> tuple[list[str], str]:
 
 
 def run_suites(
-    board: Board, folder: Path, *, options: Sequence[str] = (), timeout: float = 900.0, late: float = 0.0
+    board: Board,
+    folder: Path,
+    *,
+    options: Sequence[str] = (),
+    timeout: float = 900.0,
+    late: float = 0.0,
+    own_tree: Firmware | None = None,
 ) -> Result:
     """Build the board's firmware if need be, run the suites on it; everything is written below ``folder``.
 
-    With ``late`` the host keeps the emulator from running for so many seconds, twice in each.
+    With ``late`` the host keeps the emulator from running for so many seconds, twice in each. The reference is built
+    from the tree and with the settings of ``own_tree``; None: it is the prepared one.
     Raises Unavailable when the board cannot be had here, RuntimeError when the harness gave no result.
     """
     command, release = how_to_run(board)
@@ -81,7 +88,8 @@ def run_suites(
     bench, result = folder / "boards.yaml", folder / "result.json"
     started = time.perf_counter()
     with emulated(command) as emulator, late_host(emulator.process, late=late, every=0.5) if late else nullcontext():
-        bench.write_text(entry(board, emulator.port))
+        reference = f"    reference: {json.dumps(build(own_tree).reference())}\n" if own_tree is not None else ""
+        bench.write_text(entry(board, emulator.port) + reference)
         harness = [sys.executable, "-m", "harness", "run", "--bench", str(bench), "--json", str(result), *options]
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))

@@ -90,6 +90,17 @@ class Defect:
         return Board(f"bad-{self.name}", firmware, self.effect)
 
 
+#: A defect that hides from the prepared reference in the blocks that another firmware's names may take. A reference
+#: from the same tree sees it.
+ONE_BLOCK = Defect(
+    "one-block",
+    {"EMULATED_FAT_ALLOCATION": "65"},
+    "an allocation of just 65 bytes takes one block more",
+    variables={"EMULATED_WRAPPED": "gc_alloc"},
+    healthy=Firmware(AN385, NEWER, whole=True, disk=Disk("/", "VfsLfs2"), rom=True),
+)
+
+
 DEFECTS = (
     Defect(
         "queue-2",

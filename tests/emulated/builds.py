@@ -86,6 +86,7 @@ class Firmware:
             "rom": self.rom,
             "header": _header(self) if self.whole or self.settings else "",
             "heap": self.heap,
+            "kept": ["genhdr/qstrdefs.generated.h", "settings.h"],
             "variables": {**self.machine.variables, **self.variables},
             "environment": dict(self.machine.environment),
             "port": {str(file.relative_to(PORT)): _hash(file.read_bytes()) for file in files} if self.whole else None,
@@ -100,11 +101,24 @@ class Built:
     firmware: Firmware
     release: str
     elf: Path
+    #: Upstream's tree, and its board; what the build read in place of the port's settings, None: those.
+    tree: Path
+    header: Path | None
 
     @property
     def command(self) -> list[str]:
         """How it is run, with its console on a pseudo-terminal."""
         return [*self.firmware.machine.qemu, "-serial", "pty", "-kernel", str(self.elf)]
+
+    def reference(self) -> dict[str, object]:
+        """The board's ``reference`` in boards.yaml: a VM from the same tree with the same settings."""
+        entry: dict[str, object] = {"tree": str(self.tree), "board": f"qemu/{self.firmware.machine.name}"}
+        entry["build_folder"] = str(self.elf.parent)
+        if self.header is not None:
+            entry["header"] = str(self.header)
+        if self.firmware.whole:
+            entry["sources"] = [str(PORT)]
+        return entry
 
 
 def build(firmware: Firmware) -> Built:
@@ -119,7 +133,8 @@ def build(firmware: Firmware) -> Built:
     folder = cache_folder() / "builds"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{source.version}-{firmware.machine.name}-{key}"
-    built = Built(firmware, source.release, kept / "firmware.elf")
+    header = kept / "settings.h" if firmware.whole or firmware.settings else None
+    built = Built(firmware, source.release, kept / "firmware.elf", source.tree, header)
     if built.elf.exists():
         return built
     with FileLock(folder / "work.lock"):  # one at a time, each with two processes
@@ -131,6 +146,11 @@ def build(firmware: Firmware) -> Built:
             ready = work / "ready"
             ready.mkdir()
             (work / "build" / "firmware.elf").rename(ready / "firmware.elf")
+            (ready / "genhdr").mkdir()
+            names = "genhdr/qstrdefs.generated.h"
+            (work / "build" / names).rename(ready / names)
+            if header is not None:
+                (work / "settings.h").rename(ready / "settings.h")
             (ready / "described.json").write_text(json.dumps(described, indent=1) + "\n")
             ready.rename(kept)
             shutil.rmtree(work, ignore_errors=True)

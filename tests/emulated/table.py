@@ -46,6 +46,23 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def equal_heap(result: Result) -> str:
+    """How many of the heap figures that have a reference are equal to it to the byte, and each that is not."""
+    rows = [
+        (scenario["name"], figure)
+        for scenario in result.content["scenarios"]
+        for figure in scenario["measurements"]
+        if figure["unit"] == "B" and figure["reference"] is not None
+    ]
+    other = [(name, figure) for name, figure in rows if figure["measured"] != figure["reference"]]
+    lines = [f"{result.board.id}: {len(rows) - len(other)} of {len(rows)} heap figures equal to the byte"]
+    lines += [
+        f"  {name}: {figure['name']} {figure['measured']}, reference {figure['reference']} ({figure['limit']})"
+        for name, figure in other
+    ]
+    return "\n".join(lines)
+
+
 def cells_of(runs: Sequence[Sequence[Mapping[str, str]]]) -> str:
     """The cells of several runs as one: ``38-39 / 0 / 0-1 / 22``."""
     counts = [[int(count) for count in cell(run).split(" / ")] for run in runs]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,14 @@ from harness.cli import main
 from harness.errors import UsageError
 from harness.reference.engine.prepare import vm_module
 from harness.reference.explore.explorer import Exploration, Limits, explore
-from harness.reference.explore.rewind import Ending, Rewinder
+from harness.reference.explore.rewind import Ending, Rewinder, _Life
+from tests.reference.documented import documented, printed, words
 
 PROGRAMS = Path(__file__).parents[2] / "fixtures" / "explore"
 #: Which of the example programs fail somewhere.
 UNSAFE = {"lost_update", "heapq_own_entries"}
+#: Endless ones, ones that need more than the VM, and one that schedules what its interrupt finds in the queue.
+NOT_HERE = ("wait_for_flag", "asyncio_event", "uevent_notify", "increment_irq_off")
 
 
 def explored(
@@ -41,7 +43,7 @@ def shape(result: Exploration) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize(
     "name",
-    sorted(p.stem for p in PROGRAMS.glob("*.py") if p.stem not in ("wait_for_flag", "asyncio_event", "uevent_notify")),
+    sorted(p.stem for p in PROGRAMS.glob("*.py") if p.stem not in NOT_HERE),
 )
 def test_one_run_for_many_points_finds_what_a_run_for_each_point_finds(name: str) -> None:
     source = (PROGRAMS / f"{name}.py").read_text()
@@ -102,7 +104,6 @@ def test_the_callback_strikes_in_a_wait_that_nothing_else_ends() -> None:
         ("for _ in range(3): pass", "x = []\nwhile True: x.append(bytearray(1000))", Ending.RETURNED),
         ("for _ in range(3): pass", "import sys; sys.exit()", Ending.RETURNED),
         ("import sys\nsys.exit()", "pass", Ending.RAISED),
-        ("import time\ntime.sleep(10000)", "pass", Ending.ENDLESS),
     ],
 )
 def test_a_bad_program_has_an_outcome_and_does_no_harm(body: str, interrupt: str, ending: Ending) -> None:
@@ -145,43 +146,88 @@ def test_a_program_that_cannot_be_explored_is_refused_with_the_reason(source: st
 
 def test_the_command_says_the_verdict_and_exits_by_it(tmp_path: Path) -> None:
     run = CliRunner().invoke
-    unsafe = run(main, ["explore", "lost_update", "--json", str(tmp_path / "result.json")])
+    unsafe = run(main, ["explore", "lost_update", "--as-implemented", "--json", str(tmp_path / "result.json")])
     assert unsafe.exit_code == 1
     result = json.loads((tmp_path / "result.json").read_text())
     first = next(o["first_point"] for o in result["outcomes"] if o["failed"])
     assert f"smallest failing case: --point {first}" in unsafe.output
-    again = run(main, ["explore", "lost_update", "--point", str(first)])
+    again = run(main, ["explore", "lost_update", "--as-implemented", "--point", str(first)])
     assert again.exit_code == 1 and "AssertionError: 3" in again.output
-    assert run(main, ["explore", "lost_update_locked"]).exit_code == 0
+    assert run(main, ["explore", "lost_update_locked", "--as-implemented"]).exit_code == 0
     for arguments in (["nothing.py"], ["lost_update", "--point", "99999"], ["lost_update", "--lib", "nowhere"]):
-        assert run(main, ["explore", *arguments]).exit_code == 2
+        assert run(main, ["explore", *arguments, "--as-implemented"]).exit_code == 2
 
 
 def test_what_a_program_prints_reaches_the_terminal_without_escapes(tmp_path: Path) -> None:
     path = tmp_path / "escapes.py"
     path.write_text(program("print('\\x1b[2J\\x1b]0;title\\x07'); raise ValueError('\\x1b[31m[bold]')"))
-    output = CliRunner().invoke(main, ["explore", str(path)]).output
+    output = CliRunner().invoke(main, ["explore", str(path), "--as-implemented"]).output
     assert "\x1b" not in output and "\x07" not in output
     assert "[bold]" in output
 
 
 def test_event_set_from_a_callback_loses_a_wake() -> None:
-    run = CliRunner().invoke(main, ["explore", "asyncio_event", "--json", "-"])
+    run = CliRunner().invoke(main, ["explore", "asyncio_event", "--as-implemented", "--json", "-"])
     assert run.exit_code == 1
     failed = [o for o in json.loads(run.stdout)["outcomes"] if o["failed"]]
     assert [(o["file"], o["function"]) for o in failed] == [("/lib/asyncio/event.py", "wait")]
 
 
-def _shape(text: str) -> list[str]:
-    """Words and order; how many points there are moves with every change of the port script."""
-    return [re.sub(r" +", " ", re.sub(r"\b\d[\d.]*\b", "N", line.strip())) for line in text.strip().splitlines()]
-
-
 def test_the_documentation_shows_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    text = (PROGRAMS.parents[1] / "docs" / "interleaving.md").read_text()
-    blocks = re.findall(r"\$ harness explore (\w+)\n(.*?)\n\n", text, re.DOTALL)
-    assert len(blocks) >= 8
-    for name, block in blocks:
-        printed = CliRunner().invoke(main, ["explore", name]).stdout
-        assert _shape(printed) == _shape(block)
+    """As implemented; by contract: tests/emulated/test_explore_by_contract.py."""
+    shown = [(command, block) for command, block in documented() if "--as-implemented" in command]
+    assert len(shown) >= 2
+    for command, block in shown:
+        assert printed(monkeypatch, command) == words(block)
+
+
+# -- what cannot be explored ---------------------------------------------------------------------
+
+
+def test_a_program_that_waits_for_ever_cannot_be_explored() -> None:
+    with pytest.raises(UsageError, match="waits or runs for ever, with its interrupt and without"):
+        explored(program("import time\ntime.sleep(10000)"), Limits(points=8))
+
+
+def test_what_a_program_prints_on_stderr_is_no_failure_of_it() -> None:
+    body = "import sys\ntry:\n    raise ValueError\nexcept ValueError as e:\n    sys.print_exception(e, sys.stderr)"
+    assert explored(program(f"{body}\nsys.stderr.write('warned')"), Limits(points=60)).safe
+
+
+def test_memory_that_grew_costs_a_new_vm_and_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = _Life._begin
+
+    def grow_first(life: _Life) -> None:
+        if life._run is not None:
+            life._memory.grow(65536)
+        finish(life)
+
+    monkeypatch.setattr(_Life, "_begin", grow_first)
+    rewinder = Rewinder(vm_module(), program("for _ in range(3): pass"), heap_size=57344, files={})
+    result = explore(rewinder, Limits(points=5), every_point=True)
+    assert result.safe and sum(outcome.count for outcome in result.outcomes) == 5
+    assert rewinder.starts >= 6
+
+
+def test_a_budget_that_is_reached_is_told() -> None:
+    result = explored((PROGRAMS / "lost_update.py").read_text(), Limits(seconds=0))
+    assert (result.explored, result.ended_by) == (0, "--budget 0")
+
+
+@pytest.mark.parametrize(
+    "asked", [["--strikes", "2"], ["--level", "hard"], ["--chip", "esp32"], ["--reference", "x"]], ids=" ".join
+)
+def test_what_goes_by_contract_only_is_refused_as_implemented(asked: list[str]) -> None:
+    result = CliRunner().invoke(main, ["explore", "increment", "--as-implemented", *asked])
+    assert result.exit_code == 2 and f"{asked[0]} " in f"{result.output} {result.stderr}"
+
+
+def test_without_a_built_reference_the_first_line_says_what_was_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("harness.reference.own_tree.kept.all_kept", list)
+    run = CliRunner().invoke(main, ["explore", "increment"])
+    assert run.exit_code == 0
+    first = " ".join(run.stdout.split())
+    assert first.startswith("increment, as implemented, for no reference was built here (harness reference build TREE)")
+    assert CliRunner().invoke(main, ["explore", "increment", "--strikes", "2"]).exit_code == 2

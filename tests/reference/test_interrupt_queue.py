@@ -43,7 +43,7 @@ class Memory:
     st.lists(st.sampled_from(["append", "first", "second", "pop"]), max_size=40),
 )
 def test_it_is_a_list_of_four_that_keeps_its_lock(state: int, index: int, steps: list[str]) -> None:
-    memory, layout = Memory(state, index), Layout(queue=0, pending_exception=100)
+    memory, layout = Memory(state, index), Layout(0, 60, 62, 63, 100, 88)
     model: list[int] = []
     for number, step in enumerate(steps, 1):
         if step == "pop":
@@ -62,7 +62,7 @@ def test_it_is_a_list_of_four_that_keeps_its_lock(state: int, index: int, steps:
 
 
 def test_the_leading_entries_of_one_function_are_counted() -> None:
-    memory, layout = Memory(IDLE, 3), Layout(queue=0, pending_exception=100)
+    memory, layout = Memory(IDLE, 3), Layout(0, 60, 62, 63, 100, 88)
     for function in (7, 7, 9, 7):
         layout.schedule(memory, function, 0)
     assert (layout.leading(memory, 7), layout.leading(memory, 9)) == (2, 0)

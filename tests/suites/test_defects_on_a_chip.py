@@ -33,6 +33,8 @@ ASKED: list[tuple[str, str, dict[str, Any], tuple[str, ...]]] = [
     ("calibration/test_heap_rules", "the_same_name_is_one_object", {}, ("literals_not_interned",)),
     ("calibration/test_heap_rules", "an_exception_costs_itself_and_its_traceback", {}, ("exception_64_more",)),
     ("reload/test_soft_reset", "sys_path_is_what_it_was_at_the_first_start", {}, ("sys_path_lost",)),
+    ("interrupt/test_callbacks", "single_operations_are_atomic", {}, ("append_takes_turns",)),
+    ("interrupt/test_callbacks", "disable_irq_holds_a_callback_off", {}, ("disable_irq_ignored",)),
     ("interrupt/test_waits", "callbacks_that_wait_together_run_in_order", {}, ("callbacks_swapped",)),
     ("interrupt/test_waits", "ctrl_c_in_a_wait", {"how": "poll"}, ("ctrl_c_lost_in_poll",)),
     ("interrupt/test_waits", "ctrl_c_in_a_wait", {"how": "sleep_ms"}, ("ctrl_c_lost_in_sleep",)),

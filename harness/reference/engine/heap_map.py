@@ -20,27 +20,28 @@ FREE, HEAD, TAIL, MARK = range(4)
 
 @dataclass(frozen=True)
 class HeapMap:
-    """``blocks`` holds one of FREE, HEAD, TAIL, MARK for each 16-byte block of the pool at ``pool``."""
+    """``blocks`` holds one of FREE, HEAD, TAIL, MARK for each block of ``block`` bytes of the pool at ``pool``."""
 
     pool: int
     blocks: bytes
+    block: int = BLOCK
 
     @property
     def total(self) -> int:
-        return len(self.blocks) * BLOCK
+        return len(self.blocks) * self.block
 
     @property
     def used(self) -> int:
-        return (len(self.blocks) - self.blocks.count(FREE)) * BLOCK
+        return (len(self.blocks) - self.blocks.count(FREE)) * self.block
 
     @property
     def free(self) -> int:
-        return self.blocks.count(FREE) * BLOCK
+        return self.blocks.count(FREE) * self.block
 
     @property
     def free_runs(self) -> list[int]:
         """Lengths of the free runs in bytes, in the order in which they lie."""
-        return [len(list(run)) * BLOCK for kind, run in groupby(self.blocks) if kind == FREE]
+        return [len(list(run)) * self.block for kind, run in groupby(self.blocks) if kind == FREE]
 
     @property
     def largest_free(self) -> int:
@@ -59,7 +60,7 @@ class HeapMap:
                 end = index + 1
                 while end < len(self.blocks) and self.blocks[end] == TAIL:
                     end += 1
-                yield self.pool + index * BLOCK, (end - index) * BLOCK
+                yield self.pool + index * self.block, (end - index) * self.block
                 index = end
             else:
                 index += 1
@@ -84,11 +85,12 @@ def find_area(memory: Readable, heap_object: int) -> int:
     raise ValueError("the collector's area record was not found where upstream keeps it")
 
 
-def read_heap(memory: Readable, area: int) -> HeapMap:
-    """The state of the heap now. ``area`` comes from :func:`find_area`."""
+def read_heap(memory: Readable, area: int, *, block: int = BLOCK) -> HeapMap:
+    """The state of the heap now. ``area`` comes from :func:`find_area`, or from a build that tells it."""
     table, length, a, b, c = struct.unpack("<5I", memory.read(area, 20))
-    pool = a if b - a == 64 * length else b
-    if {a, b, c}.isdisjoint({pool + 64 * length}):
+    size = 4 * block * length
+    pool = a if b - a == size else b
+    if {a, b, c}.isdisjoint({pool + size}):
         raise ValueError("the collector's area record does not make sense")
     raw = memory.read(table, length)
-    return HeapMap(pool, bytes(byte >> shift & 3 for byte in raw for shift in (0, 2, 4, 6)))
+    return HeapMap(pool, bytes(byte >> shift & 3 for byte in raw for shift in (0, 2, 4, 6)), block)

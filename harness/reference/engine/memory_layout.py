@@ -44,10 +44,15 @@ class LayoutUnknown(Exception):
 
 @dataclass(frozen=True)
 class Layout:
-    """Guest addresses. ``depth`` is the scheduler queue's capacity in entries."""
+    """Guest addresses: the scheduler's queue, its state, length and first index, the thread's pending exception and
+    where its globals stand. ``depth`` is the queue's capacity in entries; 0: there is no scheduler."""
 
     queue: int
+    state: int
+    length: int
+    index: int
     pending_exception: int
+    namespace: int
     depth: int = 4
 
     def schedule(self, memory: Writable, function: int, argument: int, *, at: int | None = None) -> bool:
@@ -63,8 +68,8 @@ class Layout:
         for n in range(length, place, -1):
             memory.write(self._entry(index + n), memory.read(self._entry(index + n - 1), _ENTRY))
         memory.write(self._entry(index + place), struct.pack("<II", function, argument))
-        state = _PENDING if state == _IDLE else state
-        memory.write(self.queue + _STATE_OFFSET, struct.pack("<hBB", state, length + 1, index))
+        self._set_state(memory, _PENDING if state == _IDLE else state)
+        memory.write(self.length, bytes((length + 1,)))
         return True
 
     def leading(self, memory: Writable, function: int) -> int:
@@ -80,8 +85,14 @@ class Layout:
 
     def queue_state(self, memory: Writable) -> tuple[int, int, int]:
         """State (1 idle, 0 pending, negative: locked that many times), length and first index of the queue."""
-        state, length, index = struct.unpack("<hBB", memory.read(self.queue + _STATE_OFFSET, 4))
-        return state, length, index
+        if not self.depth:
+            return _IDLE, 0, 0
+        (state,) = struct.unpack("<h", memory.read(self.state, 2))
+        return state, memory.read(self.length, 1)[0], memory.read(self.index, 1)[0]
+
+    def _set_state(self, memory: Writable, state: int) -> None:
+        if self.depth:
+            memory.write(self.state, struct.pack("<h", state))
 
     def raise_exception(self, memory: Writable, instance: int) -> None:
         """Make the VM raise the exception object at ``instance`` at its next check, as Ctrl-C does.
@@ -92,23 +103,23 @@ class Layout:
         memory.write(instance + 4, bytes(8))
         memory.write_u32(self.pending_exception, instance)
         if self.queue_state(memory)[0] == _IDLE:
-            memory.write(self.queue + _STATE_OFFSET, struct.pack("<h", _PENDING))
+            self._set_state(memory, _PENDING)
 
     def lock(self, memory: Writable) -> None:
         """Keep callbacks from running, as ``mp_sched_lock`` does; nests."""
         state = self.queue_state(memory)[0]
-        memory.write(self.queue + _STATE_OFFSET, struct.pack("<h", state - 1 if state < 0 else -1))
+        self._set_state(memory, state - 1 if state < 0 else -1)
 
     def unlock(self, memory: Writable) -> None:
         """Take back one :meth:`lock`, as ``mp_sched_unlock`` does. No effect when the scheduler is not locked."""
         state, length, _ = self.queue_state(memory)
         if state < 0:
             free = _PENDING if length or self.exception_pending(memory) else _IDLE
-            memory.write(self.queue + _STATE_OFFSET, struct.pack("<h", state + 1 if state < -1 else free))
+            self._set_state(memory, state + 1 if state < -1 else free)
 
     def main_globals(self, memory: Writable) -> int:
         """Address of the running code's globals; at a program's start these are ``__main__``'s."""
-        return memory.read_u32(self.pending_exception - _PENDING_OFFSET + 4)
+        return memory.read_u32(self.namespace)
 
     def exception_pending(self, memory: Writable) -> bool:
         """Whether an exception waits to be raised."""
@@ -159,7 +170,9 @@ class _Probe:
         ]
         threads = _occurrences(static, struct.pack("<II", namespace, namespace))
         if len(queues) == 1 and len(threads) == 1:
-            self.found = Layout(queues[0], threads[0] + _PENDING_OFFSET)
+            queue, thread = queues[0], threads[0]
+            state = queue + _STATE_OFFSET
+            self.found = Layout(queue, state, state + 2, state + 3, thread + _PENDING_OFFSET, thread + 4)
         return ""
 
 
@@ -176,7 +189,7 @@ def _occurrences(data: bytes, needle: bytes) -> list[int]:
 def layout_of(module: bytes) -> Layout:
     """The layout of ``module``, from the cache or by one short run of it. Raises LayoutUnknown."""
     digest = hashlib.sha256(without_custom_sections(module)).hexdigest()
-    name = f"{digest[:32]}.layout.json"
+    name = f"{digest[:32]}.layout2.json"
     with contextlib.suppress(ValueError, TypeError):
         return Layout(**json.loads(kept(name) or b""))
     probe = _Probe()

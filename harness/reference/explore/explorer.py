@@ -10,7 +10,8 @@ by using the scheduler's queue itself, so the queue's words must be the same at 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
 from harness.errors import UsageError
@@ -21,10 +22,12 @@ _FRAME = re.compile(rb'File "([^"]+)", line (\d+), in (\S+)')
 
 @dataclass(frozen=True)
 class Limits:
-    """``cost`` is what one run may cost, in instructions; ``points`` how many points are explored at most."""
+    """``cost`` is what one run may cost, in instructions; ``points`` how many are explored at most, and ``seconds`` for
+    how long."""
 
     cost: int = 10_000_000
     points: int = 50_000
+    seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class Exploration:
     """``points`` is how many were explored, ``baseline`` the run without an interrupt.
 
     ``endless`` says that ``main()`` does not end without the interrupt; then, and when ``left_out``, only the first
-    ``points`` were explored. ``late`` counts those whose callback ran after ``main()`` had ended.
+    ``points`` were explored. ``late`` counts those whose callback ran after ``main()`` had ended. ``explored`` is less
+    than ``points`` when ``ended_by`` says what ended it.
     """
 
     points: int
@@ -86,6 +90,8 @@ class Exploration:
     runs: int = 0
     late: int = 0
     left_out: bool = False
+    explored: int = 0
+    ended_by: str = ""
 
     @property
     def endless(self) -> bool:
@@ -127,7 +133,11 @@ def _jobs(
     outcomes: dict[object, Outcome] = {}
     last: dict[int, int] = {}  # of an outcome's first point: the last one that the same run stands for
     at, end = (0, len(points)) if only is None else (only, only + 1)
+    until = time.monotonic() + limits.seconds
     while at < end:
+        if time.monotonic() >= until:
+            result.ended_by = f"--budget {limits.seconds:g}"
+            break
         run = yield Job(Action.INTERRUPT, limits.cost, cost=points[at])
         result.runs += 1
         first, at = at, at + 1
@@ -143,20 +153,32 @@ def _jobs(
         outcomes[key].count += at - first
         result.late += (at - first) * run.late
         progress(at, len(points))
+    result.explored = at if only is None else 1
     for outcome in outcomes.values():
         # The last point before the check: there a marker surfaces where the callback ran, also past a lock.
         if outcome.point in last:
             located = yield Job(Action.LOCATE, limits.cost, cost=points[last[outcome.point]])
-            outcome.place = _place(located.error)
+            outcome.place = place_of(located.error)
     result.outcomes = sorted(outcomes.values(), key=lambda outcome: outcome.point)
+    if result.endless and only is None:
+        refuse_endless(result.outcomes)
     return result
+
+
+def refuse_endless(outcomes: Iterable[Outcome]) -> None:
+    """Raise UsageError when none of the runs of a program that does not end by itself ended."""
+    if all(outcome.ending is Ending.ENDLESS for outcome in outcomes):
+        raise UsageError(
+            "the program cannot be explored: main() waits or runs for ever, with its interrupt and without",
+            hint="a run may cost --limit; let interrupt() end it, or give main() an end",
+        )
 
 
 def _described(run: Run) -> tuple[Ending, bytes, bytes, bool, bool, bool]:
     return run.ending, run.output, run.error, run.callback_failed, run.entered, run.lost
 
 
-def _place(traceback: bytes) -> Place:
+def place_of(traceback: bytes) -> Place:
     """Where a marker surfaced: the innermost frame."""
     frames = _FRAME.findall(traceback) if b"KeyboardInterrupt" in traceback else []
     if not frames:

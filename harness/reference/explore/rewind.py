@@ -10,16 +10,17 @@ callback that never ends) costs a new VM, which is brought to the same place.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib import resources
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from harness.errors import UsageError
 from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
 from harness.reference.engine.guest_files import File, Files, MemoryFiles, Mode
 from harness.reference.engine.wasm_machine import Crashed, Stopped
+from harness.reference.explore.feeder import Feeder
 from harness.reference.timeline import NS_PER_INSTRUCTION
 
 #: A run that prints more than this many bytes is ended.
@@ -44,6 +45,7 @@ class Ending(Enum):
     ENDLESS = "did not end"
     FLOODED = "printed without end"
     CRASHED = "crashed the VM"
+    RESET = "reset the chip"
 
 
 class Action(Enum):
@@ -107,32 +109,12 @@ class Rewinder:
 
         Raises UsageError for a program that fails before its ``main()``, or has no ``main`` and ``interrupt``.
         """
-        feeder = _Feeder(jobs)
+        feeder = Feeder(jobs)
         while not feeder.finished:
             self.starts += 1
             _Life(self, feeder).live()
         assert feeder.result is not None
         return feeder.result[0]
-
-
-class _Feeder(Generic[T]):
-    """The generator, with the job that is not done yet."""
-
-    def __init__(self, jobs: Generator[Job, Run, T]) -> None:
-        self._jobs = jobs
-        self.result: tuple[T] | None = None
-        self.job: Job | None = None
-        self.finished = False
-        self._next(lambda: next(jobs))
-
-    def deliver(self, run: Run) -> None:
-        self._next(lambda: self._jobs.send(run))
-
-    def _next(self, step: Callable[[], Job]) -> None:
-        try:
-            self.job = step()
-        except StopIteration as end:
-            self.result, self.job, self.finished = (end.value,), None, True
 
 
 class _NotedFiles(MemoryFiles):
@@ -180,7 +162,7 @@ class _Life:
 
     files: Files
 
-    def __init__(self, rewinder: Rewinder, feeder: _Feeder[T]) -> None:
+    def __init__(self, rewinder: Rewinder, feeder: Feeder[Job, Run, T]) -> None:
         self._programs = list(rewinder.programs)
         self._feeder = feeder
         self._noted = _with(rewinder.files)
@@ -204,7 +186,8 @@ class _Life:
         except Stopped:
             return
         except _Restart:
-            pass
+            if self._run is None:
+                return
         except Crashed as crash:
             if self._run is None:
                 raise UsageError(f"the program crashed the VM before its main() started: {crash}") from None

@@ -380,6 +380,15 @@ static void board_slow_append(void) {
 }
 #endif
 
+// A defect: an allocation of just this many bytes takes one block more.
+#ifdef EMULATED_FAT_ALLOCATION
+void *__real_gc_alloc(size_t size, unsigned int flags);
+void *__wrap_gc_alloc(size_t size, unsigned int flags) {
+    size += size == EMULATED_FAT_ALLOCATION ? MICROPY_BYTES_PER_GC_BLOCK : 0;
+    return __real_gc_alloc(size, flags);
+}
+#endif
+
 // As the ports of real chips do: the port's own start, then boot.py, then main.py unless a raw REPL is on.
 static void board_boot(void) {
     if (board_booted) {

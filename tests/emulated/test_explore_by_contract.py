@@ -1,0 +1,200 @@
+"""The explorer by contract, on a reference that is built from upstream's source, where that and zig are here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.campaigns.explore_table import table, try_operation
+from harness.errors import UsageError
+from harness.reference.engine.prepare import vm_module
+from harness.reference.engine.tree_vm import Level, Moment
+from harness.reference.explore.contract import ContractExploration, explore_by_contract, strikes_of
+from harness.reference.explore.explorer import Limits, explore
+from harness.reference.explore.rewind import Ending, Rewinder
+from harness.reference.explore.struck_life import subject_of
+from harness.reference.own_tree import kept
+from harness.reference.own_tree.build import Request
+from harness.reference.own_tree.tree import find_firmware, open_tree
+from harness.reference.own_tree.zig import find_zig
+from harness.runtimes.micropython.operations import OPERATIONS, Operation
+from tests.reference.documented import documented, printed, words
+
+from .source import source_of
+from .test_boards import REQUIRED, WANTED
+from .tools import Unavailable, cache_folder
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "explore"
+pytestmark = pytest.mark.xdist_group("own-tree")
+
+
+@pytest.fixture(scope="module")
+def built() -> bytes:
+    try:
+        find_zig()
+        if not WANTED and not (cache_folder() / "sources" / "sid" / "version").exists():
+            raise Unavailable("upstream's source is not in the cache; tox -e emulated fetches it")
+        tree = open_tree(source_of("sid").tree)
+    except (Unavailable, UsageError) as problem:
+        if REQUIRED:
+            pytest.fail(str(problem))
+        pytest.skip(f"no reference can be built here: {problem}")
+    return kept.built(Request(find_firmware(tree, "qemu/MPS2_AN385")), print)[0]
+
+
+def named(name: str) -> str:
+    return (FIXTURES / f"{name}.py").read_text()
+
+
+def explored(
+    built: bytes,
+    source: str,
+    limits: Limits | None = None,
+    *,
+    level: Level = Level.SOFT,
+    strikes: int = 1,
+    chip: str | None = None,
+    only: str = "",
+) -> ContractExploration:
+    subject = subject_of(built, source, heap_size=57344, chip=chip, version="1.26.1", files={})
+    spots = strikes_of(only) if only else ()
+    return explore_by_contract(subject, limits or Limits(seconds=300), level=level, strikes=strikes, only=spots)
+
+
+def test_an_increment_is_safe_as_implemented_and_lost_by_contract(built: bytes) -> None:
+    source = named("increment")
+    assert explore(Rewinder(vm_module(), source, heap_size=57344, files={}), Limits()).safe
+    result = explored(built, source)
+    (failure,) = result.failures
+    assert (failure.label, failure.place.line, failure.place.function) == ("AssertionError: 5", 9, "main")
+    assert result.runs == result.possible == result.moments[Moment.BYTECODE]
+    assert failure.count == 15, "three bytecodes of each of five rounds"
+    alone = explored(built, source, only=",".join(map(str, failure.strikes)))
+    assert [(o.label, o.count, o.places) for o in alone.outcomes] == [(failure.label, 1, failure.places)]
+
+
+@pytest.mark.parametrize("name", ["list_append", "dict_set", "heapq_push", "lost_update_locked", "increment_scheduled"])
+def test_what_is_safe_by_contract(built: bytes, name: str) -> None:
+    assert explored(built, named(name)).safe
+
+
+def test_two_strikes_find_what_one_does_not(built: bytes) -> None:
+    source = named("read_again")
+    assert explored(built, source).safe
+    result = explored(built, source, strikes=2)
+    assert result.runs == result.possible > 2000
+    assert all(len(failure.strikes) == 2 for failure in result.failures)
+    first, second = result.failures[0].places
+    assert (first.line, second.line) == (8, 11)
+
+
+def test_two_strikes_at_one_moment_both_run(built: bytes) -> None:
+    (outcome,) = explored(built, named("increment"), only="3,3").outcomes
+    assert (outcome.label, outcome.ran) == ("ended well", True)
+
+
+def test_a_hard_handler_that_allocates_fails_and_a_callback_does_not(built: bytes) -> None:
+    source = named("hard_allocates")
+    assert explored(built, source).safe
+    result = explored(built, source, level=Level.HARD)
+    assert {outcome.label for outcome in result.outcomes} == {"the callback raised MemoryError"}
+    assert result.moments[Moment.C_CODE] > 5, "it strikes in C code as well"
+
+
+def test_disable_irq_holds_a_hard_handler_off_and_no_callback_that_is_queued(built: bytes) -> None:
+    source = named("increment_irq_off")
+    assert not explored(built, source, chip="esp32").safe
+    assert explored(built, source, chip="esp32", level=Level.HARD).safe
+
+
+def test_the_chips_timers_and_pins_are_the_same_in_each_run(built: bytes) -> None:
+    source = (
+        "from machine import Pin, Timer\nimport time\nn = 0\ndef tick(t):\n    global n\n    n += 1\n"
+        "def main():\n    pin = Pin(4, Pin.OUT)\n    assert pin.value() == 0\n    pin.value(1)\n"
+        "    t = Timer(0)\n    t.init(period=2, callback=tick)\n    time.sleep_ms(9)\n    t.deinit()\n    print(n)\n"
+        "def interrupt(argument):\n    pass\n"
+    )
+    result = explored(built, source, chip="esp32")
+    assert [outcome.output for outcome in result.outcomes] == [b"4\n"]
+    assert result.moments[Moment.WAIT] > 0
+
+
+STRESS = """
+import gc
+class Node:
+    def __init__(self, value, left):
+        self.value, self.left = value, left
+def main():
+    table = {str(i): [i, (i, str(i) * 3), Node(i, [i] * 3)] for i in range(4)}
+    words = sorted([k + "x" for k in table], key=lambda word: word[1:] + word[:1])
+    try:
+        raise ValueError(str(table["3"][1]))
+    except ValueError as error:
+        said = repr(error)
+    total = sum(x * 2 for x in range(5)) + 10**20 // 7 + int(2.5 * 4)
+    print("".join(words), said, total, [v[2].left for v in table.values()], [bytes(range(i, i + 9)) for i in range(3)])
+junk = []
+def interrupt(argument):
+    gc.collect()
+    junk[:] = [bytearray(b"\\xaa" * 33) for _ in range(60)]
+    junk[:] = []
+"""
+
+
+def test_a_callback_may_collect_and_fill_the_heap_at_any_bytecode(built: bytes) -> None:
+    result = explored(built, STRESS)
+    assert result.runs > 400
+    assert [(o.label, o.output == result.baseline.output) for o in result.outcomes] == [("ended well", True)]
+
+
+def test_a_bound_that_is_reached_is_told_and_what_was_tried_is_spread(built: bytes) -> None:
+    result = explored(built, named("increment"), Limits(points=200), strikes=2)
+    assert result.runs == 200 < result.possible
+    assert result.ended_by == "--points 200"
+    result = explored(built, named("increment"), Limits(seconds=0))
+    assert (result.runs, result.ended_by) == (0, "--budget 0")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import time\n    while True:\n        time.sleep(1000)", "waits or runs for ever"),
+        ("while True:\n        pass", "waits or runs for ever"),
+        ("import machine\n    machine.reset()", "reset the chip"),
+    ],
+)
+def test_what_cannot_be_explored_is_refused_with_the_reason(built: bytes, body: str, said: str) -> None:
+    source = f"def main():\n    {body}\ndef interrupt(argument):\n    pass\n"
+    with pytest.raises(UsageError, match=f"cannot be explored.*{said}"):
+        explored(built, source, Limits(cost=30_000, points=10), chip="esp32")
+
+
+def test_a_wait_that_only_the_callback_ends_is_explored(built: bytes) -> None:
+    result = explored(built, named("wait_for_flag"), Limits(cost=100_000, points=60))
+    assert result.endless and result.safe
+
+
+@pytest.mark.parametrize(("does", "ending"), [("pass", Ending.ENDLESS), ("print('x' * 1000)", Ending.FLOODED)])
+def test_a_callback_that_never_ends_costs_a_new_vm_and_is_told(built: bytes, does: str, ending: Ending) -> None:
+    source = f"def main():\n    pass\ndef interrupt(argument):\n    while True:\n        {does}\n"
+    result = explored(built, source, Limits(points=4, seconds=300))
+    assert {outcome.ending for outcome in result.outcomes} == {ending}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.key)
+def test_an_operation_is_what_the_table_says(built: bytes, operation: Operation) -> None:
+    assert try_operation(operation, built, vm_module()).as_declared
+
+
+def test_the_documentation_has_the_table() -> None:
+    assert table() in (FIXTURES.parents[1] / "docs" / "interleaving.md").read_text()
+
+
+def test_the_documentation_shows_what_the_command_prints(built: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest = kept.described(built)
+    monkeypatch.setattr("harness.reference.own_tree.kept.all_kept", lambda: [newest])
+    shown = [(command, block) for command, block in documented() if "--as-implemented" not in command]
+    assert len(shown) >= 8
+    for command, block in shown:
+        assert printed(monkeypatch, command) == words(block), command

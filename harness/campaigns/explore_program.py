@@ -128,7 +128,7 @@ def chosen(name: str, *, needed: bool) -> tuple[bytes, Build] | None:
     if needed:
         raise UsageError(
             "--strikes 2, --level hard and --chip need a reference that was built from a source tree",
-            hint="harness reference build TREE PORT/BOARD",
+            hint="harness reference build TREE --board PORT/BOARD",
         )
     return None
 

@@ -334,7 +334,7 @@ class ReferenceTree(Entry):
         default=None,
         max_length=200,
         description="A reference that was built on this computer: PORT/BOARD@VERSION, PORT/BOARD, or the beginning of "
-        "its key (harness reference list).",
+        "its key (harness reference list); or 'prepared': the prepared build, whatever was built.",
     )
     file: FilePath | None = Field(default=None, description="A reference that was built, as a file.")
     tree: FilePath | None = Field(

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from harness.reference.own_tree.build import Request
 
 
+#: What ``built`` is for a board that is to have the prepared build, whatever was built here.
+PREPARED = "prepared"
+
+
 @dataclass(frozen=True)
 class Chosen:
     """``module`` is the VM, None: the prepared one. ``label`` names the build and ``why`` says why it is this one.
@@ -51,6 +55,8 @@ def choose(board: Board, facts: Facts, progress: Callable[[str], None]) -> Chose
 def _named(board: Board, wanted: ReferenceTree, facts: Facts, progress: Callable[[str], None]) -> Chosen:
     from harness.reference.own_tree import kept
 
+    if wanted.built == PREPARED:
+        return Chosen(why="named in boards.yaml")
     if wanted.built is not None:
         module, said = kept.find(wanted.built)
     elif wanted.file is not None:

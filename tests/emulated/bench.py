@@ -88,8 +88,9 @@ def run_suites(
     bench, result = folder / "boards.yaml", folder / "result.json"
     started = time.perf_counter()
     with emulated(command) as emulator, late_host(emulator.process, late=late, every=0.5) if late else nullcontext():
-        reference = f"    reference: {json.dumps(build(own_tree).reference())}\n" if own_tree is not None else ""
-        bench.write_text(entry(board, emulator.port) + reference)
+        # Not what happens to have been built on this computer.
+        reference = {"built": "prepared"} if own_tree is None else build(own_tree).reference()
+        bench.write_text(entry(board, emulator.port) + f"    reference: {json.dumps(reference)}\n")
         harness = [sys.executable, "-m", "harness", "run", "--bench", str(bench), "--json", str(result), *options]
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))

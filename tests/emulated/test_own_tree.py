@@ -224,3 +224,29 @@ def test_a_hard_timer_preempts_a_callback_and_a_sort_and_may_not_allocate() -> N
         assert lines[2] == "uncaught exception in timer callback"
         assert lines[3].startswith("MemoryError")
         assert lines[-1] == "end"
+
+
+ASYNCIO = """
+import asyncio, machine, time
+flag = asyncio.ThreadSafeFlag()
+woken = []
+async def main():
+    timer = machine.Timer(-1, period=50, callback=lambda t: flag.set())
+    start = time.ticks_ms()
+    for _ in range(4):
+        await flag.wait()
+        woken.append(time.ticks_diff(time.ticks_ms(), start))
+    timer.deinit()
+asyncio.run(main())
+print([round(at / 10) * 10 for at in woken])
+"""
+
+
+@pytest.mark.xdist_group("own-tree")
+def test_asyncio_is_the_trees_and_sleeps_until_its_event() -> None:
+    module, said, _ = kept.built(_tree("stm32/PYBV11"), print)
+    assert said.frozen == "asyncio"
+    with ReferenceVm(module=module, chip="stm32f405", heap_size=100000) as vm:
+        before = vm.waited_us
+        assert vm.run(ASYNCIO).stdout.strip() == b"[50, 100, 150, 200]"
+        assert vm.waited_us - before > 180_000, "the task waits, and does not look again and again"

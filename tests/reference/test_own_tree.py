@@ -214,6 +214,13 @@ def test_a_named_build_of_the_boards_version_is_its_own(cache: Path) -> None:
     assert chosen_reference.choose(a_board({"built": "esp32/GENERIC"}), FACTS, print).own
 
 
+def test_the_prepared_one_can_be_asked_for(cache: Path) -> None:
+    keep(a_build())
+    chosen = chosen_reference.choose(a_board({"built": "prepared"}), FACTS, print)
+    assert chosen.module is None
+    assert not chosen.own
+
+
 def test_a_named_build_of_another_version_is_not(cache: Path) -> None:
     keep(a_build())
     facts = replace(FACTS, version="3.4.0; MicroPython v1.26.0 on 2025-08-01")

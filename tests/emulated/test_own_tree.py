@@ -52,7 +52,7 @@ def _tree(board: str, suite: str = "sid") -> Request:
 
 
 @pytest.mark.xdist_group("own-tree")
-@pytest.mark.parametrize(("name", "least"), [("m3-rom", 70), ("m3-older-fat", 60)])
+@pytest.mark.parametrize(("name", "least"), [("m3-rom", 70), ("m0", 56)])
 def test_every_heap_figure_is_equal_to_the_byte(tmp_path: Path, name: str, least: int) -> None:
     board = next(board for board in BOARDS if board.id == name)
     assert board.firmware is not None
@@ -77,7 +77,7 @@ def test_one_block_in_one_allocation_path_is_found(tmp_path: Path) -> None:
     """With the prepared reference it hides in the blocks that another firmware's names may take."""
     firmware = ONE_BLOCK.board.firmware
     assert firmware is not None
-    found = _run(ONE_BLOCK.board, tmp_path / "own", ONE_BLOCK.healthy, "calibration", "reload")
+    found = _run(ONE_BLOCK.board, tmp_path / "own", ONE_BLOCK.healthy, "calibration")
     off = {
         figure["name"]: figure["measured"] - figure["reference"]
         for scenario in found.scenarios("fail")
@@ -86,7 +86,7 @@ def test_one_block_in_one_allocation_path_is_found(tmp_path: Path) -> None:
     }
     assert off
     assert set(off.values()) == {16}
-    hidden = _run(ONE_BLOCK.board, tmp_path / "prepared", None, "calibration", "reload")
+    hidden = _run(ONE_BLOCK.board, tmp_path / "prepared", None, "calibration")
     assert not hidden.scenarios("fail", "error")
 
 

@@ -20,7 +20,7 @@ from harness.reference.engine.heap_map import HeapMap, read_heap
 from harness.reference.engine.memory_layout import Layout
 from harness.reference.engine.wasi import Port
 from harness.reference.engine.wasm_machine import Machine
-from harness.reference.engine.wasm_module import compiled, custom_sections
+from harness.reference.engine.wasm_module import compiled, one_custom_section
 
 #: Custom section of such a build: what it was made of, as JSON.
 TREE_SECTION = "harness.tree"
@@ -60,7 +60,7 @@ class HardCall:
 
 def tree_section(module: bytes) -> dict[str, object] | None:
     """What a build of ours says of itself; None for any other module. Raises ValueError when it is damaged."""
-    raw = custom_sections(module).get(TREE_SECTION)
+    raw = one_custom_section(module, TREE_SECTION)
     if raw is None:
         return None
     said = json.loads(raw)

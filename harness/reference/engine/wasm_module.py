@@ -69,6 +69,20 @@ def custom_sections(module: bytes) -> dict[str, bytes]:
     return _split(module)[1]
 
 
+def one_custom_section(module: bytes, name: str) -> bytes | None:
+    """The content of the last custom section of that name; nothing else is copied. Raises as :func:`custom_sections`."""
+    found = None
+    for kind, _, at, end in _sections(module):
+        if not kind:
+            try:
+                length, at = read_leb128(module, at)
+            except IndexError:
+                raise ValueError("module ends in the middle of a section") from None
+            if module[at : at + length] == name.encode():
+                found = module[at + length : end]
+    return found
+
+
 def without_custom_sections(module: bytes) -> bytes:
     """What the engine compiles; two firmware variants that differ only in scripts share it."""
     return _split(module)[0]

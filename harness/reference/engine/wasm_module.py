@@ -70,7 +70,7 @@ def custom_sections(module: bytes) -> dict[str, bytes]:
 
 
 def one_custom_section(module: bytes, name: str) -> bytes | None:
-    """The content of the last custom section of that name; nothing else is copied. Raises as :func:`custom_sections`."""
+    """The last custom section of that name; nothing else is copied. Raises as :func:`custom_sections`."""
     found = None
     for kind, _, at, end in _sections(module):
         if not kind:

@@ -43,7 +43,12 @@ RESCUED = Figure("main.{kind}", STATE, limit=exactly("42"))
 PATH = Figure("path.{when}", STATE)
 RECURSION = Figure("recursion.{time}", STATE, limit=exactly("RuntimeError"))
 AFTER_RECURSION = Figure("recursion.afterwards", STATE, limit=exactly("goes on"))
-HEAP_LOST = Figure("load.heap_lost", HEAP, limit=at_most(2 * BLOCK, "B", words="at most 2 blocks"))
+#: What filled the heap were arrays of 512 bytes: one that outlives its VM is more than stale words can keep.
+HEAP_LOST = Figure(
+    "load.heap_lost",
+    HEAP,
+    limit=at_most(7 * BLOCK, "B", words="at most 7 blocks, as stale words on the stack may keep"),
+)
 
 
 def _largest_free_run(pair: Pair) -> int | None:

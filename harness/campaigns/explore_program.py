@@ -124,7 +124,7 @@ def chosen(name: str, *, needed: bool) -> tuple[bytes, Build] | None:
         return module, said
     for said in kept.all_kept():
         if said.port_version >= PORT_VERSION:
-            return kept.find(said.key)
+            return kept.module_of(said), said
     if needed:
         raise UsageError(
             "--strikes 2, --level hard and --chip need a reference that was built from a source tree",

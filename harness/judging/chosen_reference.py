@@ -48,8 +48,7 @@ def choose(board: Board, facts: Facts, progress: Callable[[str], None]) -> Chose
     near = kept.nearest(release, port.family if port is not None else "") if release else None
     if near is None:
         return Chosen(why=f"none was built here for {release or 'this version'}")
-    module, said = kept.find(near.key)
-    return Chosen(module, said.label, "built here, of the same minor release; boards.yaml names none")
+    return Chosen(kept.module_of(near), near.label, "built here, of the same minor release; boards.yaml names none")
 
 
 def _named(board: Board, wanted: ReferenceTree, facts: Facts, progress: Callable[[str], None]) -> Chosen:

@@ -20,7 +20,7 @@ from harness.reference.engine.guest_files import Files, MemoryFiles, Mode
 from harness.reference.engine.guest_objects import Identity
 from harness.reference.engine.heap_map import HeapMap
 from harness.reference.engine.prepare import vm_module
-from harness.reference.engine.tree_vm import Moment, tree_section
+from harness.reference.engine.tree_vm import Moment, is_from_tree
 from harness.reference.engine.vm_of import built_in_depth
 from harness.reference.guest_rom import guest_rom, port_modules
 from harness.reference.interrupts import Strike
@@ -55,7 +55,7 @@ def port_config(config: VmConfig, port: Port, *, machine: str, files_at: str = "
 def configured(config: VmConfig, module: bytes, port: Port | None, files_at: str = "") -> VmConfig:
     """What ``module`` is started with. A build from a source tree has its firmware's own ``sys.path`` and a queue of
     its firmware's own depth."""
-    own_tree = tree_section(module) is not None
+    own_tree = is_from_tree(module)
     if port is None:
         return replace(config, path=()) if own_tree else config
     rom = guest_rom(port, built_in_depth(module, port.queue_depth))
@@ -117,7 +117,7 @@ class ReferenceVm:
     @property
     def from_tree(self) -> bool:
         """Whether it is built from a source tree: then hard handlers preempt."""
-        return tree_section(self._module) is not None
+        return is_from_tree(self._module)
 
     def counted(self, weights: Sequence[float] = ()) -> ReferenceVm:
         """The same VM again, just started, in a build that counts its work by kind, with the same files.
@@ -128,7 +128,7 @@ class ReferenceVm:
         twin = copy.copy(self)
         try:
             # What the kinds of work cost was found with the prepared build: it counts for builds from a tree, too.
-            prepared = vm_module() if tree_section(self._module) is not None else self._module
+            prepared = vm_module() if self.from_tree else self._module
             twin._module = counted(prepared)
             twin._config = replace(self._configured(prepared), romfs=self._config.romfs)
         except ValueError as problem:

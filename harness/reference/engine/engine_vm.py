@@ -19,7 +19,7 @@ from harness.reference.engine.memory_layout import Layout, layout_of
 from harness.reference.engine.open_file import charge
 from harness.reference.engine.wasi import ERROR_OUTPUT_FD, RAW_OUTPUT_FD, Port
 from harness.reference.engine.wasm_machine import HostOutOfMemory, Machine
-from harness.reference.engine.wasm_module import compiled, custom_sections
+from harness.reference.engine.wasm_module import compiled, one_custom_section
 
 #: Custom section of a module that holds its own port script (MicroPython source).
 PORT_SECTION = "harness.port"
@@ -67,7 +67,7 @@ class Vm:
         weights: Sequence[float] = (),
     ) -> None:
         try:
-            script = custom_sections(module).get(PORT_SECTION)
+            script = one_custom_section(module, PORT_SECTION)
         except MemoryError as problem:
             raise HostOutOfMemory(str(problem)) from None
         source = default_port_script() if script is None else script.decode("utf-8", "replace")

@@ -69,6 +69,11 @@ def tree_section(module: bytes) -> dict[str, object] | None:
     return said
 
 
+def is_from_tree(module: bytes) -> bool:
+    """Whether ``module`` is a build of ours from a source tree."""
+    return one_custom_section(module, TREE_SECTION) is not None
+
+
 class TreeVm:
     """One life of such a VM: the same to its users as :class:`harness.reference.engine.engine_vm.Vm`.
 
@@ -103,7 +108,6 @@ class TreeVm:
         self.tells_exception = False
         self.on_moment: Callable[[Moment], None] = lambda _moment: None
         self.romfs_address = 0
-        self._system_rom_address = 0
         self.machine = Machine(
             compiled(module),
             port,

@@ -74,12 +74,9 @@ def one_custom_section(module: bytes, name: str) -> bytes | None:
     found = None
     for kind, _, at, end in _sections(module):
         if not kind:
-            try:
-                length, at = read_leb128(module, at)
-            except IndexError:
-                raise ValueError("module ends in the middle of a section") from None
-            if module[at : at + length] == name.encode():
-                found = module[at + length : end]
+            own, start = _name_of(module, at)
+            if own == name:
+                found = module[start:end]
     return found
 
 
@@ -116,12 +113,18 @@ def _split(module: bytes) -> tuple[bytes, dict[str, bytes]]:
         if kind:
             kept.append(module[start:end])
             continue
-        try:
-            length, at = read_leb128(module, at)
-        except IndexError:
-            raise ValueError("module ends in the middle of a section") from None
-        custom[module[at : at + length].decode("utf-8", "replace")] = module[at + length : end]
+        name, content = _name_of(module, at)
+        custom[name] = module[content:end]
     return b"".join(kept), custom
+
+
+def _name_of(module: bytes, at: int) -> tuple[str, int]:
+    """The name of the custom section whose content starts at ``at``, and where what follows the name starts."""
+    try:
+        length, at = read_leb128(module, at)
+    except IndexError:
+        raise ValueError("module ends in the middle of a section") from None
+    return module[at : at + length].decode("utf-8", "replace"), at + length
 
 
 @functools.lru_cache(maxsize=4)

@@ -18,7 +18,7 @@ _SUFFIX = ".wasm"
 def built(request: Request, progress: Callable[[str], None]) -> tuple[bytes, Build, bool]:
     """The reference for ``request``, its description, and whether it had been built before."""
     key = key_of(request)
-    name = f"{_PREFIX}{key[:32]}{_SUFFIX}"
+    name = _file(key)
     if (module := kept(name)) is not None:
         return module, described(module), True
     with locked(cache_dir() / name):
@@ -72,10 +72,15 @@ def find(name: str) -> tuple[bytes, Build]:
     if len({(each.firmware, each.version) for each in hits}) > 1:
         names = ", ".join(f"{each.firmware}@{each.version} ({each.key[:12]})" for each in hits[:6])
         raise UsageError(f"{name!r} is of several references: {names}", hint="give the beginning of its key")
-    module = kept(_file(hits[0].key))
+    return module_of(hits[0]), hits[0]
+
+
+def module_of(said: Build) -> bytes:
+    """The module of a build that is kept. Raises UsageError when it is kept no more."""
+    module = kept(_file(said.key))
     if module is None:
-        raise UsageError(f"the reference {name!r} has just been removed")
-    return module, hits[0]
+        raise UsageError(f"the reference {said.label} has just been removed")
+    return module
 
 
 def nearest(version: str, port: str) -> Build | None:

@@ -143,7 +143,8 @@ def _files(firmware: Firmware) -> Iterator[Path]:
     for part in _SOURCES:
         for pattern in ("*.c", "*.h", "*.mk", "*.py"):
             yield from (firmware.tree.path / part).rglob(pattern)
-    for pattern in ("*.c", "*.h", "*.mk", "*.cmake", "sdkconfig*"):
+    # Manifests, too: they tell whether asyncio is frozen.
+    for pattern in ("*.c", "*.h", "*.mk", "*.cmake", "sdkconfig*", "manifest*.py"):
         yield from firmware.port_folder.glob(pattern)
         yield from firmware.folder.rglob(pattern)
         yield from (firmware.port_folder / "boards").glob(pattern)

@@ -380,8 +380,8 @@ class ConsoleSettings(Entry):
         default=None,
         ge=48,
         le=65536,
-        description="How many bytes its input takes at once, where programs get lost on the way: firmware without raw "
-        "paste on a line that is not slowed down by a baud rate (an emulator).",
+        description="How many bytes the ring buffer of its input has, where programs get lost on the way: firmware "
+        "without raw paste on a line that is not slowed down by a baud rate (an emulator).",
     )
     dtr: bool = Field(default=False, description="Idle state of DTR. On devkits: true pulls IO0 low.")
     rts: bool = Field(default=False, description="Idle state of RTS. On devkits: true holds the chip in reset.")

@@ -1,5 +1,6 @@
 """The raw REPL client against a scripted board: upstream's exact bytes, and what goes wrong with them."""
 
+import ast
 import os
 import random
 import time
@@ -28,12 +29,17 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
     made: list[tuple[ScriptedBoard, MicroPythonBoard]] = []
 
     def make(
-        *, transcript: Transcript | None = None, nonces: random.Random | None = None, heard: bytes = b"", **options: Any
+        *,
+        transcript: Transcript | None = None,
+        nonces: random.Random | None = None,
+        heard: bytes = b"",
+        buffer: int | None = None,
+        **options: Any,
     ) -> tuple[ScriptedBoard, MicroPythonBoard]:
         scripted = ScriptedBoard(**options)
         session = Session(open_port(scripted.path), transcript)
         scripted.say(heard)  # after opening, which drops what came before
-        made.append((scripted, MicroPythonBoard(session, boot_timeout=4.0, nonces=nonces)))
+        made.append((scripted, MicroPythonBoard(session, boot_timeout=4.0, nonces=nonces, buffer=buffer)))
         return made[-1]
 
     yield make
@@ -60,6 +66,27 @@ def test_a_slow_board_is_never_sent_more_than_it_granted(talk: Talk) -> None:
     board.run("z" * 600)
     assert [len(program) for program in scripted.programs[1:]] == [100, 200, 600]
     assert scripted.overruns == 0
+
+
+@pytest.mark.parametrize("proved", [False, True])
+@pytest.mark.parametrize("length", [*range(58, 68), 300])
+def test_a_ring_of_64_bytes_is_never_filled(talk: Talk, length: int, proved: bool) -> None:
+    """It holds 63, and a VM that is late looks when all of it is there: 62 of a program, and the Ctrl-D after it."""
+    scripted, board = talk(paste="old", buffer=64)
+    board.enter()
+    board.verify_programs(proved)
+    source = ("#" * (length - 1) + "\n").encode()
+    board.run(source.decode())
+    sent = scripted.programs[1:]
+    assert max(map(len, sent)) <= 62
+    pieces = [literal(piece[len(b"_hx[0]+=") :]) for piece in sent if piece.startswith(b"_hx[0]+=")]
+    assert b"".join(pieces) == source or source in sent
+
+
+def literal(text: bytes) -> bytes:
+    value = ast.literal_eval(text.decode())
+    assert isinstance(value, bytes)
+    return value
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what a scenario needs of a board (boards.yaml)")
     config.addinivalue_line("markers", "runtime(*names): the runtimes a scenario is for; without it, the usual one")
+    config.addinivalue_line("markers", "holds(*points): what it holds of a discussion or a specification; nobody asks")
     config.addinivalue_line("markers", "figures(*figures): what a scenario takes, or skips with a reason, by its end")
 
 

@@ -115,6 +115,7 @@ def test_a_reset_pulse_ends_a_circuitpython_sleep(scenario: Scenario) -> None:
     _judge(scenario, pair, "pulse", reset_reason=reason, wake_alarm="NoneType", run_reason="STARTUP")
 
 
+@pytest.mark.holds("events.deep-sleep")
 def test_microcontroller_reset_is_told_from_a_wake(scenario: Scenario) -> None:
     """microcontroller.reset(): its own reason, no wake alarm; the sleep memory is whole or cleared, nothing else."""
     pair, _ = _sleep(scenario, None)
@@ -125,6 +126,7 @@ def test_microcontroller_reset_is_told_from_a_wake(scenario: Scenario) -> None:
     scenario.take(RESET_MEMORY, state, kept)
 
 
+@pytest.mark.holds("kept.sleep-memory")
 def test_sleep_memory_has_an_end_and_keeps_what_it_refuses(scenario: Scenario) -> None:
     """Subscripts, slices, the last byte; an index beyond it and a slice of another length leave what was there."""
     scenario.compare(scenario.run(Program.load("cp_sleep_memory")), prefix="memory.")

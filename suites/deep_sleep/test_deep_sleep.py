@@ -83,6 +83,7 @@ def _clock(scenario: Scenario, pair: Pair, name: str, seconds: float) -> None:
     scenario.take(CLOCK.of(name), since[0], since[1], limit=limit)
 
 
+@pytest.mark.holds("events.deep-sleep")
 @pytest.mark.figures(LEAST, MOST, FOUND, CLOCK)
 @pytest.mark.parametrize("ms", [50, 500, 2000])
 def test_sleeps_as_long_as_it_says_and_wakes_by_its_timer(scenario: Scenario, ms: int) -> None:
@@ -240,6 +241,7 @@ def test_rtc_memory_takes_every_size_and_refuses_what_does_not_fit(scenario: Sce
     scenario.compare(pair, prefix="rtc.")
 
 
+@pytest.mark.holds("events.light-sleep")
 def test_light_sleep_keeps_ram_and_wakes_on_time(scenario: Scenario) -> None:
     """machine.lightsleep of 20 and 200 ms."""
     percent = CLOCK_PERCENT[scenario.port.family]

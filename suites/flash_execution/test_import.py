@@ -38,12 +38,14 @@ MOUNTED = Figure("{damage}.rom", STATE, limit=exactly("False"))
 FILE_TIME = "file reading is not part of the prediction"
 
 
+@pytest.mark.holds("place.from-ram")
 @pytest.mark.runtime("micropython", "circuitpython")
 def test_from_source(scenario: Scenario) -> None:
     """The module is compiled on the board: the most heap, the most time."""
     _import_from_file(scenario, "hx_src", "hx_src.py", SOURCE)
 
 
+@pytest.mark.holds("place.from-ram", "place.format")
 @pytest.mark.runtime("micropython", "circuitpython")
 def test_from_mpy(scenario: Scenario) -> None:
     """The module is compiled on the host and loaded into RAM."""
@@ -51,6 +53,7 @@ def test_from_mpy(scenario: Scenario) -> None:
     _import_from_file(scenario, "hx_mpy", "hx_mpy.mpy", compile_module("payload.py", SOURCE))
 
 
+@pytest.mark.holds("place.in-place", "place.ram")
 @pytest.mark.needs("romfs")
 def test_in_place_from_romfs(scenario: Scenario) -> None:
     """The module's bytecode and constants stay in the chip's flash; only the rest is on the heap."""
@@ -96,6 +99,7 @@ def _import_from_file(scenario: Scenario, module: str, file: str, content: bytes
     scenario.compare(pair, only=others, loose_times={"import.time": FILE_TIME})
 
 
+@pytest.mark.holds("place.in-place", "place.ram")
 @pytest.mark.needs("romfs")
 def test_code_in_flash_costs_no_heap_however_long_it_is(scenario: Scenario) -> None:
     """Functions of 0.4 to 80 kB of bytecode, the longest larger than the heap: all keep the same, and lie in flash."""
@@ -121,6 +125,7 @@ def test_code_in_ram_costs_heap_by_its_length(scenario: Scenario) -> None:
     scenario.take(RAM_GROWTH, growth[0], growth[1])
 
 
+@pytest.mark.holds("place.format")
 @pytest.mark.runtime("micropython", "circuitpython")
 def test_files_that_are_no_good_modules_are_refused(scenario: Scenario) -> None:
     """Empty, cut in the header, wrong magic, version or architecture; syntax error; one that raises at import."""
@@ -166,6 +171,7 @@ def test_a_replaced_module_is_the_new_one_after_a_restart(scenario: Scenario, ki
         scenario.take(MODULE.of(version), *pair.text("version"), limit=exactly(version))
 
 
+@pytest.mark.holds("place.replace", "place.after-reset")
 @pytest.mark.needs("romfs")
 def test_a_replaced_image_runs_after_the_reset_and_the_old_is_gone(scenario: Scenario) -> None:
     """The ROMFS region is flashed alone, twice: the new code runs, what only the old image had is gone."""
@@ -187,6 +193,7 @@ def test_a_replaced_image_runs_after_the_reset_and_the_old_is_gone(scenario: Sce
         scenario.compare(pair, prefix=f"{version}.")
 
 
+@pytest.mark.holds("place.damaged")
 @pytest.mark.needs("romfs")
 @pytest.mark.parametrize("kind", ["magic", "blank"])
 def test_a_damaged_image_leaves_the_board_bootable(scenario: Scenario, kind: str) -> None:

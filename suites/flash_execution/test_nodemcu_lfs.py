@@ -104,6 +104,7 @@ def _files(scenario: Scenario, names: list[str]) -> None:
                 runtime.put(f"hx_{name}.lua", sources[f"{name}.lua"])
 
 
+@pytest.mark.holds("store.protos")
 def test_each_module_takes_less_heap_from_lfs(scenario: Scenario) -> None:
     """Twenty modules, one by one: heap of each loaded from a file, from LFS, and what the format's own sizes say."""
     sources = _application()
@@ -124,6 +125,7 @@ def test_each_module_takes_less_heap_from_lfs(scenario: Scenario) -> None:
     scenario.take(SAVED_IN_ALL, saved)
 
 
+@pytest.mark.holds("store.speed")
 def test_code_in_lfs_runs_as_fast_as_in_ram(scenario: Scenario) -> None:
     """One module from a file and from LFS: the same result, in about the same time (the flash is cached)."""
     _files(scenario, ["json"])
@@ -134,6 +136,7 @@ def test_code_in_lfs_runs_as_fast_as_in_ram(scenario: Scenario) -> None:
     scenario.take(OVER_RAM, round(ratio[0], 3), round(ratio[1], 3), samples=pair.board["lfs"].samples)
 
 
+@pytest.mark.holds("store.double")
 def test_an_application_that_does_not_fit_in_ram_starts_from_lfs(scenario: Scenario) -> None:
     """All twenty modules loaded and run: how many fit from files, and the heap that is left from LFS and from files."""
     sources = _application()
@@ -148,6 +151,7 @@ def test_an_application_that_does_not_fit_in_ram_starts_from_lfs(scenario: Scena
     scenario.take(FREE_WITH_LFS, *lfs.value("free"), limit=at_least(ram.board.value("free") + 8000, "B"))
 
 
+@pytest.mark.holds("store.strings")
 def test_strings_of_the_image_take_no_heap(scenario: Scenario) -> None:
     """Strings made at run time, half of them in the image's string table."""
     _load(scenario, _probe("words", WORDS))
@@ -184,6 +188,7 @@ def _bad_images() -> dict[str, tuple[bytes, str]]:
     }
 
 
+@pytest.mark.holds("store.bad-image")
 def test_bad_images_are_refused_and_change_nothing(scenario: Scenario) -> None:
     """Seven ways to be no image, and a file that is not there: the firmware's words, and LFS as it was."""
     _load(scenario, _probe("words", WORDS))
@@ -199,6 +204,7 @@ def test_bad_images_are_refused_and_change_nothing(scenario: Scenario) -> None:
     scenario.take(LFS_KEPT, *_look(scenario).text("probe"))
 
 
+@pytest.mark.holds("store.freeze-reset")
 def test_a_reload_replaces_the_image(scenario: Scenario) -> None:
     """Two reloads in turn: the module is the new image's, the heap is the same, the reason is a watchdog's."""
     free = []
@@ -214,6 +220,7 @@ def test_a_reload_replaces_the_image(scenario: Scenario) -> None:
     scenario.take(HEAP_LOST, free[0] - free[-1], 0, samples=free)
 
 
+@pytest.mark.holds("store.incomplete")
 def test_an_interrupted_reload_leaves_no_half_image(scenario: Scenario) -> None:
     """The power fails while LFS is written: the chip starts, holds no module, and takes the image the next time."""
     if not scenario.can_intervene:
@@ -235,6 +242,7 @@ def test_an_interrupted_reload_leaves_no_half_image(scenario: Scenario) -> None:
     scenario.take(INTERRUPTED_THEN, look.run(board).text("modules"), limit=exactly(names))
 
 
+@pytest.mark.holds("store.require", "store.file-first")
 def test_require_takes_a_file_before_lfs(scenario: Scenario) -> None:
     """A module that is a file and in LFS: the loaders' order decides, and the firmware's own do not look into LFS."""
     _load(scenario, _probe("lfs"))

@@ -33,6 +33,7 @@ def io(scenario: Scenario) -> dict[str, Any]:
     return {"out": out, "in": pin, "timer": scenario.timer}
 
 
+@pytest.mark.holds("events.queue")
 def test_the_queue_holds_what_the_port_says(scenario: Scenario) -> None:
     """Callbacks run in order, one inside none, up to the queue's depth; past it there is a clear error."""
     if scenario.port_is_unknown:
@@ -59,6 +60,7 @@ def _whatever_its_depth(scenario: Scenario) -> None:
     scenario.compare(pair, prefix="queue.", only=others)
 
 
+@pytest.mark.holds("events.order")
 @pytest.mark.needs("pin_loopback")
 def test_each_edge_is_handled_once_in_order(scenario: Scenario) -> None:
     """Edges on a wired pin: none lost, none doubled, none reordered; a burst fills the queue and no more."""
@@ -67,6 +69,7 @@ def test_each_edge_is_handled_once_in_order(scenario: Scenario) -> None:
     scenario.compare(pair, prefix="pin.")
 
 
+@pytest.mark.holds("events.hard", "events.schedule")
 @pytest.mark.needs("pin_loopback", "hard_irq")
 def test_a_hard_handler_may_set_flags_and_schedule_and_not_allocate(scenario: Scenario) -> None:
     """The hard level as real drivers use it."""
@@ -78,6 +81,7 @@ ATOMIC_HERE = Figure("atomic.{operation}", STATE, limit=exactly("True", words="n
 AT_ONCE = 9
 
 
+@pytest.mark.holds("events.atomic", "events.table", "events.heapq")
 def test_single_operations_are_atomic(scenario: Scenario) -> None:
     """What docs/interleaving.md calls atomic by the contract, shared with a timer's callback: nothing is lost."""
     for first in range(0, len(ATOMIC), AT_ONCE):
@@ -112,6 +116,7 @@ def test_disable_irq_holds_a_callback_off(scenario: Scenario) -> None:
 CTRL_C_SEEN = Figure("ctrl_c.seen", STATE, limit=exactly("True", words="Ctrl-C ends a busy loop"))
 
 
+@pytest.mark.holds("events.ctrl-c")
 @pytest.mark.parametrize("where", ["busy", "sleep", "callback"])
 def test_ctrl_c(scenario: Scenario, where: str) -> None:
     """Ctrl-C reaches a program in a busy loop, in a sleep, and in a callback; the program can go on after it."""
@@ -129,6 +134,7 @@ def test_ctrl_c(scenario: Scenario, where: str) -> None:
     scenario.compare(pair, prefix="ctrl_c.")
 
 
+@pytest.mark.holds("events.wait", "events.explicit", "events.named")
 @pytest.mark.needs("pin_loopback")
 def test_the_poller_returns_for_its_events_and_for_nothing_else(scenario: Scenario) -> None:
     """uevent.poll: a callback that concerns nobody does not end the wait, an event does, and at its moment."""
@@ -144,6 +150,7 @@ def test_the_poller_returns_for_its_events_and_for_nothing_else(scenario: Scenar
     scenario.take(TIMEOUT, *pair.value("timeout"))
 
 
+@pytest.mark.holds("events.asyncio")
 @pytest.mark.needs("pin_loopback")
 def test_an_asyncio_task_is_woken_from_a_handler(scenario: Scenario) -> None:
     """A flag that a pin's handler sets wakes the task that waits for it, each time."""

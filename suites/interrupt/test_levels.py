@@ -24,6 +24,7 @@ TICKS = Figure("preempt.{work}.ticks", COUNT, limit=exactly(COUNT_TICKS))
 LATENCY = Figure("preempt.{work}.p90", TIME, "us")
 
 
+@pytest.mark.holds("events.three-levels", "events.hard-in-soft", "events.hard")
 @pytest.mark.needs("hard_irq", "timer_irq")
 def test_a_hard_handler_preempts_callbacks_and_c_functions(scenario: Scenario) -> None:
     """A hard timer's handler while a soft callback runs for 200 ms, and while lists are sorted in C."""

@@ -26,6 +26,7 @@ ENDED_AFTER = Figure("ctrl_c.{how}.ended_after", TIME, "ms")
 AFTERWARDS = Figure("ctrl_c.{how}.afterwards", STATE, limit=exactly("goes on"))
 
 
+@pytest.mark.holds("events.ctrl-c", "events.wakes-wait")
 @pytest.mark.parametrize("how", sorted(WAITS))
 def test_ctrl_c_in_a_wait(scenario: Scenario, how: str) -> None:
     """Ctrl-C ends sleep_ms, select.poll with a time-out, and a loop of machine.idle, before their time."""
@@ -50,6 +51,7 @@ IN_A_SLEEP = Figure("together.in_a_sleep", STATE)
 JUMPS = Figure("together.jumps", COUNT)
 
 
+@pytest.mark.holds("events.order")
 @pytest.mark.figures(ORDER, IN_A_SLEEP, JUMPS)
 def test_callbacks_that_wait_together_run_in_order(scenario: Scenario) -> None:
     """As many callbacks of two functions as the queue holds, scheduled before one check: all run, in order, at once."""

@@ -98,6 +98,7 @@ NEXT_CODE = {
 }
 
 
+@pytest.mark.holds("kept.next-file", "kept.dispatch")
 @pytest.mark.parametrize("options", NEXT_CODE)
 def test_the_next_code_file_keeps_to_its_options(scenario: Scenario, options: str) -> None:
     """set_next_code_file: what runs at once, what runs after a reload, and when it is forgotten."""
@@ -119,6 +120,7 @@ def test_the_next_code_file_keeps_to_its_options(scenario: Scenario, options: st
         scenario.take(NEXT_RUN.of(options, name), words[0][index], words[1][index], limit=exactly(expected))
 
 
+@pytest.mark.holds("kept.reload", "kept.value", "kept.bytes", "kept.dynamic")
 @pytest.mark.needs("persisted_bytes")
 @pytest.mark.parametrize("size", [0, 1, 16, 17, 4096, 70000])
 def test_persisted_bytes_survive_a_reload(scenario: Scenario, size: int) -> None:
@@ -135,6 +137,7 @@ def test_persisted_bytes_survive_a_reload(scenario: Scenario, size: int) -> None
     scenario.take(HEAP_LOST.of(size), lost[0], lost[1])
 
 
+@pytest.mark.holds("kept.fresh")
 @pytest.mark.needs("persisted_bytes")
 def test_persisted_bytes_do_not_outlive_the_chips_reset(scenario: Scenario) -> None:
     """They are the supervisor's RAM: a reset of the chip loses them. What they refuse leaves them as they were."""
@@ -145,6 +148,7 @@ def test_persisted_bytes_do_not_outlive_the_chips_reset(scenario: Scenario) -> N
     scenario.take(AFTER_RESET, *pair.text("persisted"))
 
 
+@pytest.mark.holds("moving.defragment", "moving.bottom")
 @pytest.mark.needs("persisted_bytes", "movable_allocations")
 def test_movable_allocations_move_down_and_their_holes_are_used_again(scenario: Scenario) -> None:
     """Allocated in a run, moved at its end: contents and the next heap, over 64 KiB; a hole of exactly the length."""

@@ -98,20 +98,23 @@ def benchmark_spread(runs: Sequence[Result]) -> float:
 
 
 def reasons(results: Sequence[Result]) -> str:
-    """Each reason of a fail, an error and a skip, with the boards and scenarios that it was given for."""
+    """Each reason of a fail, an error and a skip, with the scenarios and the boards that it was given for."""
     lines = []
     for title, outcomes in (("Failed", ("fail",)), ("Errors", ("error",)), ("Skipped", ("skipped",))):
-        found: dict[str, dict[str, set[str]]] = {}
+        boards: dict[tuple[str, str], set[str]] = {}
         for result in results:
             for scenario in result.scenarios(*outcomes):
-                found.setdefault(_one_line(scenario["reason"]), {}).setdefault(scenario["name"], set()).add(
-                    result.board.id
-                )
+                reason = _one_line(scenario["reason"]).replace(f"{result.board.id} has", "the board has")
+                boards.setdefault((reason, scenario["name"].partition("[")[0]), set()).add(result.board.id)
+        found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for (reason, name), ids in boards.items():
+            found.setdefault((reason, tuple(sorted(ids))), []).append(name)
         if found:
             lines += [f"#### {title}", "", "| scenarios | boards | reason |", "|---|---|---|"]
-            for reason, scenarios in sorted(found.items(), key=lambda item: -len(item[1])):
-                boards = sorted(set().union(*scenarios.values()))
-                lines.append(f"| {', '.join(sorted(scenarios))} | {', '.join(boards)} | {reason} |")
+            every = {result.board.id for result in results}
+            for (reason, ids), names in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
+                told = "all" if set(ids) == every else ", ".join(ids)
+                lines.append(f"| {', '.join(sorted(names))} | {told} | {reason} |")
             lines.append("")
     return "\n".join(lines)
 

@@ -63,6 +63,7 @@ def explored(
     return explore_by_contract(subject, limits or Limits(seconds=300), level=level, strikes=strikes, only=spots)
 
 
+@pytest.mark.holds("events.not-atomic", "events.bytecode")
 def test_an_increment_is_safe_as_implemented_and_lost_by_contract(built: bytes) -> None:
     source = named("increment")
     assert explore(Rewinder(vm_module(), source, heap_size=57344, files={}), Limits()).safe
@@ -183,6 +184,7 @@ def test_a_callback_that_never_ends_costs_a_new_vm_and_is_told(built: bytes, doe
     assert {outcome.ending for outcome in result.outcomes} == {ending}
 
 
+@pytest.mark.holds("events.table", "events.atomic")
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.key)
 def test_an_operation_is_what_the_table_says(built: bytes, operation: Operation) -> None:
     assert try_operation(operation, built, vm_module()).as_declared

@@ -150,6 +150,7 @@ def test_a_build_survives_its_own_collector_and_ends_deep_recursion() -> None:
         assert b"ZeroDivisionError" in vm.run("1 / 0").stderr
 
 
+@pytest.mark.holds("events.bytecode")
 @pytest.mark.xdist_group("own-tree")
 def test_a_handler_strikes_between_any_two_bytecodes() -> None:
     module, _, _ = kept.built(_tree("qemu/MPS2_AN385"), print)
@@ -211,6 +212,7 @@ print("end")
 """
 
 
+@pytest.mark.holds("events.hard-in-soft", "events.three-levels")
 @pytest.mark.xdist_group("own-tree")
 def test_a_hard_timer_preempts_a_callback_and_a_sort_and_may_not_allocate() -> None:
     module, _, _ = kept.built(_tree("stm32/PYBV11"), print)
@@ -242,6 +244,7 @@ print([round(at / 10) * 10 for at in woken])
 """
 
 
+@pytest.mark.holds("events.asyncio")
 @pytest.mark.xdist_group("own-tree")
 def test_asyncio_is_the_trees_and_sleeps_until_its_event() -> None:
     module, said, _ = kept.built(_tree("stm32/PYBV11"), print)

@@ -73,6 +73,7 @@ def test_a_point_alone_gives_what_the_whole_exploration_found_there() -> None:
     assert before.safe
 
 
+@pytest.mark.holds("events.lock")
 def test_a_callback_waits_while_the_scheduler_is_locked_and_nesting_counts() -> None:
     body = "spin()\nwith locked:\n    with locked:\n        spin()\n    spin()\n    trace.append(seen[0])\nspin()"
     setup = "from scheduler import locked\nseen = [0]\ntrace = []\ndef spin():\n    for _ in range(3):\n        pass\n"
@@ -166,6 +167,7 @@ def test_what_a_program_prints_reaches_the_terminal_without_escapes(tmp_path: Pa
     assert "[bold]" in output
 
 
+@pytest.mark.holds("events.event-set")
 def test_event_set_from_a_callback_loses_a_wake() -> None:
     run = CliRunner().invoke(main, ["explore", "asyncio_event", "--as-implemented", "--json", "-"])
     assert run.exit_code == 1

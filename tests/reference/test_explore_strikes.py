@@ -65,6 +65,7 @@ def test_the_boards_state_comes_back_into_the_same_objects() -> None:
     assert fired == [1, 1]
 
 
+@pytest.mark.holds("events.table")
 def test_the_suites_list_is_the_tables() -> None:
     assert len({operation.key for operation in OPERATIONS}) == len(OPERATIONS) > 40
     assert 20 < len(ATOMIC) < len(OPERATIONS)

@@ -43,6 +43,7 @@ CHECKS = "for i in range(20): pass\n"
 # -- the queue ------------------------------------------------------------------------------------
 
 
+@pytest.mark.holds("events.queue")
 @pytest.mark.parametrize("name", PORTS)
 def test_schedule_takes_as_many_as_the_port_has_room_for(name: str) -> None:
     depth = PORTS[name].queue_depth
@@ -57,6 +58,7 @@ def test_schedule_takes_as_many_as_the_port_has_room_for(name: str) -> None:
     assert output == ["schedule queue full", str(list(range(depth)))]
 
 
+@pytest.mark.holds("events.queue")
 @pytest.mark.parametrize("name", PORTS)
 def test_a_soft_interrupt_that_finds_the_queue_full_is_lost_without_a_word(name: str) -> None:
     depth = PORTS[name].queue_depth
@@ -74,6 +76,7 @@ def test_a_soft_interrupt_that_finds_the_queue_full_is_lost_without_a_word(name:
         assert len(vm.trace.matching("callback lost")) == 3
 
 
+@pytest.mark.holds("events.order", "events.soft")
 def test_callbacks_run_in_order_and_one_at_each_check(esp32: ReferenceVm) -> None:
     output = lines(
         esp32,
@@ -100,6 +103,7 @@ def test_what_waits_beyond_the_builds_own_queue_is_kept_alive(esp32: ReferenceVm
     assert output == [str([f"object {n}{chr(65 + n)}" for n in range(8)])]
 
 
+@pytest.mark.holds("events.soft-in-soft")
 def test_no_callback_runs_inside_another(esp32: ReferenceVm) -> None:
     output = lines(
         esp32,
@@ -189,6 +193,7 @@ def test_what_a_port_refuses(name: str, call: str, error: bytes) -> None:
 # -- the hard level -------------------------------------------------------------------------------
 
 
+@pytest.mark.holds("events.schedule")
 def test_a_hard_handler_sets_flags_and_schedules(stm32: ReferenceVm) -> None:
     source = (
         "flags = bytearray(2)\n"
@@ -217,6 +222,7 @@ def test_a_hard_handler_runs_before_what_was_scheduled_and_is_never_lost(stm32: 
     assert eval(order).decode().replace("H", "") == "01234567"
 
 
+@pytest.mark.holds("events.hard")
 def test_a_hard_handler_may_not_allocate_and_is_disabled_when_it_does(stm32: ReferenceVm) -> None:
     source = (
         "calls = bytearray(1)\ndef bad(p):\n    calls[0] += 1\n    return [p]\n"

@@ -50,6 +50,7 @@ def test_an_object_has_the_targets_size(vm: LuaReference, make: str, size: int) 
     assert measured(vm, make) == [size]
 
 
+@pytest.mark.holds("store.closure")
 def test_a_closure_takes_its_header_and_its_upvalues_and_shares_its_prototype(vm: LuaReference) -> None:
     one = "local function make() local n = 0 return function() n = n + 1 end end"
     (single,) = measured(vm, f"{one} return make()")
@@ -64,6 +65,7 @@ def test_a_thread_takes_its_stack(vm: LuaReference) -> None:
     assert size == FLOAT.thread + 12 * 45 + 24 * 8  # Lua's first stack: 40 slots and 5 to spare, 8 calls
 
 
+@pytest.mark.holds("store.gc")
 def test_garbage_counts_until_it_is_collected(vm: LuaReference) -> None:
     result = vm.run(
         "collectgarbage() collectgarbage() collectgarbage('stop') local a = node.heap() "

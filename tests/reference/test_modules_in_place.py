@@ -33,6 +33,7 @@ def strings(vm: ReferenceVm) -> int:
     return int(words[1].split(",")[0])
 
 
+@pytest.mark.holds("place.push", "place.after-reset", "place.pop")
 def test_a_module_can_be_imported_from_the_reset_after_its_push_until_the_one_after_its_pop() -> None:
     stack = ModuleStack(Region((TABLE_SECTORS + 8) * SECTOR))
     with ReferenceVm(boot=b"") as vm:
@@ -47,6 +48,7 @@ def test_a_module_can_be_imported_from_the_reset_after_its_push_until_the_one_af
         assert b"ImportError" in vm.run("import deep").stderr
 
 
+@pytest.mark.holds("place.mapped", "place.in-place")
 def test_bytecode_lies_in_the_mapped_region() -> None:
     stack = ModuleStack(Region((TABLE_SECTORS + 8) * SECTOR))
     with ReferenceVm(boot=b"") as vm:
@@ -64,6 +66,7 @@ def test_bytecode_lies_in_the_mapped_region() -> None:
     assert not start <= in_ram < start + (TABLE_SECTORS + 8) * SECTOR
 
 
+@pytest.mark.holds("place.ram")
 def test_an_import_in_place_takes_less_heap_than_from_files() -> None:
     stack = ModuleStack(Region((TABLE_SECTORS + 8) * SECTOR))
     stack.push("deep", image("deep", "x"))
@@ -78,6 +81,7 @@ def test_an_import_in_place_takes_less_heap_than_from_files() -> None:
     assert in_place < 0.75 * taken["mpy"] < taken["mpy"] < 0.9 * taken["py"]
 
 
+@pytest.mark.holds("place.shared-names")
 @pytest.mark.parametrize("shared", [True, False])
 def test_strings_that_a_module_shares_with_an_earlier_one_are_not_interned_again(shared: bool) -> None:
     stack = ModuleStack(Region((TABLE_SECTORS + 16) * SECTOR))
@@ -121,6 +125,7 @@ def test_a_string_stays_where_the_first_module_that_brought_it_lies() -> None:
         assert above.offset < first < above.offset + above.size
 
 
+@pytest.mark.holds("place.read-only")
 def test_execution_changes_no_byte_of_the_mapped_module() -> None:
     stack = ModuleStack(Region((TABLE_SECTORS + 8) * SECTOR))
     module = stack.push("deep", image("deep", "x"))

@@ -21,6 +21,7 @@ def test_erasing_sets_the_bits_of_that_sector_only() -> None:
     assert [region.blank(start, SECTOR) for start in (0, SECTOR, 2 * SECTOR)] == [False, True, False]
 
 
+@pytest.mark.holds("store.wear")
 def test_wear_is_counted_where_it_happens() -> None:
     region = Region(3 * SECTOR, unit=16)
     region.erase(SECTOR, 2 * SECTOR)

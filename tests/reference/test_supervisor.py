@@ -37,6 +37,7 @@ def test_the_low_side_grows_up_and_the_high_side_down(region: Region) -> None:
     assert region.middle == Span(BASE + 16, 1024 - 32)
 
 
+@pytest.mark.holds("kept.cost", "moving.node")
 def test_lengths_are_rounded_up_to_words(region: Region) -> None:
     assert [take(region, n).get_length() for n in (0, 1, 4, 5)] == [0, 4, 4, 8]
 
@@ -63,6 +64,7 @@ def test_no_free_handle_gives_none_and_not_a_crash() -> None:
     assert region.allocate(4) is not None
 
 
+@pytest.mark.holds("moving.over-64k")
 def test_lengths_over_64_kib() -> None:
     region = Region(1 << 20)
     big = take(region, 70_000, movable=True)
@@ -120,11 +122,13 @@ def test_what_moves_never_gets_a_hole_on_the_high_side(region: Region) -> None:
     assert region.allocate(16, movable=True) is None
 
 
+@pytest.mark.holds("moving.movable-flag")
 def test_movable_on_the_high_side_is_refused(region: Region) -> None:
     with pytest.raises(UsageError, match="high side"):
         region.allocate(4, high_address=True, movable=True)
 
 
+@pytest.mark.holds("moving.hole-first")
 def test_while_a_vm_runs_a_hole_comes_before_its_heap(region: Region) -> None:
     first, _ = take(region, 16), take(region, 4)
     place = first.pointer
@@ -134,11 +138,13 @@ def test_while_a_vm_runs_a_hole_comes_before_its_heap(region: Region) -> None:
     assert take(region, 16, movable=True).pointer >= region.middle.start
 
 
+@pytest.mark.holds("moving.fixed")
 def test_what_does_not_move_is_never_put_into_the_vms_heap(region: Region) -> None:
     begin(region)
     assert region.allocate(16) is None
 
 
+@pytest.mark.holds("moving.root", "moving.list")
 def test_allocations_in_the_heap_hang_on_one_root(region: Region) -> None:
     heap = begin(region)
     a, b, c = (take(region, n, movable=True) for n in (4, 8, 12))
@@ -152,6 +158,7 @@ def test_allocations_in_the_heap_hang_on_one_root(region: Region) -> None:
     assert heap.freed == freed
 
 
+@pytest.mark.holds("moving.bottom", "moving.handle", "moving.only-then")
 def test_at_the_end_of_a_run_they_move_to_the_bottom_and_become_ordinary(region: Region) -> None:
     low = take(region, 8)
     heap = begin(region)
@@ -168,6 +175,7 @@ def test_at_the_end_of_a_run_they_move_to_the_bottom_and_become_ordinary(region:
     assert heap.root == 0
 
 
+@pytest.mark.holds("moving.list")
 def test_the_order_in_the_heap_is_the_order_after_the_move(region: Region) -> None:
     heap = begin(region)
     heap.next += 100
@@ -181,6 +189,7 @@ def test_the_order_in_the_heap_is_the_order_after_the_move(region: Region) -> No
     assert (early.read(), late.read()) == (b"E" * 40, b"L" * 40)
 
 
+@pytest.mark.holds("moving.defragment")
 def test_movable_ones_go_below_the_holes_so_that_the_next_heap_is_largest(region: Region) -> None:
     a, b, c = (take(region, n, movable=True) for n in (16, 32, 48))
     c.write(b"c" * 48)
@@ -192,6 +201,7 @@ def test_movable_ones_go_below_the_holes_so_that_the_next_heap_is_largest(region
     assert region.middle.size == 1024 - NODE - 48
 
 
+@pytest.mark.holds("moving.fixed")
 def test_fixed_ones_keep_their_place_and_the_holes_below_them_stay(region: Region) -> None:
     a, fixed, movable = take(region, 16), take(region, 8), take(region, 24, movable=True)
     place, top = fixed.pointer, movable.pointer
@@ -233,6 +243,7 @@ def test_the_high_side_does_not_move(region: Region) -> None:
     assert b.pointer == place
 
 
+@pytest.mark.holds("moving.callback")
 def test_a_callback_maps_old_pointers_to_new_ones(region: Region) -> None:
     gap, kept = take(region, 32), take(region, 8, movable=True)
     begin(region)

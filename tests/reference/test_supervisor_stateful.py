@@ -170,6 +170,7 @@ class Runs(RuleBasedStateMachine):
             assert allocation.read() == data
 
 
+@pytest.mark.holds("moving.only-then", "moving.movable-flag", "moving.handle")
 def test_random_sequences_keep_every_rule_of_the_region() -> None:
     run_state_machine_as_test(Runs, settings=settings(max_examples=400, stateful_step_count=50))
 

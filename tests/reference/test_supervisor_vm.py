@@ -37,6 +37,7 @@ def files(runs: list[CodeRun]) -> list[str | None]:
 # -- the region and the VM's heap ----------------------------------------------------------------
 
 
+@pytest.mark.holds("moving.defragment")
 def test_the_vm_gets_exactly_what_the_allocations_leave(vm: SupervisedVm) -> None:
     (first,) = vm.start()
     assert first.heap == vm.region.span.size
@@ -49,12 +50,14 @@ def test_the_vm_gets_exactly_what_the_allocations_leave(vm: SupervisedVm) -> Non
     assert int(said(vm, total)) == pytest.approx(second.heap * 512 / 524, abs=128)  # MicroPython py/gc.c gc_setup_area
 
 
+@pytest.mark.holds("kept.pay")
 def test_nothing_is_used_when_nothing_is_kept(vm: SupervisedVm) -> None:
     vm.run("import supervisor, alarm\nalarm.sleep_memory[0] = 1\nprint(supervisor.persisted_bytes)")
     vm.reload()
     assert vm.region.middle == vm.region.span
 
 
+@pytest.mark.holds("moving.in-heap", "moving.root")
 def test_an_allocation_made_while_the_vm_runs_is_in_its_heap_and_survives_collections(vm: SupervisedVm) -> None:
     said(vm, "supervisor.persisted_bytes = bytes(range(200))")
     (node,) = vm.region.embedded()
@@ -73,6 +76,7 @@ def test_what_was_freed_is_taken_by_the_next_collection(vm: SupervisedVm) -> Non
     assert int(said(vm, "print(used())")) - before < 1000
 
 
+@pytest.mark.holds("moving.root")
 def test_two_allocations_in_the_heap_hang_on_the_guests_one_root(vm: SupervisedVm) -> None:
     said(vm, "supervisor.persisted_bytes = bytes(100)\nsupervisor.set_next_code_file('code.py')")
     assert len(vm.region.embedded()) == 2
@@ -81,6 +85,7 @@ def test_two_allocations_in_the_heap_hang_on_the_guests_one_root(vm: SupervisedV
     assert files(vm.reload()) == ["code.py"]
 
 
+@pytest.mark.holds("moving.hole-first")
 def test_a_hole_of_the_same_length_is_used_before_the_vms_heap(vm: SupervisedVm) -> None:
     low = [vm.region.allocate(length) for length in (104, 8)]
     vm.region.free(low[0])
@@ -89,6 +94,7 @@ def test_a_hole_of_the_same_length_is_used_before_the_vms_heap(vm: SupervisedVm)
     assert said(vm, "print(supervisor.persisted_bytes == bytes(100))") == "True"
 
 
+@pytest.mark.holds("moving.callback")
 def test_a_client_with_a_raw_pointer_is_told_where_its_memory_went(vm: SupervisedVm) -> None:
     said(vm, "supervisor.persisted_bytes = b'framebuffer'")
     old = vm.region.embedded()[0] + NODE
@@ -122,6 +128,7 @@ def test_a_program_that_writes_over_its_heap_loses_what_it_kept_there(vm: Superv
 # -- persisted_bytes -----------------------------------------------------------------------------
 
 
+@pytest.mark.holds("kept.reload", "kept.bytes")
 @pytest.mark.parametrize("data", ["b''", "b'x'", "bytes(range(256))", "bytearray(b'ab')", "memoryview(b'abcd')[1:3]"])
 def test_persisted_bytes_of_any_kind_survive_reload(vm: SupervisedVm, data: str) -> None:
     said(vm, f"supervisor.persisted_bytes = {data}")
@@ -136,6 +143,7 @@ def test_persisted_bytes_of_an_array_are_its_bytes(vm: SupervisedVm) -> None:
     assert said(vm, "print(supervisor.persisted_bytes)") == "b'\\x01\\x00\\x02\\x00'"
 
 
+@pytest.mark.holds("kept.dynamic", "moving.over-64k")
 def test_persisted_bytes_over_64_kib() -> None:
     with SupervisedVm(region_size=512 * 1024) as vm:
         said(vm, "supervisor.persisted_bytes = b'0123456789' * 10000")
@@ -143,6 +151,7 @@ def test_persisted_bytes_over_64_kib() -> None:
         assert said(vm, "print(supervisor.persisted_bytes == b'0123456789' * 10000)") == "True"
 
 
+@pytest.mark.holds("kept.value")
 def test_persisted_bytes_are_a_copy(vm: SupervisedVm) -> None:
     said(vm, "b = bytearray(b'abc')\nsupervisor.persisted_bytes = b\nb[0] = 0")
     assert said(vm, "print(supervisor.persisted_bytes)") == "b'abc'"
@@ -155,6 +164,7 @@ def test_a_new_value_takes_the_place_of_the_one_before(vm: SupervisedVm) -> None
         assert vm.region.span.size - vm.region.middle.size == NODE + 4 + (length + 3 & ~3)
 
 
+@pytest.mark.holds("kept.none")
 def test_none_drops_persisted_bytes_and_their_memory(vm: SupervisedVm) -> None:
     said(vm, "supervisor.persisted_bytes = bytes(100)")
     vm.reload()
@@ -164,6 +174,7 @@ def test_none_drops_persisted_bytes_and_their_memory(vm: SupervisedVm) -> None:
     assert vm.region.middle == vm.region.span
 
 
+@pytest.mark.holds("kept.types")
 @pytest.mark.parametrize("wrong", ["5", "'text'", "[1, 2]", "object()"])
 def test_a_wrong_type_is_refused_and_the_value_before_kept(vm: SupervisedVm, wrong: str) -> None:
     said(vm, "supervisor.persisted_bytes = b'before'")
@@ -171,6 +182,7 @@ def test_a_wrong_type_is_refused_and_the_value_before_kept(vm: SupervisedVm, wro
     assert said(vm, "print(supervisor.persisted_bytes)") == "b'before'"
 
 
+@pytest.mark.holds("kept.large")
 def test_too_large_is_refused_and_the_value_before_kept(vm: SupervisedVm) -> None:
     said(vm, "supervisor.persisted_bytes = b'before'")
     assert refused(vm, "supervisor.persisted_bytes = bytes(40000)").startswith(b"MemoryError")
@@ -186,6 +198,7 @@ def test_no_free_handle_is_a_memory_error_and_the_value_before_kept(vm: Supervis
     assert said(vm, "print(supervisor.persisted_bytes)") == "b'before'"
 
 
+@pytest.mark.holds("kept.fresh")
 def test_persisted_bytes_are_gone_after_each_kind_of_hard_reset(vm: SupervisedVm) -> None:
     for reset in (vm.software_reset, vm.hard_reset, vm.power_cycle):
         said(vm, "supervisor.persisted_bytes = b'x'")
@@ -193,6 +206,7 @@ def test_persisted_bytes_are_gone_after_each_kind_of_hard_reset(vm: SupervisedVm
         assert said(vm, "print(supervisor.persisted_bytes)") == "None"
 
 
+@pytest.mark.holds("kept.exit")
 def test_persisted_bytes_survive_a_program_that_exits_or_fails(vm: SupervisedVm) -> None:
     vm.put("code.py", b"import supervisor\nsupervisor.persisted_bytes = b'kept'\n1/0\n")
     assert [run.ended for run in vm.start()] == [Ended.ERROR]
@@ -203,6 +217,7 @@ def test_persisted_bytes_survive_a_program_that_exits_or_fails(vm: SupervisedVm)
 # -- alarm.sleep_memory --------------------------------------------------------------------------
 
 
+@pytest.mark.holds("kept.sleep-memory")
 def test_sleep_memory_has_a_fixed_size_and_is_zero_at_first(vm: SupervisedVm) -> None:
     assert said(vm, "m = alarm.sleep_memory\nprint(len(m), bool(m), any(m[:]))") == "4096 True False"
     assert refused(vm, "import alarm\nalarm.sleep_memory[4096] = 1").startswith(b"IndexError")
@@ -210,6 +225,7 @@ def test_sleep_memory_has_a_fixed_size_and_is_zero_at_first(vm: SupervisedVm) ->
     assert refused(vm, "alarm.sleep_memory.append(1)").startswith(b"AttributeError")
 
 
+@pytest.mark.holds("kept.sleep-memory")
 def test_sleep_memory_survives_reload_and_deep_sleep_and_not_power_off(vm: SupervisedVm) -> None:
     said(vm, "alarm.sleep_memory[:3] = b'abc'")
     vm.put(
@@ -228,6 +244,7 @@ def test_sleep_memory_survives_reload_and_deep_sleep_and_not_power_off(vm: Super
         assert said(vm, "print(alarm.sleep_memory[0])") == "0"
 
 
+@pytest.mark.holds("kept.sleep-memory-apart")
 def test_deep_sleep_loses_the_region_and_takes_its_time(vm: SupervisedVm) -> None:
     vm.put(
         "code.py",
@@ -256,12 +273,14 @@ def next_file(vm: SupervisedVm, options: str = "", *, ending: str = "") -> None:
     said(vm, f"supervisor.set_next_code_file('next.py'{options and ', ' + options})")
 
 
+@pytest.mark.holds("kept.dispatch")
 def test_the_next_code_file_runs_once_and_then_the_usual_one(vm: SupervisedVm) -> None:
     next_file(vm)
     assert files(vm.reload()) == ["next.py"]
     assert files(vm.reload()) == ["code.py"]
 
 
+@pytest.mark.holds("kept.next-file-lost")
 def test_the_next_code_file_is_lost_at_a_hard_reset(vm: SupervisedVm) -> None:
     next_file(vm, "sticky_on_reload=True, sticky_on_success=True, sticky_on_error=True")
     vm.hard_reset()
@@ -368,6 +387,7 @@ def test_code_files_are_searched_in_circuitpythons_order(vm: SupervisedVm) -> No
     assert files(vm.reload()) == [None]
 
 
+@pytest.mark.holds("kept.pay", "moving.clients")
 def test_the_next_code_file_takes_memory_from_the_region_only_while_it_is_set(vm: SupervisedVm) -> None:
     next_file(vm)
     (run,) = vm.reload()

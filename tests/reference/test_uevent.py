@@ -60,22 +60,26 @@ def output(vm: ReferenceVm, source: str) -> list[str]:
 # -- entries --------------------------------------------------------------------------------------
 
 
+@pytest.mark.holds("events.once")
 def test_an_object_registered_twice_has_one_entry_with_both_masks(vm: ReferenceVm) -> None:
     source = "c = Thing()\ne = poller.register(c, uevent.READ)\n"
     source += "print(poller.register(c, uevent.WRITE) is e, e.mask == uevent.READ | uevent.WRITE)"
     assert output(vm, source) == ["True True"]
 
 
+@pytest.mark.holds("events.flags")
 def test_entries_come_in_the_order_in_which_they_became_ready_each_once_with_all_its_flags(vm: ReferenceVm) -> None:
     source = "eb.notify(uevent.READ); ea.notify(); eb.notify(uevent.WRITE)\nprint(ready(0)); print(ready(0))"
     assert output(vm, source) == ["[('b', 5), ('a', 16)]", "[]"]
 
 
+@pytest.mark.holds("events.mask")
 def test_flags_outside_the_mask_are_no_event(vm: ReferenceVm) -> None:
     source = "c = Thing()\ne = poller.register(c, uevent.READ)\ne.notify(uevent.WRITE)\nprint(ready(0))\n"
     assert output(vm, source + "e.notify(uevent.WRITE | uevent.READ)\nprint(ready(0))") == ["[]", "[(None, 1)]"]
 
 
+@pytest.mark.holds("events.unregister")
 def test_an_unregistered_object_is_heard_of_no_more(vm: ReferenceVm) -> None:
     source = "ea.notify(); poller.unregister(a); ea.notify(); eb.notify()\nprint(ready(0))\n"
     source += "try: poller.unregister(a)\nexcept KeyError: print('not registered')"
@@ -95,6 +99,7 @@ def test_an_event_during_the_iteration_comes_with_the_next_one(vm: ReferenceVm) 
 # -- the three kinds of objects -------------------------------------------------------------------
 
 
+@pytest.mark.holds("events.checked")
 def test_objects_polled_one_by_one_are_checked_with_their_mask(vm: ReferenceVm) -> None:
     source = """
 class Counter:
@@ -112,6 +117,7 @@ assert poller.period_ms < waited < 3 * poller.period_ms, waited
     assert output(vm, source) == ["[(None, 1)] 3"]
 
 
+@pytest.mark.holds("events.streams")
 def test_streams_are_polled_all_at_once_and_stay_ready_until_they_are_served(vm: ReferenceVm) -> None:
     source = """
 class Stream(io.IOBase):
@@ -132,6 +138,7 @@ print(ready(3))
     assert output(vm, source) == ["[]", "[('a', 16), (None, 1)]", "[(None, 1)]", "[(None, 5)]", "[]"]
 
 
+@pytest.mark.holds("events.driven", "events.any-source")
 def test_an_object_that_has_events_is_given_its_entrys_notify(vm: ReferenceVm) -> None:
     source = """
 class Source:
@@ -147,6 +154,7 @@ print(s.tell)
     assert output(vm, source) == ["[('s', 1)]", "None"]
 
 
+@pytest.mark.holds("events.nested")
 def test_a_poller_inside_another_one(vm: ReferenceVm) -> None:
     source = "inner = uevent.poll()\ne = inner.register(Thing())\npoller.register(inner).data = 'inner'\n"
     source += "print(ready(0))\ne.notify(); e.notify(uevent.READ)\nprint(ready(0), [x.flags for x in inner.poll_ms(0)])"
@@ -156,12 +164,14 @@ def test_a_poller_inside_another_one(vm: ReferenceVm) -> None:
 # -- waiting --------------------------------------------------------------------------------------
 
 
+@pytest.mark.holds("events.timeout")
 def test_poll_ms_without_an_event_returns_when_its_time_is_over(vm: ReferenceVm) -> None:
     source = "for ms in (0, 1, 10, 250):\n    t = time.ticks_ms()\n    print(ready(ms))\n"
     source += "    d = time.ticks_diff(time.ticks_ms(), t)\n    assert ms <= d <= ms + 3, (ms, d)\n"
     assert output(vm, source) == ["[]"] * 4
 
 
+@pytest.mark.holds("events.named")
 def test_a_notification_from_a_callback_ends_the_wait(vm: ReferenceVm) -> None:
     vm.interrupt_at("tell", 3, cost=400_000)  # 10 ms of computing
     source = "def tell(flags): eb.notify(uevent.READ)\nfor _ in range(300): pass\nprint(ready(-1))"
@@ -183,18 +193,21 @@ Timer(0).init(period=10, callback=tick)
 """
 
 
+@pytest.mark.holds("events.explicit")
 def test_soft_callbacks_that_concern_nobody_run_and_do_not_return(esp32: ReferenceVm) -> None:
     source = TIMERS + "t = time.ticks_ms()\nfor _ in range(3):\n"
     source += "    print(ready(-1), (time.ticks_diff(time.ticks_ms(), t) + 5) // 10 * 10, ticks)"
     assert output(esp32, source) == [f"[('a', 16)] {n * 100} {n * 10}" for n in (1, 2, 3)]
 
 
+@pytest.mark.holds("events.two-pollers")
 def test_a_second_poller_is_not_woken_by_what_concerns_the_first(esp32: ReferenceVm) -> None:
     source = TIMERS + "second = uevent.poll()\nsecond.register(Thing())\nt = time.ticks_ms()\n"
     source += "print(len(list(second.poll_ms(450))), time.ticks_diff(time.ticks_ms(), t) // 10 * 10)\nprint(ready(0))"
     assert output(esp32, source) == ["0 450", "[('a', 16)]"]
 
 
+@pytest.mark.holds("events.no-polling", "events.asleep")
 def test_it_sleeps_for_all_but_the_events(esp32: ReferenceVm) -> None:
     output(esp32, TIMERS + "ticks = 0; w = poller.wakes")
     before, start = esp32.waited_us, esp32.time_us
@@ -212,6 +225,7 @@ def test_the_host_wakes_it_by_a_pin(esp32: ReferenceVm) -> None:
 # -- from a hard handler --------------------------------------------------------------------------
 
 
+@pytest.mark.holds("events.hard-safe")
 def test_a_hard_handler_notifies_without_an_allocation() -> None:
     with made("stm32f405") as vm:
         source = "from machine import Pin\nout = Pin('A0', Pin.OUT, value=0)\n"
@@ -220,6 +234,7 @@ def test_a_hard_handler_notifies_without_an_allocation() -> None:
         assert output(vm, source) == ["[('a', 1)]"] * 3
 
 
+@pytest.mark.holds("events.hard-safe")
 def test_a_hard_notification_is_not_lost_when_the_queue_is_full() -> None:
     with made("stm32f405") as vm:
         source = """
@@ -243,6 +258,7 @@ print(ready(100), refused)
         assert output(vm, source) == ["[('a', 1)] 1"]
 
 
+@pytest.mark.holds("events.no-lost-wake")
 def test_no_wake_is_lost_and_none_comes_twice_at_any_point_of_interruption() -> None:
     program = (FIXTURES / "explore" / "uevent_notify.py").read_text()
     result = explore(

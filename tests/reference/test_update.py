@@ -20,6 +20,7 @@ def test_an_erased_region_holds_no_image() -> None:
     assert store.read() is None
 
 
+@pytest.mark.holds("place.power-cut")
 @pytest.mark.parametrize("rewrite", [True, False])
 @pytest.mark.parametrize("history", [0, 1, 2, 3])
 def test_power_cut_at_every_step_leaves_the_old_or_the_new_image(history: int, rewrite: bool) -> None:

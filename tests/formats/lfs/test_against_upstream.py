@@ -46,6 +46,7 @@ def same(files: list[Path], out: Path, program: str, *, integer: bool = False) -
     assert ours == theirs
 
 
+@pytest.mark.holds("store.same-image")
 @needs_float
 @pytest.mark.parametrize("file", FILES + APP, ids=lambda file: file.stem)
 def test_the_image_of_one_module(file: Path, tmp_path: Path) -> None:
@@ -62,12 +63,14 @@ def test_the_recorded_digests_are_of_upstreams_images(
     assert DIGESTS[file.name] == digest(file)
 
 
+@pytest.mark.holds("store.same-image", "store.host")
 @needs_float
 def test_the_image_of_many_modules(tmp_path: Path) -> None:
     same(APP, tmp_path / "x.img", FLOAT)
     same((FILES + APP)[:50], tmp_path / "y.img", FLOAT)
 
 
+@pytest.mark.holds("store.absolute")
 @needs_float
 def test_an_absolute_image(tmp_path: Path) -> None:
     expected = upstream(APP, tmp_path / "x.img", FLOAT, "-a", "0x40280000")
@@ -82,6 +85,7 @@ def test_a_compiled_chunk(file: Path, tmp_path: Path) -> None:
     assert write_lc(compile_lua(file.read_bytes(), str(file))) == upstream([file], tmp_path / "x.lc", FLOAT)
 
 
+@pytest.mark.holds("store.compiled")
 @needs_float
 @pytest.mark.parametrize("options", [(), ("-s",)], ids=["lines", "stripped"])
 def test_an_image_of_compiled_chunks(options: tuple[str, ...], tmp_path: Path) -> None:
@@ -122,6 +126,7 @@ def test_both_refuse_more_than_fifty_locals(tmp_path: Path) -> None:
             assert refused == (count == 51)
 
 
+@pytest.mark.holds("store.integer")
 @needs_integer
 @pytest.mark.parametrize("file", FILES + APP, ids=lambda file: file.stem)
 def test_the_image_for_integer_firmware(file: Path, tmp_path: Path) -> None:

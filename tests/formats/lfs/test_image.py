@@ -97,6 +97,7 @@ def test_all_sources_fit_one_image_and_share_their_strings() -> None:
     assert len(image.strings) < alone
 
 
+@pytest.mark.holds("store.index")
 def test_the_index_answers_with_the_module_or_with_time_and_names() -> None:
     image = read_image(build_file({"one.lua": b"return 11", "two.lua": b"return 22"}, build_time=77))
     ask = (
@@ -107,6 +108,7 @@ def test_the_index_answers_with_the_module_or_with_time_and_names() -> None:
     assert lua.execute(ask, write_stock(image.index)) == (11, 22, 77, b"one", b"two", 2)
 
 
+@pytest.mark.holds("store.absolute")
 def test_an_absolute_image_is_the_relocatable_one_moved() -> None:
     sources = {file.name: file.read_bytes() for file in APP}
     image = build(sources, build_time=1)
@@ -181,6 +183,7 @@ def test_the_board_allows_fifty_locals_and_stock_lua_more() -> None:
         compile_lua(b"local " + names, "a.lua")
 
 
+@pytest.mark.holds("store.fifty", "store.size")
 def test_too_many_modules_and_too_large_images_are_refused() -> None:
     small = compile_lua(b"return 1", "a.lua")
     build_image([small] * 50, time=1)
@@ -205,6 +208,7 @@ def test_a_module_is_named_after_its_file(source: bytes, name: bytes) -> None:
     assert module_name(source) == name
 
 
+@pytest.mark.holds("store.include")
 def test_included_strings_are_in_the_table_once() -> None:
     with_them = read_image(
         build({"a.lua": b"return print"}, include_strings=[b"__index", b"print", b"__index"]).relocatable()
@@ -214,6 +218,7 @@ def test_included_strings_are_in_the_table_once() -> None:
     assert len(with_them.strings) == len(without.strings) + 1
 
 
+@pytest.mark.holds("store.little-endian")
 def test_the_same_input_and_time_give_the_same_file() -> None:
     sources = {file.name: file.read_bytes() for file in APP}
     assert build_file(sources, build_time=9) == build_file(sources, build_time=9)

@@ -38,6 +38,7 @@ COMMANDS = {
     "virtual": "virtual boards that stay up, for esptool and mpremote",
     "reference": "the host reference VM: run a program, build it from a source tree",
     "explore": "a program with its interrupt at every point",
+    "rom": "modules in a board's flash, executed in place: list, push, pop",
     "lfs": "Lua modules to a NodeMCU flash image",
     "conformance": "upstream's test programs on a VM",
     "selfcheck": "seeded defects that the suites must catch",

@@ -475,6 +475,12 @@ def slow_files(app: WasmApplication) -> None:
         app.files.__dict__.update(open=lambda path, mode: _Slow(app, opened(path, mode)))
 
 
+def erases_nothing(app: WasmApplication) -> None:
+    """What the VM writes into its ROMFS segment lies over what was there: bits are cleared, and none is set."""
+    do = app._rom_region
+    app.__dict__.update(_rom_region=lambda what, *words: 0 if what == "erase" else do(what, *words))
+
+
 def stale_image() -> Callable[[bytes], bytes]:
     """The first image with the suite's own replacement in it is kept."""
     kept = b""

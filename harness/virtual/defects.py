@@ -26,6 +26,7 @@ from harness.virtual.defect_effects import (
     deliver,
     double,
     drop,
+    erases_nothing,
     every,
     flip,
     flip_rom,
@@ -361,6 +362,11 @@ DEFECTS: dict[str, Defect] = {
         "the image in flash is cached and not told of a new one",
         ("flash_execution: a replaced image*",),
         rom=stale_image(),
+    ),
+    "rom_not_erased": Defect(
+        "the VM's own erasing of the ROMFS segment does nothing",
+        ("flash_execution: a module pushed*",),
+        wire=erases_nothing,
     ),
     "stale_module": Defect(
         "a module that was replaced runs in its old form", ("flash_execution: a replaced*",), wire=stale_modules

@@ -60,9 +60,7 @@ def _image(*modules: tuple[str, bytes]) -> bytes:
     return bytes(writer.finalise())
 
 
-def _step(
-    scenario: Scenario, folder: str, step: str, names: str, module: str, image: bytes, *, name: str = ""
-) -> None:
+def _step(scenario: Scenario, folder: str, step: str, names: str, module: str, image: bytes, *, name: str = "") -> None:
     """Do one step on the board, and take what is there after it: exactly this."""
     scenario.step(name or step)
     path = f"{folder.rstrip('/')}/{UPLOADED}"

@@ -12,8 +12,9 @@ _HEAD = """# What the discussions ask for
 
 The systems that the suites put to the test come from five public discussions. Here is what those ask for, point by
 point, and which scenario (run on boards) or test (of the reference and the virtual boards) holds it. A mark in the
-test says so, `@pytest.mark.holds("kept.none")`; this page is made of the marks by `python -m tests.discussions --write`,
-and a test fails when a point has no holder and no reason, or when this page is not what the command makes.
+test says so, `@pytest.mark.holds("kept.none")`; this page is made of the marks by
+`python -m tests.discussions --write`, and a test fails when a point has no holder and no reason, or when this page is
+not what the command makes.
 """
 
 

@@ -105,6 +105,10 @@ def test_what_cannot_be_pushed_or_popped_changes_nothing(board: RunningBoard, tm
     tell = "def tell(f, *a):\n try:\n  f(*a)\n  print('done')\n except (OSError, ValueError, IndexError) as e:\n"
     tell += "  print(type(e).__name__, str(e).split('] ')[-1])\n"
     files = "import os\nwith open('m1.py', 'w') as f: f.write('1')"
+    assert run(board, tell, files, "tell(r.push, 'm1.py')", "tell(r.push, 'none.mpy')") == [
+        "ValueError there is a module of that name: m1.py",
+        "OSError ENOENT",
+    ]
     small = "class Small(r._Segment):\n def __init__(self):\n  super().__init__()\n  self.data = self.data[:150]\n"
     small += "whole, r._Segment = r._Segment, Small\nwith open('big.mpy', 'wb') as f: f.write(b'x' * 90)\n"
     said = run(board, tell, small, "tell(r.push, 'big.mpy')", "r._Segment = whole")
@@ -122,7 +126,7 @@ def test_a_cut_while_it_is_written_is_made_good_by_the_next_start(
     """Power that fails after so many writes to the segment: it is not mounted then, and whole after the next start."""
     one = put(board, tmp_path, 1)
     two = put(board, tmp_path, 2)
-    broken = "class Cut(Exception): pass\nleft = [%d]\nwrite = r._Segment.write\n" % (cut - 1)
+    broken = f"class Cut(Exception): pass\nleft = [{cut - 1}]\nwrite = r._Segment.write\n"
     broken += "def until(self, at, data):\n if not left[0]: raise Cut\n left[0] -= 1\n write(self, at, data)\n"
     broken += "r._Segment.write = until\ntry:\n r.start()\n print('whole')\nexcept Cut: print('cut')"
     expected = image(("m1.mpy", one), ("m2.mpy", two))

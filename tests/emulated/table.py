@@ -107,8 +107,8 @@ def reasons(results: Sequence[Result]) -> str:
                 reason = _one_line(scenario["reason"]).replace(f"{result.board.id} has", "the board has")
                 boards.setdefault((reason, scenario["name"].partition("[")[0]), set()).add(result.board.id)
         found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-        for (reason, name), ids in boards.items():
-            found.setdefault((reason, tuple(sorted(ids))), []).append(name)
+        for (reason, name), given in boards.items():
+            found.setdefault((reason, tuple(sorted(given))), []).append(name)
         if found:
             lines += [f"#### {title}", "", "| scenarios | boards | reason |", "|---|---|---|"]
             every = {result.board.id for result in results}

@@ -187,6 +187,6 @@ def supervisor_rom(port: Port | None, built_in_depth: int, change: tuple[str, st
     """
     if port is None:
         folder = resources.files("harness.reference.engine").joinpath("guest")
-        names = {"_board": "supervisor.py", "alarm": "alarm.py"}
+        names = {"_board": "supervisor.py", "alarm": "alarm.py", "time": "circuitpython/time.py"}
         return _image({name: folder.joinpath(file).read_bytes() for name, file in names.items()}, None)
     return _image(_circuitpython_sources(port, built_in_depth), change)

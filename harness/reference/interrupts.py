@@ -168,6 +168,10 @@ class Interrupts:
         else:
             self._note(f"{strike}: not defined yet")
 
+    def came_too_late(self, strike: Strike) -> None:
+        """The program had ended before its moment."""
+        self._note(f"{strike}: the program had ended before")
+
     def _note_failure(self, strike: Strike, raised: int) -> None:
         if raised:
             self._note(f"{strike}: the handler raised")

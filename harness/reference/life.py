@@ -121,6 +121,8 @@ class Life:
         try:
             return self._run(source, timeout)
         finally:
+            for strike in self._strikes:
+                self.interrupts.came_too_late(strike)
             self._strikes, self._interrupt_at = [], b""
 
     def _run(self, source: bytes, timeout: float) -> RunResult:

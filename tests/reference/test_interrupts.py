@@ -266,6 +266,25 @@ def test_a_function_that_is_not_there_yet_is_noted(esp32: ReferenceVm) -> None:
     assert len(esp32.trace.matching("isr(0): not defined yet")) == 1
 
 
+def test_a_strike_beyond_the_programs_end_is_told_and_the_last_point_strikes(esp32: ReferenceVm) -> None:
+    points: list[int] = []
+    esp32.interrupt_at("isr", point=10**9)  # its name is known from here on: what follows has the same points
+    lines(esp32, LOOP)
+    esp32.soft_reset()
+    esp32.at_every_point(points.append)
+    esp32.interrupt_at("isr", point=10**9)
+    lines(esp32, LOOP)
+    esp32.at_every_point(None)
+    assert len(esp32.trace.matching("isr(0): the program had ended before")) == 2
+    for point, queued in ((points[-1], 1), (points[-1] + 1, 0)):
+        esp32.soft_reset()
+        esp32.trace.clear()
+        esp32.interrupt_at("isr", point=point)
+        lines(esp32, LOOP)
+        assert len(esp32.trace.matching("isr(0): callback queued")) == queued
+        assert len(esp32.trace.matching("had ended before")) == 1 - queued
+
+
 def test_an_interrupt_needs_one_moment_and_a_name(esp32: ReferenceVm) -> None:
     for moment in ({}, {"cost": 1, "point": 1}, {"cost": -1}):
         with pytest.raises(UsageError):

@@ -50,6 +50,22 @@ def test_the_vm_gets_exactly_what_the_allocations_leave(vm: SupervisedVm) -> Non
     assert int(said(vm, total)) == pytest.approx(second.heap * 512 / 524, abs=128)  # MicroPython py/gc.c gc_setup_area
 
 
+def test_the_repl_is_one_life_until_the_next_start(vm: SupervisedVm) -> None:
+    vm.put("code.py", b"of_code = 1")
+    vm.run("kept = 5")
+    assert said(vm, "print(kept)") == "5"
+    vm.reload()
+    for name in ("kept", "of_code"):
+        assert b"NameError" in vm.run(name).stderr
+
+
+def test_the_monotonic_clock_is_there_without_a_chip(vm: SupervisedVm) -> None:
+    """The clock that TimeAlarm is set by; no ticks beside it, as on CircuitPython."""
+    told = "import time; t = time.monotonic_ns(); time.sleep(2.5); print((time.monotonic_ns() - t) // 1000000)"
+    assert said(vm, told) in ("2500", "2501")
+    assert b"AttributeError" in vm.run("time.ticks_ms").stderr
+
+
 @pytest.mark.holds("kept.pay")
 def test_nothing_is_used_when_nothing_is_kept(vm: SupervisedVm) -> None:
     vm.run("import supervisor, alarm\nalarm.sleep_memory[0] = 1\nprint(supervisor.persisted_bytes)")

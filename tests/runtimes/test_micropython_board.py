@@ -242,7 +242,8 @@ def test_a_board_that_echoes_is_not_taken_for_one_that_answers() -> None:
 
 
 def test_a_board_that_dies_in_the_middle_of_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.runtimes.micropython.raw_repl.GRACE", 0.3)
+    for module in ("raw_programs", "raw_repl"):
+        monkeypatch.setattr(f"harness.runtimes.micropython.{module}.GRACE", 0.3)
     fake = FakeBoard(dies_at=400)
     board = talk_to(fake)
     board.enter()

@@ -15,7 +15,7 @@ from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.link.ports import open_port
 from harness.link.session import Session
 from harness.link.transcript import ReplayPort, Transcript
-from harness.runtimes.micropython import raw_repl
+from harness.runtimes.micropython import raw_programs, raw_repl
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from tests.runtimes.scripted_repl import GURU, ROM, SILENT_RESETS, ScriptedBoard
 
@@ -25,7 +25,8 @@ Talk = Callable[..., tuple[ScriptedBoard, MicroPythonBoard]]
 @pytest.fixture
 def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
     """Makes a scripted board and its client; closes both."""
-    monkeypatch.setattr(raw_repl, "GRACE", 0.4)
+    for module in (raw_repl, raw_programs):
+        monkeypatch.setattr(module, "GRACE", 0.4)
     made: list[tuple[ScriptedBoard, MicroPythonBoard]] = []
 
     def make(
@@ -192,7 +193,7 @@ def test_a_reset_in_a_program_is_noticed_by_the_start_of_the_vm(talk: Talk, prog
 def test_a_reset_in_the_middle_of_a_program_s_way_is_noticed_at_once(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raw_repl, "FLOW_GRACE", 20.0)
+    monkeypatch.setattr(raw_programs, "FLOW_GRACE", 20.0)
     _, board = talk()
     started = time.monotonic()
     with pytest.raises(FirmwareFailure, match=r"the board crashed \(reset\): "):
@@ -293,7 +294,8 @@ class Forger(ScriptedBoard):
 
 @pytest.fixture
 def forger(monkeypatch: pytest.MonkeyPatch) -> Iterator[MicroPythonBoard]:
-    monkeypatch.setattr(raw_repl, "GRACE", 0.4)
+    for module in (raw_repl, raw_programs):
+        monkeypatch.setattr(module, "GRACE", 0.4)
     scripted = Forger()
     board = MicroPythonBoard(Session(open_port(scripted.path)), boot_timeout=4.0)
     yield board

@@ -22,7 +22,8 @@ from harness.link.session import Reason, Session
 from harness.runtimes.abilities import OWN_FOLDER
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
-from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT
+from harness.runtimes.micropython.raw_programs import EOF, GRACE
+from harness.runtimes.micropython.raw_repl import RAW_PROMPT
 from harness.runtimes.recorded import recorded_call
 from harness.runtimes.traits import Means
 

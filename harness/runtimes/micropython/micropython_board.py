@@ -15,7 +15,8 @@ from harness.link.session import Read, Reason, Session
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython import plain_files
 from harness.runtimes.micropython.file_programs import CHECK, LIST, RECEIVE, SEND, SWEEP
-from harness.runtimes.micropython.raw_repl import EOF, GRACE, RAW_PROMPT, RawRepl
+from harness.runtimes.micropython.raw_programs import EOF, GRACE
+from harness.runtimes.micropython.raw_repl import RAW_PROMPT, RawRepl
 from harness.runtimes.micropython.rom_writer import rom_start, write_rom
 from harness.runtimes.micropython.verified import of_execution
 from harness.runtimes.program import PROVES_ITSELF

@@ -79,6 +79,24 @@ def import_hook(line: str) -> Script:
     return at_start(*(text.format(line) if "{}" in text else text for text in _IMPORT_HOOK))
 
 
+def slow_in_flash(turns: int) -> Script:
+    """The function ``work`` of a module from ``/rom`` takes so many turns of a loop more."""
+    return at_start(
+        "import builtins",
+        "imported = __import__",
+        "def hooked(*arguments):",
+        "    module = imported(*arguments)",
+        "    fast = getattr(module, 'work', None)",
+        "    if fast and getattr(module, '__file__', '').startswith('/rom') and not hasattr(module, '_slow'):",
+        "        def slow(*arguments):",
+        f"            for _ in range({turns}): pass",
+        "            return fast(*arguments)",
+        "        module.work, module._slow = slow, True",
+        "    return module",
+        "builtins.__import__ = hooked",
+    )
+
+
 def compile_hook(old: str, new: str) -> Script:
     """``compile`` takes ``old`` for ``new``: a program that proves that it arrived is compiled so."""
     return at_start(

@@ -48,6 +48,7 @@ from harness.virtual.defect_effects import (
     shallow,
     short_at_the_edge,
     slow_files,
+    slow_in_flash,
     soft,
     stale_image,
     stale_modules,
@@ -352,6 +353,11 @@ DEFECTS: dict[str, Defect] = {
         "bytecode in flash is silently copied to RAM",
         ("flash_execution: in place*", "flash_execution: code in flash*"),
         replaced(MOUNT, COPYING),
+    ),
+    "flash_code_slow": Defect(
+        "code in flash waits for each line of it",
+        ("flash_execution: code in flash takes*",),
+        slow_in_flash(400),
     ),
     "rom_bit_flip": Defect(
         "one bit of the image in flash reads wrong",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.errors import BenchFault, FirmwareFailure, HarnessError, VmCrashed
+from harness.errors import BenchFault, FirmwareFailure, HarnessError, PortBusy, VmCrashed
 from harness.judging.ready_board import DoubtfulBoard
 from harness.judging.scenario import Scenario
 
@@ -35,7 +35,17 @@ def judged_again(
                 hint="if it happens again: is this flash worn out, or its supply weak?",
             ) from None
         raise failure
-    board.recover(first, gentle=False)
+    try:
+        board.recover(first, gentle=False)
+    except PortBusy:
+        raise
+    except BenchFault as problem:
+        raise BenchFault(
+            f"{first}. Since then the board stays away, so it cannot be told whether firmware or line is at fault: "
+            f"{problem.message}",
+            hint="reset it by hand; where boards.yaml names a reset line or a power switch, the harness does that, "
+            "looks again, and says whose fault it is",
+        ) from None
     once_more(scenario.again())
     if trouble := getattr(board.runtime, "path_trouble", ""):
         raise FirmwareFailure(f"{trouble}. First: {first}") from None

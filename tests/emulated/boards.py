@@ -67,7 +67,8 @@ BOARDS = (
 @dataclass(frozen=True)
 class Defect:
     """One wrong setting at compile time. ``caught``: the scenarios that fail by it (``suite: name`` as it is printed,
-    patterns); none: it is missed, or told at most, and ``hidden`` says why."""
+    patterns); none: it is missed, or told at most, and ``hidden`` says why. ``loses_board``: those scenarios lose the
+    board, which nothing here can reset: an error that says what the program did."""
 
     name: str
     settings: dict[str, str]
@@ -77,6 +78,7 @@ class Defect:
     healthy: Firmware = _HEALTHY
     caught: tuple[str, ...] = ()
     hidden: str = ""
+    loses_board: bool = False
 
     @property
     def board(self) -> Board:
@@ -159,6 +161,7 @@ DEFECTS = (
         {"MICROPY_STACK_CHECK": "0"},
         "endless recursion ends the chip, not the program",
         caught=("reload: endless recursion",),
+        loses_board=True,
     ),
     Defect(
         "parse-chunk-2k",
@@ -183,7 +186,7 @@ DEFECTS = (
         "no-map-cache",
         {"MICROPY_OPT_MAP_LOOKUP_CACHE": "0"},
         "each look-up of a name searches its table",
-        hidden="tables are hashed: a search takes hardly longer",
+        caught=("calibration: micro benchmarks",),
     ),
     Defect(
         "no-computed-goto",

@@ -18,6 +18,9 @@ _MOVED_PERCENT = 3.0
 _SHOWN = 4
 
 CAUGHT, TOLD, MISSED, BLAMED = "caught", "told", "missed", "**bench blamed**"
+#: The board is gone with what it did, and nothing can bring it back: an error that says both.
+LOST = "board lost"
+_SINCE = "Since then the board stays away"
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,10 @@ class Finding:
         """How it differs from what the defect's record says that the suites see; empty when it does not."""
         if self.came is BLAMED:
             return f"{self.defect.name}: the bench is blamed: {'; '.join(self.by)}"
-        wanted = CAUGHT if self.defect.caught else MISSED
+        wanted = LOST if self.defect.loses_board else CAUGHT if self.defect.caught else MISSED
+        if LOST in (self.came, wanted):
+            seen = self.came is wanted and all(one.startswith(self.defect.caught) for one in self.by)
+            return "" if seen else f"{self.defect.name}: {self.came} by {'; '.join(self.by)}, expected: {wanted}"
         if (self.came is CAUGHT) != (wanted is CAUGHT):
             return f"{self.defect.name}: {self.came}, expected: {wanted}"
         lacking = [name for name in self.defect.caught if not any(fnmatchcase(by, f"{name}*") for by in self.by)]
@@ -50,6 +56,9 @@ def finding(defect: Defect, result: Result, healthy: Result) -> Finding:
         blamed.insert(0, _short(result.content["problem"]))
     hidden = tuple(_moved(result, healthy))
     if blamed:
+        errors = result.scenarios("error", "broken")
+        if errors and not failed and all(_SINCE in one["reason"] for one in errors):
+            return Finding(defect, LOST, tuple(blamed), hidden)
         return Finding(defect, BLAMED, (*blamed, *failed), hidden)
     if failed:
         return Finding(defect, CAUGHT, failed)
@@ -71,10 +80,11 @@ def matrix(findings: Sequence[Finding]) -> str:
         if one.came is not CAUGHT:
             hidden = "; ".join(filter(None, (hidden or "no figure", one.defect.hidden)))
         lines.append(f"| `{one.defect.name}` | {_cell(one.defect.effect)} | {one.came} | {by} | {hidden} |")
-    caught, told, missed, blamed = (
-        sum(one.came is word for one in findings) for word in (CAUGHT, TOLD, MISSED, BLAMED)
+    caught, lost, told, missed, blamed = (
+        sum(one.came is word for one in findings) for word in (CAUGHT, LOST, TOLD, MISSED, BLAMED)
     )
-    counts = f"{caught} caught, {told} told (a skip with its reason, or marginal), {missed} missed, {blamed} blamed"
+    counts = f"{caught} caught, {lost} lost the board, {told} told (a skip with its reason, or marginal), "
+    counts += f"{missed} missed, {blamed} blamed"
     lines += ["", f"{len(findings)} defects: {counts} on the bench."]
     return "\n".join(lines) + "\n"
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from . import builds, page, source
 from .bench import Result
 from .boards import BOARDS, DEFECTS, Board, Defect, healthy_board
 from .builds import AN385, Firmware
-from .matrix import BLAMED, CAUGHT, MISSED, TOLD, finding, matrix
+from .matrix import BLAMED, CAUGHT, LOST, MISSED, TOLD, finding, matrix
 from .table import cell, table
 from .tools import Unavailable, require
 
@@ -115,6 +116,19 @@ def test_a_defect_that_the_bench_is_blamed_for_is_never_right() -> None:
             told = finding(defect, result, HEALTHY)
             assert told.came is BLAMED
             assert "the bench is blamed" in told.problem
+
+
+def test_a_defect_that_takes_the_board_along_is_told_so_and_only_where_its_record_says() -> None:
+    losing = replace(SEEN, loses_board=True)
+    gone = "it hung. Since then the board stays away, so it cannot be told whose fault that is"
+    lost = finding(losing, run_of(scenario("one", "error", reason=gone)), HEALTHY)
+    assert (lost.came, lost.problem) == (LOST, "")
+    assert "expected: board lost" in finding(losing, HEALTHY, HEALTHY).problem
+    assert "expected: caught" in finding(SEEN, run_of(scenario("one", "error", reason=gone)), HEALTHY).problem
+    elsewhere = finding(losing, run_of(scenario("two", "error", reason=gone)), HEALTHY)
+    assert "board lost by reload: two" in elsewhere.problem
+    other = finding(losing, run_of(scenario("one", "error", reason="no answer")), HEALTHY)
+    assert other.came is BLAMED and other.problem
 
 
 def test_what_is_seen_is_held_against_the_defects_record() -> None:

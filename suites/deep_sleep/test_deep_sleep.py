@@ -237,7 +237,10 @@ def test_rtc_memory_takes_every_size_and_refuses_what_does_not_fit(scenario: Sce
     if not scenario.port.rtc_memory:
         pytest.skip(f"{scenario.port.name} keeps words in backup registers, not bytes of any number")
     pair = scenario.run(Program.load("rtc_memory", size=scenario.port.rtc_memory))
-    scenario.compare(pair, prefix="rtc.")
+    size = scenario.port.rtc_memory
+    asked = {f"size_{length}": "same" for length in (0, 1, 16, 17, size)}
+    asked |= {"too_large": "ValueError", "wrong_type": "TypeError", "kept": "True"}
+    scenario.compare(pair, prefix="rtc.", asked=asked, source=f"machine.RTC.memory() of the port, {size} B")
 
 
 def test_light_sleep_keeps_ram_and_wakes_on_time(scenario: Scenario) -> None:

@@ -25,7 +25,8 @@ RELOAD = "reload/test_nodemcu_reload.py"
 SLEEP = "deep_sleep/test_nodemcu_sleep.py"
 EVENTS = "interrupt/test_nodemcu_events.py"
 LFS = "flash_execution/test_nodemcu_lfs.py"
-FILES = (RELOAD, SLEEP, EVENTS, LFS)
+OBJECTS = "calibration/test_nodemcu_objects.py"
+FILES = (RELOAD, SLEEP, EVENTS, LFS, OBJECTS)
 
 
 def _module(file: str) -> ModuleType:

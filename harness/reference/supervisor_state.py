@@ -428,7 +428,11 @@ class SupervisorState:
 
         def edge(pin: Pin) -> None:
             for key, (kind, count) in self._counters.items():
-                if self._board.pins is not None and pin is self._board.pins.by_key(key) and kind & (1 if pin.level else 2):
+                if (
+                    self._board.pins is not None
+                    and pin is self._board.pins.by_key(key)
+                    and kind & (1 if pin.level else 2)
+                ):
                     self._counters[key] = (kind, count + 1)
             if before is not None:
                 before(pin)

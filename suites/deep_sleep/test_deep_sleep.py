@@ -130,15 +130,16 @@ def _judge_state(scenario: Scenario, pair: Pair, prefix: str, after: Reset, wake
             scenario.skip_figure(FOUND.of(prefix, name), unknown)
         elif any(o.name == name for o in pair.reference.observations):
             mine = pair.board.text(name) if any(o.name == name for o in pair.board.observations) else "not told"
-            expected = {
-                "cause": lambda: scenario.port.cause(after),
-                "wake": lambda: wake,
-                "ram": lambda: "gone",
-                "rtc_memory": lambda: _memory(scenario, after),
-            }[name]()
+            expected = {"wake": wake, "ram": "gone"}.get(name) or (
+                scenario.port.cause(after) if name == "cause" else _memory(scenario, after)
+            )
             source = f"the port, after {after.value}"
             scenario.take(
-                FOUND.of(prefix, name), mine, pair.reference.text(name), limit=by_source(expected, "-", source), rule=source
+                FOUND.of(prefix, name),
+                mine,
+                pair.reference.text(name),
+                limit=by_source(expected, "-", source),
+                rule=source,
             )
 
 

@@ -241,11 +241,12 @@ def test_bad_images_are_refused_and_change_nothing(scenario: Scenario) -> None:
 
 
 def test_a_reload_replaces_the_image(scenario: Scenario) -> None:
-    """Two reloads in turn: the module is the new image's, the heap is the same, the reason is a watchdog's."""
+    """Two reloads in turn: the module is the new image's, the reason is a watchdog's, and the larger image takes no
+    heap: neither its code nor its strings."""
     free = []
-    for index, text in enumerate(("one", "two")):
+    for index, (text, words) in enumerate((("one", 0), ("two", WORDS))):
         scenario.step(f"reload {index + 1} of 2")
-        fresh = _load(scenario, _probe(text))[0]
+        fresh = _load(scenario, _probe(text, words))[0]
         seen = _look(scenario)
         scenario.take(MODULE.of(index + 1), *seen.text("probe"), limit=exactly(text))
         if fresh:

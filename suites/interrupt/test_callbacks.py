@@ -168,7 +168,9 @@ def test_an_asyncio_task_is_woken_from_a_handler(scenario: Scenario) -> None:
     with scenario.files(_asyncio(scenario) if given else {}, on=given) as folder:
         pair = scenario.run(Program.load("interrupt_asyncio", path=folder, **inputs))
     asked = {"log": ",".join(f"edge {n},woken {n}" for n in range(3))}
-    scenario.compare(pair, prefix="asyncio.", asked=asked, source="the program: each edge wakes its task before the next")
+    scenario.compare(
+        pair, prefix="asyncio.", asked=asked, source="the program: each edge wakes its task before the next"
+    )
 
 
 def _without_asyncio(runtime: Runtime) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly, within_percent
 from harness.judging.scenario import Scenario
-from harness.kinds import COUNT, TIME
+from harness.kinds import COUNT, TIME, Value
 from harness.reference.nodemcu.hardware import GPIO_OF
 from harness.runtimes.program import Program
 
@@ -46,14 +46,16 @@ def test_tasks_run_by_priority_and_a_full_queue_refuses(scenario: Scenario) -> N
     for priority in range(3):
         figure = HELD.of(priority)
         scenario.take(figure, *pair.value(figure.name))
-    asked = {"error": OVERFLOW, "ran": 24, "out_of_order": 0, "rounds": 50}
-    scenario.compare(pair, only=tuple(asked), asked=asked, source="three queues of eight (NodeMCU app/task, node.task)")
+    queues: dict[str, Value] = {"error": OVERFLOW, "ran": 24, "out_of_order": 0, "rounds": 50}
+    scenario.compare(
+        pair, only=tuple(queues), asked=queues, source="three queues of eight (NodeMCU app/task, node.task)"
+    )
 
 
 def test_timers_call_as_often_as_they_should(scenario: Scenario) -> None:
     """Single, semi-automatic and automatic timers at once: how often, in which order, and how late at worst."""
     pair = scenario.run(Program.load_lua("events_timers"))
-    asked = {"auto": 10, "single": 1, "semi": 2, "order": "hahsa", "stopped": "false"}
-    scenario.compare(pair, only=tuple(asked), asked=asked, source="the program's timers of 15, 20 and 35 ms")
+    timers: dict[str, Value] = {"auto": 10, "single": 1, "semi": 2, "order": "hahsa", "stopped": "false"}
+    scenario.compare(pair, only=tuple(timers), asked=timers, source="the program's timers of 15, 20 and 35 ms")
     scenario.take(TEN_TICKS, *pair.value("ten_ticks_us"))
     scenario.take(JITTER, *pair.value("worst_us"))

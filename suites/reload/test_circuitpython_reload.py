@@ -28,7 +28,8 @@ LOSS = Figure("reload.{what}.loss", HEAP, limit=at_most(BLOCK - 1, "B", words="l
 REASON = Figure("reason.{how}", STATE)
 REASON_AFTER_RESET = Figure("reason.after_a_reset", STATE, limit=exactly("STARTUP"))
 NEXT_RUN = Figure("next_code.{options}.{when}", STATE)
-#: Of MicroPython's heap (``py/gc.c``, gc_setup_area) 64 bytes of blocks take 65.5 bytes: one of table, half a finaliser's.
+#: 64 bytes in blocks of MicroPython's heap take 65.5: one for their table, half a byte for that of finalisers
+#: (``py/gc.c``, gc_setup_area).
 STEP, STEP_RAW = 64, 65.5
 PERSIST_COST = Figure("{size}.cost", HEAP)
 PROPOSAL = "docs/supervisor.md, supervisor.persisted_bytes"
@@ -176,8 +177,8 @@ def _pattern(size: int | None) -> str:
 @pytest.mark.needs("persisted_bytes")
 def test_persisted_bytes_do_not_outlive_the_chips_reset(scenario: Scenario) -> None:
     """They are the supervisor's RAM: a reset of the chip loses them. What they refuse leaves them as they were."""
-    asked = {name: "accepted" for name in ("bytes", "bytearray", "memoryview", "array")}
-    asked |= {name: "TypeError" for name in ("text", "number", "float", "list", "tuple", "dict", "object")}
+    asked = dict.fromkeys(("bytes", "bytearray", "memoryview", "array"), "accepted")
+    asked |= dict.fromkeys(("text", "number", "float", "list", "tuple", "dict", "object"), "TypeError")
     asked["kept"] = "True"
     refused = scenario.run(Program.load("cp_refused"))
     scenario.compare(refused, prefix="refused.", asked=asked, source=PROPOSAL)

@@ -10,7 +10,7 @@ import pytest
 from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly, within_percent
 from harness.judging.scenario import Scenario
-from harness.kinds import COUNT, HEAP, STATE, TIME
+from harness.kinds import COUNT, HEAP, STATE, TIME, Value
 from harness.runtimes.program import Program
 
 pytestmark = pytest.mark.runtime("nodemcu")
@@ -59,7 +59,12 @@ def test_rtc_memory_and_files_outlive_a_restart(scenario: Scenario) -> None:
     """96 words of RTC memory and a file are there after node.restart(), a global is not, and the reason says so."""
     scenario.run(Program.load_lua("reload_keep", set=True))
     pair = scenario.run(Program.load_lua("reload_keep", set=False))
-    asked = {"file": "kept over a restart", "global": "nil", "reason": RESTARTED, "rtc.wrong_words": 0}
+    asked: dict[str, Value] = {
+        "file": "kept over a restart",
+        "global": "nil",
+        "reason": RESTARTED,
+        "rtc.wrong_words": 0,
+    }
     scenario.compare(pair, prefix="after.", asked=asked, source="docs/modules/node.md and rtcmem.md of NodeMCU")
     scenario.take(WRONG_WORDS, pair.board.value("rtc.wrong_words"), 0)
     scenario.take(RESTART_REASON, pair.board.value("reason"), RESTARTED)
@@ -70,9 +75,10 @@ def test_rtc_memory_and_files_outlive_a_restart(scenario: Scenario) -> None:
 @pytest.mark.needs("rtc_memory")
 def test_timers_end_with_a_restart(scenario: Scenario) -> None:
     """A timer that counts in RTC memory counts before node.restart() and not after it."""
-    before, after = {"counts": "true"}, {"counted_on": 0, "timer": "nil"}
+    before = scenario.run(Program.load_lua("reload_leave"))
+    scenario.compare(before, prefix="before.", asked={"counts": "true"}, source="the program")
+    after: dict[str, Value] = {"counted_on": 0, "timer": "nil"}
     source = "nothing of a run outlives a restart of the chip"
-    scenario.compare(scenario.run(Program.load_lua("reload_leave")), prefix="before.", asked=before, source="the program")
     scenario.compare(scenario.run(Program.load_lua("reload_look")), prefix="after.", asked=after, source=source)
 
 

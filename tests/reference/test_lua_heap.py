@@ -91,7 +91,7 @@ def test_the_second_of_a_module_takes_its_code_to_the_byte(vm: LuaReference, pat
     source = path.read_bytes()
     vm.put("module.lua", source)
     (one,) = measured(vm, "return loadfile('module.lua')")
-    (both,) = measured(vm, "return {loadfile('module.lua'), loadfile('module.lua')}")
+    (both,) = measured(vm, "return {(loadfile('module.lua')), (loadfile('module.lua'))}")
     (expected,) = costs({"module": compile_lua(source, "module.lua").without_names()})
     assert both - one == expected.code + target_layout.table(array=2)
     # Strings that something else holds already are not paid for: at most all of them.

@@ -10,9 +10,10 @@ from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Limit as BoardLimit
 from harness.judging.calibration import Calibration
 from harness.judging.compare import Judge, Measurement
-from harness.judging.limits import at_most
+from harness.judging.limits import Limit, at_most
 from harness.judging.outcome import Outcome
 from harness.judging.rules import heap_rule
+from harness.kinds import Value
 from harness.runtimes.interface import Facts
 from harness.runtimes.records import Decoded, Observation
 
@@ -181,7 +182,7 @@ def test_what_a_document_says_is_asked_and_the_reference_only_shown() -> None:
     both = decoded(Observation("error", "state", "-", text="none"), heap(512, "x.taken"))
     judge = Judge(TWIN, REFERENCE, {})
     assert [found.verdict for found in judge.pair(both, both, None)] == [PASS, PASS]
-    asked = {"error": "queue full", "x.taken": at_most(256, "B")}
+    asked: dict[str, Value | Limit] = {"error": "queue full", "x.taken": at_most(256, "B")}
     error, taken = judge.pair(both, both, None, asked=asked, source="the port's page", prefix="q.")
     assert (error.verdict, error.reference, error.limit) == (FAIL, "none", "exactly queue full: the port's page")
     assert (taken.verdict, taken.name, taken.rule) == (FAIL, "q.x.taken", "the port's page")

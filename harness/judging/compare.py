@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.errors import BenchFault, UsageError
 from harness.judging.calibration import Calibration
 from harness.judging.figures import Figure
-from harness.judging.limits import BoardLimit, Bounds, Limit, of_board
+from harness.judging.limits import BoardLimit, Bounds, Limit, by_source, of_board
 from harness.judging.outcome import Outcome
 from harness.judging.rules import Compared, expected
 from harness.kinds import Value, named
@@ -145,12 +145,16 @@ class Judge:
         only: Collection[str] = (),
         loose_times: Mapping[str, str] | None = None,
         weighed: Decoded | None = None,
+        asked: Mapping[str, Value | Limit] | None = None,
+        source: str = "",
     ) -> list[Measurement]:
         """All observations of one program, in order, each by the rule of its kind; or those named in ``only``.
 
         Raises BenchFault when the two sides did not report the same figures (names, kinds and units alike), or none
         of a name in ``only``.
 
+        ``asked`` are figures that something else than the reference decides, ``source``: a document, or the program's
+        own text. They are held against that, and the reference's is only shown.
         ``loose_times`` names times in which something plays a part that the prediction leaves out, and what.
         ``weighed`` is what the reference reported with its work weighed as the calibration has it; without it times are
         predicted from their plain cost.
@@ -164,13 +168,21 @@ class Judge:
                 f"the board and the reference did not report the same figures: {_difference(mine, theirs)}",
                 hint="does the program depend on the board? Then it cannot be compared",
             )
-        for name in only:
+        asked = asked or {}
+        if asked and not source:
+            raise UsageError("figures are asked for without saying who says so", hint="source=…")
+        for name in (*only, *asked):
             _ = board[name]
         result = []
         for one, other in zip(board.observations, reference.observations, strict=True):
             if only and one.name not in only:
                 continue
             kind = named(one.kind)
+            if one.name in asked:
+                limit = by_source(asked[one.name], one.unit, source)
+                figure = Figure(prefix + one.name, kind, one.unit)
+                result.append(self.take(figure, one.value, other.value, limit=limit, rule=source, samples=one.samples))
+                continue
             if kind.calibrated and weighed is not None:
                 other = weighed[one.name]
             result.append(

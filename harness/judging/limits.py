@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 from harness.errors import UsageError
@@ -117,6 +117,12 @@ class Limit:
 
 def exactly(value: Value, unit: str = "", *, words: str = "") -> Limit:
     return Limit(words or f"exactly {with_unit(value, unit)}", equal=value)
+
+
+def by_source(asked: Value | Limit, unit: str, source: str) -> Limit:
+    """What ``source`` says that a figure is, or the limit that follows from it; the limit's words name it."""
+    limit = asked if isinstance(asked, Limit) else exactly(asked, unit)
+    return replace(limit, words=f"{limit.words}: {source}")
 
 
 def at_most(value: float, unit: str = "", *, words: str = "", margin: float = 0.0) -> Limit:

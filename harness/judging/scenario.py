@@ -364,6 +364,11 @@ class Scenario:
             self.write_romfs(suite_romfs())
 
     @property
+    def is_our_build(self) -> bool:
+        """Whether the board's firmware is one that the harness made: then there is no allocator beside the model's."""
+        return self._bench.attached.our_build
+
+    @property
     def preempts(self) -> bool:
         """Whether a hard handler can come at once: on every board but the virtual ones with the prepared build."""
         bench = self._bench
@@ -571,8 +576,14 @@ class Scenario:
         prefix: str = "",
         only: Collection[str] = (),
         loose_times: Mapping[str, str] | None = None,
+        asked: Mapping[str, Value | Limit] | None = None,
+        source: str = "",
     ) -> None:
-        """Judge every figure of ``pair``, or those named in ``only``, by the rules of docs/comparison.md."""
+        """Judge every figure of ``pair``, or those named in ``only``, by the rules of docs/comparison.md.
+
+        Those in ``asked`` are held against what stands there, because ``source`` says so: a document, or the program
+        itself ("the program"). On a virtual board the reference would say what the board says.
+        """
         timed = any(
             named(one.kind).calibrated for one in pair.board.observations if not only or one.name in only
         )  # fmt: skip
@@ -584,6 +595,8 @@ class Scenario:
             only=only,
             loose_times=loose_times,
             weighed=pair.weighed,
+            asked=asked,
+            source=source,
         )
 
     def take(

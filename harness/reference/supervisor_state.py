@@ -157,6 +157,7 @@ class SupervisorState:
         # Only the first code after a deep sleep hears what has ended it.
         self._woken = self._wake_words() if cause is Reset.DEEP_SLEEP else ""
         self._counters: dict[int, tuple[int, int]] = {}
+        self._count_edge: Callable[[Pin], None] | None = None
         #: Verb to its answer; a seeded defect puts another in its place.
         self.answers: dict[str, Callable[..., str | int | None]] = {
             name.removeprefix("_on_"): getattr(self, name) for name in dir(self) if name.startswith("_on_")
@@ -422,15 +423,21 @@ class SupervisorState:
     def _on_count_start(self, key: int, edges: int) -> None:
         self._counters[key] = (edges, 0)
         before = self._board.on_edge
+        if before is not None and before is self._count_edge:
+            return  # a counter of this VM listens already, and one edge is one for each of them
 
         def edge(pin: Pin) -> None:
-            kind, count = self._counters.get(key, (0, 0))
-            if self._board.pins is not None and pin is self._board.pins.by_key(key) and kind & (1 if pin.level else 2):
-                self._counters[key] = (kind, count + 1)
+            for key, (kind, count) in self._counters.items():
+                if (
+                    self._board.pins is not None
+                    and pin is self._board.pins.by_key(key)
+                    and kind & (1 if pin.level else 2)
+                ):
+                    self._counters[key] = (kind, count + 1)
             if before is not None:
                 before(pin)
 
-        self._board.on_edge = edge
+        self._count_edge = self._board.on_edge = edge
 
     def _on_count(self, key: int) -> int:
         return self._counters.get(key, (0, 0))[1]

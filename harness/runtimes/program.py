@@ -85,6 +85,10 @@ class Program:
             self._checked(f"program {self.name}", result.stderr, of_suite=True)
         return decode(output, first)
 
+    def texts(self) -> list[str]:
+        """What is sent to a Lua board for it, in order: what of these texts stays in RAM is there while it measures."""
+        return [*(text for _, text in self._lua_preparations(0)), self.source]
+
     @property
     def _is_numbered(self) -> bool:
         """Whether its records are counted from what it is given: by the agent, or in its line ``HX_FIRST = 0``."""
@@ -131,11 +135,14 @@ class Program:
         if "agent." not in self.source:
             return []
         if self.language == "lua":
-            agent = _read(fixtures_dir() / "agent" / "agent.lua")
-            count = f"agent.first, agent.seq = {first}, {first}"
-            return [("the measuring agent", f"INPUT = {_lua_literal(self.inputs)}\n{agent}\n{count}")]
+            return self._lua_preparations(first)
         parts = parts_of(self._prelude(first), runtime.facts, user=self.source)
         return [("the measuring agent", text) for text in parts]
+
+    def _lua_preparations(self, first: int) -> list[tuple[str, str]]:
+        agent = _read(fixtures_dir() / "agent" / "agent.lua")
+        count = f"agent.first, agent.seq = {first}, {first}"
+        return [("the measuring agent", f"INPUT = {_lua_literal(self.inputs)}\n{agent}\n{count}")]
 
     @staticmethod
     def _checked(part: str, stderr: bytes, *, of_suite: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from harness.chips import Reset
 from harness.errors import Unsuitable
 from harness.judging.figures import Figure
-from harness.judging.limits import Limit, at_least, at_most, between, exactly
+from harness.judging.limits import Limit, at_least, at_most, between, by_source, exactly
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import COUNT, RATIO, STATE, TIME
 from harness.runtimes.interface import Intervention, Restart
@@ -62,6 +63,19 @@ def _woke(scenario: Scenario, cause: str, wake: str = "") -> Pair:
     return scenario.run(program, fresh=False)
 
 
+def _memory(scenario: Scenario, after: Reset) -> str:
+    """What sleep_woke.py says of the memory that sleep_deep.py has filled: whole, or lost."""
+    port = scenario.port
+    size, lost = port.kept_bytes, port.lost_at | port.memory_lost_at
+    value, written = 1, bytearray()
+    for _ in range(size):
+        value = (value * 1103515245 + 12345) & 0x3FFFFFFF
+        written.append(value >> 16 & 0xFF)
+    if after in lost:
+        written = bytearray(0 if port.rtc_memory else size)
+    return f"{len(written)}:{binascii.crc32(written):08x}"
+
+
 def _unknown(scenario: Scenario, name: str, after: Reset) -> str:
     """Why nobody can say what ``name`` of a state should be; empty where the port promises it."""
     try:
@@ -96,7 +110,7 @@ def test_sleeps_as_long_as_it_says_and_wakes_by_its_timer(scenario: Scenario, ms
         for figure in (LEAST, MOST):
             scenario.skip_figure(figure.of(ms), NO_TIME)
     pair = _woke(scenario, "DEEPSLEEP_RESET", "TIMER_WAKE")
-    _judge_state(scenario, pair, f"woken.{ms}_ms", Reset.DEEP_SLEEP)
+    _judge_state(scenario, pair, f"woken.{ms}_ms", Reset.DEEP_SLEEP, "TIMER_WAKE")
     _clock(scenario, pair, f"woken.{ms}_ms", ms / 1000)
 
 
@@ -110,14 +124,24 @@ def _judge_duration(scenario: Scenario, ms: int, board: float, reference: float,
     scenario.take(MOST.of(ms), round(board, 4), round(reference, 4), limit=limit, uncertainty=jitter, uncertain=LINE)
 
 
-def _judge_state(scenario: Scenario, pair: Pair, prefix: str, after: Reset) -> None:
+def _judge_state(scenario: Scenario, pair: Pair, prefix: str, after: Reset, wake: str = "") -> None:
+    """Each state by what the port promises of that reset; the reference is only shown."""
     for name in ("cause", "wake", "ram", "rtc_memory"):
         if unknown := _unknown(scenario, name, after):
             scenario.skip_figure(FOUND.of(prefix, name), unknown)
         elif any(o.name == name for o in pair.reference.observations):
             mine = pair.board.text(name) if any(o.name == name for o in pair.board.observations) else "not told"
-            expected = pair.reference.text(name)
-            scenario.take(FOUND.of(prefix, name), mine, expected)
+            expected = {"wake": wake, "ram": "gone"}.get(name) or (
+                scenario.port.cause(after) if name == "cause" else _memory(scenario, after)
+            )
+            source = f"the port, after {after.value}"
+            scenario.take(
+                FOUND.of(prefix, name),
+                mine,
+                pair.reference.text(name),
+                limit=by_source(expected, "-", source),
+                rule=source,
+            )
 
 
 def test_the_sleep_clock_runs_at_its_speed(scenario: Scenario) -> None:
@@ -228,7 +252,7 @@ def test_a_pin_ends_a_sleep(scenario: Scenario) -> None:
         pytest.skip("nothing here can drive a pin of this board while it sleeps")
     _sleep(scenario, 60_000, intervention=Intervention(0.4, "pin", pin, 1), wake_pin=pin)
     pair = _woke(scenario, "DEEPSLEEP_RESET", "PIN_WAKE")
-    _judge_state(scenario, pair, "pin", Reset.DEEP_SLEEP)
+    _judge_state(scenario, pair, "pin", Reset.DEEP_SLEEP, "PIN_WAKE")
     _clock(scenario, pair, "pin", 0.4)
 
 
@@ -238,7 +262,10 @@ def test_rtc_memory_takes_every_size_and_refuses_what_does_not_fit(scenario: Sce
     if not scenario.port.rtc_memory:
         pytest.skip(f"{scenario.port.name} keeps words in backup registers, not bytes of any number")
     pair = scenario.run(Program.load("rtc_memory", size=scenario.port.rtc_memory))
-    scenario.compare(pair, prefix="rtc.")
+    size = scenario.port.rtc_memory
+    asked = {f"size_{length}": "same" for length in (0, 1, 16, 17, size)}
+    asked |= {"too_large": "ValueError", "wrong_type": "TypeError", "kept": "True"}
+    scenario.compare(pair, prefix="rtc.", asked=asked, source=f"machine.RTC.memory() of the port, {size} B")
 
 
 @pytest.mark.holds("events.light-sleep")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.judging.figures import Figure
-from harness.judging.limits import at_least, exactly, within_percent
+from harness.judging.limits import at_least, between, exactly, within_percent
 from harness.judging.scenario import Pair, Scenario
 from harness.kinds import COUNT, STATE, TIME
 from harness.runtimes.interface import Intervention
@@ -29,6 +29,10 @@ GLOBAL = Figure("{after}.global", STATE, limit=exactly("nil"))
 SILENT = Figure("dsleep.{ms}.silent", TIME, "s")
 SECOND = Figure("dsleep.second", TIME, "s", within_percent(1.0, OSCILLATOR, "s"))
 COUNTED = Figure("cycles", COUNT, limit=exactly(CYCLES))
+#: ``node.dsleepMax()``: 2^31 - 1 ticks of a clock of 5 to 8 µs, as it is calibrated (``app/modules/node.c``).
+LONGEST = Figure(
+    "dsleep.longest", COUNT, "us", between(5 * 2**31, 8 * 2**31, "us", words="2^31 ticks of 5 to 8 µs: 3 to 4.8 hours")
+)  # fmt: skip
 WRONG_REASONS = Figure("wrong_reasons", COUNT, limit=exactly(0))
 
 
@@ -77,7 +81,7 @@ def test_the_dsleep_clock_runs_at_its_speed(scenario: Scenario) -> None:
 
 
 def test_dsleep_cycles_lose_nothing(scenario: Scenario) -> None:
-    """Five short sleeps: a counter in RTC memory, and how often the boot reason was not that of a wake."""
+    """Five short sleeps: a counter in RTC memory, how often the boot reason was no wake's, and the longest sleep."""
     scenario.soft_reset()
     for index in range(CYCLES - 1):
         scenario.step(f"sleep {index + 1} of {CYCLES - 1}")
@@ -86,6 +90,10 @@ def test_dsleep_cycles_lose_nothing(scenario: Scenario) -> None:
     pair = Pair(last.run(scenario.board), last.run(scenario.reference))
     for figure in (COUNTED, WRONG_REASONS):
         scenario.take(figure, *pair.value(figure.name))
+    if scenario.board.facts.extra.get("numbers") == "integer":
+        scenario.skip_figure(LONGEST, "it is more than an integer firmware's numbers hold")
+    else:
+        scenario.take(LONGEST, *pair.value("longest"))
 
 
 def test_a_reset_pulse_ends_a_dsleep(scenario: Scenario) -> None:

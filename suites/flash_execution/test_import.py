@@ -169,7 +169,10 @@ def test_files_that_are_no_good_modules_are_refused(scenario: Scenario) -> None:
     bad = [name.partition(".")[0] for name in files if name != "hb_good.mpy"]
     with scenario.files(files) as folder:
         pair = scenario.run(Program.load("import_bad", path=folder, modules=[*bad, "hb_missing"], good="hb_good"))
-    scenario.compare(pair, prefix="refused.")
+    asked = dict.fromkeys(bad, "ValueError") | {"hb_syntax": "SyntaxError", "hb_missing": "ImportError"}
+    asked |= {f"{name}.listed": "False" for name in asked} | {"good": str(STATEMENTS[0] + 1)}
+    source = "MicroPython's py/persistentcode.c and py/builtinimport.c"
+    scenario.compare(pair, prefix="refused.", asked=asked, source=source)
 
 
 @pytest.mark.parametrize("kind", ["source", "mpy"])
@@ -215,7 +218,11 @@ def test_a_replaced_image_runs_after_the_reset_and_the_old_is_gone(scenario: Sce
         scenario.restore_romfs()
     for version, pair in states.items():
         scenario.take(IMAGE.of(version), *pair.text("hx_both"), limit=exactly(version))
-        scenario.compare(pair, prefix=f"{version}.")
+        other = "two" if version == "one" else "one"
+        asked = {"mounted": "True", "hx_both": version, f"hx_{version}": "own", f"hx_{other}": "not there"}
+        scenario.compare(
+            pair, prefix=f"{version}.", asked=asked | {"answers": "42"}, source="the image that was written"
+        )
 
 
 @pytest.mark.holds("place.damaged")
@@ -231,5 +238,8 @@ def test_a_damaged_image_leaves_the_board_bootable(scenario: Scenario, kind: str
         pair = scenario.run(Program.load("rom_state", modules=[SUITE_MODULE]))
     finally:
         scenario.restore_romfs()
-    scenario.compare(pair, prefix=f"{kind}.")
+    asked = {"mounted": "False", SUITE_MODULE: "not there", "answers": "42"}
+    scenario.compare(
+        pair, prefix=f"{kind}.", asked=asked, source="an image without its magic is none (extmod/vfs_rom.c)"
+    )
     scenario.take(MOUNTED.of(kind), *pair.text("mounted"))

@@ -9,11 +9,17 @@ import pytest
 from harness.judging.figures import Figure
 from harness.judging.limits import at_least, at_most, exactly
 from harness.judging.scenario import Scenario
-from harness.kinds import COUNT, STATE, TIME
+from harness.kinds import COUNT, STATE, TIME, Value
 from harness.runtimes.interface import Runtime
 from harness.runtimes.micropython.operations import ATOMIC, program_for_boards
 from harness.runtimes.program import Program
 
+SCHEDULER = "MicroPython's py/scheduler.c"
+#: What holds for a queue of any depth.
+QUEUE: dict[str, Value] = {
+    "order": "as scheduled", "error": "schedule queue full", "deepest": 1, "unfinished": 0, "exception": "swallowed",
+    "after_exception": 1,
+}  # fmt: skip
 DEPTH = Figure("queue.depth", COUNT)
 FULL = Figure("queue.error", STATE)
 #: Callbacks by which a queue of unknown depth is to be filled: the next number where all of one were taken.
@@ -43,7 +49,8 @@ def test_the_queue_holds_what_the_port_says(scenario: Scenario) -> None:
     depth = scenario.port.queue_depth
     limit = exactly(depth, words=f"exactly {depth}, the port's MICROPY_SCHEDULER_DEPTH")
     scenario.take(DEPTH, *pair.value("accepted"), limit=limit)
-    scenario.compare(pair, prefix="queue.")
+    asked: dict[str, Value] = {"accepted": depth, **QUEUE}
+    scenario.compare(pair, prefix="queue.", asked=asked, source=SCHEDULER)
 
 
 def _whatever_its_depth(scenario: Scenario) -> None:
@@ -57,7 +64,8 @@ def _whatever_its_depth(scenario: Scenario) -> None:
     if pair.board.value("accepted") >= calls:
         others.remove("error")
         scenario.skip_figure(FULL, f"{calls} callbacks do not fill this VM's queue")
-    scenario.compare(pair, prefix="queue.", only=others)
+    asked = {name: value for name, value in QUEUE.items() if name in others}
+    scenario.compare(pair, prefix="queue.", only=others, asked=asked, source=SCHEDULER)
 
 
 @pytest.mark.holds("events.order")
@@ -66,14 +74,20 @@ def test_each_edge_is_handled_once_in_order(scenario: Scenario) -> None:
     """Edges on a wired pin: none lost, none doubled, none reordered; a burst fills the queue and no more."""
     inputs = io(scenario)
     pair = scenario.run(Program.load("interrupt_pin", burst=2 * scenario.port.queue_depth + 4, **inputs))
-    scenario.compare(pair, prefix="pin.")
+    edges: dict[str, Value] = {
+        "edges": 20, "levels": "10" * 10, "rising": 5, "falling": 5, "burst": scenario.port.queue_depth,
+        "after_burst": 1, "nested": 1, "runs": 2, "soft_allocates": "True",
+    }  # fmt: skip
+    scenario.compare(pair, prefix="pin.", asked=edges, source=f"the edges that the program makes, and {SCHEDULER}")
 
 
 @pytest.mark.holds("events.hard", "events.schedule")
 @pytest.mark.needs("pin_loopback", "hard_irq")
 def test_a_hard_handler_may_set_flags_and_schedule_and_not_allocate(scenario: Scenario) -> None:
     """The hard level as real drivers use it."""
-    scenario.compare(scenario.run(Program.load("interrupt_hard", **io(scenario))), prefix="hard.")
+    asked = {"ran": "True", "allocated": "False", "memory_error": "True", "scheduled": "[7]"}
+    pair = scenario.run(Program.load("interrupt_hard", **io(scenario)))
+    scenario.compare(pair, prefix="hard.", asked=asked, source="MicroPython's docs/reference/isr_rules.rst")
 
 
 ATOMIC_HERE = Figure("atomic.{operation}", STATE, limit=exactly("True", words="nothing comes between"))
@@ -131,7 +145,8 @@ def test_ctrl_c(scenario: Scenario, where: str) -> None:
     program = "interrupt_ctrl_c_callback" if where == "callback" else "interrupt_ctrl_c"
     timer = scenario.timer if where == "callback" else -1
     pair = scenario.run(Program.load(program, where=where, timer=timer), interrupt_at=b"READY\r\n")
-    scenario.compare(pair, prefix="ctrl_c.")
+    asked = {"ended": "KeyboardInterrupt", "afterwards": "goes on"}
+    scenario.compare(pair, prefix="ctrl_c.", asked=asked, source="the program, and the language")
 
 
 @pytest.mark.holds("events.wait", "events.explicit", "events.named")
@@ -158,7 +173,11 @@ def test_an_asyncio_task_is_woken_from_a_handler(scenario: Scenario) -> None:
     # A VM that has asyncio keeps its own, also where the other side is given one: then only that one's path differs.
     given = [runtime for runtime in scenario.both if _without_asyncio(runtime)]
     with scenario.files(_asyncio(scenario) if given else {}, on=given) as folder:
-        scenario.compare(scenario.run(Program.load("interrupt_asyncio", path=folder, **inputs)), prefix="asyncio.")
+        pair = scenario.run(Program.load("interrupt_asyncio", path=folder, **inputs))
+    asked = {"log": ",".join(f"edge {n},woken {n}" for n in range(3))}
+    scenario.compare(
+        pair, prefix="asyncio.", asked=asked, source="the program: each edge wakes its task before the next"
+    )
 
 
 def _without_asyncio(runtime: Runtime) -> bool:

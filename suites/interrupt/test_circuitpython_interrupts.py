@@ -11,6 +11,8 @@ from harness.runtimes.interface import CodeRuntime
 from harness.runtimes.program import Program
 from harness.runtimes.records import decode
 
+PULSES = 50
+
 pytestmark = pytest.mark.runtime("circuitpython")
 
 
@@ -21,8 +23,10 @@ def test_a_counter_counts_each_edge_while_the_program_computes(scenario: Scenari
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
     inputs: dict[str, Any] = {"out": out, "in": pin}
-    pair = scenario.run(Program.load("cp_count", pulses=50, **inputs))
-    scenario.compare(pair, prefix="counter.")
+    pair = scenario.run(Program.load("cp_count", pulses=PULSES, **inputs))
+    asked = {"rise": PULSES, "fall": PULSES, "rise_and_fall": 2 * PULSES}
+    asked |= {"rise.goes_on": 5 + 1, "fall.goes_on": 5 + 1, "rise_and_fall.goes_on": 5 + 2}
+    scenario.compare(pair, prefix="counter.", asked=asked, source="the edges that the program makes")
 
 
 @pytest.mark.parametrize("where", ["busy", "sleep"])
@@ -35,4 +39,5 @@ def test_ctrl_c_in_a_code_file(scenario: Scenario, where: str) -> None:
         decode(runtime.run_code(source, timeout=20.0, interrupt_at=b"READY\r\n")[0])
         for runtime in cast(tuple[CodeRuntime, CodeRuntime], scenario.both)
     ]
-    scenario.compare(Pair(*said), prefix="ctrl_c.")
+    asked = {"finally": "runs", "ended": "KeyboardInterrupt", "afterwards": "goes on"}
+    scenario.compare(Pair(*said), prefix="ctrl_c.", asked=asked, source="the program, and the language")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import binascii
 import itertools
+import math
 import statistics
+from contextlib import ExitStack
 from typing import Any, cast
 
 import pytest
 
 from harness.errors import FirmwareFailure
 from harness.judging.figures import Figure
-from harness.judging.limits import at_most, exactly
+from harness.judging.limits import Limit, at_most, between, by_source, exactly
 from harness.judging.scenario import Scenario
 from harness.kinds import HEAP, STATE
 from harness.runtimes.interface import CodeRuntime
+from harness.runtimes.own_files import set_aside
 from harness.runtimes.program import Program, ask
 from harness.runtimes.records import decode
 
@@ -24,6 +28,14 @@ LOSS = Figure("reload.{what}.loss", HEAP, limit=at_most(BLOCK - 1, "B", words="l
 REASON = Figure("reason.{how}", STATE)
 REASON_AFTER_RESET = Figure("reason.after_a_reset", STATE, limit=exactly("STARTUP"))
 NEXT_RUN = Figure("next_code.{options}.{when}", STATE)
+#: 64 bytes in blocks of MicroPython's heap take 65.5: one for their table, half a byte for that of finalisers
+#: (``py/gc.c``, gc_setup_area).
+STEP, STEP_RAW = 64, 65.5
+PERSIST_COST = Figure("{size}.cost", HEAP)
+PROPOSAL = "docs/supervisor.md, supervisor.persisted_bytes"
+FIRST_FOUND = Figure("code_files.{there}", STATE)
+#: In the order of the search (CircuitPython ``main.c``, run_code_py; its documentation, "code.py").
+CODE_FILES = ("code.txt", "code.py", "main.py", "main.txt")
 HEAP_LOST = Figure("{size}.heap_lost", HEAP, limit=exactly(0, "B"))
 AFTER_RESET = Figure("persisted.after_reset", STATE, limit=exactly("None"))
 IN_THIS_HEAP = Figure("{stage}.in_this_heap", STATE)
@@ -125,23 +137,54 @@ def test_the_next_code_file_keeps_to_its_options(scenario: Scenario, options: st
 @pytest.mark.parametrize("size", [0, 1, 16, 17, 4096, 70000])
 def test_persisted_bytes_survive_a_reload(scenario: Scenario, size: int) -> None:
     """supervisor.persisted_bytes over two restarts, byte for byte; None after it is dropped, and all its heap back."""
-    scenario.compare(scenario.run(Program.load("cp_persist", size=None, next="", drop_first=False)), prefix="none.")
+    drop = Program.load("cp_persist", size=None, next="", drop_first=False)
+    set_it = Program.load("cp_persist", size=size, next="", drop_first=False)
+    scenario.compare(scenario.run(drop), prefix="none.", asked={"kept_at_once": "True"}, source=PROPOSAL)
     before = scenario.run(Program.load("cp_persisted"))
-    scenario.compare(scenario.run(Program.load("cp_persist", size=size, next="", drop_first=False)), prefix=f"{size}.")
+    asked = {"in_this_heap": "True", "kept_at_once": "True"}
+    scenario.compare(scenario.run(set_it), prefix=f"{size}.", asked=asked, source=PROPOSAL)
     for name in ("first", "second"):
-        scenario.compare(scenario.run(Program.load("cp_persisted")), prefix=f"{size}.{name}.")
-    scenario.run(Program.load("cp_persist", size=None, next="", drop_first=False))
+        kept = scenario.run(Program.load("cp_persisted"))
+        scenario.compare(kept, prefix=f"{size}.{name}.", asked={"persisted": _pattern(size)}, source=PROPOSAL)
+    cost = [full - left for full, left in zip(before.value("total"), kept.value("total"), strict=True)]
+    scenario.take(PERSIST_COST.of(size), cost[0], cost[1], limit=_heap_less(_persisted(size)), rule=PROPOSAL)
+    scenario.run(drop)
     after = scenario.run(Program.load("cp_persisted"))
-    scenario.compare(after, prefix=f"{size}.dropped.")
+    scenario.compare(after, prefix=f"{size}.dropped.", asked={"persisted": "None"}, source=PROPOSAL)
     lost = [mine - then for mine, then in zip(before.value("total"), after.value("total"), strict=True)]
     scenario.take(HEAP_LOST.of(size), lost[0], lost[1])
+
+
+def _persisted(size: int) -> int:
+    """Bytes of the region that a value takes: its length rounded up to words, and twelve."""
+    return -(-size // 4) * 4 + 12
+
+
+def _heap_less(taken: int, *others: int) -> Limit:
+    """By how much less heap a VM has when ``taken`` bytes of the region, and ``others``, are not its own."""
+    low = STEP * math.floor(sum((taken, *others)) / STEP_RAW)
+    parts = " and ".join(f"{part} B" for part in (taken, *others))
+    words = f"{low} or {low + STEP} B: {parts} of the region (length, rounded up to 4, and 12), in steps of the heap of"
+    return between(low, low + STEP, "B", words=f"{words} {STEP} B for each {STEP_RAW} B ({PROPOSAL}; py/gc.c)")
+
+
+def _pattern(size: int | None) -> str:
+    """What cp_persisted.py says of a value that cp_persist.py has set."""
+    if size is None:
+        return "None"
+    data = bytes(index * 7 + (index >> 8) & 255 for index in range(size))
+    return f"{size}:{binascii.crc32(data):08x}"
 
 
 @pytest.mark.holds("kept.fresh")
 @pytest.mark.needs("persisted_bytes")
 def test_persisted_bytes_do_not_outlive_the_chips_reset(scenario: Scenario) -> None:
     """They are the supervisor's RAM: a reset of the chip loses them. What they refuse leaves them as they were."""
-    scenario.compare(scenario.run(Program.load("cp_refused")), prefix="refused.")
+    asked = dict.fromkeys(("bytes", "bytearray", "memoryview", "array"), "accepted")
+    asked |= dict.fromkeys(("text", "number", "float", "list", "tuple", "dict", "object"), "TypeError")
+    asked["kept"] = "True"
+    refused = scenario.run(Program.load("cp_refused"))
+    scenario.compare(refused, prefix="refused.", asked=asked, source=PROPOSAL)
     reset = Program("cp_reset", "import microcontroller\nagent.done()\nmicrocontroller.reset()\n")
     scenario.run_to_reset(reset)
     pair = scenario.run(Program.load("cp_persisted"), fresh=False)
@@ -159,16 +202,48 @@ def test_movable_allocations_move_down_and_their_holes_are_used_again(scenario: 
         ("none", None, "", False),
     )
     scenario.run(Program.load("cp_persist", size=None, next="", drop_first=False))
+    empty = scenario.run(Program.load("cp_persisted"))
+    name_taken = 8 + (1 + len("code.py") + 1 + 3) // 4 * 4  # a node; options, the name and its NUL
     with scenario.code_py(b"pass\n"):
         for name, size, following, drop in stages:
             pair = scenario.run(Program.load("cp_persist", size=size, next=following, drop_first=drop))
             if size is not None:
                 scenario.take(IN_THIS_HEAP.of(name), *pair.text("in_this_heap"), limit=exactly(str(not drop)))
-            scenario.compare(pair, prefix=f"{name}.set.")
-            scenario.compare(scenario.run(Program.load("cp_persisted")), prefix=f"{name}.then.")
+            asked = {"kept_at_once": "True"} | ({} if size is None else {"in_this_heap": str(not drop)})
+            scenario.compare(pair, prefix=f"{name}.set.", asked=asked, source=PROPOSAL)
+            then = scenario.run(Program.load("cp_persisted"))
+            scenario.compare(then, prefix=f"{name}.then.", asked={"persisted": _pattern(size)}, source=PROPOSAL)
+            cost = [full - left for full, left in zip(empty.value("total"), then.value("total"), strict=True)]
+            parts = () if size is None else (_persisted(size),)
+            scenario.take(PERSIST_COST.of(name), cost[0], cost[1], limit=_heap_less(name_taken, *parts), rule=PROPOSAL)
         for runtime in scenario.both:
             runtime.run("import supervisor\nsupervisor.set_next_code_file(None)")
-    scenario.compare(scenario.run(Program.load("cp_persisted")), prefix="all_free.")
+    all_free = scenario.run(Program.load("cp_persisted"))
+    scenario.compare(all_free, prefix="all_free.", asked={"persisted": "None"}, source=PROPOSAL)
+    lost = [full - left for full, left in zip(empty.value("total"), all_free.value("total"), strict=True)]
+    scenario.take(HEAP_LOST.of("all_free"), lost[0], lost[1])
+
+
+@pytest.mark.figures(FIRST_FOUND)
+def test_of_several_code_files_the_first_of_the_order_runs(scenario: Scenario) -> None:
+    """code.txt before code.py before main.py before main.txt: all four there, then each taken away in its turn."""
+    scenario.folder  # noqa: B018 - is made
+    said: list[list[str]] = []
+    for runtime in _both(scenario):
+        said.append([])
+        with ExitStack() as stack:
+            for name in CODE_FILES:
+                stack.enter_context(set_aside(runtime, name, base="/", own_folder=scenario.folder))
+                runtime.put(name, f"print({name!r})\n".encode())
+            for name in CODE_FILES:
+                runtime.run_code("pass\n")
+                said[-1].append(b" ".join(runtime.reload_while_waiting()).decode("ascii", "replace").strip())
+                runtime.remove(name)
+    for index, name in enumerate(CODE_FILES):
+        source = "the order of CircuitPython's main.c"
+        limit = by_source(name, "-", source)
+        there = FIRST_FOUND.of("_and_".join(CODE_FILES[index:]).replace(".", "_"))
+        scenario.take(there, said[0][index], said[1][index], limit=limit, rule=source)
 
 
 def test_a_reload_lets_go_of_the_pins(scenario: Scenario) -> None:
@@ -177,7 +252,8 @@ def test_a_reload_lets_go_of_the_pins(scenario: Scenario) -> None:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
     inputs: dict[str, Any] = {"out": out, "in": pin}
-    scenario.compare(scenario.run(Program.load("cp_pin_leave", **inputs)), prefix="driven.")
+    left = scenario.run(Program.load("cp_pin_leave", **inputs))
+    scenario.compare(left, prefix="driven.", asked={"level": "True"}, source="the program drives it high")
     pair = scenario.run(Program.load("cp_pin_look", **inputs))
     scenario.take(PIN_AFTER, *pair.text("level"))
 

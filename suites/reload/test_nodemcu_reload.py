@@ -10,7 +10,7 @@ import pytest
 from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly, within_percent
 from harness.judging.scenario import Scenario
-from harness.kinds import COUNT, HEAP, STATE, TIME
+from harness.kinds import COUNT, HEAP, STATE, TIME, Value
 from harness.runtimes.program import Program
 
 pytestmark = pytest.mark.runtime("nodemcu")
@@ -59,7 +59,13 @@ def test_rtc_memory_and_files_outlive_a_restart(scenario: Scenario) -> None:
     """96 words of RTC memory and a file are there after node.restart(), a global is not, and the reason says so."""
     scenario.run(Program.load_lua("reload_keep", set=True))
     pair = scenario.run(Program.load_lua("reload_keep", set=False))
-    scenario.compare(pair, prefix="after.")
+    asked: dict[str, Value] = {
+        "file": "kept over a restart",
+        "global": "nil",
+        "reason": RESTARTED,
+        "rtc.wrong_words": 0,
+    }
+    scenario.compare(pair, prefix="after.", asked=asked, source="docs/modules/node.md and rtcmem.md of NodeMCU")
     scenario.take(WRONG_WORDS, pair.board.value("rtc.wrong_words"), 0)
     scenario.take(RESTART_REASON, pair.board.value("reason"), RESTARTED)
     for runtime in scenario.both:
@@ -69,13 +75,17 @@ def test_rtc_memory_and_files_outlive_a_restart(scenario: Scenario) -> None:
 @pytest.mark.needs("rtc_memory")
 def test_timers_end_with_a_restart(scenario: Scenario) -> None:
     """A timer that counts in RTC memory counts before node.restart() and not after it."""
-    scenario.compare(scenario.run(Program.load_lua("reload_leave")), prefix="before.")
-    scenario.compare(scenario.run(Program.load_lua("reload_look")), prefix="after.")
+    before = scenario.run(Program.load_lua("reload_leave"))
+    scenario.compare(before, prefix="before.", asked={"counts": "true"}, source="the program")
+    after: dict[str, Value] = {"counted_on": 0, "timer": "nil"}
+    source = "nothing of a run outlives a restart of the chip"
+    scenario.compare(scenario.run(Program.load_lua("reload_look")), prefix="after.", asked=after, source=source)
 
 
 def test_a_full_heap_is_an_error_that_can_be_caught(scenario: Scenario) -> None:
     """Tables until there is no memory: the error has the VM's words, and what was taken comes back."""
-    scenario.compare(scenario.run(Program.load_lua("reload_full")))
+    asked = {"ended": "false", "error": "not enough memory"}
+    scenario.compare(scenario.run(Program.load_lua("reload_full")), asked=asked, source="Lua 5.1, lmem.h MEMERRMSG")
 
 
 @pytest.mark.needs("watchdog")

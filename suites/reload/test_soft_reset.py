@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import itertools
 import random
@@ -16,7 +17,7 @@ from harness.errors import FirmwareFailure
 from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly
 from harness.judging.scenario import Pair, Scenario
-from harness.kinds import HEAP, STATE, TIME
+from harness.kinds import HEAP, STATE, TIME, Value
 from harness.runtimes.interface import StartsApplication
 from harness.runtimes.program import Program, ask
 from harness.runtimes.records import DamagedRecords
@@ -98,7 +99,8 @@ def test_reloads_neither_leak_nor_fragment(scenario: Scenario) -> None:
 def test_globals_modules_and_paths_are_gone(scenario: Scenario) -> None:
     """What a program left in the VM is not there after a soft reset."""
     mark = f"mark-{random.Random(7).getrandbits(32):08x}"
-    scenario.compare(scenario.run(Program.load("leave_traces", mark=mark)), prefix="before.")
+    left = scenario.run(Program.load("leave_traces", mark=mark))
+    scenario.compare(left, prefix="before.", asked={"mark": mark}, source="the program")
     pair = scenario.run(Program.load("look_for_traces"))
     for name in ("global", "module", "path"):
         scenario.take(LEFT.of(name), *pair.text(name))
@@ -140,17 +142,24 @@ def test_what_was_running_has_ended(scenario: Scenario) -> None:
         pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
     out, pin = scenario.wiring.loopback[0]
     inputs: dict[str, Any] = {"out": out, "in": pin, "timer": scenario.timer, "path": scenario.folder}
-    scenario.compare(scenario.run(Program.load("reload_leave", **inputs)), prefix="before.")
-    scenario.compare(scenario.run(Program.load("reload_look", **inputs)), prefix="after.")
+    left = scenario.run(Program.load("reload_leave", **inputs))
+    scenario.compare(left, prefix="before.", asked={"timer_runs": "True"}, source="the program")
+    asked: dict[str, Value] = {"changes": 0, "edges": 0, "file": "written and not closed", "writable": "True"}
+    source = "nothing of a VM goes on after it"
+    scenario.compare(scenario.run(Program.load("reload_look", **inputs)), prefix="after.", asked=asked, source=source)
 
 
 @pytest.mark.needs("rtc_memory")
 def test_rtc_memory_and_clock_are_kept(scenario: Scenario) -> None:
     """RTC memory or backup registers filled to their end, and the real-time clock, are there after a soft reset."""
     scenario.port.known("kept_bytes")
+    asked = {"clock": "goes on"}
+    if size := scenario.port.kept_bytes:
+        written = bytes(n * 13 & 255 for n in range(size))
+        asked["rtc_memory"] = f"{size}:{binascii.crc32(written):08x}"
     for prefix, first in (("before.", True), ("after.", False)):
         program = Program.load("reload_keep", using=scenario.port.kept_in, set=first, kept=scenario.port.kept_bytes)
-        scenario.compare(scenario.run(program), prefix=prefix)
+        scenario.compare(scenario.run(program), prefix=prefix, asked=asked, source="what the program has written")
 
 
 #: What a program does to restart the VM; "" is Ctrl-D.

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from harness.errors import BenchFault
+from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Limit as BoardLimit
 from harness.judging.calibration import Calibration
 from harness.judging.compare import Judge, Measurement
+from harness.judging.limits import Limit, at_most
 from harness.judging.outcome import Outcome
 from harness.judging.rules import heap_rule
+from harness.kinds import Value
 from harness.runtimes.interface import Facts
 from harness.runtimes.records import Decoded, Observation
 
@@ -173,3 +175,32 @@ def test_one_build_of_two_names_is_held_to_the_byte() -> None:
     assert heap_rule(named, REFERENCE, same_build=True).exact
     assert judged(Judge(named, REFERENCE, {}, same_build=True), heap(1016), heap(1000)).verdict is FAIL
     assert not heap_rule(replace(named, version="v1.24.0"), REFERENCE, same_build=True).exact
+
+
+def test_what_a_document_says_is_asked_and_the_reference_only_shown() -> None:
+    """Board and reference that are wrong alike: the comparison passes, what is asked does not."""
+    both = decoded(Observation("error", "state", "-", text="none"), heap(512, "x.taken"))
+    judge = Judge(TWIN, REFERENCE, {})
+    assert [found.verdict for found in judge.pair(both, both, None)] == [PASS, PASS]
+    asked: dict[str, Value | Limit] = {"error": "queue full", "x.taken": at_most(256, "B")}
+    error, taken = judge.pair(both, both, None, asked=asked, source="the port's page", prefix="q.")
+    assert (error.verdict, error.reference, error.limit) == (FAIL, "none", "exactly queue full: the port's page")
+    assert (taken.verdict, taken.name, taken.rule) == (FAIL, "q.x.taken", "the port's page")
+    assert taken.limit == "at most 256 B: the port's page"
+    assert taken.bounds == at_most(256, "B").bounds
+
+
+def test_a_figure_that_is_asked_for_is_reported_and_its_source_named() -> None:
+    both = decoded(heap(512, "x.taken"))
+    with pytest.raises(UsageError, match="did not report 'error'"):
+        Judge(TWIN, REFERENCE, {}).pair(both, both, None, asked={"error": "none"}, source="somebody")
+    with pytest.raises(UsageError, match="without saying who"):
+        Judge(TWIN, REFERENCE, {}).pair(both, both, None, asked={"x.taken": 512})
+
+
+def test_the_boards_own_limit_goes_before_what_is_asked() -> None:
+    own = {"x.taken": BoardLimit(max=600, why="another allocator")}
+    (found,) = Judge(TWIN, REFERENCE, own).pair(
+        decoded(heap(512, "x.taken")), decoded(heap(512, "x.taken")), None, asked={"x.taken": 256}, source="a page"
+    )
+    assert found.verdict is PASS

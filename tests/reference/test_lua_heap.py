@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.formats.lfs import lineinfo
+from harness.formats.lfs import lineinfo, target_layout
 from harness.formats.lfs.compile import compile_lua
 from harness.reference.nodemcu.lfs_cost import costs
-from harness.reference.nodemcu.lua_heap import FLOAT, INTEGER, packed_lines
+from harness.reference.nodemcu.lua_heap import FLOAT, INTEGER, Sizes, packed_lines
 from harness.reference.nodemcu.lua_reference import LuaReference
 
 APP = sorted((Path(__file__).parents[2] / "fixtures" / "lua" / "app").glob("*.lua"))
@@ -87,14 +87,24 @@ def test_names_of_locals_are_not_kept_and_a_librarys_name_is_once(vm: LuaReferen
 
 
 @pytest.mark.parametrize("path", APP, ids=lambda path: path.stem)
-def test_a_loaded_module_takes_what_the_formats_own_sizes_say(vm: LuaReference, path: Path) -> None:
-    """Two ways to the same figure: the host state's memory, and the compiled functions of an LFS image."""
+def test_the_second_of_a_module_takes_its_code_to_the_byte(vm: LuaReference, path: Path) -> None:
+    """Two ways to the same figure: the host state's memory, and the compiled functions of an LFS image. All strings of
+    the second one are there."""
     source = path.read_bytes()
     vm.put("module.lua", source)
-    (found,) = measured(vm, "return loadfile('module.lua')")
+    (one,) = measured(vm, "return loadfile('module.lua')")
+    (both,) = measured(vm, "return {(loadfile('module.lua')), (loadfile('module.lua'))}")
     (expected,) = costs({"module": compile_lua(source, "module.lua").without_names()})
-    # Strings that something else holds already are not paid for again: at most the expected ones.
-    assert expected.prototypes + expected.closure <= found <= expected.in_ram + 16 + 12
+    assert both - one == expected.code + target_layout.table(array=2)
+    # Strings that something else holds already are not paid for: at most all of them.
+    assert expected.code <= one <= expected.in_ram
+
+
+def test_words_of_the_language_are_strings_and_names_of_metamethods_are_there(vm: LuaReference) -> None:
+    """NodeMCU's lexer keeps no reserved words (``llex.c``); names of metamethods are there at the start (``ltm.c``)."""
+    (word,) = measured(vm, "return loadstring(\"return 'while', 'until'\", '=x')")
+    (name,) = measured(vm, "return loadstring(\"return '__div', '__unm'\", '=x')")
+    assert word - name == 2 * target_layout.string(5)
 
 
 @given(st.lists(st.integers(1, 20_000), max_size=400))
@@ -113,3 +123,14 @@ def test_runs_of_one_line_are_split_as_the_packer_splits_them(runs: list[tuple[i
 def test_integer_firmware_has_smaller_values() -> None:
     assert (FLOAT.value, FLOAT.node, FLOAT.upvalue) == (12, 28, 24)
     assert (INTEGER.value, INTEGER.node, INTEGER.upvalue) == (8, 20, 20)
+
+
+@pytest.mark.parametrize(("sizes", "integer"), [(FLOAT, False), (INTEGER, True)])
+def test_the_model_and_the_structures_agree(sizes: Sizes, integer: bool) -> None:
+    """Two lists of sizes: the heap model's, and those added up from the fields of the firmware's structures."""
+    assert sizes.value == target_layout.value(integer=integer)
+    assert sizes.node == target_layout.table(nodes=1, integer=integer) - target_layout.table(integer=integer)
+    assert sizes.upvalue == target_layout.upvalue(integer=integer)
+    assert (sizes.table, sizes.closure) == (target_layout.table(), target_layout.lua_closure())
+    assert (sizes.string + 1, sizes.userdata) == (target_layout.string(0), target_layout.userdata())
+    assert (sizes.proto, sizes.local) == (target_layout.prototype(), target_layout.local_name())

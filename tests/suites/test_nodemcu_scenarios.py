@@ -2,65 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from harness.errors import FirmwareFailure
 from harness.judging.outcome import Outcome
-from harness.judging.scenario import BoardBench, Scenario
 from harness.reference.nodemcu.hardware import Gpio, Timers
 from harness.reference.nodemcu.lfs_region import LfsRegion
 from harness.reference.nodemcu.lua_heap import LuaHeap
-from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.nodemcu.nodemcu_machine import NodeMcu
-from tests.suites.stand_in import StandIn, entry
+from tests.suites.two_sides import lua_scenario, scenarios, suite
 
-SUITES = Path(__file__).parents[2] / "suites"
 RELOAD = "reload/test_nodemcu_reload.py"
 SLEEP = "deep_sleep/test_nodemcu_sleep.py"
 EVENTS = "interrupt/test_nodemcu_events.py"
 LFS = "flash_execution/test_nodemcu_lfs.py"
-FILES = (RELOAD, SLEEP, EVENTS, LFS)
+OBJECTS = "calibration/test_nodemcu_objects.py"
+FILES = (RELOAD, SLEEP, EVENTS, LFS, OBJECTS)
 
 
-def _module(file: str) -> ModuleType:
-    path = SUITES / file
-    spec = importlib.util.spec_from_file_location(f"scenarios_{path.parent.name}_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _scenarios() -> Iterator[Any]:
-    for file in FILES:
-        for name, function in vars(_module(file)).items():
-            if not name.startswith("test_"):
-                continue
-            marks = getattr(function, "pytestmark", [])
-            values = next(({mark.args[0]: mark.args[1]} for mark in marks if mark.name == "parametrize"), {"": [None]})
-            for parameter, choices in values.items():
-                for value in choices:
-                    arguments = {parameter: value} if parameter else {}
-                    yield pytest.param(function, arguments, id=f"{name}-{value}" if parameter else name)
-
-
-def _scenario() -> Scenario:
-    board, reference = LuaReference(), LuaReference()
-    for vm in (board, reference):
-        vm.wire(4, 5)
-    attached = StandIn(entry("esp8266", "nodemcu", loopback=[(4, 5)], gpio16_rst=True), board)
-    return Scenario(BoardBench(attached, reference, lambda _text: None))
-
-
-@pytest.mark.parametrize(("function", "arguments"), list(_scenarios()))
+@pytest.mark.parametrize(("function", "arguments"), list(scenarios(FILES)))
 def test_it_passes(function: Any, arguments: dict[str, Any]) -> None:
-    scenario = _scenario()
+    scenario = lua_scenario()
     try:
         function(scenario, **arguments)
     except pytest.skip.Exception as reason:
@@ -71,8 +36,8 @@ def test_it_passes(function: Any, arguments: dict[str, Any]) -> None:
 
 def test_what_modules_save_does_not_hang_on_what_lfs_held_before() -> None:
     """A board that was tested before holds another image than one that comes new."""
-    module, figures = _module(LFS), []
-    scenario = _scenario()
+    module, figures = suite(LFS), []
+    scenario = lua_scenario()
     for _ in range(2):  # a new board, then the same one with the image of the last scenario
         module.test_each_module_takes_less_heap_from_lfs(scenario)
         figures.append({m.name: m.measured for m in scenario.measurements})
@@ -180,9 +145,9 @@ def test_a_defect_is_caught(
     arguments: dict[str, Any],
 ) -> None:
     defect(monkeypatch)
-    scenario = _scenario()
+    scenario = lua_scenario()
     try:
-        vars(_module(file))[name](scenario, **arguments)
+        vars(suite(file))[name](scenario, **arguments)
     except (FirmwareFailure, AssertionError):
         return
     assert scenario.outcome is Outcome.FAIL

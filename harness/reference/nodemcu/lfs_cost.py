@@ -1,40 +1,41 @@
 """What a module takes of the target's heap when it is loaded from a file, and what LFS leaves there.
 
-Sizes are those of the objects on a 32-bit target (NodeMCU app/lua/lobject.h); what the allocator adds to each is not
-counted. A loaded module is its functions' prototypes with their vectors, its strings, and the closure of its main
-function. From LFS it is that closure alone. What the module's code makes when it runs is the same in both cases, and so
-are the strings that it makes then, except that one which the image holds already takes nothing.
+Sizes are those that Lua asks for on a 32-bit target (:mod:`harness.formats.lfs.target_layout`); what the allocator adds
+to each block is not counted. A loaded module is its functions' prototypes with their vectors, its strings, and the
+closure of its main function. From LFS it is that closure alone. A string that something in RAM has already takes
+nothing: those of the firmware itself, and what ``held`` names. What the module's code makes when it runs is the same in
+both cases, and so are the strings that it makes then, except that one which the image holds already takes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from harness.formats.lfs import target_layout
 from harness.formats.lfs.chunk import Proto
-
-POINTER = 4
-PROTO = 72
-LOCVAR = 12
-STRING = 16 + 1  # header and NUL, without the characters
-CLOSURE = 20
-TVALUE_FLOAT, TVALUE_INTEGER = 12, 8
 
 
 @dataclass(frozen=True)
 class ModuleCost:
-    """Bytes of RAM of one module. ``strings`` counts those that no module before it has."""
+    """Bytes of RAM of one module, in ``blocks`` allocations. ``strings`` counts those that nothing has before it."""
 
     name: str
     functions: int
     prototypes: int
     strings: int
     closure: int
+    blocks: int
 
     @property
     def in_ram(self) -> int:
         """Loaded from a file."""
-        return self.prototypes + self.strings + self.closure
+        return self.code + self.strings
+
+    @property
+    def code(self) -> int:
+        """The same without its strings."""
+        return self.prototypes + self.closure
 
     @property
     def from_lfs(self) -> int:
@@ -44,22 +45,33 @@ class ModuleCost:
     def saved(self) -> int:
         return self.in_ram - self.from_lfs
 
+    def plus(self, other: ModuleCost) -> ModuleCost:
+        """Both together, under this one's name."""
+        sums = (getattr(self, field) + getattr(other, field) for field in _COUNTED)
+        return ModuleCost(self.name, *sums)
 
-def costs(modules: Mapping[str, Proto], *, integer: bool = False) -> list[ModuleCost]:
+
+_COUNTED = ("functions", "prototypes", "strings", "closure", "blocks")
+
+
+def costs(
+    modules: Mapping[str, Proto], *, integer: bool = False, held: Collection[bytes] = frozenset()
+) -> list[ModuleCost]:
     """The cost of each module in this order; a string that several have is counted with the first."""
-    seen: set[bytes] = set()
+    seen = target_layout.FIRMWARE_STRINGS | set(held)
     result = []
     for name, proto in modules.items():
-        functions = list(_functions(proto))
-        strings = {text for function in functions for text in _strings(function)} - seen
+        functions = _functions(proto)
+        strings = strings_of(proto) - seen
         seen |= strings
         result.append(
             ModuleCost(
                 name,
                 len(functions),
                 sum(prototype_bytes(function, integer=integer) for function in functions),
-                sum(STRING + len(text) for text in strings),
-                CLOSURE + POINTER * proto.upvalue_count,
+                sum(target_layout.string(len(text)) for text in strings),
+                target_layout.lua_closure(proto.upvalue_count),
+                sum(map(_blocks, functions)) + len(strings) + 1,
             )
         )
     return result
@@ -67,10 +79,19 @@ def costs(modules: Mapping[str, Proto], *, integer: bool = False) -> list[Module
 
 def prototype_bytes(proto: Proto, *, integer: bool = False) -> int:
     """One function's prototype and its vectors in RAM, without the functions in it and without strings."""
-    tvalue = TVALUE_INTEGER if integer else TVALUE_FLOAT
     lines = len(proto.packed_lines) + 1 if proto.packed_lines else 0
-    pointers = POINTER * (len(proto.protos) + len(proto.upvalues))
-    return PROTO + tvalue * len(proto.constants) + 4 * len(proto.code) + lines + pointers + LOCVAR * len(proto.locals)
+    return (
+        target_layout.prototype()
+        + target_layout.value(integer=integer) * len(proto.constants)
+        + target_layout.WORD * (len(proto.code) + len(proto.protos) + len(proto.upvalues))
+        + lines
+        + target_layout.local_name() * len(proto.locals)
+    )
+
+
+def strings_of(proto: Proto) -> set[bytes]:
+    """All strings of a function and of those in it: constants, source, and names where they are kept."""
+    return {text for function in _functions(proto) for text in _strings(function)}
 
 
 def _functions(proto: Proto) -> list[Proto]:
@@ -80,3 +101,8 @@ def _functions(proto: Proto) -> list[Proto]:
 def _strings(proto: Proto) -> set[bytes]:
     constants = {value for value in proto.constants if isinstance(value, bytes)}
     return {proto.source, *constants, *proto.upvalues, *(local.name for local in proto.locals)}
+
+
+def _blocks(proto: Proto) -> int:
+    vectors = (proto.constants, proto.code, proto.protos, proto.packed_lines, proto.locals, proto.upvalues)
+    return 1 + sum(bool(vector) for vector in vectors)

@@ -6,7 +6,9 @@ object has in NodeMCU's Lua 5.1 (NodeMCU ``app/lua/lobject.h``, ``lstate.h``; fl
 12 bytes, integer builds into 8). Garbage counts until it is collected, as on the chip.
 
 What there was at :meth:`LuaHeap.mark_rom` counts as firmware: NodeMCU keeps library tables and functions in flash.
-A name of a library that a program uses is a string in RAM there too, unless the LFS holds it, and is counted so.
+A name of a library that a program uses is a string in RAM there too, unless the LFS holds it, and is counted so; so is
+a reserved word that a program has as a text, for the firmware's lexer keeps none. Names of metamethods are the
+firmware's own.
 Not modelled: the allocator's own header for each block, the stack of the main thread, and what the SDK takes.
 """
 
@@ -19,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.errors import BenchFault
+from harness.formats.lfs.target_layout import FIRMWARE_STRINGS
 
 STRING, TABLE, FUNCTION, USERDATA, THREAD, PROTO, UPVALUE = 4, 5, 6, 7, 8, 9, 10
 
@@ -147,10 +150,9 @@ class LuaHeap:
         for address in self._strings():
             if address not in named and (address in self._rom or address in dropped):
                 continue
-            _, _, _, reserved, _, length = _TSTRING.unpack(_bytes(address, _TSTRING.size))
-            if reserved and address in self._rom:  # a keyword: the firmware's own
-                continue
-            if self._flash_strings and _bytes(address + 24, length) in self._flash_strings:
+            _, _, _, _, _, length = _TSTRING.unpack(_bytes(address, _TSTRING.size))
+            text = _bytes(address + 24, length)
+            if text in FIRMWARE_STRINGS or text in self._flash_strings:
                 continue
             total["strings"] += size.string + length + 1
         return total

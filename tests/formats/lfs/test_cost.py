@@ -38,3 +38,17 @@ def test_an_image_costs_what_its_modules_cost() -> None:
     sources = {"a.lua": b"local x = 1 return function() return x end", "b.lua": b"return 'text'"}
     direct = costs({name[0]: compile_lua(source, name) for name, source in sources.items()})
     assert costs(read_image(build(sources).relocatable()).modules) == direct
+
+
+def test_a_string_that_something_has_already_takes_nothing() -> None:
+    proto = compile_lua(b"return first, second, __index", "a.lua")
+    (free,), (held,) = costs({"a": proto}), costs({"a": proto}, held=[b"second"])
+    assert free.strings == sum(16 + 1 + len(text) for text in ("first", "second", "@a.lua"))  # the firmware has __index
+    assert (free.strings - held.strings, free.blocks - held.blocks) == (16 + 7, 1)
+    assert (free.code, free.code) == (held.code, free.in_ram - free.strings)
+
+
+def test_blocks_are_counted_with_their_vectors() -> None:
+    (cost,) = costs({"a": compile_lua(b"return 1", "a.lua")})
+    # The closure, the prototype with constants, code and lines, and the source's name.
+    assert cost.blocks == 1 + 4 + 1

@@ -57,8 +57,9 @@ def explored(
     strikes: int = 1,
     chip: str | None = None,
     only: str = "",
+    files: dict[str, bytes] | None = None,
 ) -> ContractExploration:
-    subject = subject_of(built, source, heap_size=57344, chip=chip, version="1.26.1", files={})
+    subject = subject_of(built, source, heap_size=57344, chip=chip, version="1.26.1", files=files or {})
     spots = strikes_of(only) if only else ()
     return explore_by_contract(subject, limits or Limits(seconds=300), level=level, strikes=strikes, only=spots)
 
@@ -119,6 +120,66 @@ def test_the_chips_timers_and_pins_are_the_same_in_each_run(built: bytes) -> Non
     result = explored(built, source, chip="esp32")
     assert [outcome.output for outcome in result.outcomes] == [b"4\n"]
     assert result.moments[Moment.WAIT] > 0
+
+
+UEVENT = FIXTURES.parent / "modules" / "uevent.py"
+#: Programs that share a poller, or an event that a task awaits, with their interrupt; and the level it comes at.
+SHARED = [
+    ("uevent_notify", Level.SOFT),
+    ("uevent_notify_hard", Level.HARD),
+    ("asyncio_uevent", Level.SOFT),
+    ("asyncio_uevent_hard", Level.HARD),
+]
+#: What holds the poller together: where it is, what would seem to do as well, and which program finds out.
+ORDERS = {
+    "the bell is cleared before the queue is looked at": (
+        "            if self._queue:\n                wait = 0\n",
+        "            bell[0] = 0\n",
+        "uevent_notify",
+    ),
+    "who notifies rings": ("        poller._bell[0] = 1\n        outer", "        outer", "uevent_notify"),
+    "an entry leaves the queue before its flags are taken": (
+        "        self._state[0] = 0\n        ready = self._ready\n        flags = 0\n",
+        "        ready = self._ready\n        flags = self._state[0] = 0\n        if any(ready):\n"
+        "            flags = (ready[0] and READ) | (ready[1] and WRITE) | (ready[2] and EVENT)\n"
+        "        ready[0] = ready[1] = ready[2] = 0\n",
+        "uevent_notify",
+    ),
+    "an entry without flags leaves the queue": (
+        "                    entry._state[0] = 0\n                    if any(entry._ready):\n"
+        "                        return True\n",
+        "",
+        "uevent_notify",
+    ),
+    "an event that was set before a task waits is heard of": (
+        "        if self._set[0]:\n            entry.notify(READ)\n",
+        "",
+        "asyncio_uevent",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "level"), SHARED)
+def test_the_poller_loses_no_wake_by_contract(built: bytes, name: str, level: Level) -> None:
+    result = explored(built, named(name), level=level, files={"/lib/uevent.py": UEVENT.read_bytes()})
+    assert result.safe, [(failure.label, failure.places) for failure in result.failures]
+    assert result.runs == result.possible > 1000
+
+
+def test_the_poller_loses_none_of_two_wakes_either(built: bytes) -> None:
+    files = {"/lib/uevent.py": UEVENT.read_bytes()}
+    result = explored(built, named("uevent_notify"), Limits(points=4000, seconds=300), strikes=2, files=files)
+    assert result.safe, [(failure.label, failure.places) for failure in result.failures]
+    assert result.runs == 4000, "of half a million pairs, spread over all"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_without_its_orders_the_poller_loses_wakes(built: bytes, order: str) -> None:
+    there, instead, name = ORDERS[order]
+    module = UEVENT.read_text()
+    assert module.count(there) == 1
+    files = {"/lib/uevent.py": module.replace(there, instead).encode()}
+    assert not explored(built, named(name), files=files).safe
 
 
 STRESS = """

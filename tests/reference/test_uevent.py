@@ -196,9 +196,9 @@ def test_a_second_poller_is_not_woken_by_what_concerns_the_first(esp32: Referenc
 
 
 def test_it_sleeps_for_all_but_the_events(esp32: ReferenceVm) -> None:
-    output(esp32, TIMERS + "ticks = 0; w = poller.wakes")
+    output(esp32, TIMERS)
     before, start = esp32.waited_us, esp32.time_us
-    source = "for _ in range(5): ready(-1)\nprint(poller.wakes - w, ticks)"
+    source = "ready(-1)\nw, ticks = poller.wakes, 0\nfor _ in range(5): ready(-1)\nprint(poller.wakes - w, ticks)"
     assert output(esp32, source) == ["50 50"]  # one wake for each event there was, and none besides
     assert (esp32.waited_us - before) / (esp32.time_us - start) > 0.85
 
@@ -220,10 +220,7 @@ def test_a_hard_handler_notifies_without_an_allocation() -> None:
         assert output(vm, source) == ["[('a', 1)]"] * 3
 
 
-def test_a_hard_notification_is_not_lost_when_the_queue_is_full() -> None:
-    with made("stm32f405") as vm:
-        source = """
-import micropython
+FULL_QUEUE = """import micropython
 from machine import Pin
 out = Pin('A0', Pin.OUT, value=0)
 refused = 0
@@ -240,12 +237,42 @@ Pin('A1').irq(full, Pin.IRQ_RISING, hard=True)
 out.on()
 print(ready(100), refused)
 """
-        assert output(vm, source) == ["[('a', 1)] 1"]
+
+
+def test_a_hard_notification_is_not_lost_when_the_queue_is_full() -> None:
+    with made("stm32f405") as vm:
+        assert output(vm, FULL_QUEUE) == ["[('a', 1)] 1"]
+
+
+def test_a_full_queue_in_an_inner_poller_wakes_the_outer_one() -> None:
+    with made("stm32f405") as vm:
+        source = FULL_QUEUE.replace("ea.notify_hard", "e.notify_hard")
+        source = "inner = uevent.poll()\ne = inner.register(Thing())\npoller.register(inner).data = 'inner'\n" + source
+        source += "print([x.flags for x in inner.poll_ms(0)])"
+        assert output(vm, source) == ["[('inner', 1)] 1", "[1]"]
+
+
+def test_many_hard_notifications_take_one_place_in_the_schedulers_queue() -> None:
+    with made("stm32f405") as vm:
+        source = """
+from machine import Pin
+out = Pin('A0', Pin.OUT, value=0)
+def often(pin):
+    for _ in range(100):
+        ea.notify_hard(uevent.READ)
+        eb.notify_hard(uevent.EVENT)
+    full.append(poller._bell[1])
+full = []
+for _ in range(9): full.append(0)
+full.clear()
+Pin('A1').irq(often, Pin.IRQ_RISING, hard=True)
+out.on()
+print(ready(100), full)
+"""
+        assert output(vm, source) == ["[('a', 1), ('b', 16)] [0]"]
 
 
 def test_no_wake_is_lost_and_none_comes_twice_at_any_point_of_interruption() -> None:
     program = (FIXTURES / "explore" / "uevent_notify.py").read_text()
-    result = explore(
-        Rewinder(vm_module(), program, heap_size=57344, files={"/lib/uevent.py": SOURCE}), Limits(), every_point=True
-    )
+    result = explore(Rewinder(vm_module(), program, heap_size=57344, files={"/lib/uevent.py": SOURCE}), Limits())
     assert result.safe and result.points > 3000

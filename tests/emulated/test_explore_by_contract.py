@@ -32,8 +32,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def built() -> bytes:
+def _built(board: str) -> bytes:
     try:
         find_zig()
         tree = open_tree(source_of("sid").tree)
@@ -41,7 +40,18 @@ def built() -> bytes:
         if REQUIRED:
             pytest.fail(str(problem))
         pytest.skip(f"no reference can be built here: {problem}")
-    return kept.built(Request(find_firmware(tree, "qemu/MPS2_AN385")), print)[0]
+    return kept.built(Request(find_firmware(tree, board)), print)[0]
+
+
+@pytest.fixture(scope="module")
+def built() -> bytes:
+    return _built("qemu/MPS2_AN385")
+
+
+@pytest.fixture(scope="module")
+def with_asyncio() -> bytes:
+    """One whose firmware has select and asyncio."""
+    return _built("stm32/PYBV11")
 
 
 def named(name: str) -> str:
@@ -160,26 +170,26 @@ ORDERS = {
 
 
 @pytest.mark.parametrize(("name", "level"), SHARED)
-def test_the_poller_loses_no_wake_by_contract(built: bytes, name: str, level: Level) -> None:
-    result = explored(built, named(name), level=level, files={"/lib/uevent.py": UEVENT.read_bytes()})
+def test_the_poller_loses_no_wake_by_contract(with_asyncio: bytes, name: str, level: Level) -> None:
+    result = explored(with_asyncio, named(name), level=level, files={"/lib/uevent.py": UEVENT.read_bytes()})
     assert result.safe, [(failure.label, failure.places) for failure in result.failures]
     assert result.runs == result.possible > 1000
 
 
-def test_the_poller_loses_none_of_two_wakes_either(built: bytes) -> None:
+def test_the_poller_loses_none_of_two_wakes_either(with_asyncio: bytes) -> None:
     files = {"/lib/uevent.py": UEVENT.read_bytes()}
-    result = explored(built, named("uevent_notify"), Limits(points=4000, seconds=300), strikes=2, files=files)
+    result = explored(with_asyncio, named("uevent_notify"), Limits(points=4000, seconds=300), strikes=2, files=files)
     assert result.safe, [(failure.label, failure.places) for failure in result.failures]
     assert result.runs == 4000, "of half a million pairs, spread over all"
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_without_its_orders_the_poller_loses_wakes(built: bytes, order: str) -> None:
+def test_without_its_orders_the_poller_loses_wakes(with_asyncio: bytes, order: str) -> None:
     there, instead, name = ORDERS[order]
     module = UEVENT.read_text()
     assert module.count(there) == 1
     files = {"/lib/uevent.py": module.replace(there, instead).encode()}
-    assert not explored(built, named(name), files=files).safe
+    assert not explored(with_asyncio, named(name), files=files).safe
 
 
 STRESS = """
@@ -253,10 +263,12 @@ def test_the_documentation_has_the_table() -> None:
     assert table() in (FIXTURES.parents[1] / "docs" / "interleaving.md").read_text()
 
 
-def test_the_documentation_shows_what_the_command_prints(built: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    newest = kept.described(built)
-    monkeypatch.setattr("harness.reference.own_tree.kept.all_kept", lambda: [newest])
+def test_the_documentation_shows_what_the_command_prints(
+    built: bytes, with_asyncio: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = [(command, block) for command, block in documented() if "--as-implemented" not in command]
     assert len(shown) >= 8
     for command, block in shown:
+        newest = kept.described(with_asyncio if "uevent" in command else built)
+        monkeypatch.setattr("harness.reference.own_tree.kept.all_kept", lambda newest=newest: [newest])
         assert printed(monkeypatch, command) == words(block), command

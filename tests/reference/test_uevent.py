@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.reference.engine.asyncio_package import asyncio_files
 from harness.reference.engine.prepare import vm_module
 from harness.reference.explore.explorer import Limits, explore
 from harness.reference.explore.rewind import Rewinder
@@ -207,6 +208,95 @@ def test_the_host_wakes_it_by_a_pin(esp32: ReferenceVm) -> None:
     esp32.drive(5, 1, after_us=2_000_000)
     source = "from machine import Pin\nPin(5).irq(lambda p: eb.notify(), Pin.IRQ_RISING)\nt = time.ticks_ms()\n"
     assert output(esp32, source + "print(ready(-1), time.ticks_diff(time.ticks_ms(), t) // 100)") == ["[('b', 16)] 19"]
+
+
+# -- awaited in asyncio ---------------------------------------------------------------------------
+
+AWAITED = """
+import asyncio, uevent
+from machine import Timer
+event = uevent.Event()
+async def woken(count):
+    for _ in range(count):
+        await event.wait()
+    return asyncio.core._io_queue.poller
+"""
+
+
+def with_asyncio(vm: ReferenceVm) -> ReferenceVm:
+    """With the Python part of asyncio, which the prepared build lacks."""
+    folder = vm.run("import os\nprint(os.getcwd())").stdout.decode().strip().rstrip("/")
+    assert output(vm, "os.mkdir('asyncio')") == []
+    for name, data in asyncio_files().items():
+        vm.put(f"{folder}/{name}", data)
+    assert output(vm, AWAITED) == []
+    return vm
+
+
+@pytest.fixture
+def awaited(esp32: ReferenceVm) -> ReferenceVm:
+    return with_asyncio(esp32)
+
+
+def test_a_task_that_awaits_an_event_is_woken_once_for_each_and_sleeps_in_between(awaited: ReferenceVm) -> None:
+    before, start = awaited.waited_us, awaited.time_us
+    source = "timer = Timer(0)\ntimer.init(period=100, callback=lambda t: event.set())\n"
+    source += "poller = asyncio.run(woken(20))\ntimer.deinit()\nprint(poller.wakes)"
+    assert output(awaited, source) == ["20"]
+    assert (awaited.waited_us - before) / (awaited.time_us - start) > 0.9
+
+
+def test_an_event_that_is_set_before_a_task_waits_is_kept_and_cleared_by_the_wait(awaited: ReferenceVm) -> None:
+    source = "event.set(); event.set()\nasyncio.run(woken(1))\nprint(event.is_set())\n"
+    source += "event.set(); event.clear()\nprint(event.is_set())"
+    assert output(awaited, source) == ["False", "False"]
+
+
+def test_an_event_is_awaited_again_after_a_wait_that_was_cancelled(awaited: ReferenceVm) -> None:
+    source = """
+async def both():
+    try:
+        await asyncio.wait_for(event.wait(), 0.05)
+    except asyncio.TimeoutError:
+        print("timed out", len(asyncio.core._io_queue.map))
+    event.set()
+    await event.wait()
+    print("woken", len(asyncio.core._io_queue.map))
+asyncio.run(both())
+"""
+    assert output(awaited, source) == ["timed out 0", "woken 0"]
+
+
+def test_streams_that_were_awaited_before_go_on_in_the_events_poller(awaited: ReferenceVm) -> None:
+    source = """
+class Stream(io.IOBase):
+    state = 0
+    def ioctl(self, request, argument):
+        return self.state & argument if request == 3 else 0
+stream = Stream()
+async def reader():
+    await asyncio.core._io_queue.queue_read(stream)
+    print("read")
+async def both():
+    task = asyncio.create_task(reader())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    timer = Timer(0)
+    timer.init(mode=Timer.ONE_SHOT, period=20, callback=lambda t: event.set())
+    await event.wait()
+    print("woken")
+    stream.state = 1
+    await task
+asyncio.run(both())
+"""
+    assert output(awaited, source) == ["woken", "read"]
+
+
+def test_a_hard_handler_wakes_a_task_once_for_each_event() -> None:
+    with made("stm32f405") as vm:
+        source = "timer = Timer(-1, period=100, hard=True, callback=lambda t: event.set_hard())\n"
+        source += "poller = asyncio.run(woken(5))\ntimer.deinit()\nprint(poller.wakes)"
+        assert output(with_asyncio(vm), source) == ["5"]
 
 
 # -- from a hard handler --------------------------------------------------------------------------

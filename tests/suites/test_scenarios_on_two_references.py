@@ -25,6 +25,7 @@ SUITES = Path(__file__).parents[2] / "suites"
 FILES = ["reload/test_soft_reset.py", "deep_sleep/test_deep_sleep.py", "flash_execution/test_import.py"]
 FILES += [
     "interrupt/test_callbacks.py",
+    "interrupt/test_sources.py",
     "interrupt/test_timing.py",
     "interrupt/test_waits.py",
     "interrupt/test_line.py",

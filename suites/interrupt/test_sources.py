@@ -43,8 +43,8 @@ def _pins(scenario: Scenario) -> dict[str, Any]:
     return {"out": out, "in": pin}
 
 
-def _inputs(scenario: Scenario, *, pins: bool) -> dict[str, Any]:
-    inputs: dict[str, Any] = {"count": EVENTS, "period_ms": PERIOD_MS, "timer": scenario.timer}
+def _inputs(scenario: Scenario, *, timer: int, pins: bool) -> dict[str, Any]:
+    inputs: dict[str, Any] = {"count": EVENTS, "period_ms": PERIOD_MS, "timer": timer}
     return {**inputs, **_pins(scenario)} if pins else inputs
 
 
@@ -75,7 +75,8 @@ def test_the_poller_sleeps_until_its_source(scenario: Scenario, source: str) -> 
     _needs_select(scenario)
     if source == "thread" and _lacks(scenario.board, "_thread"):
         pytest.skip("the VM has no threads (import _thread fails)")
-    inputs = _inputs(scenario, pins=source == "pin")
+    timer = scenario.timer if source != "thread" or scenario.has_timer else -1
+    inputs = _inputs(scenario, timer=timer, pins=source == "pin")
     with scenario.files(_uevent(scenario)) as folder:
         _take(scenario, source, scenario.run(Program.load("interrupt_sources", path=folder, source=source, **inputs)))
 
@@ -84,7 +85,7 @@ def test_the_poller_sleeps_until_its_source(scenario: Scenario, source: str) -> 
 def test_an_asyncio_task_sleeps_until_its_event(scenario: Scenario) -> None:
     """uevent.Event in asyncio, the firmware's own where it ships one: one wake for each event of a pin's handler."""
     _needs_select(scenario)
-    inputs = _inputs(scenario, pins=True)
+    inputs = _inputs(scenario, timer=scenario.timer, pins=True)
     given = [runtime for runtime in scenario.both if _lacks(runtime, "asyncio")]
     with (
         scenario.files(_asyncio(scenario) if given else {}, on=given),

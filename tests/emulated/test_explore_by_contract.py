@@ -114,6 +114,13 @@ def test_a_hard_handler_that_allocates_fails_and_a_callback_does_not(built: byte
     assert result.moments[Moment.C_CODE] > 5, "it strikes in C code as well"
 
 
+def test_a_hard_handler_strikes_inside_a_soft_callback(built: bytes) -> None:
+    source = named("hard_in_callback")
+    assert explored(built, source).safe, "no callback comes inside another one"
+    (failure,) = explored(built, source, level=Level.HARD).failures
+    assert (failure.label, failure.place.function) == ("AssertionError: 3", "add")
+
+
 def test_disable_irq_holds_a_hard_handler_off_and_no_callback_that_is_queued(built: bytes) -> None:
     source = named("increment_irq_off")
     assert not explored(built, source, chip="esp32").safe
@@ -137,6 +144,7 @@ UEVENT = FIXTURES.parent / "modules" / "uevent.py"
 SHARED = [
     ("uevent_notify", Level.SOFT),
     ("uevent_notify_hard", Level.HARD),
+    ("uevent_three_levels", Level.HARD),
     ("asyncio_uevent", Level.SOFT),
     ("asyncio_uevent_hard", Level.HARD),
 ]

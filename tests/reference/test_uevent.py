@@ -133,6 +133,12 @@ print(ready(3))
     assert output(vm, source) == ["[]", "[('a', 16), (None, 1)]", "[(None, 1)]", "[(None, 5)]", "[]"]
 
 
+def test_what_wakes_the_selector_is_no_file_of_the_system(vm: ReferenceVm) -> None:
+    """A port on POSIX asks a stream for its descriptor (request 10), and 0 is the console."""
+    source = "alarm = uevent._Alarm(bytearray([1]))\nprint([alarm.ioctl(n, 1) for n in (3, 10, 4)])"
+    assert output(vm, source) == ["[1, -1, -1]"]
+
+
 def test_an_object_that_has_events_is_given_its_entrys_notify(vm: ReferenceVm) -> None:
     source = """
 class Source:

@@ -43,9 +43,8 @@ def _pins(scenario: Scenario) -> dict[str, Any]:
     return {"out": out, "in": pin}
 
 
-def _inputs(scenario: Scenario, *, timer: int, pins: bool) -> dict[str, Any]:
-    inputs: dict[str, Any] = {"count": EVENTS, "period_ms": PERIOD_MS, "timer": timer}
-    return {**inputs, **_pins(scenario)} if pins else inputs
+def _inputs() -> dict[str, Any]:
+    return {"count": EVENTS, "period_ms": PERIOD_MS}
 
 
 def _uevent(scenario: Scenario) -> dict[str, bytes]:
@@ -69,23 +68,29 @@ def _lacks(runtime: Runtime, module: str) -> bool:
     return b"ImportError" in runtime.run(f"import {module}").stderr
 
 
-@pytest.mark.parametrize("source", ["timer", "pin", "stream", "thread"])
+@pytest.mark.parametrize("source", ["timer", "pin", "stream"])
 def test_the_poller_sleeps_until_its_source(scenario: Scenario, source: str) -> None:
-    """A timer's callback, a pin's handler, a stream, another thread: each event once and in time, the CPU asleep."""
+    """A timer's callback, a pin's handler, a stream: each event once and in time, the CPU asleep."""
     _needs_select(scenario)
-    if source == "thread" and _lacks(scenario.board, "_thread"):
-        pytest.skip("the VM has no threads (import _thread fails)")
-    timer = scenario.timer if source != "thread" or scenario.has_timer else -1
-    inputs = _inputs(scenario, timer=timer, pins=source == "pin")
+    inputs = {**_inputs(), "timer": scenario.timer, **(_pins(scenario) if source == "pin" else {})}
     with scenario.files(_uevent(scenario)) as folder:
         _take(scenario, source, scenario.run(Program.load("interrupt_sources", path=folder, source=source, **inputs)))
+
+
+def test_the_poller_sleeps_until_another_thread_tells_it(scenario: Scenario) -> None:
+    """The same for a thread, where the VM has them."""
+    _needs_select(scenario)
+    if _lacks(scenario.board, "_thread"):
+        pytest.skip("the VM has no threads (import _thread fails)")
+    with scenario.files(_uevent(scenario)) as folder:
+        _take(scenario, "thread", scenario.run(Program.load("interrupt_thread", path=folder, **_inputs())))
 
 
 @pytest.mark.needs("pin_loopback")
 def test_an_asyncio_task_sleeps_until_its_event(scenario: Scenario) -> None:
     """uevent.Event in asyncio, the firmware's own where it ships one: one wake for each event of a pin's handler."""
     _needs_select(scenario)
-    inputs = _inputs(scenario, timer=scenario.timer, pins=True)
+    inputs = {**_inputs(), "timer": scenario.timer, **_pins(scenario)}
     given = [runtime for runtime in scenario.both if _lacks(runtime, "asyncio")]
     with (
         scenario.files(_asyncio(scenario) if given else {}, on=given),

@@ -181,7 +181,7 @@ ORDERS = {
 def test_the_poller_loses_no_wake_by_contract(with_asyncio: bytes, name: str, level: Level) -> None:
     result = explored(with_asyncio, named(name), level=level, files={"/lib/uevent.py": UEVENT.read_bytes()})
     assert result.safe, [(failure.label, failure.places) for failure in result.failures]
-    assert result.runs == result.possible > 1000
+    assert result.runs == result.possible > 900
 
 
 def test_the_poller_loses_none_of_two_wakes_either(with_asyncio: bytes) -> None:

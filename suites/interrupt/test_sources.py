@@ -91,7 +91,7 @@ def test_an_asyncio_task_sleeps_until_its_event(scenario: Scenario) -> None:
     """uevent.Event in asyncio, the firmware's own where it ships one: one wake for each event of a pin's handler."""
     _needs_select(scenario)
     inputs = {**_inputs(), "timer": scenario.timer, **_pins(scenario)}
-    given = [runtime for runtime in scenario.both if _lacks(runtime, "asyncio")]
+    given = _without_asyncio(scenario)
     with (
         scenario.files(_asyncio(scenario) if given else {}, on=given),
         scenario.files(_uevent(scenario)) as folder,
@@ -104,9 +104,15 @@ def test_an_asyncio_task_is_woken_from_a_handler(scenario: Scenario) -> None:
     """A flag that a pin's handler sets wakes the task that waits for it, each time."""
     inputs = _pins(scenario)
     # A VM that has asyncio keeps its own, also where the other side is given one: then only that one's path differs.
-    given = [runtime for runtime in scenario.both if _lacks(runtime, "asyncio")]
+    given = _without_asyncio(scenario)
     with scenario.files(_asyncio(scenario) if given else {}, on=given) as folder:
         scenario.compare(scenario.run(Program.load("interrupt_asyncio", path=folder, **inputs)), prefix="asyncio.")
+
+
+def _without_asyncio(scenario: Scenario) -> list[Runtime]:
+    """Which of the two lack asyncio; asked of fresh VMs, for one that was given it keeps it until it ends."""
+    scenario.soft_reset()
+    return [runtime for runtime in scenario.both if _lacks(runtime, "asyncio")]
 
 
 def _asyncio(scenario: Scenario) -> dict[str, bytes]:

@@ -88,6 +88,14 @@ def test_it_passes(chip: str, function: Any, needs: set[str], arguments: dict[st
     assert scenario.outcome is Outcome.PASS, [m for m in scenario.measurements if m.verdict is not Outcome.PASS]
 
 
+def test_asyncio_that_one_scenario_was_given_is_not_taken_for_the_vms_own_by_the_next() -> None:
+    bench = _bench("esp32")
+    for name in ("test_an_asyncio_task_sleeps_until_its_event", "test_an_asyncio_task_is_woken_from_a_handler"):
+        scenario = Scenario(bench)
+        getattr(_module("interrupt/test_sources.py"), name)(scenario)
+        assert scenario.outcome is Outcome.PASS
+
+
 #: One scenario for each thing that a port promises.
 PROMISES = (
     "test_the_queue_holds_what_the_port_says", "test_sleeps_as_long_as_it_says_and_wakes_by_its_timer",

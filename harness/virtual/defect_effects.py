@@ -457,6 +457,20 @@ def deaf_in_poll(app: WasmApplication) -> None:
     _once("deaf in poll", change)(app)
 
 
+def rare_looks(app: WasmApplication) -> None:
+    """A wait that is no sleep, select.poll's between two looks, takes 40 ms."""
+
+    def change(app: WasmApplication) -> None:
+        sleep_ns = app.sleep_ns
+
+        def wait(duration: int) -> None:
+            sleep_ns(duration if app.services.sleeps_until_ns is not None else max(duration, 40_000_000))
+
+        app.__dict__.update(sleep_ns=wait)
+
+    _once("rare looks", change)(app)
+
+
 def limit_rtc(_app: WasmApplication, original: Handler) -> Handler:
     return lambda size, b, c: original(size if size == NOTHING or size <= 256 else NOTHING - 1, b, c)
 

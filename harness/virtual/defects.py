@@ -41,6 +41,7 @@ from harness.virtual.defect_effects import (
     lose_rtc,
     never_hard,
     paste_loses,
+    rare_looks,
     replaced,
     reset_chip,
     service,
@@ -336,6 +337,14 @@ DEFECTS: dict[str, Defect] = {
     "ctrl_c_deaf": Defect("Ctrl-C ends no program", ("interrupt: ctrl c[[]*",), wire=deaf),
     "ctrl_c_lost_in_poll": Defect(
         "Ctrl-C is lost in select.poll", ("interrupt: ctrl c in a wait*poll*",), wire=deaf_in_poll
+    ),
+    "wait_never_sleeps": Defect(
+        "the port's wait for events returns at once",
+        ("interrupt: the poller sleeps*timer*", "interrupt: the poller sleeps*pin*", "interrupt: an asyncio task sle*"),
+        wire=service(Service.WAIT, lambda _app, _original: lambda _ms, _flag, _c: 0),
+    ),
+    "poll_looks_each_40_ms": Defect(
+        "select.poll looks at its streams each 40 ms only", ("interrupt: the poller sleeps*stream*",), wire=rare_looks
     ),
     "paste_loses_a_byte": Defect(
         "raw paste loses a byte at the second window",

@@ -10,7 +10,6 @@ from harness.judging.figures import Figure
 from harness.judging.limits import at_least, at_most, exactly
 from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, STATE, TIME, Value
-from harness.runtimes.interface import Runtime
 from harness.runtimes.micropython.operations import ATOMIC, program_for_boards
 from harness.runtimes.program import Program
 
@@ -163,37 +162,3 @@ def test_the_poller_returns_for_its_events_and_for_nothing_else(scenario: Scenar
     off = max(abs(stamp - 4000 * period * n) for n, stamp in enumerate(at))
     scenario.take(LATE, off, samples=at)
     scenario.take(TIMEOUT, *pair.value("timeout"))
-
-
-@pytest.mark.holds("events.asyncio")
-@pytest.mark.needs("pin_loopback")
-def test_an_asyncio_task_is_woken_from_a_handler(scenario: Scenario) -> None:
-    """A flag that a pin's handler sets wakes the task that waits for it, each time."""
-    inputs = io(scenario)
-    # A VM that has asyncio keeps its own, also where the other side is given one: then only that one's path differs.
-    given = [runtime for runtime in scenario.both if _without_asyncio(runtime)]
-    with scenario.files(_asyncio(scenario) if given else {}, on=given) as folder:
-        pair = scenario.run(Program.load("interrupt_asyncio", path=folder, **inputs))
-    asked = {"log": ",".join(f"edge {n},woken {n}" for n in range(3))}
-    scenario.compare(
-        pair, prefix="asyncio.", asked=asked, source="the program: each edge wakes its task before the next"
-    )
-
-
-def _without_asyncio(runtime: Runtime) -> bool:
-    return b"ImportError" in runtime.run("import asyncio").stderr
-
-
-def _asyncio(scenario: Scenario) -> dict[str, bytes]:
-    """What a VM without a Python part of asyncio is given, compiled."""
-    from harness.formats.romfs import compile_module
-    from harness.reference.engine.asyncio_package import asyncio_files
-
-    if scenario.board.facts.mpy & 0xFF != 6:
-        pytest.skip("the VM has no asyncio and loads no .mpy of version 6")
-    needless = ("asyncio/stream.py", "asyncio/task.py", "asyncio/lock.py")
-    return {
-        name.removesuffix(".py") + ".mpy": compile_module(name, data)
-        for name, data in asyncio_files(scenario.step).items()
-        if name not in needless
-    }

@@ -32,8 +32,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def built() -> bytes:
+def _built(board: str) -> bytes:
     try:
         find_zig()
         tree = open_tree(source_of("sid").tree)
@@ -41,7 +40,18 @@ def built() -> bytes:
         if REQUIRED:
             pytest.fail(str(problem))
         pytest.skip(f"no reference can be built here: {problem}")
-    return kept.built(Request(find_firmware(tree, "qemu/MPS2_AN385")), print)[0]
+    return kept.built(Request(find_firmware(tree, board)), print)[0]
+
+
+@pytest.fixture(scope="module")
+def built() -> bytes:
+    return _built("qemu/MPS2_AN385")
+
+
+@pytest.fixture(scope="module")
+def with_asyncio() -> bytes:
+    """One whose firmware has select and asyncio."""
+    return _built("stm32/PYBV11")
 
 
 def named(name: str) -> str:
@@ -57,8 +67,9 @@ def explored(
     strikes: int = 1,
     chip: str | None = None,
     only: str = "",
+    files: dict[str, bytes] | None = None,
 ) -> ContractExploration:
-    subject = subject_of(built, source, heap_size=57344, chip=chip, version="1.26.1", files={})
+    subject = subject_of(built, source, heap_size=57344, chip=chip, version="1.26.1", files=files or {})
     spots = strikes_of(only) if only else ()
     return explore_by_contract(subject, limits or Limits(seconds=300), level=level, strikes=strikes, only=spots)
 
@@ -104,6 +115,13 @@ def test_a_hard_handler_that_allocates_fails_and_a_callback_does_not(built: byte
     assert result.moments[Moment.C_CODE] > 5, "it strikes in C code as well"
 
 
+def test_a_hard_handler_strikes_inside_a_soft_callback(built: bytes) -> None:
+    source = named("hard_in_callback")
+    assert explored(built, source).safe, "no callback comes inside another one"
+    (failure,) = explored(built, source, level=Level.HARD).failures
+    assert (failure.label, failure.place.function) == ("AssertionError: 3", "add")
+
+
 def test_disable_irq_holds_a_hard_handler_off_and_no_callback_that_is_queued(built: bytes) -> None:
     source = named("increment_irq_off")
     assert not explored(built, source, chip="esp32").safe
@@ -120,6 +138,67 @@ def test_the_chips_timers_and_pins_are_the_same_in_each_run(built: bytes) -> Non
     result = explored(built, source, chip="esp32")
     assert [outcome.output for outcome in result.outcomes] == [b"4\n"]
     assert result.moments[Moment.WAIT] > 0
+
+
+UEVENT = FIXTURES.parent / "modules" / "uevent.py"
+#: Programs that share a poller, or an event that a task awaits, with their interrupt; and the level it comes at.
+SHARED = [
+    ("uevent_notify", Level.SOFT),
+    ("uevent_notify_hard", Level.HARD),
+    ("uevent_three_levels", Level.HARD),
+    ("asyncio_uevent", Level.SOFT),
+    ("asyncio_uevent_hard", Level.HARD),
+]
+#: What holds the poller together: where it is, what would seem to do as well, and which program finds out.
+ORDERS = {
+    "the bell is cleared before the queue is looked at": (
+        "            if self._queue:\n                wait = 0\n",
+        "            bell[0] = 0\n",
+        "uevent_notify",
+    ),
+    "who notifies rings": ("        poller._bell[0] = 1\n        outer", "        outer", "uevent_notify"),
+    "an entry leaves the queue before its flags are taken": (
+        "        self._state[0] = 0\n        ready = self._ready\n        flags = 0\n",
+        "        ready = self._ready\n        flags = self._state[0] = 0\n        if any(ready):\n"
+        "            flags = (ready[0] and READ) | (ready[1] and WRITE) | (ready[2] and EVENT)\n"
+        "        ready[0] = ready[1] = ready[2] = 0\n",
+        "uevent_notify",
+    ),
+    "an entry without flags leaves the queue": (
+        "                    entry._state[0] = 0\n                    if any(entry._ready):\n"
+        "                        return True\n",
+        "",
+        "uevent_notify",
+    ),
+    "an event that was set before a task waits is heard of": (
+        "        if self._set[0]:\n            entry.notify(READ)\n",
+        "",
+        "asyncio_uevent",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "level"), SHARED)
+def test_the_poller_loses_no_wake_by_contract(with_asyncio: bytes, name: str, level: Level) -> None:
+    result = explored(with_asyncio, named(name), level=level, files={"/lib/uevent.py": UEVENT.read_bytes()})
+    assert result.safe, [(failure.label, failure.places) for failure in result.failures]
+    assert result.runs == result.possible > 900
+
+
+def test_the_poller_loses_none_of_two_wakes_either(with_asyncio: bytes) -> None:
+    files = {"/lib/uevent.py": UEVENT.read_bytes()}
+    result = explored(with_asyncio, named("uevent_notify"), Limits(points=4000, seconds=300), strikes=2, files=files)
+    assert result.safe, [(failure.label, failure.places) for failure in result.failures]
+    assert result.runs == 4000, "of half a million pairs, spread over all"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_without_its_orders_the_poller_loses_wakes(with_asyncio: bytes, order: str) -> None:
+    there, instead, name = ORDERS[order]
+    module = UEVENT.read_text()
+    assert module.count(there) == 1
+    files = {"/lib/uevent.py": module.replace(there, instead).encode()}
+    assert not explored(with_asyncio, named(name), files=files).safe
 
 
 STRESS = """
@@ -194,10 +273,12 @@ def test_the_documentation_has_the_table() -> None:
     assert table() in (FIXTURES.parents[1] / "docs" / "interleaving.md").read_text()
 
 
-def test_the_documentation_shows_what_the_command_prints(built: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    newest = kept.described(built)
-    monkeypatch.setattr("harness.reference.own_tree.kept.all_kept", lambda: [newest])
+def test_the_documentation_shows_what_the_command_prints(
+    built: bytes, with_asyncio: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = [(command, block) for command, block in documented() if "--as-implemented" not in command]
     assert len(shown) >= 8
     for command, block in shown:
+        newest = kept.described(with_asyncio if "uevent" in command else built)
+        monkeypatch.setattr("harness.reference.own_tree.kept.all_kept", lambda newest=newest: [newest])
         assert printed(monkeypatch, command) == words(block), command

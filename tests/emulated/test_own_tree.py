@@ -26,6 +26,7 @@ from .source import source_of
 from .test_boards import REQUIRED, WANTED
 from .tools import Unavailable
 
+UEVENT = Path(__file__).parents[2] / "fixtures" / "modules" / "uevent.py"
 pytestmark = pytest.mark.skipif(not WANTED, reason="builds firmware and takes minutes: tox -e emulated runs it")
 
 
@@ -253,3 +254,25 @@ def test_asyncio_is_the_trees_and_sleeps_until_its_event() -> None:
         before = vm.waited_us
         assert vm.run(ASYNCIO).stdout.strip() == b"[50, 100, 150, 200]"
         assert vm.waited_us - before > 180_000, "the task waits, and does not look again and again"
+
+
+AWAITED = """
+import asyncio, machine, uevent
+event = uevent.Event()
+async def woken(timer):
+    for _ in range(20):
+        await event.wait()
+    timer.deinit()
+    return asyncio.core._io_queue.poller.wakes
+print(asyncio.run(woken(machine.Timer(-1, period=50, hard={hard}, callback=lambda t: event.set{how}()))))
+"""
+
+
+@pytest.mark.xdist_group("own-tree")
+@pytest.mark.parametrize(("hard", "how"), [(False, ""), (True, "_hard")], ids=["soft", "hard"])
+def test_a_task_of_the_trees_asyncio_that_awaits_our_event_is_woken_once_for_each(hard: bool, how: str) -> None:
+    module, _, _ = kept.built(_tree("stm32/PYBV11"), print)
+    with ReferenceVm(module=module, chip="stm32f405", heap_size=100000) as vm:
+        vm.put("uevent.py", UEVENT.read_bytes())
+        told = vm.run(AWAITED.format(hard=hard, how=how))
+        assert (told.stdout.strip(), told.stderr) == (b"20", b"")

@@ -19,7 +19,8 @@ PROGRAMS = Path(__file__).parents[2] / "fixtures" / "explore"
 #: Which of the example programs fail somewhere.
 UNSAFE = {"lost_update", "heapq_own_entries"}
 #: Endless ones, ones that need more than the VM, and one that schedules what its interrupt finds in the queue.
-NOT_HERE = ("wait_for_flag", "asyncio_event", "uevent_notify", "increment_irq_off")
+NOT_HERE = ("wait_for_flag", "asyncio_event", "increment_irq_off", "hard_in_callback")
+NEED_MODULES = ("uevent_notify", "uevent_notify_hard", "uevent_three_levels", "asyncio_uevent", "asyncio_uevent_hard")
 
 
 def explored(
@@ -43,7 +44,7 @@ def shape(result: Exploration) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize(
     "name",
-    sorted(p.stem for p in PROGRAMS.glob("*.py") if p.stem not in NOT_HERE),
+    sorted(p.stem for p in PROGRAMS.glob("*.py") if p.stem not in NOT_HERE + NEED_MODULES),
 )
 def test_one_run_for_many_points_finds_what_a_run_for_each_point_finds(name: str) -> None:
     source = (PROGRAMS / f"{name}.py").read_text()
@@ -173,6 +174,13 @@ def test_event_set_from_a_callback_loses_a_wake() -> None:
     assert run.exit_code == 1
     failed = [o for o in json.loads(run.stdout)["outcomes"] if o["failed"]]
     assert [(o["file"], o["function"]) for o in failed] == [("/lib/asyncio/event.py", "wait")]
+
+
+def test_a_uevent_event_set_from_a_callback_loses_none() -> None:
+    lib = str(PROGRAMS.parent / "modules")
+    run = CliRunner().invoke(main, ["explore", "asyncio_uevent", "--as-implemented", "--lib", lib, "--json", "-"])
+    assert run.exit_code == 0, run.output
+    assert json.loads(run.stdout)["points"] > 10_000
 
 
 def test_the_documentation_shows_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.reference.engine.asyncio_package import asyncio_files
 from harness.reference.engine.prepare import vm_module
 from harness.reference.explore.explorer import Limits, explore
 from harness.reference.explore.rewind import Rewinder
@@ -138,6 +139,12 @@ print(ready(3))
     assert output(vm, source) == ["[]", "[('a', 16), (None, 1)]", "[(None, 1)]", "[(None, 5)]", "[]"]
 
 
+def test_what_wakes_the_selector_is_no_file_of_the_system(vm: ReferenceVm) -> None:
+    """A port on POSIX asks a stream for its descriptor (request 10), and 0 is the console."""
+    source = "alarm = uevent._Alarm(bytearray([1]))\nprint([alarm.ioctl(n, 1) for n in (3, 10, 4)])"
+    assert output(vm, source) == ["[1, -1, -1]"]
+
+
 @pytest.mark.holds("events.driven", "events.any-source")
 def test_an_object_that_has_events_is_given_its_entrys_notify(vm: ReferenceVm) -> None:
     source = """
@@ -209,9 +216,9 @@ def test_a_second_poller_is_not_woken_by_what_concerns_the_first(esp32: Referenc
 
 @pytest.mark.holds("events.no-polling", "events.asleep")
 def test_it_sleeps_for_all_but_the_events(esp32: ReferenceVm) -> None:
-    output(esp32, TIMERS + "ticks = 0; w = poller.wakes")
+    output(esp32, TIMERS)
     before, start = esp32.waited_us, esp32.time_us
-    source = "for _ in range(5): ready(-1)\nprint(poller.wakes - w, ticks)"
+    source = "ready(-1)\nw, ticks = poller.wakes, 0\nfor _ in range(5): ready(-1)\nprint(poller.wakes - w, ticks)"
     assert output(esp32, source) == ["50 50"]  # one wake for each event there was, and none besides
     assert (esp32.waited_us - before) / (esp32.time_us - start) > 0.85
 
@@ -220,6 +227,95 @@ def test_the_host_wakes_it_by_a_pin(esp32: ReferenceVm) -> None:
     esp32.drive(5, 1, after_us=2_000_000)
     source = "from machine import Pin\nPin(5).irq(lambda p: eb.notify(), Pin.IRQ_RISING)\nt = time.ticks_ms()\n"
     assert output(esp32, source + "print(ready(-1), time.ticks_diff(time.ticks_ms(), t) // 100)") == ["[('b', 16)] 19"]
+
+
+# -- awaited in asyncio ---------------------------------------------------------------------------
+
+AWAITED = """
+import asyncio, uevent
+from machine import Timer
+event = uevent.Event()
+async def woken(count):
+    for _ in range(count):
+        await event.wait()
+    return asyncio.core._io_queue.poller
+"""
+
+
+def with_asyncio(vm: ReferenceVm) -> ReferenceVm:
+    """With the Python part of asyncio, which the prepared build lacks."""
+    folder = vm.run("import os\nprint(os.getcwd())").stdout.decode().strip().rstrip("/")
+    assert output(vm, "os.mkdir('asyncio')") == []
+    for name, data in asyncio_files().items():
+        vm.put(f"{folder}/{name}", data)
+    assert output(vm, AWAITED) == []
+    return vm
+
+
+@pytest.fixture
+def awaited(esp32: ReferenceVm) -> ReferenceVm:
+    return with_asyncio(esp32)
+
+
+def test_a_task_that_awaits_an_event_is_woken_once_for_each_and_sleeps_in_between(awaited: ReferenceVm) -> None:
+    before, start = awaited.waited_us, awaited.time_us
+    source = "timer = Timer(0)\ntimer.init(period=100, callback=lambda t: event.set())\n"
+    source += "poller = asyncio.run(woken(20))\ntimer.deinit()\nprint(poller.wakes)"
+    assert output(awaited, source) == ["20"]
+    assert (awaited.waited_us - before) / (awaited.time_us - start) > 0.9
+
+
+def test_an_event_that_is_set_before_a_task_waits_is_kept_and_cleared_by_the_wait(awaited: ReferenceVm) -> None:
+    source = "event.set(); event.set()\nasyncio.run(woken(1))\nprint(event.is_set())\n"
+    source += "event.set(); event.clear()\nprint(event.is_set())"
+    assert output(awaited, source) == ["False", "False"]
+
+
+def test_an_event_is_awaited_again_after_a_wait_that_was_cancelled(awaited: ReferenceVm) -> None:
+    source = """
+async def both():
+    try:
+        await asyncio.wait_for(event.wait(), 0.05)
+    except asyncio.TimeoutError:
+        print("timed out", len(asyncio.core._io_queue.map))
+    event.set()
+    await event.wait()
+    print("woken", len(asyncio.core._io_queue.map))
+asyncio.run(both())
+"""
+    assert output(awaited, source) == ["timed out 0", "woken 0"]
+
+
+def test_streams_that_were_awaited_before_go_on_in_the_events_poller(awaited: ReferenceVm) -> None:
+    source = """
+class Stream(io.IOBase):
+    state = 0
+    def ioctl(self, request, argument):
+        return self.state & argument if request == 3 else 0
+stream = Stream()
+async def reader():
+    await asyncio.core._io_queue.queue_read(stream)
+    print("read")
+async def both():
+    task = asyncio.create_task(reader())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    timer = Timer(0)
+    timer.init(mode=Timer.ONE_SHOT, period=20, callback=lambda t: event.set())
+    await event.wait()
+    print("woken")
+    stream.state = 1
+    await task
+asyncio.run(both())
+"""
+    assert output(awaited, source) == ["woken", "read"]
+
+
+def test_a_hard_handler_wakes_a_task_once_for_each_event() -> None:
+    with made("stm32f405") as vm:
+        source = "timer = Timer(-1, period=100, hard=True, callback=lambda t: event.set_hard())\n"
+        source += "poller = asyncio.run(woken(5))\ntimer.deinit()\nprint(poller.wakes)"
+        assert output(with_asyncio(vm), source) == ["5"]
 
 
 # -- from a hard handler --------------------------------------------------------------------------
@@ -234,11 +330,7 @@ def test_a_hard_handler_notifies_without_an_allocation() -> None:
         assert output(vm, source) == ["[('a', 1)]"] * 3
 
 
-@pytest.mark.holds("events.hard-safe")
-def test_a_hard_notification_is_not_lost_when_the_queue_is_full() -> None:
-    with made("stm32f405") as vm:
-        source = """
-import micropython
+FULL_QUEUE = """import micropython
 from machine import Pin
 out = Pin('A0', Pin.OUT, value=0)
 refused = 0
@@ -255,13 +347,44 @@ Pin('A1').irq(full, Pin.IRQ_RISING, hard=True)
 out.on()
 print(ready(100), refused)
 """
-        assert output(vm, source) == ["[('a', 1)] 1"]
+
+
+@pytest.mark.holds("events.hard-safe")
+def test_a_hard_notification_is_not_lost_when_the_queue_is_full() -> None:
+    with made("stm32f405") as vm:
+        assert output(vm, FULL_QUEUE) == ["[('a', 1)] 1"]
+
+
+def test_a_full_queue_in_an_inner_poller_wakes_the_outer_one() -> None:
+    with made("stm32f405") as vm:
+        source = FULL_QUEUE.replace("ea.notify_hard", "e.notify_hard")
+        source = "inner = uevent.poll()\ne = inner.register(Thing())\npoller.register(inner).data = 'inner'\n" + source
+        source += "print([x.flags for x in inner.poll_ms(0)])"
+        assert output(vm, source) == ["[('inner', 1)] 1", "[1]"]
+
+
+def test_many_hard_notifications_take_one_place_in_the_schedulers_queue() -> None:
+    with made("stm32f405") as vm:
+        source = """
+from machine import Pin
+out = Pin('A0', Pin.OUT, value=0)
+def often(pin):
+    for _ in range(100):
+        ea.notify_hard(uevent.READ)
+        eb.notify_hard(uevent.EVENT)
+    full.append(poller._bell[1])
+full = []
+for _ in range(9): full.append(0)
+full.clear()
+Pin('A1').irq(often, Pin.IRQ_RISING, hard=True)
+out.on()
+print(ready(100), full)
+"""
+        assert output(vm, source) == ["[('a', 1), ('b', 16)] [0]"]
 
 
 @pytest.mark.holds("events.no-lost-wake")
 def test_no_wake_is_lost_and_none_comes_twice_at_any_point_of_interruption() -> None:
     program = (FIXTURES / "explore" / "uevent_notify.py").read_text()
-    result = explore(
-        Rewinder(vm_module(), program, heap_size=57344, files={"/lib/uevent.py": SOURCE}), Limits(), every_point=True
-    )
+    result = explore(Rewinder(vm_module(), program, heap_size=57344, files={"/lib/uevent.py": SOURCE}), Limits())
     assert result.safe and result.points > 3000

@@ -40,6 +40,8 @@ ASKED: list[tuple[str, str, dict[str, Any], tuple[str, ...]]] = [
     ("interrupt/test_waits", "ctrl_c_in_a_wait", {"how": "sleep_ms"}, ("ctrl_c_lost_in_sleep",)),
     ("interrupt/test_waits", "ctrl_c_in_a_wait", {"how": "idle"}, ()),
     ("interrupt/test_waits", "a_timers_period_in_the_long_run", {}, ("timer_3_in_1000_slow",)),
+    ("interrupt/test_sources", "the_poller_sleeps_until_its_source", {"source": "timer"}, ("wait_never_sleeps",)),
+    ("interrupt/test_sources", "the_poller_sleeps_until_its_source", {"source": "stream"}, ("poll_looks_each_40_ms",)),
     ("interrupt/test_line", "a_program_at_the_windows_edge_arrives_whole", {}, ("paste_short_at_edge",)),
 ]
 CASES = [

@@ -25,6 +25,7 @@ SUITES = Path(__file__).parents[2] / "suites"
 FILES = ["reload/test_soft_reset.py", "deep_sleep/test_deep_sleep.py", "flash_execution/test_import.py"]
 FILES += [
     "interrupt/test_callbacks.py",
+    "interrupt/test_sources.py",
     "interrupt/test_timing.py",
     "interrupt/test_waits.py",
     "interrupt/test_line.py",
@@ -85,6 +86,14 @@ def test_it_passes(chip: str, function: Any, needs: set[str], arguments: dict[st
     scenario = Scenario(_bench(chip))
     function(scenario, **arguments)
     assert scenario.outcome is Outcome.PASS, [m for m in scenario.measurements if m.verdict is not Outcome.PASS]
+
+
+def test_asyncio_that_one_scenario_was_given_is_not_taken_for_the_vms_own_by_the_next() -> None:
+    bench = _bench("esp32")
+    for name in ("test_an_asyncio_task_sleeps_until_its_event", "test_an_asyncio_task_is_woken_from_a_handler"):
+        scenario = Scenario(bench)
+        getattr(_module("interrupt/test_sources.py"), name)(scenario)
+        assert scenario.outcome is Outcome.PASS
 
 
 #: One scenario for each thing that a port promises.

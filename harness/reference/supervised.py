@@ -18,7 +18,7 @@ from harness.reference.engine.memory_layout import layout_of
 from harness.reference.engine.prepare import vm_module
 from harness.reference.guest_rom import supervisor_rom
 from harness.reference.life import Life
-from harness.reference.supervisor import Region
+from harness.reference.supervisor import Allocation, Region
 from harness.reference.supervisor_state import Ended, RunReason, SafeMode, SupervisorState
 from harness.runtimes.interface import RunResult
 
@@ -97,6 +97,21 @@ class SupervisedVm:
     @property
     def reason(self) -> RunReason:
         return self.state.reason
+
+    def allocate(self, length: int) -> Allocation | None:
+        """``length`` bytes that move, for a client such as a display, at any time but inside a program; None: no room.
+
+        While a VM runs, the REPL's between two programs, they come from its heap where no hole fits. A client that
+        holds the handle asks it for its ``pointer``; one that holds the pointer listens to ``region.on_move``.
+        """
+        if self._life is None or self._life.ended:
+            return self.region.allocate(length, movable=True)
+        before = len(self.state.clients)
+        call = f"__import__('supervisor')._allocate({length})"
+        result = self._life.execute(call.encode(), 10.0)
+        if result.stderr and b"MemoryError" not in result.stderr:
+            raise FirmwareFailure(f"the VM did not allocate: {result.stderr[-200:].decode('utf-8', 'replace')}")
+        return self.state.clients[-1] if len(self.state.clients) > before else None
 
     @property
     def sleep_memory(self) -> bytes:

@@ -147,6 +147,8 @@ class SupervisorState:
         self.wake_pins: dict[str, int] = wake_pins or {}
         self.persisted: Allocation | None = None
         self.next_code: Allocation | None = None
+        #: Of what :meth:`harness.reference.supervised.SupervisedVm.allocate` was asked for, the last at the end.
+        self.clients: list[Allocation] = []
         self._board = board
         self._exists = exists
         self._began_ns = board.clock.now_ns
@@ -310,6 +312,16 @@ class SupervisorState:
         self._heap.offered = offered
         options, *name = self._memory().read(address, size)
         return self._replace("next_code", bytes([options | NextCode.NEWLY_SET, *name, 0]))
+
+    def _on_client(self, length: int, offered: int) -> int:
+        """0 when the allocation is made; otherwise the size of the piece that the guest is to offer, or -1."""
+        self._heap.offered = offered
+        allocation = self.region.allocate(length, movable=True)
+        if allocation is None:
+            return -1 if offered else NODE + ((length + 3) & ~3)
+        self._heap.offered = 0
+        self.clients.append(allocation)
+        return 0
 
     def _on_drop(self) -> None:
         self.region.free(self.persisted)

@@ -121,6 +121,52 @@ def test_a_client_with_a_raw_pointer_is_told_where_its_memory_went(vm: Supervise
     assert found[0].read()[4:15] == b"framebuffer"
 
 
+@pytest.mark.holds("moving.in-heap", "moving.handle", "moving.callback", "moving.clients", "moving.bottom")
+def test_a_frame_buffer_is_allocated_while_the_vm_runs_and_moves_with_its_contents(vm: SupervisedVm) -> None:
+    """From the heap of the VM that runs; at its end to the bottom of what was the heap: both kinds of client know."""
+    vm.run("waste = [bytearray(300) for _ in range(40)]")
+    whole = vm.region.span.size
+    frame = vm.allocate(2001)
+    assert frame is not None and frame.get_length() == 2004
+    old = frame.pointer
+    assert vm.region.embedded() == [old - NODE]
+    frame.write(b"pixels", 1998)
+    said(
+        vm,
+        "import gc\nwaste = None\nfor _ in range(20):\n    x = [bytearray(90) for j in range(200)]\n    gc.collect()",
+    )
+    assert said(vm, f"import uctypes; print(bytes(uctypes.bytearray_at({old + 1998}, 6)))") == "b'pixels'"
+    moved = []
+    vm.region.on_move.append(lambda: moved.append((vm.region.allocation_from_ptr(old), frame.pointer)))
+    (run,) = vm.reload()
+    assert moved[0] == (frame, vm.region.span.start + NODE) != (frame, old)
+    assert frame.read()[1998:] == b"pixels"
+    assert run.heap == whole - 2004 - NODE
+
+
+def test_a_client_is_refused_what_does_not_fit_and_nothing_is_lost(vm: SupervisedVm) -> None:
+    vm.run("pass")
+    first = vm.allocate(100)
+    assert first is not None
+    assert vm.allocate(100_000) is None
+    assert vm.allocate(60_000) is None  # the heap of the VM that runs is not that large
+    assert said(vm, "print(6 * 7)") == "42"
+    vm.leave_repl()
+    assert vm.allocate(60_000) is not None  # and this is no VM's heap now
+    assert first.get_length() == 100
+
+
+def test_a_program_that_makes_a_display_keeps_its_memory_for_the_next(vm: SupervisedVm) -> None:
+    vm.put("code.py", b"import supervisor\nsupervisor._allocate(500)\nraise ValueError('after it')")
+    vm.reload()
+    (client,) = vm.state.clients
+    assert client.pointer == vm.region.span.start + NODE
+    vm.region.free(client)
+    vm.put("code.py", b"pass")
+    (run,) = vm.reload()
+    assert run.heap == vm.region.span.size
+
+
 def test_a_heap_too_small_to_start_in_is_a_failure_and_a_reset_cures_it(vm: SupervisedVm) -> None:
     for length in (60_000, 2_000):
         vm.region.allocate(length)

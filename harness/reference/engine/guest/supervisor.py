@@ -86,6 +86,15 @@ class _Supervisor:
     DeepSleepRequest = DeepSleepRequest
     runtime = Runtime()
 
+    def _allocate(self, length):
+        # What a port's C code does for a display or a frame buffer that a program makes.
+        size = int(_ask("client %d 0" % length))
+        if size > 0:
+            node = bytearray(size)
+            size = int(_ask("client %d %d" % (length, uctypes.addressof(node))))
+        if size:
+            raise MemoryError("the supervisor has no handle left")
+
     def ticks_ms(self):
         return int(_ask("now")) // 1000000 & 0x1FFFFFFF
 

@@ -23,7 +23,7 @@ from harness.formats.lfs.traversal import string_hash
 
 _FLASH = 0x40000000  # from here on the address space is mapped flash; offsets of an image are far below
 _MAX_DEPTH = 200
-_MAX_VECTOR = 1 << 16
+_MAX_VECTOR = 1 << 18
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -148,19 +147,6 @@ def test_an_integer_image_holds_32_bit_numbers() -> None:
     other = IndependentImage(container, integer=True)
     assert other.modules()[b"a"]["k"] == [3, -1, -2, b"x", 4]
     assert read_image(container).integer
-
-
-@pytest.mark.parametrize(
-    ("source", "problem"),
-    [
-        (b"x = 1\nreturn 0.5", "a.lua:2: malformed number '0.5'"),
-        (b"return 3 * 7 / 2", "a.lua: a division of constants"),
-        (b"return 2 ^ -1", "a.lua: integer firmware has no number 0.5"),
-    ],
-)
-def test_integer_firmware_refuses_fractions(source: bytes, problem: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(problem)):
-        compile_lua(source, "a.lua", integer=True)
 
 
 def test_a_syntax_error_names_file_and_line() -> None:

@@ -227,3 +227,9 @@ def test_flash_content_after_the_image_does_not_matter() -> None:
 
 def test_the_smallest_image_is_no_read_error_for_the_loader() -> None:
     assert len(pack_image(build({"a.lua": b""}, build_time=1).relocatable())) > 200
+
+
+@pytest.mark.parametrize("start", [b"\x1bLua\x53\x0b\x19\x93\r\n\x1a\n", b"\x50\xa2\xfa\xfa"])
+def test_an_image_of_lua_53_is_called_that(start: bytes) -> None:
+    with pytest.raises(UsageError, match=r"Lua 5\.3 firmware.*neither reads nor builds"):
+        read_image(start + bytes(200))

@@ -91,6 +91,34 @@ def _repeated(names: list[str]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
 
 
+@lfs.command("strings", context_settings=CONTEXT)
+@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+@click.option("-o", "--output", default="", metavar="FILE", help="Write them there, for build --include-strings.")
+def strings_command(sources: tuple[str, ...], output: str) -> None:
+    """Which strings the image should hold besides its modules' own, and what RAM that saves.
+
+    The modules are run on the reference VM, from an image of them.
+    """
+    from harness.reference.nodemcu.lfs_build import read_sources
+    from harness.reference.nodemcu.lfs_cost import STRING
+    from harness.reference.nodemcu.lfs_strings import advise
+    from harness.shown import Terminal
+
+    advice = advise(read_sources([Path(name) for name in sources]))
+    console = Terminal()
+    for text in advice.modules:
+        console.print(f"{STRING + len(text):6}  {repr(text)[1:]}", markup=False)
+    console.print(f"{len(advice.modules)} strings that the modules make: {advice.saved} bytes of RAM saved, measured")
+    console.print(f"{len(advice.firmware)} that the firmware makes at its start: {advice.firmware_saved} bytes saved")
+    if not output:
+        return
+    lines = [text for text in advice.strings if text and not set(text) & set(b"\r\n")]  # one a line
+    try:
+        Path(output).write_bytes(b"".join(text + b"\n" for text in lines))
+    except OSError as problem:
+        raise UsageError(f"cannot write {output!r}: {problem.strerror}", hint="name another file with -o") from None
+
+
 @lfs.command("inspect", context_settings=CONTEXT)
 @click.argument("image_file", metavar="IMAGE")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")

@@ -123,7 +123,7 @@ def test_one_call_cannot_take_the_hosts_memory(vm: LuaReference) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["io", "os", "python", "debug.getregistry", "debug.sethook", "debug.getupvalue", "string.dump", "package.loadlib"],
+    ["io", "os", "python", "debug.getregistry", "debug.sethook", "debug.getupvalue", "package.loadlib"],
 )
 def test_the_host_is_out_of_reach(vm: LuaReference, name: str) -> None:
     first, _, rest = name.partition(".")
@@ -138,6 +138,104 @@ def test_functions_of_the_firmware_do_not_lead_to_the_host(vm: LuaReference) -> 
         "print(names.io, names.os, names.python, names.debug)",
     )
     assert found == "nil\tnil\tnil\tnil"
+
+
+def test_a_call_that_takes_more_than_the_heap_fails_where_it_stands(vm: LuaReference) -> None:
+    assert out(vm, "print(pcall(string.rep, 'x', 50000))") == "false\tnot enough memory"
+    assert out(vm, "print(pcall(function() return #('x'):rep(50000) end))") == "false\tnot enough memory"
+    doubled = "local s = ('x'):rep(12000) print((pcall(string.upper, s)), pcall(table.concat, {s, s, s, s}))"
+    assert out(vm, doubled) == "true\tfalse\tnot enough memory"
+    assert out(vm, "print(#('x'):rep(20000), #('x'):rep(20000))") == "20000\t20000"
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        ("string.rep()", "bad argument #1 to 'rep' (string expected, got no value)"),
+        ("('x'):rep()", "bad argument #1 to 'rep' (number expected, got no value)"),
+        ("string.rep('x', {})", "bad argument #2 to 'rep' (number expected, got table)"),
+        ("table.concat{{}}", "invalid value (table) at index 1 in table for 'concat'"),
+        ("string.format('%d', 'x')", "bad argument #2 to 'format' (number expected, got string)"),
+    ],
+)
+def test_a_watched_call_fails_as_the_firmwares_own(vm: LuaReference, call: str, problem: str) -> None:
+    vm.put("m.lua", f"\n\nreturn {call} or 1".encode())
+    assert out(vm, "print(select(2, pcall(dofile, 'm.lua')))") == f"m.lua:3: {problem}"
+
+
+def test_a_function_is_dumped_as_this_firmwares_bytecode(vm: LuaReference) -> None:
+    program = "local f = loadstring('local a = ... return a * 2, error') print(loadstring(string.dump(f))(21) == 42)"
+    assert out(vm, program) == "true"
+    found = out(vm, "local d = string.dump(function() return 1 end) print(d:byte(1, 12)) print(#d)")
+    header, size = found.splitlines()
+    assert header.split() == ["27", "76", "117", "97", "81", "0", "1", "4", "4", "4", "8", "0"]
+    for strip in ("2", "true"):
+        shorter = out(vm, f"print(#string.dump(function() return 1 end, {strip}))")
+        assert int(shorter) < int(size)
+    for strip in ("nil", "0", "1", "false"):
+        assert out(vm, f"print(#string.dump(function() return 1 end, {strip}))") == size
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        ("string.dump(print)", "unable to dump given function"),
+        ("string.dump(require)", "unable to dump given function"),
+        ("string.dump(1)", "bad argument #1 to 'dump' (function expected, got number)"),
+        ("string.dump(function() end, 3)", "bad argument #2 to 'dump' (strip out of range)"),
+    ],
+)
+def test_what_cannot_be_dumped(vm: LuaReference, call: str, problem: str) -> None:
+    assert out(vm, f"print(select(2, pcall(function() return {call}, 1 end)))").endswith(problem)
+
+
+def test_the_string_tables_are_listed(vm: LuaReference) -> None:
+    assert out(vm, "print(debug.getstrings('ROM'))") == "nil"
+    assert "invalid option 'FLASH'" in out(vm, "print(pcall(debug.getstrings, 'FLASH'))")
+    listed = "local s = {} for _, v in ipairs(debug.getstrings(%s)) do s[v] = (s[v] or 0) + 1 end "
+    ask = "kept_word = 'a word of mine' " + listed + "print(s['a word of mine'], s.kept_word, s['only' .. ' in flash'])"
+    assert out(vm, ask % "'RAM'") == out(vm, ask % "") == "1\t1\tnil"
+    assert out(vm, "local t = debug.getstrings() for i = 2, #t do assert(t[i - 1] < t[i]) end print(#t > 10)") == "true"
+    vm.put("lfs.img", build_file({"m.lua": b"return 'only in flash', 'a word of mine'"}))
+    assert vm.reload_lfs("lfs.img") == ""
+    assert out(vm, ask % "'ROM'") == "1\tnil\t1"
+    assert out(vm, ask % "'RAM'").startswith("nil\t1\t")
+
+
+def test_lfs_answers_nil_for_what_it_does_not_hold(vm: LuaReference) -> None:
+    ask = "print(select('#', %s), %s)"
+    calls = ["node.flashindex('x')", "node.flashindex()", "node.LFS.get()", "node.LFS.get('x')", "node.LFS.x"]
+    for call in calls:
+        assert out(vm, ask % (call, call)) == "1\tnil"
+    vm.put("lfs.img", build_file({"m.lua": b"return 42"}, build_time=1_700_000_000))
+    assert vm.reload_lfs("lfs.img") == ""
+    for call in calls:
+        assert out(vm, ask % (call, call)) == "1\tnil"
+    for call in ("node.flashindex('m')()", "node.LFS.get('m')()", "node.LFS.m()"):
+        assert out(vm, f"print({call})") == "42"
+    assert out(vm, "print(node.LFS.time, table.concat(node.LFS.list(), ','))") == "1700000000\tm"
+
+
+def test_the_emergency_collector_collects_when_its_mode_says(vm: LuaReference) -> None:
+    for call, problem in (("8", "invalid mode"), ("-1", "invalid mode"), ("2", "limit must be non-zero")):
+        assert problem in out(vm, f"print(pcall(node.egc.setmode, {call}))")
+    garbage = "collectgarbage() collectgarbage('stop') local a = node.heap() for i = 1, 40 do local t = {i} end "
+    assert out(vm, garbage + "print(a - node.heap() > 1000)") == "true"
+    assert out(vm, "node.egc.setmode(node.egc.ALWAYS) " + garbage + "print(a - node.heap() < 200)") == "true"
+    limited = "collectgarbage() node.egc.setmode(node.egc.ON_MEM_LIMIT, %d) local n = 0 "
+    counted = limited + "print(pcall(function() local t = {} for i = 1, 1e4 do t[i] = {i} n = i end end)) print(n)"
+    few, more = (out(vm, counted % limit).splitlines() for limit in (15000, 30000))
+    assert few[0] == more[0] == "false\tnot enough memory"
+    assert int(few[1]) < int(more[1])
+
+
+def test_without_the_emergency_collector_garbage_can_fill_the_heap(vm: LuaReference) -> None:
+    program = (
+        "collectgarbage() collectgarbage('stop') node.egc.setmode(%s) "
+        "print(pcall(function() for i = 1, 200 do local s = ('x'):rep(1000) .. i end end)) collectgarbage('restart')"
+    )
+    assert out(vm, program % "node.egc.NOT_ACTIVE") == "false\tnot enough memory"
+    assert out(vm, program % "node.egc.ON_ALLOC_FAILURE") == "true"
 
 
 def test_foreign_bytecode_is_refused(vm: LuaReference) -> None:

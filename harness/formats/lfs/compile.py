@@ -13,13 +13,14 @@ from lupa import lua51
 
 from harness.errors import UsageError
 from harness.formats.lfs.chunk import Proto, is_chunk, read_chunk
-from harness.formats.lfs.integers import as_integers, with_whole_quotients
+from harness.formats.lfs.integers import as_integers, first_malformed, with_integer_constants
 from harness.formats.lfs.lineinfo import LinePacker, unpack
-from harness.formats.lfs.tokens import Token, source_of, tokens_of
+from harness.formats.lfs.local_limit import MAX_LOCALS, first_too_many
+from harness.formats.lfs.tokens import Token, last_line, source_of, tokens_of
 
-MAX_LOCALS = 50  # LUAI_MAXVARS of NodeMCU's luaconf.h; stock Lua has 200
+_TEST, _CALL, _TAILCALL, _FORLOOP, _TFORLOOP, _SETLIST = 26, 28, 29, 31, 33, 34
 
-_TEST, _CALL, _TAILCALL, _DIV, _FORLOOP, _TFORLOOP = 26, 28, 29, 15, 31, 33
+_MALFORMED = b"0x_"  # no number to any Lua
 
 # Tokens after which an expression starts, so that a '(' there neither calls nor belongs to an operand.
 _EXPRESSION_STARTS = {
@@ -52,17 +53,12 @@ def compile_lua(source: bytes, name: str, *, integer: bool = False) -> Proto:
         return as_integers(proto, name) if integer else proto
     if source.startswith(b"#"):
         source = b"\n" + source.partition(b"\n")[2]
-    stock = _compile_stock(source, name)
     tokens = tokens_of(source)
+    _refuse_what_only_the_board_does(source, tokens, name, integer=integer)
+    stock = _compile_stock(source, name)
     if integer:
-        tokens = with_whole_quotients(tokens, name)
+        tokens = with_integer_constants(tokens)
         stock = _compile_stock(source_of(tokens), name)
-        if sum(token.text == b"/" for token in tokens) != _count(stock, _DIV):
-            raise UsageError(
-                f"{name}: a division of constants that integer firmware computes differently",
-                hint="write its result instead",
-            )
-    _check_limits(stock, name)
     marked = _compile_stock(_one_token_a_line(tokens), name)
     _Positions(tokens).pack(stock, marked)
     proto = stock.without_names()
@@ -86,23 +82,32 @@ def _compile_stock(source: bytes, name: str) -> Proto:
     return read_chunk(answer, name)
 
 
-def _check_limits(proto: Proto, name: str) -> None:
-    lines = unpack(proto.packed_lines, len(proto.code))
-    for at, local in enumerate(proto.locals):
-        # Blocks close in reverse: an earlier variable that lives at least as long was there already.
-        alive = 1 + sum(before.end_pc >= local.end_pc for before in proto.locals[:at])
-        if alive > MAX_LOCALS:
-            raise UsageError(
-                f"{name}:{lines[min(local.start_pc, len(lines)) - 1]}: the function has more than {MAX_LOCALS} "
-                f"local variables at a time (the one too many is {local.name.decode('utf-8', 'replace')!r})",
-                hint="NodeMCU's limit is lower than stock Lua's: use a table, or do ... end blocks",
-            )
-    for child in proto.protos:
-        _check_limits(child, name)
-
-
-def _count(proto: Proto, opcode: int) -> int:
-    return sum(word & 63 == opcode for word in proto.code) + sum(_count(child, opcode) for child in proto.protos)
+def _refuse_what_only_the_board_does(source: bytes, tokens: list[Token], name: str, *, integer: bool) -> None:
+    """Refuse what stock Lua takes, unless it finds an error before that; then refuse with that one."""
+    too_many = first_too_many(tokens)
+    at = len(tokens) + 1 if too_many is None else too_many.name + 1
+    message, hint = "", ""
+    if too_many is not None:
+        where = f"function at line {too_many.function_line}" if too_many.function_line else "main function"
+        local = tokens[too_many.name].text.decode("utf-8", "replace")
+        message = f"{where} has more than {MAX_LOCALS} local variables at a time (the one too many is {local!r})"
+        hint = "NodeMCU's limit is lower than stock Lua's: use a table, or do ... end blocks"
+    malformed = first_malformed(tokens) if integer else None
+    if malformed is not None and malformed <= at:
+        at = malformed
+        message = f"malformed number near '{tokens[at].text.decode()}'"
+        hint = "integer firmware knows decimal and hexadecimal whole numbers only"
+    if not message:
+        return
+    # The compiler would say it when it has read this token: does it get so far?
+    place = tokens[at].start if at < len(tokens) else len(source)
+    try:
+        _compile_stock(source[:place] + b"\n" + _MALFORMED, name)
+    except UsageError as problem:
+        if f"malformed number near '{_MALFORMED.decode()}'" not in problem.message:
+            raise
+    line = tokens[at].line if at < len(tokens) else last_line(source)
+    raise UsageError(f"{name}:{line}: {message}", hint=hint)
 
 
 # -- line information -----------------------------------------------------------------------------
@@ -137,8 +142,15 @@ class _Positions:
         places = unpack(marked.packed_lines, len(marked.code))
         lines = unpack(stock.packed_lines, len(stock.code))
         string_called: set[int] = set()
+        operand_follows = False
         for word, place, line in zip(stock.code, places, lines, strict=True):
+            if operand_follows:
+                operand_follows = False
+                packer.emit(line)
+                continue
             opcode = word & 63
+            # Beyond 25550 items of a constructor the number of the batch is a word of its own (lcode.c luaK_setlist).
+            operand_follows = opcode == _SETLIST and not word >> 14 & 511
             emitted = line
             first = self._first_on[place - 1] if place <= len(self._first_on) else len(self._tokens)
             token = self._tokens[first] if first < len(self._tokens) else Token("end", b"", line)

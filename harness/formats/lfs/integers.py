@@ -1,56 +1,107 @@
-"""What is different for integer firmware: its numbers are 32-bit integers, at compile time too."""
+"""What is different for integer firmware: its numbers are 32-bit integers, at compile time too.
+
+The rules are those of NodeMCU's app/lua: luaconf.h (LUA_NUMBER_INTEGRAL), lvm.c (luai_ipow), lobject.c (luaO_str2d)
+and lcode.c (constfolding), as a luac.cross on a 64-bit host follows them. There ``strtol`` reads 64 bits
+and the value is cut to 32; the firmware's own compiler reads 32 and stops at 2147483647.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from harness.errors import UsageError
 from harness.formats.lfs.chunk import Constant, Proto, integer_constant
+from harness.formats.lfs.folding import Operand, constant_expressions
 from harness.formats.lfs.tokens import Token
 
-# An operator before a quotient that keeps the compiler from computing it, or makes something else of it.
-_BINDS_TIGHTER = {b"*", b"/", b"%", b"^"}
+_NUMERAL = re.compile(rb"\d+|0[xX][0-9a-fA-F]+")
+_LONG_MAX, _ULONG_MAX = (1 << 63) - 1, (1 << 64) - 1
 
 
-def with_whole_quotients(tokens: list[Token], name: str) -> list[Token]:
-    """Replace quotients of two literals by the result that integer firmware's compiler computes, rounded down.
+def numeral(text: bytes) -> int | None:
+    """A literal as integer firmware's compiler reads it; None if that is a malformed number to it."""
+    if not _NUMERAL.fullmatch(text):
+        return None
+    if text[:2].lower() == b"0x":
+        return integer_constant(min(int(text, 16), _ULONG_MAX))
+    # Beyond 19 digits strtol has stopped at the largest number; int() refuses thousands of them.
+    digits = text.lstrip(b"0") or b"0"
+    return integer_constant(min(int(digits), _LONG_MAX) if len(digits) < 20 else _LONG_MAX)
 
-    Raises UsageError for a number that such firmware does not read.
+
+def fold(operator: bytes, a: int, b: int) -> int | None:
+    """The result of an arithmetic operator on constants; None for what the compiler leaves to the VM.
+
+    ``a`` is ignored for the sign (operator ``b"neg"``). -2147483648/-1 is what the chip's division gives; upstream's
+    compiler dies of it on a PC.
+    """
+    if operator in (b"/", b"%") and b == 0:
+        return None
+    return integer_constant(_OPERATORS[operator](a, b))
+
+
+def _power(a: int, b: int) -> int:
+    return 0 if b < 0 else pow(a, b, 1 << 32)
+
+
+_OPERATORS: dict[bytes, Callable[[int, int], int]] = {
+    b"+": lambda a, b: a + b,
+    b"-": lambda a, b: a - b,
+    b"*": lambda a, b: a * b,
+    b"/": lambda a, b: a // b,
+    b"%": lambda a, b: a % b,
+    b"^": _power,
+    b"neg": lambda _, b: -b,
+}
+
+
+def first_malformed(tokens: list[Token]) -> int | None:
+    """The index of the first literal that integer firmware does not read."""
+    for at, token in enumerate(tokens):
+        if token.kind == "number" and numeral(token.text) is None:
+            return at
+    return None
+
+
+def with_integer_constants(tokens: list[Token]) -> list[Token]:
+    """The tokens with each constant expression as its value, which a compiler of doubles then leaves alone.
+
+    Literals have to be such that :func:`first_malformed` finds none. The strings of ``"a" and 1`` stay: they are among
+    the function's constants.
     """
     out: list[Token] = []
-    for at, token in enumerate(tokens):
-        if token.kind == "number" and not re.fullmatch(rb"\d+|0[xX][0-9a-fA-F]+", token.text):
-            raise UsageError(
-                f"{name}:{token.line}: malformed number {token.text.decode('utf-8', 'replace')!r} for integer firmware",
-                hint="it knows decimal and hexadecimal whole numbers only",
-            )
-        out.append(token)
-        follows = tokens[at + 1].text if at + 1 < len(tokens) else b""
-        if len(out) >= 3 and out[-2].text == b"/" and follows != b"^" and not _bound(out[:-3]):
-            quotient = _quotient(out[-3], out[-1])
-            if quotient is not None:
-                out[-3:] = [replace(token, text=b"%d" % quotient)]
+    at = 0
+    constants = {constant.start: constant for constant in constant_expressions(tokens, numeral, fold)}
+    while at < len(tokens):
+        if at not in constants:
+            out.append(tokens[at])
+            at += 1
+            continue
+        constant = constants[at]
+        out += _written(constant, tokens)
+        at = constant.end + 1
     return out
 
 
-def _bound(before: list[Token]) -> bool:
-    if not before:
-        return False
-    if before[-1].text != b"-":
-        return before[-1].text in _BINDS_TIGHTER
-    return not (len(before) > 1 and (before[-2].kind in ("name", "number", "string") or before[-2].text in b")]}"))
+def _written(constant: Operand, tokens: list[Token]) -> list[Token]:
+    """On the line of the last token: there the compiler is when it loads the constant."""
+    old = tokens[constant.start : constant.end + 1]
+    strings = [token for token in old if token.kind == "string"]
+    at_end = old[-1]
+    number = replace(at_end, kind="number", text=b"%d" % abs(constant.number))
+    if len(old) == 1 and constant.number >= 0:
+        return [number]
 
+    def operator(text: bytes) -> Token:
+        return replace(at_end, kind="operator", text=text)
 
-def _quotient(dividend: Token, divisor: Token) -> int | None:
-    if dividend.kind != "number" or divisor.kind != "number":
-        return None
-    a, b = (integer_constant(_value(token.text)) for token in (dividend, divisor))
-    return a // b if b and a // b >= 0 else None
-
-
-def _value(text: bytes) -> int:
-    return int(text, 16 if text[:2].lower() == b"0x" else 10)
+    written = [operator(b"(")]
+    for string in strings:
+        written += [replace(string, line=at_end.line), replace(at_end, kind="name", text=b"and")]
+    sign = [operator(b"-")] if constant.number < 0 else []
+    return [*written, *sign, number, operator(b")")]
 
 
 def as_integers(proto: Proto, name: str) -> Proto:

@@ -23,7 +23,7 @@ from harness.formats.lfs.traversal import string_hash
 
 _FLASH = 0x40000000  # from here on the address space is mapped flash; offsets of an image are far below
 _MAX_DEPTH = 200
-_MAX_VECTOR = 1 << 16
+_MAX_VECTOR = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,17 @@ def read_image(data: bytes) -> LfsImage:
         raise UsageError(f"the LFS image is damaged: {problem}", hint="build it again") from None
 
 
+_LUA53_FILE, _LUA53_SIGNATURE = b"\x1bLua\x53\x0b", 0xFAFAA250
+
+
 class _Reader:
     def __init__(self, data: bytes) -> None:
+        if data.startswith(_LUA53_FILE) or int.from_bytes(data[:4], "little") & 0xFFFFFFF0 == _LUA53_SIGNATURE:
+            raise UsageError(
+                "an LFS image of Lua 5.3 firmware: its strings and functions are stored in another way, "
+                "which this harness neither reads nor builds",
+                hint="build the image for Lua 5.1 firmware, or use luac.cross of a tree built with LUA=53 for this one",
+            )
         if len(data) < HEADER_SIZE:
             raise UsageError(f"{len(data)} bytes are no LFS image", hint="give a file that 'harness lfs build' wrote")
         signature, self.size, self._main, table, self._count, self._buckets = struct.unpack_from("<6I", data)

@@ -23,15 +23,19 @@ _ESCAPED_NEWLINE = re.compile(rb"\\(?:(\r\n|\n\r|\r|\n)|(.))", re.DOTALL)
 
 @dataclass(frozen=True)
 class Token:
-    """``text`` fits on one line and means the same as the source's; ``line`` is the one that the token ends on."""
+    """``text`` fits on one line and means the same as the source's; ``line`` is the one that the token ends on.
+
+    ``start`` is where it starts in the source, in bytes.
+    """
 
     kind: str
     text: bytes
     line: int
+    start: int = 0
 
 
 def tokens_of(source: bytes) -> list[Token]:
-    """The tokens of a source that a Lua compiler has accepted."""
+    """The tokens of a source. Of one that a Lua compiler refuses, those up to where it does."""
     line = 1
     tokens = []
     for match in _TOKEN.finditer(source):
@@ -50,8 +54,13 @@ def tokens_of(source: bytes) -> list[Token]:
             kind = "name"
         else:
             kind = "operator"
-        tokens.append(Token(kind, text, line))
+        tokens.append(Token(kind, text, line, match.start()))
     return tokens
+
+
+def last_line(source: bytes) -> int:
+    """The line that a source ends on."""
+    return 1 + len(_NEWLINE.findall(source))
 
 
 def _quoted(body: bytes) -> bytes:

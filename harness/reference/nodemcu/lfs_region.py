@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import UsageError
 from harness.formats.lfs.chunk import Constant, LocVar, Proto, read_chunk, write_lc, write_stock
@@ -54,8 +54,9 @@ class LfsRegion:
         self._size = size
         #: What the start says about the region when it loads nothing.
         self.problem = ""
-        #: Bytes of the loaded image.
+        #: Bytes of the loaded image, and the strings that it holds.
         self.used = 0
+        self.strings: frozenset[bytes] = frozenset()
 
     # -- reload ----------------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class LfsRegion:
             # The chip would run into it; a virtual one says so instead of executing what is not there.
             self.problem = f"Flash sig not correct: {problem}"
             return None
-        self.used = size
+        self.used, self.strings = size, image.strings
         return image
 
 
@@ -228,9 +229,14 @@ class _Reader:
         )
 
 
-def to_target_chunk(dumped: bytes) -> bytes:
+def to_target_chunk(dumped: bytes, *, lines: bool = True) -> bytes:
     """The ``.lc`` file that ``node.compile`` writes, from what the host's ``string.dump`` gives."""
-    return write_lc(read_chunk(dumped, "chunk").without_names())
+    proto = read_chunk(dumped, "chunk").without_names()
+    return write_lc(proto if lines else _without_lines(proto))
+
+
+def _without_lines(proto: Proto) -> Proto:
+    return replace(proto, packed_lines=b"", protos=[_without_lines(child) for child in proto.protos])
 
 
 def to_host_chunk(data: bytes) -> bytes:

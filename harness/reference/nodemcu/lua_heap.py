@@ -126,6 +126,14 @@ class LuaHeap:
 
     def by_kind(self) -> Counter[str]:
         """Bytes of RAM on the target: strings, tables, closures, protos, upvalues, userdata, threads."""
+        return self._walk()[0]
+
+    def strings(self) -> list[bytes]:
+        """The string table in RAM."""
+        _, named, dropped = self._walk()
+        return [_bytes(address, length) for address, length in self._ram_strings(named, dropped)]
+
+    def _walk(self) -> tuple[Counter[str], set[int], set[int]]:
         size = self.sizes
         total: Counter[str] = Counter()
         named: set[int] = set()  # strings that something in RAM refers to
@@ -147,6 +155,11 @@ class LuaHeap:
             elif kind == THREAD and address != self.main_thread:
                 total["threads"] += self._thread(address)
         total["upvalues"] += size.upvalue * sum(1 for _ in self._open_upvalues(self.main_thread))
+        total["strings"] = sum(size.string + length + 1 for _, length in self._ram_strings(named, dropped))
+        return total, named, dropped
+
+    def _ram_strings(self, named: set[int], dropped: set[int]) -> Iterator[tuple[int, int]]:
+        """Where the characters of each string in RAM are, and how many."""
         for address in self._strings():
             if address not in named and (address in self._rom or address in dropped):
                 continue
@@ -154,8 +167,7 @@ class LuaHeap:
             text = _bytes(address + 24, length)
             if text in FIRMWARE_STRINGS or text in self._flash_strings:
                 continue
-            total["strings"] += size.string + length + 1
-        return total
+            yield address + 24, length
 
     def _table(self, address: int, named: set[int]) -> int:
         log: int

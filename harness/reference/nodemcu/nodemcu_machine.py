@@ -299,6 +299,8 @@ class NodeMcu:
         own: dict[str, Callable[..., Any]] = {
             "write": self.write,
             "undump": self._undump,
+            "dump": lambda dumped, strip: to_target_chunk(dumped, lines=strip != 2),
+            "strings": self._strings,
             "task_post": self._post,
             "lfs_reload": self._reload,
             "lfs_config": self._lfs_config,
@@ -390,6 +392,10 @@ class NodeMcu:
         if group not in groups:
             raise LuaFault(f"bad argument #1 to 'info' (invalid option '{group.decode('latin-1')}')")
         return tuple(part for key, value in groups[group].items() for part in (key.encode(), value))
+
+    def _strings(self, of: bytes) -> tuple[bytes | None, ...]:
+        held = self.lfs.strings if of == b"ROM" else frozenset(self.state.heap.strings())
+        return tuple(sorted(held)) if held else (None,)
 
     def _lfs_config(self) -> tuple[Any, ...]:
         offset, size = self.configuration.layout.lfs

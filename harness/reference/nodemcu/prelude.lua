@@ -6,24 +6,48 @@ local STOP = host.stop
 local assert, error, xpcall, type, select, next = assert, error, xpcall, type, select, next
 local tostring, setmetatable, setfenv, loadstring, ipairs = tostring, setmetatable, setfenv, loadstring, ipairs
 local collect, proxy, unpack = collectgarbage, newproxy, unpack
+local info, dump, pcall, tonumber, floor = debug.getinfo, string.dump, pcall, tonumber, math.floor
 local sethook, traceback, create, resume, status =
   debug.sethook, debug.traceback, coroutine.create, coroutine.resume, coroutine.status
 local sub, concat, sort = string.sub, table.concat, table.sort
 
 -- the instruction hook: cost, watchdog, memory, and the end of the run. A program can catch the error that ends it,
 -- so from then on every instruction raises it.
-local step, full = host.step, host.full
+local step, full, over, used, free = host.step, host.full, host.over, host.used, host.free
 local hook
+
+-- the emergency collector (app/lua/lauxlib.c l_alloc): when it collects, by node.egc.setmode
+local ON_ALLOC_FAILURE, ON_MEM_LIMIT, ALWAYS = 1, 2, 4
+local egc_mode, egc_limit = ON_ALLOC_FAILURE, 0
+local function has(mode) return egc_mode % (2 * mode) >= mode end
+-- the error, when there is more than may be, and a collection is not allowed or did not help; `known` that there is
+local function overdrawn(known)
+  if has(ON_MEM_LIMIT) then
+    if egc_limit > 0 and used() > egc_limit then
+      collect()
+      if used() > egc_limit then return "not enough memory" end
+    elseif egc_limit < 0 and free() < -egc_limit then
+      collect()
+    end
+  end
+  if not (known or over()) then return nil end
+  if has(ALWAYS) or has(ON_ALLOC_FAILURE) then collect() end
+  return full()
+end
+-- with ALWAYS no garbage is ever seen
+local function seen(figure)
+  return function(...)
+    if has(ALWAYS) then collect() end
+    return figure(...)
+  end
+end
 local function stop()
   sethook(hook, "", 1)
   error(STOP, 0)
 end
 function hook()
   local why = step()
-  if why == 1 then
-    collect()
-    why = full()
-  end
+  if why == 1 or why == nil and has(ON_MEM_LIMIT) then why = overdrawn(why == 1) end
   if why == STOP then stop() end
   if why then error(why, 0) end
 end
@@ -89,16 +113,15 @@ function rom.print(...)
   write(concat(line, "\t") .. "\n")
 end
 
-local used = host.used
 function rom.collectgarbage(what, argument)
-  if what == "count" then return used() / 1024 end
+  if what == "count" then return seen(used)() / 1024 end
   if what == nil or what == "collect" then return collect("collect") end
   return collect(what, argument)
 end
 function rom.gcinfo() return used() / 1024 end
 
 -- binary chunks only come from this firmware's own compiler, through the host's converter
-local undump, over = host.undump, host.over
+local undump = host.undump
 local function loaded(text, name)
   if sub(text, 1, 1) == "\27" then
     local ok, chunk = undump(text)
@@ -109,8 +132,7 @@ local function loaded(text, name)
   -- a whole module comes in with few instructions, so the hook may be late to see what it takes
   if over() then
     text = nil
-    collect()
-    local why = full()
+    local why = overdrawn(true)
     if why then return nil, why end
   end
   return f, problem
@@ -144,7 +166,50 @@ end
 rom.string = {}
 for name, f in next, string do if name ~= "dump" and name ~= "gfind" then rom.string[name] = f end end
 getmetatable("").__index = rom.string
-rom.table = table
+
+-- What one call can make much of is looked at when it returns; the hook would come too late. The caller sees no wrapper:
+-- errors have its line and the function's name.
+local function checked(name, ok, result)
+  if not ok then
+    if type(result) == "string" then
+      local at, what = result:match("^bad argument #(%d+) to '%?'(.*)")
+      if at then
+        if info(2, "n").namewhat == "method" then at = at - 1 end
+        result = at == 0 and "calling '" .. name .. "' on bad self" .. what or "bad argument #" .. at .. " to '" .. name .. "'" .. what
+      end
+    end
+    error(result, 3)
+  end
+  if type(result) == "string" and #result >= 256 then
+    local why = overdrawn()
+    if why then error(why, 0) end
+  end
+  return result
+end
+local function bounded(name, f)
+  return function(...) return (checked(name, pcall(f, ...))) end  -- no tail call: `checked` looks at its caller
+end
+for name in ("rep format lower upper reverse char"):gmatch("%S+") do rom.string[name] = bounded(name, string[name]) end
+rom.table = {}
+for name, f in next, table do rom.table[name] = f end
+rom.table.concat = bounded("concat", table.concat)
+
+-- a function as this firmware's bytecode; `strip` 2 (or true) leaves the lines out (lstrlib.c str_dump)
+local to_target = host.dump
+function rom.string.dump(f, strip)
+  if type(strip) == "boolean" then
+    strip = strip and 2 or 0
+  elseif strip ~= nil then
+    strip = floor(tonumber(strip) or 0)
+    if strip < 0 or strip > 2 then error("bad argument #2 to 'dump' (strip out of range)", 2) end
+  end
+  if type(f) ~= "function" then
+    error("bad argument #1 to 'dump' (function expected, got " .. (f == nil and "no value" or type(f)) .. ")", 2)
+  end
+  local of = info(f, "S")
+  if of.what == "C" or of.source == "=prelude" then error("unable to dump given function", 2) end
+  return finish(to_target(dump(f), strip or -1))
+end
 rom.math = {}
 for name in ("abs ceil floor max min pow random randomseed sqrt huge pi"):gmatch("%S+") do
   rom.math[name] = math[name]
@@ -154,6 +219,20 @@ rom.debug = {traceback = function(text)
   if text ~= nil and type(text) ~= "string" then return text end
   return (traceback(text or "", 2):gsub("\n\tprelude:[^\n]*", ""))
 end}
+-- all strings of the string table in RAM, or of that in LFS (ldblib.c db_getstrings)
+local strings = host.strings
+function rom.debug.getstrings(of)
+  if of == nil then of = "RAM" end
+  if of ~= "RAM" and of ~= "ROM" then
+    if type(of) ~= "string" and type(of) ~= "number" then
+      error("bad argument #1 to 'getstrings' (string expected, got " .. type(of) .. ")", 2)
+    end
+    error("bad argument #1 to 'getstrings' (invalid option '" .. of .. "')", 2)
+  end
+  local list = {finish(strings(of))}
+  if list[1] == nil then return nil end
+  return list
+end
 rom.coroutine = {resume = resume, status = status, running = coroutine.running, yield = coroutine.yield}
 function rom.coroutine.create(f)
   local thread = create(f)
@@ -173,6 +252,7 @@ end
 local node = module("node", "heap restart dsleep dsleepMax chipid flashid flashsize bootreason random setcpufreq "
   .. "getcpufreq sleep")
 rom.node = node
+node.heap = seen(node.heap)
 node.CPU80MHZ, node.CPU160MHZ = 80, 160
 
 local information = host.node_info
@@ -201,11 +281,21 @@ function node.stripdebug(new, f)
   if new ~= nil then level = new end
   if new == nil then return level end
 end
-local egc_mode = 0
-node.egc = {NOT_ACTIVE = 0, ON_ALLOC_FAILURE = 1, ON_MEM_LIMIT = 2, ALWAYS = 4}
-function node.egc.setmode(mode) egc_mode = mode end
+node.egc = {NOT_ACTIVE = 0, ON_ALLOC_FAILURE = ON_ALLOC_FAILURE, ON_MEM_LIMIT = ON_MEM_LIMIT, ALWAYS = ALWAYS}
+function node.egc.setmode(mode, limit)
+  mode, limit = tonumber(mode), tonumber(limit) or 0
+  if not mode then error("bad argument #1 to 'setmode' (number expected)", 2) end
+  if mode < 0 or mode > ON_ALLOC_FAILURE + ON_MEM_LIMIT + ALWAYS then
+    error("bad argument #1 to 'setmode' (invalid mode)", 2)
+  end
+  mode = floor(mode)
+  if mode % (2 * ON_MEM_LIMIT) >= ON_MEM_LIMIT and limit == 0 then
+    error("bad argument #1 to 'setmode' (limit must be non-zero)", 2)
+  end
+  egc_mode, egc_limit = mode, limit
+end
 local meminfo = host.node_meminfo
-function node.egc.meminfo() return finish(meminfo()) end
+function node.egc.meminfo() return finish(seen(meminfo)()) end
 
 function node.compile(name)
   local ok, text = content(name)
@@ -236,13 +326,12 @@ node.LFS = setmetatable({}, {__index = function(_, name)
     for i = 1, #list, 2 do t[list[i]] = list[i + 1] end
     return t
   end
-  if name == "time" then return (lfs.get(nil)) end
+  if name == "time" then return index and (index(nil)) or nil end
   return lfs.get(name)
 end})
+-- a module; nil for any other name, for none, and without an image (app/lua/lnodemcu.c luaL_pushlfsmodule)
 function lfs.get(name)
-  if not index then return nil end
-  if name == nil then return index(nil) end
-  local f = index(name)
+  local f = index and index(name)
   return type(f) == "function" and f or nil
 end
 function lfs.list()
@@ -253,10 +342,7 @@ function lfs.list()
 end
 lfs.reload = native("lfs_reload")
 node.flashreload = lfs.reload
-function node.flashindex(name)
-  if not index then return nil end
-  return index(name)
-end
+node.flashindex = lfs.get
 
 -- ---------------------------------------------------------------------------------------------------
 rom.rtcmem = module("rtcmem", "read32 write32")

@@ -73,7 +73,7 @@ class LuaState:
         )
         table: dict[bytes, Any] = {name.encode(): self._guarded(function) for name, function in host.items()}
         table |= {b"stop": STOP, b"step": self._step, b"full": self._full, b"over": self._over, b"bind": self._bind}
-        table |= {b"used": lambda: self.heap.used()}
+        table |= {b"used": lambda: self.heap.used(), b"free": lambda: self.free}
         text = files("harness.reference.nodemcu").joinpath("prelude.lua").read_bytes()
         prelude = self._runtime.eval(b"function(text, ...) return assert(loadstring(text, '=prelude'))(...) end")
         self._collect: Any = self._runtime.execute(b"local c = collectgarbage return function() c() c() end")

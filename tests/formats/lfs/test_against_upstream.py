@@ -19,6 +19,7 @@ from harness.formats.lfs.compile import compile_lua
 from harness.formats.lfs.read import read_image
 from harness.formats.lfs.tokens import tokens_of
 from harness.reference.nodemcu.lfs_build import build, read_sources
+from tests.formats.lfs.generated_lua import lua_source
 from tests.formats.lfs.lua_sources import APP, FILES
 from tests.formats.lfs.test_image import DIGESTS, digest
 
@@ -135,3 +136,19 @@ def test_the_image_for_integer_firmware(file: Path, tmp_path: Path) -> None:
     except UsageError as problem:
         pytest.skip(problem.message)
     same([file], tmp_path / "x.img", INTEGER, integer=True)
+
+
+@needs_float
+@pytest.mark.parametrize("seed", range(0, 200, 2))
+def test_a_generated_source(seed: int, tmp_path: Path) -> None:
+    source = tmp_path / "m.lua"
+    source.write_bytes(lua_source(seed))
+    same([source], tmp_path / "x.img", FLOAT)
+
+
+@needs_integer
+@pytest.mark.parametrize("seed", range(1, 200, 2))
+def test_a_generated_source_for_integer_firmware(seed: int, tmp_path: Path) -> None:
+    source = tmp_path / "m.lua"
+    source.write_bytes(lua_source(seed, integer=True))
+    same([source], tmp_path / "x.img", INTEGER, integer=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -152,19 +151,6 @@ def test_an_integer_image_holds_32_bit_numbers() -> None:
     assert read_image(container).integer
 
 
-@pytest.mark.parametrize(
-    ("source", "problem"),
-    [
-        (b"x = 1\nreturn 0.5", "a.lua:2: malformed number '0.5'"),
-        (b"return 3 * 7 / 2", "a.lua: a division of constants"),
-        (b"return 2 ^ -1", "a.lua: integer firmware has no number 0.5"),
-    ],
-)
-def test_integer_firmware_refuses_fractions(source: bytes, problem: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(problem)):
-        compile_lua(source, "a.lua", integer=True)
-
-
 def test_a_syntax_error_names_file_and_line() -> None:
     with pytest.raises(UsageError, match=r"^dir/b\.lua:3: '=' expected near 'y'"):
         compile_lua(b"local x\n\nx y", "dir/b.lua")
@@ -246,3 +232,9 @@ def test_flash_content_after_the_image_does_not_matter() -> None:
 
 def test_the_smallest_image_is_no_read_error_for_the_loader() -> None:
     assert len(pack_image(build({"a.lua": b""}, build_time=1).relocatable())) > 200
+
+
+@pytest.mark.parametrize("start", [b"\x1bLua\x53\x0b\x19\x93\r\n\x1a\n", b"\x50\xa2\xfa\xfa"])
+def test_an_image_of_lua_53_is_called_that(start: bytes) -> None:
+    with pytest.raises(UsageError, match=r"Lua 5\.3 firmware.*neither reads nor builds"):
+        read_image(start + bytes(200))

@@ -99,15 +99,15 @@ def strings_command(sources: tuple[str, ...], output: str) -> None:
 
     The modules are run on the reference VM, from an image of them.
     """
+    from harness.formats.lfs import target_layout
     from harness.reference.nodemcu.lfs_build import read_sources
-    from harness.reference.nodemcu.lfs_cost import STRING
     from harness.reference.nodemcu.lfs_strings import advise
     from harness.shown import Terminal
 
     advice = advise(read_sources([Path(name) for name in sources]))
     console = Terminal()
     for text in advice.modules:
-        console.print(f"{STRING + len(text):6}  {repr(text)[1:]}", markup=False)
+        console.print(f"{target_layout.string(len(text)):6}  {repr(text)[1:]}", markup=False)
     console.print(f"{len(advice.modules)} strings that the modules make: {advice.saved} bytes of RAM saved, measured")
     console.print(f"{len(advice.firmware)} that the firmware makes at its start: {advice.firmware_saved} bytes saved")
     if not output:

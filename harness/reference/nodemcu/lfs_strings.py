@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.errors import FirmwareFailure, UsageError
+from harness.formats.lfs import target_layout
 from harness.formats.lfs.container import pack_image
 from harness.formats.lfs.lfs_image import module_name
 from harness.reference.nodemcu.lfs_build import build
-from harness.reference.nodemcu.lfs_cost import STRING
 from harness.reference.nodemcu.lua_reference import LuaReference
 
 #: Kept for good from the start on, and not counted by the reference: NodeMCU app/lua/ltm.c (luaT_init), lstate.c.
@@ -43,7 +43,7 @@ class Advice:
     @property
     def firmware_saved(self) -> int:
         """By the layout of a string; the reference does not hold them."""
-        return sum(STRING + len(text) for text in self.firmware)
+        return sum(target_layout.string(len(text)) for text in self.firmware)
 
 
 def advise(sources: Mapping[str, bytes]) -> Advice:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from harness.judging.scenario import BoardBench, Scenario
+    from harness.judging.board_bench import BoardBench
+    from harness.judging.scenario import Scenario
 
 _NAME = "harness.board_session"
 

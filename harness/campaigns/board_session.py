@@ -35,11 +35,12 @@ from harness.errors import (
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
 from harness.inventory.selection import bench_file, chosen_boards
+from harness.judging.board_bench import BoardBench
 from harness.judging.calibration import Calibration
 from harness.judging.outcome import Outcome
 from harness.judging.references import reference_for
 from harness.judging.run_events import Events
-from harness.judging.scenario import BoardBench, MeasurementFailed, Scenario
+from harness.judging.scenario import MeasurementFailed, Scenario
 from harness.judging.scenario_names import board_of, name_of, place_of
 from harness.judging.second_look import judged_again
 from harness.link.transcript_files import forget_old, place_since, run_folder, size_of

@@ -13,10 +13,11 @@ from harness.bench.attach import AttachedBoard, Options, attach
 from harness.errors import BenchFault, FirmwareFailure, HarnessError
 from harness.formats.romfs import build_romfs
 from harness.inventory.model import Board
+from harness.judging.board_bench import BoardBench
 from harness.judging.figures import Figure
 from harness.judging.limits import exactly
 from harness.judging.references import reference_for
-from harness.judging.scenario import BoardBench, Scenario
+from harness.judging.scenario import Scenario
 from harness.judging.second_look import judged_again
 from harness.kinds import STATE
 from harness.proving.soak_plan import Injection

@@ -10,9 +10,10 @@ from fractions import Fraction
 
 import pytest
 
+from harness.judging.board_bench import Pair
 from harness.judging.figures import Figure
 from harness.judging.limits import at_least, at_most, between, exactly
-from harness.judging.scenario import Pair, Scenario
+from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, STATE
 from harness.runtimes.program import Program
 

@@ -7,9 +7,10 @@ from typing import cast
 
 import pytest
 
+from harness.judging.board_bench import Pair
 from harness.judging.figures import Figure
 from harness.judging.limits import between, exactly
-from harness.judging.scenario import Pair, Scenario
+from harness.judging.scenario import Scenario
 from harness.kinds import STATE, TIME, Value
 from harness.runtimes.interface import CodeRuntime, Intervention, Restart
 from harness.runtimes.program import Program, ask

@@ -11,9 +11,10 @@ import pytest
 
 from harness.chips import Reset
 from harness.errors import Unsuitable
+from harness.judging.board_bench import Pair
 from harness.judging.figures import Figure
 from harness.judging.limits import Limit, at_least, at_most, between, by_source, exactly
-from harness.judging.scenario import Pair, Scenario
+from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, RATIO, STATE, TIME
 from harness.runtimes.interface import Intervention, Restart
 from harness.runtimes.program import Program, ask

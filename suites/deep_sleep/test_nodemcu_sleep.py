@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from harness.judging.board_bench import Pair
 from harness.judging.figures import Figure
 from harness.judging.limits import at_least, between, exactly, within_percent
-from harness.judging.scenario import Pair, Scenario
+from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, STATE, TIME
 from harness.runtimes.interface import Intervention
 from harness.runtimes.program import Program

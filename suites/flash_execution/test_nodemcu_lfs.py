@@ -14,9 +14,10 @@ from harness.formats.lfs import target_layout
 from harness.formats.lfs.compile import compile_lua
 from harness.formats.lfs.container import pack_image
 from harness.formats.lfs.read import read_image
+from harness.judging.board_bench import Pair
 from harness.judging.figures import Figure
 from harness.judging.limits import Limit, at_least, at_most, between, by_source, exactly
-from harness.judging.scenario import Pair, Scenario
+from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, HEAP_FREE, HEAP_KEPT, RATIO, STATE
 from harness.paths import fixtures_dir
 from harness.reference.nodemcu.lfs_build import build, build_file

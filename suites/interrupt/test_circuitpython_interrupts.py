@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from harness.judging.scenario import Pair, Scenario
+from harness.judging.board_bench import Pair
+from harness.judging.scenario import Scenario
 from harness.runtimes.interface import CodeRuntime
 from harness.runtimes.program import Program
 from harness.runtimes.records import decode

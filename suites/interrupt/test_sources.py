@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from harness.judging.board_bench import Pair
 from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly
-from harness.judging.scenario import Pair, Scenario
+from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, TIME
 from harness.runtimes.interface import Runtime
 from harness.runtimes.program import Program

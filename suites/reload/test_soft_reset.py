@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from harness.errors import FirmwareFailure
+from harness.judging.board_bench import Pair
 from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly
-from harness.judging.scenario import Pair, Scenario
+from harness.judging.scenario import Scenario
 from harness.kinds import HEAP, STATE, TIME, Value
 from harness.runtimes.interface import StartsApplication
 from harness.runtimes.program import Program, ask

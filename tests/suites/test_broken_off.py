@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness.errors import BenchFault
-from harness.judging.scenario import BoardBench, Scenario
+from harness.judging.board_bench import BoardBench
+from harness.judging.scenario import Scenario
 from harness.reference.circuitpython_reference import CircuitPythonReference
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.abilities import Abilities

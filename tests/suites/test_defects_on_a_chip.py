@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from harness.judging.board_bench import BoardBench
 from harness.judging.outcome import Outcome
-from harness.judging.scenario import BoardBench, Scenario
+from harness.judging.scenario import Scenario
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.micropython.ask_abilities import abilities_of
 from harness.virtual.defects import DEFECTS

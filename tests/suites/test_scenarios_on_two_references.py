@@ -13,9 +13,10 @@ import pytest
 from harness.chips import CHIPS, chip_named
 from harness.errors import FirmwareFailure, Unsuitable
 from harness.formats.suite_romfs import suite_romfs
+from harness.judging.board_bench import BoardBench
 from harness.judging.limits import Limit
 from harness.judging.outcome import Outcome
-from harness.judging.scenario import BoardBench, Scenario
+from harness.judging.scenario import Scenario
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.abilities import Abilities
 from harness.runtimes.program import Program

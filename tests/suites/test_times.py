@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from harness.judging.board_bench import BoardBench
 from harness.judging.earlier import Earlier
 from harness.judging.outcome import Outcome
 from harness.judging.profiles import profile_named
-from harness.judging.scenario import BoardBench, Scenario
+from harness.judging.scenario import Scenario
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.program import Program
 from tests.suites.stand_in import StandIn, entry

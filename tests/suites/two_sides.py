@@ -12,7 +12,8 @@ import pytest
 
 from harness.chips import CHIPS
 from harness.formats.suite_romfs import suite_romfs
-from harness.judging.scenario import BoardBench, Scenario
+from harness.judging.board_bench import BoardBench
+from harness.judging.scenario import Scenario
 from harness.reference.circuitpython_reference import CircuitPythonReference
 from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.vm import ReferenceVm

@@ -162,4 +162,9 @@ class _FlashFile:
         _checked(self._raw.flush)
 
     def close(self) -> None:
-        _checked(self._raw.close)
+        """littlefs lets go of the file also where its last write fails; its Python part would close it once more then,
+        when it is collected, and littlefs ends the process for that."""
+        try:
+            _checked(self._raw.close)
+        finally:
+            setattr(self._raw, "__IOBase_closed", True)

@@ -189,6 +189,7 @@ def test_what_cannot_be_dumped(vm: LuaReference, call: str, problem: str) -> Non
     assert out(vm, f"print(select(2, pcall(function() return {call}, 1 end)))").endswith(problem)
 
 
+@pytest.mark.holds("store.getstrings")
 def test_the_string_tables_are_listed(vm: LuaReference) -> None:
     assert out(vm, "print(debug.getstrings('ROM'))") == "nil"
     assert "invalid option 'FLASH'" in out(vm, "print(pcall(debug.getstrings, 'FLASH'))")
@@ -202,6 +203,7 @@ def test_the_string_tables_are_listed(vm: LuaReference) -> None:
     assert out(vm, ask % "'RAM'").startswith("nil\t1\t")
 
 
+@pytest.mark.holds("store.lfs-get", "store.index")
 def test_lfs_answers_nil_for_what_it_does_not_hold(vm: LuaReference) -> None:
     ask = "print(select('#', %s), %s)"
     calls = ["node.flashindex('x')", "node.flashindex()", "node.LFS.get()", "node.LFS.get('x')", "node.LFS.x"]
@@ -390,3 +392,11 @@ def test_the_chip_goes_on_after_every_kind_of_reset() -> None:
         vm.world.restart(cause)
         vm.enter(after_reset=True)
         assert out(vm, "print(6 * 7)") == "42"
+
+
+@pytest.mark.holds("store.region")
+def test_firmware_without_a_region_says_so() -> None:
+    vm = LuaReference(lfs_size=0)
+    assert out(vm, "print(node.getpartitiontable().lfs_size, node.flashindex('x'))") == "0\tnil"
+    for reload in ("node.flashreload", "node.LFS.reload"):
+        assert out(vm, f"print({reload}('any.img'))") == "No LFS partition allocated"

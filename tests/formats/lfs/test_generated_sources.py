@@ -17,6 +17,7 @@ from tests.formats.lfs.lua_sources import run
 from tests.formats.lfs.test_image import as_plain
 
 
+@pytest.mark.holds("store.host")
 @pytest.mark.parametrize("dozen", range(14))
 def test_a_generated_module_runs_as_its_source(dozen: int) -> None:
     for seed in range(12 * dozen, 12 * dozen + 12):

@@ -118,6 +118,23 @@ def test_an_absolute_image_is_the_relocatable_one_moved() -> None:
     assert (moved.modules, moved.strings) == (still.modules, still.strings)
 
 
+@pytest.mark.holds("store.old-firmware")
+def test_no_word_of_an_image_points_out_of_it() -> None:
+    """So new firmware can read it where its region stays, or moves and the image is loaded again."""
+    image = build({file.name: file.read_bytes() for file in APP}, build_time=1)
+    low, high = 0x40210000, 0x402A0000
+    one, other = (
+        [
+            word
+            for (word,) in struct.iter_unpack("<I", image.absolute(base).ljust(-(-len(image.absolute(base)) // 4) * 4))
+        ]
+        for base in (low, high)
+    )
+    moved = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
+    assert len(moved) > 100
+    assert all(b - a == high - low and low <= a < low + 4 * len(one) for a, b in moved)
+
+
 def test_what_the_loader_writes_is_the_absolute_image_but_for_its_mark() -> None:
     image = build({file.name: file.read_bytes() for file in APP}, build_time=1)
     written = relocate(unpack_image(pack_image(image.relocatable())), 0x40290000)
@@ -234,6 +251,7 @@ def test_the_smallest_image_is_no_read_error_for_the_loader() -> None:
     assert len(pack_image(build({"a.lua": b""}, build_time=1).relocatable())) > 200
 
 
+@pytest.mark.holds("store.lua53")
 @pytest.mark.parametrize("start", [b"\x1bLua\x53\x0b\x19\x93\r\n\x1a\n", b"\x50\xa2\xfa\xfa"])
 def test_an_image_of_lua_53_is_called_that(start: bytes) -> None:
     with pytest.raises(UsageError, match=r"Lua 5\.3 firmware.*neither reads nor builds"):

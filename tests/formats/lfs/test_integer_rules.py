@@ -255,6 +255,7 @@ def outcome(what: Any, *arguments: Any) -> Any:
         return "error"
 
 
+@pytest.mark.holds("store.integer")
 @pytest.mark.parametrize("decade", range(50))
 def test_ten_generated_sources_hold_and_compute_what_the_firmware_does(decade: int) -> None:
     for seed in range(10 * decade, 10 * decade + 10):

@@ -226,6 +226,7 @@ def test_the_loader_says_what_is_wrong_with_an_image(change: object, message: st
         unpack_image(pack_image(change(IMAGE)))
 
 
+@pytest.mark.holds("store.size", "store.integer")
 def test_the_loader_knows_its_region_and_its_build() -> None:
     packed = pack_image(IMAGE)
     with pytest.raises(LoaderRefusal, match="too big for configured LFS region"):

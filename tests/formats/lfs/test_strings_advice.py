@@ -15,6 +15,7 @@ from harness.reference.nodemcu.lfs_strings import FIRMWARE, advise
 MAKES = b"local t = {} for i = 1, 3 do t['made_' .. i] = ('long '):rep(i + 4) end return t"
 
 
+@pytest.mark.holds("store.preload", "store.getstrings")
 def test_strings_that_modules_make_are_found_and_what_they_take_is_measured() -> None:
     advice = advise({"makes.lua": MAKES, "plain.lua": b"return {held = 'in the image'}"})
     made = [b"made_%d" % i for i in (1, 2, 3)] + [b"long " * (i + 4) for i in (1, 2, 3)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from harness.errors import BenchFault, HarnessError, Refused
+from harness.errors import BenchFault, HarnessError, ProgramFailed, Refused, UsageError
 from harness.formats.romfs import compile_module
 from harness.link.panics import printable
 from harness.paths import fixtures_dir
@@ -20,35 +20,54 @@ sys.path.insert(0, {folder!r})
 import rom_modules
 rom_modules.FOLDER = {folder!r} + "/"
 """
-#: Also an image that waits after a step that was refused.
+#: Also an image that waits after a step that was refused; not one whose ``start`` began and did not end: it is all
+#: that there is of the modules then.
 _TIDY = """import os
 for name in os.listdir({folder!r}):
-    if name.startswith("rom_"):
+    if name.startswith("rom_") and name != {keep!r}:
         os.remove({folder!r} + "/" + name)
-os.rmdir({folder!r})
+try:
+    os.rmdir({folder!r})
+except OSError:
+    pass
 """
+#: How an image is called whose ``start`` began: ``rom_modules`` knows it by that name, too.
+_NEXT = "rom_next.bin"
 #: What one step may take, in seconds: an image is copied, and the segment erased.
 _PATIENCE = 120.0
 #: Names that are taken in from a board: so many characters in all.
 _LIMIT = 16 * 1024
 
 
-@dataclass(frozen=True)
+@dataclass
 class RomStack:
     """Made by :func:`rom_stack`. Every method raises Refused when the VM says no, BenchFault when the line fails."""
 
     runtime: ChipRuntime
     folder: str
+    #: A ``start`` began of which nobody has heard that it ended: the segment may hold nothing.
+    unfinished: bool = False
 
     def names(self) -> list[str]:
         """Of what the segment holds, the lowest first."""
-        said = ask(self.runtime, "'/'.join(rom_modules.names())", first=_BEGIN.format(folder=self.folder))
+        try:
+            said = ask(self.runtime, "'/'.join(rom_modules.names())", first=_BEGIN.format(folder=self.folder))
+        except ProgramFailed as problem:
+            raise _refused(problem.trace.encode() or problem.message.encode()) from None
         if len(said) > _LIMIT:
             raise BenchFault(f"the VM names {len(said)} characters of modules, expected at most {_LIMIT}")
-        return [name for name in said.split("/") if name]
+        return [printable(name.encode()) for name in said.split("/") if name]
 
     def push(self, modules: Mapping[str, bytes]) -> None:
-        """Each on top of the one before; then the VM is started anew, and has them."""
+        """Each on top of the one before; then the VM is started anew, and has them.
+
+        Raises UsageError for one that this VM would not import, before any is pushed.
+        """
+        version = self.runtime.facts.mpy & 0xFF
+        for name, data in modules.items():
+            if data[:2] != bytes((ord("M"), version)):
+                kind = f"version {data[1]}" if data[:1] == b"M" and len(data) > 1 else "no .mpy file"
+                raise UsageError(f"{name} is {kind}; this VM imports .mpy of version {version}")
         for name, data in modules.items():
             path = f"{self.folder}/rom_upload.bin"
             self.runtime.put(path, data)
@@ -63,14 +82,24 @@ class RomStack:
 
     def _restart(self) -> None:
         self.runtime.soft_reset()  # nothing in RAM points into the segment
+        self.unfinished = True
         self._do("rom_modules.start()")
+        self.unfinished = False
         self.runtime.soft_reset()
+
+    def finish(self) -> None:
+        """Put into the segment what an earlier process was cut off with."""
+        if ask(self.runtime, "rom_modules.waiting() is not None", first=_BEGIN.format(folder=self.folder)) == "True":
+            self._restart()
 
     def _do(self, line: str) -> None:
         result = self.runtime.run(_BEGIN.format(folder=self.folder) + line, timeout=_PATIENCE)
         if result.stderr:
-            last = printable(result.stderr.strip().splitlines()[-1][:160])
-            raise Refused(f"the board refuses: {last}")
+            raise _refused(result.stderr)
+
+
+def _refused(stderr: bytes) -> Refused:
+    return Refused(f"the board refuses: {printable(stderr.strip().splitlines()[-1][:160])}")
 
 
 @contextmanager
@@ -89,8 +118,10 @@ def rom_stack(runtime: ChipRuntime, abilities: Abilities) -> Iterator[RomStack]:
     data = compile_module(f"{_MODULE}.py", source) if compiled else source
     runtime.run(f"import os\ntry:\n os.mkdir({folder!r})\nexcept OSError:\n pass")
     runtime.put(f"{folder}/{_MODULE}.{'mpy' if compiled else 'py'}", data)
+    stack = RomStack(runtime, folder)
     try:
-        yield RomStack(runtime, folder)
+        stack.finish()
+        yield stack
     finally:
         with suppress(HarnessError):
-            runtime.run(_TIDY.format(folder=folder))
+            runtime.run(_TIDY.format(folder=folder, keep=_NEXT if stack.unfinished else ""))

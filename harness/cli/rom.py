@@ -53,6 +53,9 @@ def _push(board: str, files: tuple[str, ...], bench: str) -> None:
         name = f"{path.stem}.mpy"
         if name in modules:
             raise UsageError(f"{file}: a module of that name is among the others already")
+        if not path.stem.isidentifier() or not path.stem.isascii():
+            words = f"expected ASCII letters, digits and _ before {path.suffix}"
+            raise UsageError(f"{file}: no import statement can name it: {words}")
         modules[name] = compile_module(path.name, data) if path.suffix == ".py" else data
     with _stack(board, bench) as stack:
         stack.push(modules)

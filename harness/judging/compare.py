@@ -151,7 +151,7 @@ class Judge:
         """All observations of one program, in order, each by the rule of its kind; or those named in ``only``.
 
         Raises BenchFault when the two sides did not report the same figures (names, kinds and units alike), or none
-        of a name in ``only``.
+        of a name in ``only``; UsageError for something in ``asked`` that cannot be meant.
 
         ``asked`` are figures that something else than the reference decides, ``source``: a document, or the program's
         own text. They are held against that, and the reference's is only shown.
@@ -173,14 +173,19 @@ class Judge:
             raise UsageError("figures are asked for without saying who says so", hint="source=…")
         for name in (*only, *asked):
             _ = board[name]
+        if unseen := sorted(set(asked) - set(only)) if only else []:
+            raise UsageError(f"{unseen[0]!r} is asked for and not among those compared: {', '.join(only)}")
         result = []
         for one, other in zip(board.observations, reference.observations, strict=True):
             if only and one.name not in only:
                 continue
             kind = named(one.kind)
             if one.name in asked:
-                limit = by_source(asked[one.name], one.unit, source)
                 figure = Figure(prefix + one.name, kind, one.unit)
+                wanted = asked[one.name]
+                if not isinstance(wanted, Limit):
+                    _of_kind(figure, wanted, "what is asked of ")
+                limit = by_source(wanted, one.unit, source)
                 result.append(self.take(figure, one.value, other.value, limit=limit, rule=source, samples=one.samples))
                 continue
             if kind.calibrated and weighed is not None:

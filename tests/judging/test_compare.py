@@ -198,6 +198,22 @@ def test_a_figure_that_is_asked_for_is_reported_and_its_source_named() -> None:
         Judge(TWIN, REFERENCE, {}).pair(both, both, None, asked={"x.taken": 512})
 
 
+@pytest.mark.parametrize("wrong", ["512", None, True, float("nan")])
+def test_what_is_asked_is_of_the_figures_kind(wrong: Value) -> None:
+    """A mistake of the suite, not a failure of the firmware."""
+    both = decoded(Observation("error", "state", "-", text="none"), heap(512, "x.taken"))
+    with pytest.raises(UsageError, match="what is asked of figure 'x.taken' is .*; heap is a number"):
+        Judge(TWIN, REFERENCE, {}).pair(both, both, None, asked={"x.taken": wrong}, source="a page")
+    with pytest.raises(UsageError, match="what is asked of figure 'error' is 3 .*; state is a text"):
+        Judge(TWIN, REFERENCE, {}).pair(both, both, None, asked={"error": 3}, source="a page")
+
+
+def test_what_is_asked_for_is_looked_at() -> None:
+    both = decoded(Observation("error", "state", "-", text="none"), heap(512, "x.taken"))
+    with pytest.raises(UsageError, match="'x.taken' is asked for and not among those compared: error"):
+        Judge(TWIN, REFERENCE, {}).pair(both, both, None, only=["error"], asked={"x.taken": 1}, source="a page")
+
+
 def test_the_boards_own_limit_goes_before_what_is_asked() -> None:
     own = {"x.taken": BoardLimit(max=600, why="another allocator")}
     (found,) = Judge(TWIN, REFERENCE, own).pair(

@@ -290,7 +290,7 @@ if not _ESP8266:
                     raise ValueError("hard IRQ is not supported")
                 if self._slot < 0:
                     self._slot = slot()
-                handlers[self._slot] = [handler, self, "uncaught exception in UART(%d) interrupt handler" % self._id]
+                handlers[self._slot] = [handler, self, "Uncaught exception in IRQ callback handler"]
                 ask3(_UART_IRQ, self._id, self._slot, trigger | (0x2000 if hard else 0) if handler else 0)
             return self
 

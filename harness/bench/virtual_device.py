@@ -35,6 +35,7 @@ def virtual_spec(board: Board, state: Path) -> VirtualSpec:
         pty=virtual.pty,
         pace=virtual.pace,
         loopback=board.wiring.loopback,
+        uart=board.wiring.uart,
         button=board.wiring.button,
         gpio16_rst=board.wiring.gpio16_rst,
         lines=virtual.lines,

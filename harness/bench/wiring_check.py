@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.bench.finding import Finding
+from harness.chips import CHIPS
 from harness.errors import BenchFault, FirmwareFailure, UsageError
 from harness.inventory.model import Board
 from harness.runtimes.interface import LAST_RECORD, Restart, RunResult
@@ -70,6 +71,19 @@ while p.value() != {wanted} and time.ticks_diff(time.ticks_ms(), begin) < {milli
     time.sleep_ms(5)
 print("button", p.value())
 """
+#: What the line did while it was set up is thrown away.
+_UART = """
+import time
+from machine import UART
+uart = UART({number}, 115200, {pins}timeout=50, timeout_char=20)
+time.sleep_ms(5)
+while uart.any():
+    uart.read(uart.any())
+uart.write({sent!r})
+print("uart", uart.read({size}))
+uart.deinit()
+"""
+_UART_SENT = b"harness\x55\xaa"
 #: GPIO16 low is the reset input low, if they are connected. The record comes first: the chip may be gone at once.
 _RESET_BY_16 = f"""
 import machine, time
@@ -218,6 +232,23 @@ def check_button(
     return Finding("wiring", "ok", f"the button at pin {pin} pulls it low")
 
 
+def check_uart(runtime: Programmable, board: Board) -> Finding:
+    """What the UART sends out of its TX must come in at its RX."""
+    number, loopback = board.wiring.uart, board.wiring.loopback
+    pins = ""
+    if CHIPS[board.chip].family == "esp32" and loopback:  # where a program chooses the pins
+        pins = f"tx={loopback[0][0]!r}, rx={loopback[0][1]!r}, "
+    program = _UART.format(number=number, pins=pins, sent=_UART_SENT, size=len(_UART_SENT))
+    result = runtime.run(program)
+    if f"uart {_UART_SENT!r}".encode() in result.stdout:
+        return Finding("wiring", "ok", f"UART {number} hears what it sends")
+    if result.stderr:
+        why = result.stderr.decode("utf-8", "backslashreplace").strip().splitlines()[-1]
+        return Finding("wiring", "problem", f"UART {number} cannot be used: {why[:200]}", "is it one of this board's?")
+    what = "hears nothing" if b"uart None" in result.stdout else "does not hear what it sends"
+    return Finding("wiring", "problem", f"UART {number} {what}", "connect its TX with its RX, and nothing else")
+
+
 def check_gpio16(runtime: Wired) -> Finding:
     """ESP8266: GPIO16 driven low must reset the chip, or no deep sleep ever ends (ESP8266 datasheet, "Deep-sleep")."""
     try:
@@ -237,7 +268,7 @@ def check_wiring(
     Raises UsageError when boards.yaml claims nothing, BenchFault when the board does not say what its pins do.
     """
     wiring = board.wiring
-    if not (wiring.loopback or wiring.button is not None or wiring.gpio16_rst):
+    if not (wiring.loopback or wiring.uart is not None or wiring.button is not None or wiring.gpio16_rst):
         raise UsageError(
             f"board {board.id!r}: boards.yaml claims no wiring", hint="say what is connected, under 'wiring'"
         )
@@ -245,6 +276,8 @@ def check_wiring(
     if wiring.loopback:
         pins = list(dict.fromkeys(pin for pair in wiring.loopback for pin in pair))
         findings += judge(board, survey(runtime, pins))
+    if wiring.uart is not None:
+        findings.append(check_uart(runtime, board))
     if wiring.button is not None:
         findings.append(check_button(runtime, wiring.button, press, within=within))
     if wiring.gpio16_rst:

@@ -88,6 +88,7 @@ def stm32_port(
     board: str,
     clock_mhz: int,
     pyb_timers: tuple[int, ...],
+    uarts: tuple[int, ...] = (),
     backup_registers: int,
     backup_memory: int = 0,
     backup_registers_at: int = 0x4000_2850,
@@ -128,6 +129,7 @@ def stm32_port(
         rtc_fraction=rtc_fraction,
         rtc_counts_down=rtc_fraction == 256,
         pyb_timers=pyb_timers,
+        uarts=uarts,
         soft_reset_text=b"MPY: sync filesystems\r\nMPY: soft reboot\r\n",
         manners=Manners(
             platform="pyboard",

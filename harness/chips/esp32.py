@@ -22,6 +22,7 @@ CHIPS = (
             frequencies_mhz=(20, 40, 80, 160, 240),
             wakes_by=("timer", "ext0", "ext1", "touch", "ulp"),
             wake_pin=33,
+            uarts=(0, 1, 2),
         ),
         virtual=VirtualParts(
             pace_ns=10,

@@ -97,6 +97,8 @@ class Port:
     """Units of the last field of ``RTC().datetime()`` in one second."""
     rtc_counts_down: bool = False
     """Whether that field counts down."""
+    uarts: tuple[int, ...] = ()
+    """Numbers that ``machine.UART`` takes; empty: nobody has written it down."""
     pyb_timers: tuple[int, ...] = ()
     """Numbers that ``pyb.Timer`` takes."""
     manners: Manners | None = None

@@ -44,6 +44,7 @@ CHIPS = (
             board="PYBV11",
             clock_mhz=168,
             pyb_timers=_ALL_TIMERS,
+            uarts=(1, 2, 3, 4, 6),
             backup_registers=20,
             backup_memory=4096,
             board_pins=PYBV11,

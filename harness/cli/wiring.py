@@ -18,7 +18,7 @@ from harness.errors import EXIT_BENCH_FAULT, UsageError
 @click.option("--press", is_flag=True, help="Ask you to press the button, and see it pressed.")
 @json_option
 def wiring(board: str, bench: str, flash: bool, press: bool, json_file: str) -> None:
-    """Check the wires that boards.yaml claims for BOARD: loopbacks, button, GPIO16 to RST.
+    """Check the wires that boards.yaml claims for BOARD: loopbacks, a UART's, button, GPIO16 to RST.
 
     The pins named under 'wiring' are driven, one at a time: take off what must not be. Exit code 3 when a wire is
     missing, swapped or shorted.

@@ -490,6 +490,12 @@ class Wiring(Entry):
     loopback: Annotated[tuple[Annotated[tuple[Pin, Pin], Field(strict=False)], ...], Field(strict=False)] = Field(
         default=(), max_length=32, description="Pairs of pins wired together, [output, input]: [[4, 5]]."
     )
+    uart: int | None = Field(
+        default=None,
+        ge=0,
+        le=15,
+        description="Number of a UART whose TX is wired to its own RX (ESP32: by the first pair of loopback, if any).",
+    )
     button: Pin | None = Field(default=None, description="Pin of a button that pulls it low.")
     gpio16_rst: bool = Field(default=False, description="ESP8266: GPIO16 is wired to RST, so deep sleep can end.")
 

@@ -85,6 +85,8 @@ def micropython_reference(attached: ReadyBoard, progress: Callable[[str], None])
     if CHIPS[chip].port is not None:
         for a, b in attached.board.wiring.loopback:
             vm.wire(a, b)
+        if attached.board.wiring.uart is not None:
+            vm.wire_uart(attached.board.wiring.uart)
         if chip == "esp8266" and not attached.board.wiring.gpio16_rst:
             vm.unwire(16, "RST")
     return vm

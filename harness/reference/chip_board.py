@@ -45,6 +45,8 @@ class Board:
         self.timeline = Timeline()
         self.trace = Trace()
         self.pins = Pins(chip, self._edge) if chip else None
+        #: Numbers of UARTs whose TX is wired to their own RX, by pins that the program does not name.
+        self.uart_loops: set[int] = set()
         self.cause = Reset.POWER_ON
         self.wake_reason = WAKE_NONE
         self.wake_pins: list[str] = []

@@ -68,6 +68,13 @@ class Service(IntEnum):
     RTC_ALARM = auto()
     RTC_LEFT = auto()
     RTC_WAKE = auto()
+    UART_OPEN = auto()
+    UART_CLOSE = auto()
+    UART_ANY = auto()
+    UART_READ = auto()
+    UART_WRITE = auto()
+    UART_IRQ = auto()
+    UART_FLAGS = auto()
 
 
 #: The modules of MicroPython's ports in the order in which they are loaded: ``_port`` takes ``machine`` out of the way.
@@ -104,6 +111,8 @@ def _preamble(chip: Port, built_in_depth: int) -> str:
         "_BACKUP_AT": chip.backup_registers_at,
         "_BACKUP_TAMP": int(chip.backup_block == "TAMP"),
         "_PYB_TIMERS": chip.pyb_timers,
+        "_UARTS": sum(1 << number for number in chip.uarts) or 0xFF,
+        "_UART_BUFFER": 64 if chip.family == "stm32" else 256,
     }
     numbers = chip.manners.pin_numbers if chip.manners else PinNumbers(0, 1, 2, 1, 2)
     private |= {

@@ -21,6 +21,7 @@ from harness.reference.guest_rom import BACKUP, NOTHING, REGISTERS, TEXT, TEXT_S
 from harness.reference.interrupts import Interrupts
 from harness.reference.pins import OPEN_DRAIN, OUT, Pin
 from harness.reference.timeline import Moment
+from harness.reference.uarts import Uarts
 
 _MS = 1_000_000
 #: Shortest period of a timer: ESP-IDF's timers count microseconds.
@@ -69,6 +70,10 @@ class Services:
         self._handlers = 0
         self._none = 0
         self._timers: dict[int, _Timer] = {}
+        # A seeded defect changes how events are delivered, so `_deliver` is looked up when one comes.
+        self.uarts = Uarts(
+            board, chip, lambda: vm.machine.memory, interrupts, lambda slot, hard, what: self._deliver(slot, hard, what)
+        )
         self._watchdog: Moment | None = None
         self._watchdog_ns = 0
         self._masked = False
@@ -114,6 +119,7 @@ class Services:
             self._board.timeline.cancel(timer.moment)
         self._board.timeline.cancel(self._watchdog)
         self._timers.clear()
+        self.uarts.end()
         self._page = 0
 
     def ring(self) -> bool:
@@ -196,6 +202,7 @@ class Services:
                 pin.trigger = 0
         if slot in self._timers:
             self._timer_stop(slot, 0, 0)
+        self.uarts.irq_off(slot)
         self._board.note("handler disabled after an uncaught exception")
 
     def _lock(self, masked: int, _b: int, _c: int) -> int:
@@ -393,6 +400,29 @@ class Services:
     def _timer_value(self, slot: int, _b: int, _c: int) -> int:
         timer = self._timers.get(slot)
         return (self._board.clock.now_ns - timer.started_ns) // _MS if timer else 0
+
+    # -- UARTs -----------------------------------------------------------------------------------
+
+    def _uart_open(self, size: int, _b: int, _c: int) -> None:
+        self.uarts.open(self._take_text(size))
+
+    def _uart_close(self, number: int, _b: int, _c: int) -> None:
+        self.uarts.close(number)
+
+    def _uart_any(self, number: int, _b: int, _c: int) -> int:
+        return self.uarts.any(number)
+
+    def _uart_read(self, number: int, address: int, size: int) -> int:
+        return self.uarts.read(number, address, size)
+
+    def _uart_write(self, number: int, address: int, size: int) -> int:
+        return self.uarts.write(number, address, size)
+
+    def _uart_irq(self, number: int, slot: int, mode: int) -> None:
+        self.uarts.irq(number, slot, mode)
+
+    def _uart_flags(self, number: int, trigger: int, _c: int) -> int:
+        return self.uarts.flags(number, trigger)
 
     # -- real-time clock -------------------------------------------------------------------------
 

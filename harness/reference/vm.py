@@ -333,6 +333,10 @@ class ReferenceVm:
         """Connect two pins of the chip, or one with ``"RST"``. Raises UsageError for a pin that it has not."""
         self._pins.wire(a, b)
 
+    def wire_uart(self, number: int) -> None:
+        """Connect a UART's TX with its own RX, where the program gives it no pins."""
+        self._board.uart_loops.add(number)
+
     def unwire(self, a: PinName, b: PinName) -> None:
         self._pins.unwire(a, b)
 

@@ -24,10 +24,10 @@ from harness.virtual.live_board import LiveBoard, Surroundings
 class VirtualSpec:
     """One virtual board. ``flash_size`` in bytes (an STM32 has its own); ``mac`` as ``aa:bb:…``, made of the id when
     empty; ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone. ``pace`` is ``chip`` or
-    ``fast``; ``loopback``, ``button`` and ``gpio16_rst`` are what its pins are wired to; ``lines`` says how an STM32's
-    NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.stm32_chip.LINES``); ``fuses`` are
-    burnt into an ESP32, ``revision`` is its (major, minor) one where it is not the usual; ``faults`` are those of
-    :class:`harness.virtual.faults.Fault` that it has from the start."""
+    ``fast``; ``loopback``, ``uart``, ``button`` and ``gpio16_rst`` are what its pins are wired to; ``lines`` says how
+    an STM32's NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.stm32_chip.LINES``);
+    ``fuses`` are burnt into an ESP32, ``revision`` is its (major, minor) one where it is not the usual; ``faults`` are
+    those of :class:`harness.virtual.faults.Fault` that it has from the start."""
 
     id: str
     chip: str
@@ -40,6 +40,7 @@ class VirtualSpec:
     keep: bool = False
     pace: str = "chip"
     loopback: tuple[tuple[int | str, int | str], ...] = ()
+    uart: int | None = None
     button: int | str | None = None
     gpio16_rst: bool = False
     lines: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class VirtualSpec:
     def surroundings(self) -> Surroundings:
         return Surroundings(
             loopback=tuple((a, b) for a, b in self.loopback),
+            uart=self.uart,
             button=self.button,
             gpio16_rst=self.gpio16_rst,
             fast=self.pace == "fast",

@@ -63,6 +63,7 @@ from harness.virtual.defect_effects import (
     timer_scale,
 )
 from harness.virtual.defects_circuitpython import CIRCUITPYTHON_DEFECTS
+from harness.virtual.defects_uart import UART_DEFECTS
 
 __all__ = ["DEFECTS", "HEALTHY", "Defect"]
 
@@ -357,6 +358,7 @@ DEFECTS: dict[str, Defect] = {
         wire=short_at_the_edge,
     ),
     "timer_3_in_1000_slow": Defect("timers are 0.3 % slow", ("interrupt: a timers period*",), wire=timer_scale(1.003)),
+    **UART_DEFECTS,
     # flash execution
     "rom_copied_to_ram": Defect(
         "bytecode in flash is silently copied to RAM",

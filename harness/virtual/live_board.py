@@ -36,12 +36,14 @@ def virtual_parts(chip: str) -> VirtualParts:
 class Surroundings:
     """What a virtual board is soldered into, and how its time passes.
 
-    ``loopback`` are pairs of pins wired together, ``button`` is a pin that :meth:`LiveBoard.press` pulls low,
+    ``loopback`` are pairs of pins wired together, ``uart`` is the number of one whose TX is wired to its RX,
+    ``button`` is a pin that :meth:`LiveBoard.press` pulls low,
     ``gpio16_rst`` wires the ESP8266's GPIO16 to its reset input. With ``fast`` a wait that has an end takes no
     time of the host.
     """
 
     loopback: tuple[tuple[PinName, PinName], ...] = ()
+    uart: int | None = None
     button: PinName | None = None
     gpio16_rst: bool = False
     fast: bool = False
@@ -69,6 +71,8 @@ class LiveBoard(Board):
             self.pins.unwire(RESET_PIN, 16)
         for a, b in around.loopback:
             self.pins.wire(a, b)
+        if around.uart is not None:
+            self.uart_loops.add(around.uart)
         if self._button is not None:
             self.pins.pin(self._button)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ WAKES = Figure(
 AWAKE = Figure(
     "source.{source}.awake", TIME, "us", at_most(10_000, "us", words=f"at most 10 ms for each event, of {PERIOD_MS} ms")
 )
+CALLS = Figure("source.{source}.calls", COUNT, limit=exactly(EVENTS, words=f"{EVENTS}: one for each message"))
 LATE = Figure("source.{source}.late", TIME, "us", at_most(10_000, "us", words="each event within 10 ms of its moment"))
 
 
@@ -66,7 +68,7 @@ def _needs_select(scenario: Scenario) -> None:
 
 
 def _lacks(runtime: Runtime, module: str) -> bool:
-    return b"ImportError" in runtime.run(f"import {module}").stderr
+    return _fails(runtime, f"import {module}", b"ImportError")
 
 
 @pytest.mark.holds("events.any-source", "events.no-polling", "events.asleep", "events.driven", "events.streams")
@@ -87,6 +89,52 @@ def test_the_poller_sleeps_until_another_thread_tells_it(scenario: Scenario) -> 
         pytest.skip("the VM has no threads (import _thread fails)")
     with scenario.files(_uevent(scenario)) as folder:
         _take(scenario, "thread", scenario.run(Program.load("interrupt_thread", path=folder, **_inputs())))
+
+
+@pytest.mark.holds("events.streams", "events.no-polling", "events.asleep")
+def test_the_poller_sleeps_until_a_uart_has_received(scenario: Scenario) -> None:
+    """A message of eight bytes out of the board's own UART, which the poller sees as a stream."""
+    inputs = _uart(scenario)
+    with scenario.files(_uevent(scenario)) as folder:
+        _take(scenario, "uart", scenario.run(Program.load("interrupt_uart", path=folder, source="uart", **inputs)))
+
+
+@pytest.mark.holds("events.any-source", "events.no-polling", "events.asleep", "events.driven")
+def test_the_poller_sleeps_until_a_uarts_line_is_idle(scenario: Scenario) -> None:
+    """The same message as one event: its end is told by UART.irq(trigger=IRQ_RXIDLE), and not each byte of it."""
+    inputs = _uart(scenario)
+    if _fails(scenario.board, "from machine import UART\nUART.irq\nUART.IRQ_RXIDLE", b"AttributeError"):
+        pytest.skip("the VM's UART tells no idle line (it has no UART.irq, or no UART.IRQ_RXIDLE)")
+    with scenario.files(_uevent(scenario)) as folder:
+        pair = scenario.run(Program.load("interrupt_uart", path=folder, source="idle", **inputs))
+    _take(scenario, "idle", pair)
+    # Before 1.26 an STM32F4 calls after the first byte as well (MicroPython's docs 1.25, machine.UART).
+    if not scenario.chip.name.startswith("stm32f4") or _version(scenario.board) >= (1, 26):
+        scenario.take(CALLS.of("idle"), *pair.value("calls"))
+
+
+def _uart(scenario: Scenario) -> dict[str, Any]:
+    """Which UART hears itself. Where a program chooses the pins, they are those of the first wire."""
+    number = scenario.wiring.uart
+    if number is None:
+        pytest.skip("no UART's TX is wired to its own RX (wiring.uart in boards.yaml)")
+    _needs_select(scenario)
+    if any(_fails(runtime, "from machine import UART", b"ImportError") for runtime in scenario.both):
+        pytest.skip("the VM, or its reference, has no machine.UART")
+    pins, timer = None, scenario.timer
+    if scenario.chip.family == "esp32":
+        pins = list(scenario.wiring.loopback[0]) if scenario.wiring.loopback else None
+        timer = timer or 1  # the port has Timer(0) for UART.IRQ_RXIDLE
+    return {**_inputs(), "timer": timer, "uart": number, "pins": pins, "baud": 115200, "size": 8}
+
+
+def _version(runtime: Runtime) -> tuple[int, ...]:
+    found = re.search(r"v(\d{1,3})\.(\d{1,3})", runtime.facts.version)
+    return tuple(map(int, found.groups())) if found else ()
+
+
+def _fails(runtime: Runtime, program: str, error: bytes) -> bool:
+    return error in runtime.run(program).stderr
 
 
 @pytest.mark.holds("events.asyncio", "events.no-polling")

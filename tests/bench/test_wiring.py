@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.bench.attach import Options, attach
 from harness.bench.finding import Finding
 from harness.bench.virtual_device import virtual_spec
-from harness.bench.wiring_check import Survey, check_wiring, judge, survey
+from harness.bench.wiring_check import Survey, check_uart, check_wiring, judge, survey
 from harness.errors import BenchFault, UsageError
 from harness.inventory.model import Board
 from harness.reference.vm import ReferenceVm
@@ -90,6 +90,21 @@ def test_a_pin_that_is_held_low_is_shorted_to_ground(vm: ReferenceVm) -> None:
 def test_an_input_that_is_held_low_while_its_output_is_free_is_told_by_that_pin(vm: ReferenceVm) -> None:
     vm.drive(19, 0)
     assert problems(board((18, 19)), vm) == ["pin 19 stays low when pin 18 is driven"]
+
+
+def test_a_uart_that_hears_itself_and_one_whose_wire_is_missing(vm: ReferenceVm) -> None:
+    claimed = board((18, 19), uart=1)
+    assert check_uart(vm, claimed).what == "UART 1 hears nothing"
+    vm.wire(18, 19)
+    assert check_uart(vm, claimed).severity == "ok"
+    assert check_uart(vm, board(uart=2)).what == "UART 2 hears nothing"
+    vm.wire_uart(2)
+    assert check_uart(vm, board(uart=2)).severity == "ok"
+
+
+def test_a_uart_that_the_board_has_not_is_told_in_the_vms_words(vm: ReferenceVm) -> None:
+    told = check_uart(vm, board(uart=7))
+    assert (told.severity, told.what) == ("problem", "UART 7 cannot be used: ValueError: UART(7) does not exist")
 
 
 @given(

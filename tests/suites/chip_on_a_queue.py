@@ -18,11 +18,13 @@ from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.virtual.application import AppContext
 from harness.virtual.cpu import MANIFEST_SECTION, SYSTEM_ROM_SECTION, Manifest, WasmApplication
 from harness.virtual.defects import DEFECTS, HEALTHY
-from harness.virtual.live_board import LiveBoard
+from harness.virtual.live_board import LiveBoard, Surroundings
 from harness.virtual.nor_flash import Flash
 from tests.virtual.vm_rig import FLASH_SIZE, ROMFS, VFS
 
 CHIP = "esp32"
+#: Two of its pins that are wired together.
+WIRE = (18, 19)
 
 
 class QueueConsole:
@@ -110,7 +112,7 @@ class VirtualChip:
             + custom_section(MANIFEST_SECTION, Manifest("MicroPython virtual", 57344, defect).to_bytes())
         )
         self.console = QueueConsole()
-        self.board = LiveBoard(CHIP)
+        self.board = LiveBoard(CHIP, Surroundings(loopback=(WIRE,)))
         self._flash = Flash(FLASH_SIZE)
         self._noinit: dict[str, bytes] = {}
         self._cause, self._over = Reset.POWER_ON, False

@@ -15,7 +15,7 @@ from harness.judging.scenario import Scenario
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.micropython.ask_abilities import abilities_of
 from harness.virtual.defects import DEFECTS
-from tests.suites.chip_on_a_queue import CHIP, VirtualChip
+from tests.suites.chip_on_a_queue import CHIP, WIRE, VirtualChip
 from tests.suites.stand_in import StandIn, entry
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -43,6 +43,13 @@ ASKED: list[tuple[str, str, dict[str, Any], tuple[str, ...]]] = [
     ("interrupt/test_waits", "a_timers_period_in_the_long_run", {}, ("timer_3_in_1000_slow",)),
     ("interrupt/test_sources", "the_poller_sleeps_until_its_source", {"source": "timer"}, ("wait_never_sleeps",)),
     ("interrupt/test_sources", "the_poller_sleeps_until_its_source", {"source": "stream"}, ("poll_looks_each_40_ms",)),
+    ("interrupt/test_sources", "the_poller_sleeps_until_a_uart_has_received", {}, ("uart_drops_a_byte",)),
+    (
+        "interrupt/test_sources",
+        "the_poller_sleeps_until_a_uarts_line_is_idle",
+        {},
+        ("uart_loses_idle", "uart_idle_at_each_byte", "uart_drops_a_byte"),
+    ),
     ("interrupt/test_line", "a_program_at_the_windows_edge_arrives_whole", {}, ("paste_short_at_edge",)),
 ]
 CASES = [
@@ -69,7 +76,10 @@ def test_healthy_firmware_passes_and_its_defect_fails(
     if verified and not defect:
         pytest.skip("healthy firmware is not looked at twice")
     with VirtualChip(defect) as chip, ReferenceVm(chip=CHIP) as reference:
-        board = StandIn(entry(CHIP, "micropython"), chip.client, abilities=abilities_of(chip.client))
+        reference.wire(*WIRE)
+        board = StandIn(
+            entry(CHIP, "micropython", loopback=[WIRE], uart=1), chip.client, abilities=abilities_of(chip.client)
+        )
         assert board.abilities.paste_window == 128
         scenario = Scenario(BoardBench(board, reference, lambda _text: None))
         chip.client.verify_programs(verified)

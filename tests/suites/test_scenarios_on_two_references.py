@@ -63,12 +63,15 @@ def _bench(chip: str, board_chip: str = "") -> BoardBench:
     """A board that says it has ``chip``, and has ``board_chip`` (default: just that)."""
     pins: Any = ("A0", "A1") if chip.startswith("stm32") else (4, 5)
     board, reference = (ReferenceVm(chip=name, romfs=suite_romfs()) for name in (board_chip or chip, chip))
+    uart = {"esp32": 1, "stm32": 4}.get(CHIPS[chip].family)
     if not board_chip and CHIPS[chip].port is not None:
         for vm in (board, reference):
             vm.wire(*pins)
+            if uart is not None:
+                vm.wire_uart(uart)
     base = "/flash" if CHIPS[chip].family == "stm32" else "/"
     attached = StandIn(
-        entry(chip, "micropython", loopback=[pins]),
+        entry(chip, "micropython", loopback=[pins], uart=uart),
         board,
         romfs=b"in place",
         can_intervene=True,

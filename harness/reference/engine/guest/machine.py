@@ -1,6 +1,6 @@
 # MicroPython's machine module for a reference VM with a chip: the parts about time, sleep, pins and timers.
 # Constants with an underscore, and the chip's own ones, are put in front of this file when it is compiled.
-import sys, time, uctypes
+import io, sys, time, uctypes
 import _board
 import umachine
 from _board import ask, ask3, handlers, send_text, slot, text
@@ -226,6 +226,79 @@ class Timer:
 
     def __repr__(self):
         return "Timer(%d)" % self._id
+
+
+if not _ESP8266:
+
+    class UART(io.IOBase):
+        IRQ_RXIDLE = 0x1000 if _ESP32 else 0x10
+        IRQ_RX = 1 if _ESP32 else 0x20
+
+        def __init__(self, id, *args, **kwargs):
+            if not _UARTS >> id & 1:
+                raise ValueError(("UART(%d) does not exist" if _ESP32 else "UART(%d) doesn't exist") % id)
+            self._id = id
+            self._slot = -1
+            if _ESP32 or args or kwargs:
+                self.init(*args, **kwargs)
+
+        def init(
+            self, baudrate=0, bits=8, parity=None, stop=1, *, timeout=0, timeout_char=0, rxbuf=_UART_BUFFER, **more
+        ):
+            if _STM32 and more:
+                raise TypeError("extra keyword arguments given")
+            words = [self._id, baudrate, 1 + bits + (parity is not None) + stop, timeout, timeout_char, rxbuf]
+            for pin in ("tx", "rx"):
+                words.append(Pin(more[pin])._key if pin in more else -1)
+            ask(_UART_OPEN, send_text(" ".join([str(word) for word in words])))
+
+        def deinit(self):
+            ask(_UART_CLOSE, self._id)
+
+        def any(self):
+            return ask(_UART_ANY, self._id)
+
+        def ioctl(self, request, argument):
+            if request != 3:  # MP_STREAM_POLL
+                return -1
+            return argument & (5 if ask(_UART_ANY, self._id) else 4)
+
+        def readinto(self, buf, size=-1):
+            if size < 0:
+                size = len(buf)
+            count = -2
+            while count < -1:  # its callbacks run at this jump
+                count = ask3(_UART_READ, self._id, uctypes.addressof(buf), size)
+            return None if count < 0 else count
+
+        def read(self, size=-1):
+            buf = bytearray(ask(_UART_ANY, self._id) or 1 if size < 0 else size)
+            count = self.readinto(buf)
+            if count is None:
+                return None
+            return bytes(buf[:count]) + (size < 0 and self.read() or b"")
+
+        def write(self, buf):
+            return ask3(_UART_WRITE, self._id, uctypes.addressof(buf), len(buf))
+
+        def irq(self, handler=_NOTHING, trigger=0, hard=False):
+            # What it returns is the UART itself, which has an irq object's methods.
+            if handler is not _NOTHING:
+                if trigger & ~(0x1001 if _ESP32 else 0x30):
+                    raise ValueError("trigger 0x%04x unsupported" % trigger)
+                if hard and _ESP32:
+                    raise ValueError("hard IRQ is not supported")
+                if self._slot < 0:
+                    self._slot = slot()
+                handlers[self._slot] = [handler, self, "Uncaught exception in IRQ callback handler"]
+                ask3(_UART_IRQ, self._id, self._slot, trigger | (0x2000 if hard else 0) if handler else 0)
+            return self
+
+        def flags(self):
+            return ask3(_UART_FLAGS, self._id, _NOTHING)
+
+        def trigger(self, trigger=_NOTHING):
+            return ask3(_UART_FLAGS, self._id, trigger)
 
 
 class WDT:

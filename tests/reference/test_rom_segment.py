@@ -112,3 +112,33 @@ def test_a_name_is_as_long_as_its_bytes_and_has_no_folder(vm: ReferenceVm) -> No
     for name in ("a/b.mpy", "/m.mpy"):
         assert said(vm, b"", f"tell(r.push, 'm.mpy', {name!r})")[0].startswith("ValueError a module's name is one name")
     assert said(vm, b"", "tell(r.waiting)") == ["None"]
+
+
+@pytest.mark.parametrize("writes", [1, 2])
+def test_cut_off_before_the_last_write_it_holds_nothing_that_a_vm_would_mount(vm: ReferenceVm, writes: int) -> None:
+    lines = [
+        "with open('m.mpy', 'wb') as f: f.write(b'x' * 600)",  # three writes
+        "r.push('m.mpy')",
+        f"write, left = r._Segment.write, [{writes}]",
+        "def until(self, at, part):\n if not left[0]: raise OSError(5)\n left[0] -= 1\n write(self, at, part)",
+        "r._Segment.write = until",
+        "tell(r.start)",
+        "r._Segment.write = write",
+        "print(data[:3] == b'\\xff' * 3)",
+        "tell(r.start)",
+        "tell(r.names)",
+    ]
+    assert said(vm, b"", "\n".join(lines))[1:] == ["True", "True", "['m.mpy']"]
+
+
+def test_a_file_that_cannot_be_written_whole_is_taken_away(vm: ReferenceVm) -> None:
+    """A filesystem that is full: what fits of the image would only keep it so."""
+    lines = [
+        "with open('m.mpy', 'wb') as f: f.write(b'x' * 600)",
+        "class Short:\n def read(self, n): return b''",
+        "import os",
+        "tell(r._prepare, 'n.mpy', b'', 600, Short())",
+        "print([n for n in os.listdir() if n.startswith('rom_') and n.endswith('.bin')], r.waiting())",
+    ]
+    answer, left = said(vm, b"", *lines)
+    assert answer.startswith("OSError") and left == "[] None"

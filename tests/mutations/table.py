@@ -507,7 +507,7 @@ HEAP = (
     (
         "strings_without_nul",
         "a string has no NUL at its end",
-        f"{_LUA}.by_kind",
+        f"{_LUA}._walk",
         "size.string + length + 1",
         "size.string + length",
         _OBJECTS,
@@ -515,7 +515,7 @@ HEAP = (
     (
         "upvalues_for_nothing",
         "upvalues take nothing",
-        f"{_LUA}.by_kind",
+        f"{_LUA}._walk",
         'total["upvalues"] += size.upvalue\n',
         "pass\n",
         _OBJECTS,

@@ -167,7 +167,7 @@ class QueueOf:
         assert limit.judge(measured) is Outcome.PASS
         self.taken[figure.name] = measured
 
-    def compare(self, _pair: object, *, prefix: str, only: list[str]) -> None:
+    def compare(self, _pair: object, *, prefix: str, only: list[str], **_held_against: object) -> None:
         self.compared += [f"{prefix}{name}" for name in only]
 
     def skip_figure(self, figure: Any, reason: str) -> None:

@@ -180,7 +180,7 @@ def test_poll_ms_without_an_event_returns_when_its_time_is_over(vm: ReferenceVm)
 
 @pytest.mark.holds("events.named")
 def test_a_notification_from_a_callback_ends_the_wait(vm: ReferenceVm) -> None:
-    vm.interrupt_at("tell", 3, cost=400_000)  # 10 ms of computing
+    vm.interrupt_at("tell", 3, cost=600_000)  # in the loop: 15 ms of computing, the compiler's among them
     source = "def tell(flags): eb.notify(uevent.READ)\nfor _ in range(300): pass\nprint(ready(-1))"
     assert output(vm, source) == ["[('b', 1)]"]
 

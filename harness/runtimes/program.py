@@ -66,13 +66,16 @@ class Program:
         """The source of ``fixtures/modules/<name>.py``."""
         return _read(fixtures_dir() / "modules" / f"{name}.py").encode()
 
-    def run(self, runtime: Runtime, *, timeout: float = 60.0, interrupt_at: bytes = b"") -> Decoded:
+    def run(
+        self, runtime: Runtime, *, timeout: float = 60.0, interrupt_at: bytes = b"", drawn: int | None = None
+    ) -> Decoded:
         """Send the agent and the inputs (unless the program does without), then the program; decode its records.
 
-        It gets a Ctrl-C as soon as its output contains ``interrupt_at``. Raises FirmwareFailure when it ended with
-        a traceback, BenchFault when records are missing or damaged.
+        It gets a Ctrl-C as soon as its output contains ``interrupt_at``. ``drawn`` is for the same run again, to the
+        last instruction: the number that its records are counted from otherwise is another each time. Raises
+        FirmwareFailure when it ended with a traceback, BenchFault when records are missing or damaged.
         """
-        first = drawn_number() if self._is_numbered else 0
+        first = (drawn_number() if drawn is None else drawn) if self._is_numbered else 0
         for part, text in self._preparations(runtime, first):
             self._checked(part, runtime.run(text, timeout=timeout).stderr)
         output = b""

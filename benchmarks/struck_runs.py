@@ -46,6 +46,8 @@ _SUITES = ("calibration", "reload", "interrupt", "flash_execution", "deep_sleep"
 _JOBS = 2
 #: A scenario that takes longer hangs, in seconds: a whole recovery may take 120, and a program has 60.
 _HANG = 240.0
+#: Which of two values these have is chance, also without a fault: a stale word on the stack keeps an object, or none.
+_CHANCE = ("load.heap_lost", "reload.largest_free_run.loss")
 #: And a board's whole run.
 _BOARD_SECONDS = 1200.0
 #: Power stays away for so long, in seconds.
@@ -326,9 +328,10 @@ def _differences(clean: ScenarioResult, struck: ScenarioResult) -> list[str]:
 def _alike(clean: Measurement, struck: Measurement) -> bool:
     if clean.measured is None or clean.measured == struck.measured:
         return True  # what was skipped, such as a look back at an earlier run, can be there now
-    if clean.kind not in (TIME.name, RATIO.name) or struck.measured is None:
+    chance = clean.kind in (TIME.name, RATIO.name) or clean.name in _CHANCE
+    if not chance or struck.measured is None:
         return False
-    # A time: the limit of the run without faults is what it may be.
+    # The limit of the run without faults is what it may be.
     return clean.bounds is None or clean.bounds.judge(struck.measured) is not Outcome.FAIL
 
 

@@ -46,8 +46,8 @@ _SUITES = ("calibration", "reload", "interrupt", "flash_execution", "deep_sleep"
 _JOBS = 2
 #: A scenario that takes longer hangs, in seconds: a whole recovery may take 120, and a program has 60.
 _HANG = 240.0
-#: Which of two values these have is chance, also without a fault: a stale word on the stack keeps an object, or none.
-_CHANCE = ("load.heap_lost", "reload.largest_free_run.loss")
+#: Which of a few values these have is chance, also without a fault: a stale word on the stack keeps an object, or none.
+_CHANCE = ("load.heap_lost", "reload.growth", "reload.largest_free_run.loss")
 #: And a board's whole run.
 _BOARD_SECONDS = 1200.0
 #: Power stays away for so long, in seconds.

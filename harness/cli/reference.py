@@ -30,11 +30,35 @@ for command in (build_command, list_command, info_command, remove_command):
     reference.add_command(command)
 
 
+def _module(name: str) -> tuple[str, bytes]:
+    """Its name on the VM, and what is in it. Raises UsageError when there is no such module."""
+    from harness.paths import fixtures_dir
+
+    shipped = fixtures_dir() / "modules" / f"{name}.py"
+    path = Path(name) if Path(name).exists() or not shipped.exists() else shipped
+    if path.suffix not in (".py", ".mpy"):
+        raise UsageError(
+            f"--module {name}: expected a file that ends in .py or .mpy, or one of "
+            f"{', '.join(sorted(file.stem for file in shipped.parent.glob('*.py')))}"
+        )
+    try:
+        return path.name, path.read_bytes()
+    except OSError as problem:
+        raise UsageError(f"--module {name} cannot be read: {problem.strerror}") from None
+
+
 @reference.command("run", context_settings=CONTEXT)
 @click.argument("program", type=click.Path(path_type=Path))
 @click.option("--heap", default=57344, show_default=True, metavar="BYTES", help="Raw heap, tables included.")
 @click.option("--built", default="", metavar="NAME", help="On a reference that was built (harness reference list).")
 @click.option("--chip", default=None, metavar="CHIP", help="With that chip's machine module.")
+@click.option(
+    "--module",
+    "modules",
+    multiple=True,
+    metavar="FILE",
+    help="A module that the program imports: a file, or a name in fixtures/modules/ (uevent). May be repeated.",
+)
 @click.option(
     "--timeout",
     type=Finite(0),
@@ -51,6 +75,7 @@ def reference_run(
     heap: int,
     built: str,
     chip: str | None,
+    modules: tuple[str, ...],
     timeout: float,
     picture: bool,
     svg_file: str,
@@ -70,6 +95,7 @@ def reference_run(
     if not 4096 <= heap <= 16 * 1024 * 1024:
         raise UsageError(f"--heap {heap} is not possible", hint="give 4096 to 16777216 bytes")
     source, measured = read_program(program, "programs")
+    beside = dict(map(_module, modules))
     console = Terminal(stderr=True)
     module = None
     if built:
@@ -81,6 +107,10 @@ def reference_run(
         console.print(Text(text, style="dim"))
 
     with ReferenceVm(heap_size=heap, module=module, chip=chip, progress=note) as vm:
+        if beside:
+            folder = vm.run("import os; print(os.getcwd())").stdout.decode().strip().rstrip("/")
+            for name, data in beside.items():
+                vm.put(f"{folder}/{name}", data)
         if measured:
             vm.run(agent_source() + "\nINPUT = {}\n")
         before = vm.cost

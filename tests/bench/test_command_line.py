@@ -139,6 +139,7 @@ def test_one_flipped_byte_is_a_bench_fault_with_the_boot_text(folder: Path, boar
         ("", ["run", "--variant", "nope"], 2, "there is no firmware variant 'nope'"),
         ("", ["run", "--bench", "missing.yaml"], 2, "there is no bench file 'missing.yaml'"),
         ("", ["reference", "run", "missing.py"], 2, "cannot be read"),
+        ("", ["reference", "run", "calibration", "--module", "nope"], 2, "expected a file that ends in .py or .mpy"),
         ("chip: esp32", ["run"], 2, "boards.yaml:"),
         ("{build: virtual}", ["run"], 2, "boards.yaml:"),
     ],
@@ -233,6 +234,14 @@ def test_a_program_on_the_reference(folder: Path) -> None:
     own = harness(folder, "reference", "run", "calibration")
     assert own.returncode == 0
     assert "dict_access" in own.stdout
+
+
+@pytest.mark.parametrize("chip", [(), ("--chip", "stm32f405")])
+def test_a_program_on_the_reference_with_modules_beside_it(folder: Path, chip: tuple[str, ...]) -> None:
+    (folder / "p.py").write_text("import mine, uevent\nprint(mine.WHO, uevent.READ)\n")
+    (folder / "mine.py").write_text("WHO = 'beside'\n")
+    done = harness(folder, "reference", "run", "p.py", "--module", "mine.py", "--module", "uevent", *chip)
+    assert (done.returncode, done.stdout) == (0, "beside 1\n"), done.stderr
 
 
 def test_plain_pytest_runs_the_same_suites(folder: Path) -> None:

@@ -32,6 +32,9 @@ _COLUMNS = "| mutation | what is wrong then | caught by | which says |\n|---|---
 
 
 def main(arguments: list[str]) -> int:
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     names = [name for name in arguments if name != "--write"]
     unknown = set(names) - {one.name for one in MUTATIONS}
     if unknown or ("--write" in arguments and names):

@@ -13,6 +13,8 @@ from harness.bench.rom_stack import RomStack, rom_stack
 from harness.errors import Refused, UsageError
 from harness.formats.romfs import MAGIC, build_romfs, compile_module
 from harness.inventory.model import Board
+from harness.paths import fixtures_dir
+from harness.runtimes.program import Program
 from tests.running_boards import tool
 
 GREET = compile_module("greet.py", b"def hello(): return 'from flash'\n")
@@ -131,3 +133,19 @@ def test_a_mistake_is_one_line_and_code_two(tmp_path: Path) -> None:
         done = tool("harness", "rom", "push", "vesp32", str(file), "--bench", "shipped", check=False)
         assert done.returncode == 2
         assert words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_step_of_the_scenario_is_the_same_when_it_is_done_twice(attached: AttachedBoard) -> None:
+    """A program whose records came damaged is run again, and a scenario that was broken off begins anew."""
+    runtime, folder = attached.runtime, "/hx_files"
+    attached.write_romfs(build_romfs({"first.mpy": compile_module("first.py", b"WHO = 1\n")}))
+    module = compile_module("rom_modules.py", (fixtures_dir() / "modules" / "rom_modules.py").read_bytes())
+    runtime.run(f"import os\ntry: os.mkdir({folder!r})\nexcept OSError: pass")
+    for name, data in (("rom_modules.mpy", module), ("greet.bin", GREET)):
+        runtime.put(f"{folder}/{name}", data)
+    common = {"folder": folder, "path": f"{folder}/greet.bin", "pushed": "greet.mpy", "module": "none", "length": 16}
+    for step, waiting in (("push", "first.mpy, greet.mpy"), ("pop", "nothing")):
+        for _ in range(2):
+            told = Program.load("rom_stack", step=step, **common).run(runtime)
+            assert told.text("names") == "first.mpy"
+            assert told.text("waiting") == waiting

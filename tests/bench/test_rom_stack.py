@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,7 +144,8 @@ def test_a_step_of_the_scenario_is_the_same_when_it_is_done_twice(attached: Atta
     runtime.run(f"import os\ntry: os.mkdir({folder!r})\nexcept OSError: pass")
     for name, data in (("rom_modules.mpy", module), ("greet.bin", GREET)):
         runtime.put(f"{folder}/{name}", data)
-    common = {"folder": folder, "path": f"{folder}/greet.bin", "pushed": "greet.mpy", "module": "none", "length": 16}
+    file = f"{folder}/greet.bin"
+    common: dict[str, Any] = {"folder": folder, "path": file, "pushed": "greet.mpy", "module": "none", "length": 16}
     for step, waiting in (("push", "first.mpy, greet.mpy"), ("pop", "nothing")):
         for _ in range(2):
             told = Program.load("rom_stack", step=step, **common).run(runtime)

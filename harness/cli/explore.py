@@ -43,9 +43,10 @@ def explore(program: Path | None, table: bool, **options: Any) -> None:
     """Run PROGRAM's main() with its interrupt at every point at which it can strike.
 
     PROGRAM defines main() and interrupt(argument), a callback, and perhaps check(), with plain asserts about what must
-    hold at the end. By the contract a callback may come between any two bytecodes; this needs a reference that was
-    built from a source tree (harness reference build). Exit code 0: safe at all points that were tried; 1: some point
-    leads to a failure; 2: the program cannot be explored.
+    hold at the end; interrupt_hard(argument), where --level hard needs a handler of its own. By the contract a callback
+    may come between any two bytecodes; this needs a reference that was built from a source tree (harness reference
+    build). Exit code 0: safe at all points that were tried; 1: some point leads to a failure; 2: the program cannot be
+    explored.
     """
     if table:
         from harness.campaigns.explore_table import print_table

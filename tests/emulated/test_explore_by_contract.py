@@ -116,10 +116,21 @@ def test_a_hard_handler_that_allocates_fails_and_a_callback_does_not(built: byte
 
 
 def test_a_hard_handler_strikes_inside_a_soft_callback(built: bytes) -> None:
-    source = named("hard_in_callback")
+    source = named("increment_scheduled")
     assert explored(built, source).safe, "no callback comes inside another one"
     (failure,) = explored(built, source, level=Level.HARD).failures
     assert (failure.label, failure.place.function) == ("AssertionError: 3", "add")
+
+
+def test_the_hard_level_has_its_own_handler_where_a_program_has_one(built: bytes) -> None:
+    source = (
+        "came = None\ndef main():\n    pass\ndef check():\n    assert came is None, came\n"
+        "def interrupt(argument):\n    global came\n    came = 'soft'\n"
+        "def interrupt_hard(argument):\n    global came\n    came = 'hard'\n"
+    )
+    for level in (Level.SOFT, Level.HARD):
+        labels = {failure.label for failure in explored(built, source, level=level).failures}
+        assert labels == {f"AssertionError: {level.name.lower()}"}
 
 
 def test_disable_irq_holds_a_hard_handler_off_and_no_callback_that_is_queued(built: bytes) -> None:
@@ -144,10 +155,10 @@ UEVENT = FIXTURES.parent / "modules" / "uevent.py"
 #: Programs that share a poller, or an event that a task awaits, with their interrupt; and the level it comes at.
 SHARED = [
     ("uevent_notify", Level.SOFT),
-    ("uevent_notify_hard", Level.HARD),
+    ("uevent_notify", Level.HARD),
     ("uevent_three_levels", Level.HARD),
     ("asyncio_uevent", Level.SOFT),
-    ("asyncio_uevent_hard", Level.HARD),
+    ("asyncio_uevent", Level.HARD),
 ]
 #: What holds the poller together: where it is, what would seem to do as well, and which program finds out.
 ORDERS = {

@@ -19,8 +19,8 @@ PROGRAMS = Path(__file__).parents[2] / "fixtures" / "explore"
 #: Which of the example programs fail somewhere.
 UNSAFE = {"lost_update", "heapq_own_entries"}
 #: Endless ones, ones that need more than the VM, and one that schedules what its interrupt finds in the queue.
-NOT_HERE = ("wait_for_flag", "asyncio_event", "increment_irq_off", "hard_in_callback")
-NEED_MODULES = ("uevent_notify", "uevent_notify_hard", "uevent_three_levels", "asyncio_uevent", "asyncio_uevent_hard")
+NOT_HERE = ("wait_for_flag", "asyncio_event", "increment_irq_off")
+NEED_MODULES = ("uevent_notify", "uevent_three_levels", "asyncio_uevent")
 
 
 def explored(

@@ -253,7 +253,7 @@ class _StruckLife(Life):
 
     def _host_call(self, name: str, argument: str) -> str:
         if name == "explore":
-            self._callback, self._marker, self._cut = map(int, argument.split())
+            self._callback, self._hard, self._marker, self._cut = map(int, argument.split())
         elif name == "turn":
             self._begin()
         elif name == "left":
@@ -356,7 +356,8 @@ class _StruckLife(Life):
         self._limit = max(self._limit, self._rewound.cost + self._job.limit)
         run.late |= self._main_ended
         self._at_strike = self._vm.all_moments()
-        self._vm.strike_hard(HardCall(self._callback, _SMALL_0, self._handled, self._job.level))
+        handler = self._hard if self._job.level is Level.HARD else self._callback
+        self._vm.strike_hard(HardCall(handler, _SMALL_0, self._handled, self._job.level))
 
     @property
     def _held_off(self) -> bool:

@@ -11,7 +11,8 @@ def _port_explore():
             raise NameError("there is no function %s()" % name)
     main, interrupt, check, call = g["main"], g["interrupt"], g.get("check"), host.call
     marker, cut = KeyboardInterrupt(), KeyboardInterrupt()  # raised by the host: where am I, and stop
-    call("explore", " ".join([str(id(word)) for word in (interrupt, marker, cut)]))
+    hard = g.get("interrupt_hard", interrupt)  # where the two levels need two handlers
+    call("explore", " ".join([str(id(word)) for word in (interrupt, hard, marker, cut)]))
     while True:
         failure = None
         try:

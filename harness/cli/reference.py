@@ -107,10 +107,8 @@ def reference_run(
         console.print(Text(text, style="dim"))
 
     with ReferenceVm(heap_size=heap, module=module, chip=chip, progress=note) as vm:
-        if beside:
-            folder = vm.run("import os; print(os.getcwd())").stdout.decode().strip().rstrip("/")
-            for name, data in beside.items():
-                vm.put(f"{folder}/{name}", data)
+        for name, data in beside.items():
+            vm.put(name, data)
         if measured:
             vm.run(agent_source() + "\nINPUT = {}\n")
         before = vm.cost

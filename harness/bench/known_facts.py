@@ -23,7 +23,7 @@ def keep(state: Path, board: str, facts: Facts, abilities: Abilities) -> None:
         f"{facts.name} {facts.version}",
         f"machine: {facts.machine}",
         f"words of {facts.word_size} bytes, objects {facts.object_repr or 'not told'}, heap {facts.heap_total} B",
-        f".mpy: {f'version {facts.mpy & 0xFF}' if facts.mpy else 'none'}",
+        f".mpy: {f'version {facts.mpy_version}' if facts.mpy else 'none'}",
         *abilities.lines(),
     ]
     folder = state / _FOLDER

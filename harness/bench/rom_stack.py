@@ -7,32 +7,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from harness.errors import BenchFault, HarnessError, ProgramFailed, Refused, UsageError
-from harness.formats.romfs import compile_module
+from harness.formats.romfs import MPY_VERSION, compile_module
 from harness.link.panics import printable
 from harness.paths import fixtures_dir
 from harness.runtimes.abilities import Abilities
-from harness.runtimes.interface import ChipRuntime
-from harness.runtimes.program import ask
+from harness.runtimes.interface import ChipRuntime, Sweeper
+from harness.runtimes.own_files import make_folder
+from harness.runtimes.program import ask, last_line
 
 _MODULE = "rom_modules"
 _BEGIN = """import sys
-sys.path.insert(0, {folder!r})
+if {folder!r} not in sys.path: sys.path.insert(0, {folder!r})
 import rom_modules
 rom_modules.FOLDER = {folder!r} + "/"
 """
-#: Also an image that waits after a step that was refused; not one whose ``start`` began and did not end: it is all
-#: that there is of the modules then.
-_TIDY = """import os
-for name in os.listdir({folder!r}):
-    if name.startswith("rom_") and name != {keep!r}:
-        os.remove({folder!r} + "/" + name)
-try:
-    os.rmdir({folder!r})
-except OSError:
-    pass
-"""
-#: How an image is called whose ``start`` began: ``rom_modules`` knows it by that name, too.
-_NEXT = "rom_next.bin"
 #: What one step may take, in seconds: an image is copied, and the segment erased.
 _PATIENCE = 120.0
 #: Names that are taken in from a board: so many characters in all.
@@ -53,7 +41,7 @@ class RomStack:
         try:
             said = ask(self.runtime, "'/'.join(rom_modules.names())", first=_BEGIN.format(folder=self.folder))
         except ProgramFailed as problem:
-            raise _refused(problem.trace.encode() or problem.message.encode()) from None
+            raise _refused(problem.trace or problem.message) from None
         if len(said) > _LIMIT:
             raise BenchFault(f"the VM names {len(said)} characters of modules, expected at most {_LIMIT}")
         return [printable(name.encode()) for name in said.split("/") if name]
@@ -63,7 +51,7 @@ class RomStack:
 
         Raises UsageError for one that this VM would not import, before any is pushed.
         """
-        version = self.runtime.facts.mpy & 0xFF
+        version = self.runtime.facts.mpy_version
         for name, data in modules.items():
             if data[:2] != bytes((ord("M"), version)):
                 kind = f"version {data[1]}" if data[:1] == b"M" and len(data) > 1 else "no .mpy file"
@@ -95,11 +83,11 @@ class RomStack:
     def _do(self, line: str) -> None:
         result = self.runtime.run(_BEGIN.format(folder=self.folder) + line, timeout=_PATIENCE)
         if result.stderr:
-            raise _refused(result.stderr)
+            raise _refused(result.stderr.decode("utf-8", "replace"))
 
 
-def _refused(stderr: bytes) -> Refused:
-    return Refused(f"the board refuses: {printable(stderr.strip().splitlines()[-1][:160])}")
+def _refused(trace: str) -> Refused:
+    return Refused(f"the board refuses: {printable(last_line(trace.strip()).encode(), 160)}")
 
 
 @contextmanager
@@ -114,14 +102,17 @@ def rom_stack(runtime: ChipRuntime, abilities: Abilities) -> Iterator[RomStack]:
         raise Refused(f"an image is made ready in a file before it is written, and {abilities.no_files}")
     folder = abilities.own_folder.rstrip("/")
     source = (fixtures_dir() / "modules" / f"{_MODULE}.py").read_bytes()
-    compiled = runtime.facts.mpy & 0xFF == 6
+    compiled = runtime.facts.mpy_version == MPY_VERSION
     data = compile_module(f"{_MODULE}.py", source) if compiled else source
-    runtime.run(f"import os\ntry:\n os.mkdir({folder!r})\nexcept OSError:\n pass")
+    make_folder(runtime, folder)
     runtime.put(f"{folder}/{_MODULE}.{'mpy' if compiled else 'py'}", data)
     stack = RomStack(runtime, folder)
     try:
         stack.finish()
         yield stack
     finally:
-        with suppress(HarnessError):
-            runtime.run(_TIDY.format(folder=folder, keep=_NEXT if stack.unfinished else ""))
+        # What waits after a step that was refused goes, too; not where a ``start`` began and did not end: the image
+        # that waits is all that there is of the modules then.
+        if isinstance(runtime, Sweeper) and not stack.unfinished:
+            with suppress(HarnessError):
+                runtime.sweep(abilities.base, abilities.own_folder)

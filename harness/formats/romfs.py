@@ -18,10 +18,12 @@ from harness.errors import UsageError
 
 #: First bytes of every image: the filesystem record's kind.
 MAGIC = b"\xd2\xcd\x31"
+#: Of the ``.mpy`` files that :func:`compile_module` makes.
+MPY_VERSION = 6
 
 
 def compile_module(name: str, source: bytes) -> bytes:
-    """``source`` as ``.mpy`` version 6; ``name`` stands in tracebacks.
+    """``source`` as ``.mpy`` of :data:`MPY_VERSION`; ``name`` stands in tracebacks.
 
     Raises UsageError with the compiler's words.
     """

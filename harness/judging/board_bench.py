@@ -22,6 +22,7 @@ from harness.reference.vm import ReferenceVm
 from harness.runtimes.abilities import ASKED_CAPABILITIES
 from harness.runtimes.ask_names import missing
 from harness.runtimes.interface import ChipRuntime, Runtime, Sweeper
+from harness.runtimes.own_files import make_folder
 from harness.runtimes.pieces import SMALL_HEAP, needs_of
 from harness.runtimes.program import Program, agent_source
 from harness.runtimes.records import DamagedRecords, Decoded
@@ -264,9 +265,3 @@ class BoardBench:
     def forget_calibration(self) -> None:
         """The next one that is asked for is measured."""
         self.__dict__.pop("calibration", None)
-
-
-def make_folder(runtime: Runtime, path: str) -> None:
-    parts = path.strip("/").split("/")
-    levels = ["/" + "/".join(parts[: n + 1]) for n in range(len(parts))]
-    runtime.run(f"import os\nfor p in {levels!r}:\n try:\n  os.mkdir(p)\n except OSError:\n  pass\ndel p")

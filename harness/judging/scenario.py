@@ -12,7 +12,7 @@ from harness.chips import CHIPS, Chip, Port
 from harness.errors import HarnessError, Unsuitable, UsageError
 from harness.formats.suite_romfs import suite_romfs
 from harness.inventory.model import Wiring
-from harness.judging.board_bench import BoardBench, Pair, make_folder
+from harness.judging.board_bench import BoardBench, Pair
 from harness.judging.calibration import Calibration
 from harness.judging.compare import Measurement
 from harness.judging.earlier import Earlier
@@ -24,7 +24,7 @@ from harness.judging.program_mistakes import PROGRAM_ENDED_BADLY
 from harness.kinds import TIME, Value, named, stored
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.interface import ChipRuntime, Intervention, Restart, Runtime
-from harness.runtimes.own_files import set_aside
+from harness.runtimes.own_files import make_folder, set_aside
 from harness.runtimes.program import Program
 
 

@@ -31,6 +31,11 @@ class Facts:
     mpy: int  # sys.implementation._mpy, 0 when the VM loads no .mpy files
     extra: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def mpy_version(self) -> int:
+        """Of the ``.mpy`` files that the VM loads; 0 when it loads none."""
+        return self.mpy & 0xFF
+
 
 @dataclass(frozen=True)
 class RunResult:

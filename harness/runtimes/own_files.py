@@ -1,4 +1,5 @@
-"""A file of the user's that the harness needs the place of (``main.py``): set aside on the board, and given back.
+"""Where the harness's own files are on a board, and a file of the user's that it needs the place of (``main.py``): set
+aside on the board, and given back.
 
 The user's own stays on the board meanwhile, in the harness's folder, so that what is left when everything ends in the
 middle is given back by the next run's sweep.
@@ -13,6 +14,13 @@ from harness.errors import Refused
 from harness.link.panics import printable
 from harness.runtimes.interface import Runtime
 from harness.runtimes.micropython.file_programs import GIVE_BACK, SET_ASIDE
+
+
+def make_folder(runtime: Runtime, path: str) -> None:
+    """With those above it; one that is there already, or cannot be made, is no error."""
+    parts = path.strip("/").split("/")
+    levels = ["/" + "/".join(parts[: n + 1]) for n in range(len(parts))]
+    runtime.run(f"import os\nfor p in {levels!r}:\n try:\n  os.mkdir(p)\n except OSError:\n  pass\ndel p")
 
 
 @contextmanager

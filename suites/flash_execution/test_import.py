@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.formats.romfs import build_romfs, compile_module
+from harness.formats.romfs import MPY_VERSION, build_romfs, compile_module
 from harness.formats.suite_romfs import LARGE, STATEMENTS, SUITE_MODULE, sized_module, sized_name, suite_romfs
 from harness.judging.figures import Figure
 from harness.judging.limits import at_least, at_most, exactly
@@ -76,9 +76,9 @@ def test_in_place_from_romfs(scenario: Scenario) -> None:
 
 
 def _need_mpy(scenario: Scenario) -> None:
-    version = scenario.board.facts.mpy & 0xFF
-    if version != 6:
-        pytest.skip(f"the VM loads .mpy version {version or 'none'}; the compiler here writes version 6")
+    version = scenario.board.facts.mpy_version
+    if version != MPY_VERSION:
+        pytest.skip(f"the VM loads .mpy version {version or 'none'}; the compiler here writes version {MPY_VERSION}")
     if scenario.board.facts.name == "circuitpython" and not _takes_mpy(scenario):
         pytest.skip("CircuitPython's .mpy files begin with 'C' and come from its own mpy-cross, which is not here")
 

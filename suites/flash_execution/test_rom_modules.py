@@ -9,9 +9,8 @@ from __future__ import annotations
 import zlib
 
 import pytest
-from mpremote.romfs import VfsRomWriter
 
-from harness.formats.romfs import compile_module
+from harness.formats.romfs import MPY_VERSION, build_romfs, compile_module
 from harness.judging.figures import Figure
 from harness.judging.limits import exactly
 from harness.judging.scenario import Scenario
@@ -32,12 +31,12 @@ IMAGE = Figure("{step}.image", STATE)
 @pytest.mark.needs("romfs")
 def test_a_module_pushed_on_the_board_runs_after_its_restart_and_goes_after_a_pop(scenario: Scenario) -> None:
     """``fixtures/modules/rom_modules.py`` on the board; each reset is a soft one, after which it starts first."""
-    if scenario.board.facts.mpy & 0xFF != 6:
-        pytest.skip("the VM loads no .mpy of version 6")
+    if scenario.board.facts.mpy_version != MPY_VERSION:
+        pytest.skip(f"the VM loads no .mpy of version {MPY_VERSION}")
     if why := scenario.no_romfs_region:
         pytest.skip(why)
     first, pushed = (compile_module(name, f"VERSION = {name!r}\n".encode()) for name in ("first", "pushed"))
-    one, both = _image((FIRST, first)), _image((FIRST, first), (PUSHED, pushed))
+    one, both = build_romfs({FIRST: first}), build_romfs({FIRST: first, PUSHED: pushed})
     try:
         scenario.write_romfs(one)
         files = {"rom_modules.mpy": compile_module("rom_modules.py", STACK), UPLOADED: pushed}
@@ -51,13 +50,6 @@ def test_a_module_pushed_on_the_board_runs_after_its_restart_and_goes_after_a_po
             _step(scenario, folder, "start", FIRST, "not there", one, name="end")
     finally:
         scenario.restore_romfs()
-
-
-def _image(*modules: tuple[str, bytes]) -> bytes:
-    writer = VfsRomWriter()
-    for name, data in modules:
-        writer.mkfile(name, data)
-    return bytes(writer.finalise())
 
 
 def _step(scenario: Scenario, folder: str, step: str, names: str, module: str, image: bytes, *, name: str = "") -> None:

@@ -59,7 +59,9 @@ def _uevent(scenario: Scenario) -> dict[str, bytes]:
 
 
 def _loads_mpy(scenario: Scenario) -> bool:
-    return all(runtime.facts.mpy & 0xFF == 6 for runtime in scenario.both)
+    from harness.formats.romfs import MPY_VERSION
+
+    return all(runtime.facts.mpy_version == MPY_VERSION for runtime in scenario.both)
 
 
 def _needs_select(scenario: Scenario) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mpremote.romfs import VfsRomWriter
 
-from harness.formats.romfs import compile_module
+from harness.formats.romfs import build_romfs, compile_module
 from harness.paths import fixtures_dir
 from harness.virtual.bench import RunningBoard
 from tests.running_boards import programmed_board, tool
@@ -39,13 +38,6 @@ def reset(board: RunningBoard) -> None:
     do(board, "soft-reset")
 
 
-def image(*modules: tuple[str, bytes]) -> bytes:
-    writer = VfsRomWriter()
-    for name, data in modules:
-        writer.mkfile(name, data)
-    return bytes(writer.finalise())
-
-
 def held(board: RunningBoard, length: int) -> bytes:
     said = run(board, "import vfs, binascii", f"print(binascii.hexlify(memoryview(vfs.rom_ioctl(2,0))[:{length}]))")
     return bytes.fromhex(said[0][2:-1])
@@ -71,7 +63,7 @@ def test_pushed_used_after_a_reset_popped_and_erased(board: RunningBoard, tmp_pa
     assert run(board, gone, "print(r.names(), r.waiting())") == ["not there", "[] ['m1.mpy', 'm2.mpy']"]
 
     reset(board)
-    expected = image(("m1.mpy", one), ("m2.mpy", two))
+    expected = build_romfs({"m1.mpy": one, "m2.mpy": two})
     assert run(board, "print(r.start())", "import m1, m2", "print(m1.__file__, m2.name())") == [
         "True",
         "/rom/m1.mpy module number 2",
@@ -88,7 +80,7 @@ def test_pushed_used_after_a_reset_popped_and_erased(board: RunningBoard, tmp_pa
     reset(board)
     run(board, "r.start()")
     reset(board)
-    alone = image(("m1.mpy", one))
+    alone = build_romfs({"m1.mpy": one})
     assert held(board, len(expected)) == alone + b"\xff" * (len(expected) - len(alone))
     assert run(board, "import m1", gone.replace("m1", "m2")) == ["not there"]
 
@@ -129,7 +121,7 @@ def test_a_cut_while_it_is_written_is_made_good_by_the_next_start(
     broken = f"class Cut(Exception): pass\nleft = [{cut - 1}]\nwrite = r._Segment.write\n"
     broken += "def until(self, at, data):\n if not left[0]: raise Cut\n left[0] -= 1\n write(self, at, data)\n"
     broken += "r._Segment.write = until\ntry:\n r.start()\n print('whole')\nexcept Cut: print('cut')"
-    expected = image(("m1.mpy", one), ("m2.mpy", two))
+    expected = build_romfs({"m1.mpy": one, "m2.mpy": two})
     writes = -(-len(expected) // 256)
     assert run(board, broken) == ["cut" if cut <= writes else "whole"]
     reset(board)

@@ -314,12 +314,10 @@ class SupervisorState:
         return self._replace("next_code", bytes([options | NextCode.NEWLY_SET, *name, 0]))
 
     def _on_client(self, length: int, offered: int) -> int:
-        """0 when the allocation is made; otherwise the size of the piece that the guest is to offer, or -1."""
         self._heap.offered = offered
-        allocation = self.region.allocate(length, movable=True)
-        if allocation is None:
-            return -1 if offered else NODE + ((length + 3) & ~3)
-        self._heap.offered = 0
+        allocation = self._allocated(length)
+        if isinstance(allocation, int):
+            return allocation
         self.clients.append(allocation)
         return 0
 
@@ -340,17 +338,24 @@ class SupervisorState:
         "0" when it is done; otherwise the size in bytes of the piece that the guest is to offer.
         """
         before: Allocation | None = getattr(self, name)
-        offered = self._heap.offered
         if before is None or before.get_length() != (len(data) + 3) & ~3:
-            allocation = self.region.allocate(len(data), movable=True)
-            if allocation is None:
-                return str(-1 if offered else NODE + ((len(data) + 3) & ~3))
+            allocation = self._allocated(len(data))
+            if isinstance(allocation, int):
+                return str(allocation)
             self.region.free(before)
             setattr(self, name, allocation)
             before = allocation
         before.write(data)
         self._heap.offered = 0
         return "0"
+
+    def _allocated(self, length: int) -> Allocation | int:
+        """A movable one, with the piece that the guest has offered where no hole fits; otherwise the size in bytes of
+        the piece that it is to offer, -1 when it has offered one in vain."""
+        offered = self._heap.offered
+        allocation = self.region.allocate(length, movable=True)
+        self._heap.offered = 0
+        return allocation or (-1 if offered else NODE + ((length + 3) & ~3))
 
     def _forget(self) -> None:
         self.region.free(self.next_code)

@@ -11,14 +11,17 @@ def _ask(text):
     return host.call("supervisor", text)
 
 
-def _keep(verb, data):
+def _offer(what):
     # The host looks for a hole of the right length; otherwise it says how large a piece of this heap it needs.
-    what = "%s %d %d " % (verb, uctypes.addressof(data), len(data))
-    size = int(_ask(what + "0"))
+    size = int(_ask(what + " 0"))
     if size:
         node = bytearray(size)
-        if int(_ask(what + str(uctypes.addressof(node)))):
+        if int(_ask(what + " %d" % uctypes.addressof(node))):
             raise MemoryError("the supervisor has no handle left")
+
+
+def _keep(verb, data):
+    _offer("%s %d %d" % (verb, uctypes.addressof(data), len(data)))
 
 
 class _Name:
@@ -88,12 +91,7 @@ class _Supervisor:
 
     def _allocate(self, length):
         # What a port's C code does for a display or a frame buffer that a program makes.
-        size = int(_ask("client %d 0" % length))
-        if size > 0:
-            node = bytearray(size)
-            size = int(_ask("client %d %d" % (length, uctypes.addressof(node))))
-        if size:
-            raise MemoryError("the supervisor has no handle left")
+        _offer("client %d" % length)
 
     def ticks_ms(self):
         return int(_ask("now")) // 1000000 & 0x1FFFFFFF

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from harness.chips import CHIPS, Chip, Port
 from harness.errors import HarnessError, Unsuitable, UsageError
@@ -181,6 +182,17 @@ class Scenario:
     @property
     def wiring(self) -> Wiring:
         return self._bench.attached.board.wiring
+
+    @property
+    def wired_pins(self) -> dict[str, Any]:
+        """Inputs of a program: the first two pins that are wired together, "out" and "in".
+
+        Raises :class:`Unsuitable` where there are none.
+        """
+        if not self.wiring.loopback:
+            raise Unsuitable("no two pins are wired together (wiring.loopback in boards.yaml)")
+        out, pin = self.wiring.loopback[0]
+        return {"out": out, "in": pin}
 
     def run(self, program: Program, *, timeout: float = 60.0, fresh: bool = True, interrupt_at: bytes = b"") -> Pair:
         """Run ``program`` on the board and on the reference; ``timeout`` in seconds for each.

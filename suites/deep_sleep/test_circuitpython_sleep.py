@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from harness.judging.board_bench import Pair
+from harness.judging.board_data import filling, told
 from harness.judging.figures import Figure
 from harness.judging.limits import between, exactly
 from harness.judging.scenario import Scenario
@@ -80,11 +81,7 @@ def _whole(scenario: Scenario, pair: Pair) -> str:
     size = SLEEP_MEMORY.get(scenario.chip.name)
     if size is None:
         return pair.reference.text("sleep_memory")
-    value, written = 1, bytearray()
-    for _ in range(size):
-        value = (value * 1103515245 + 12345) & 0x3FFFFFFF
-        written.append(value >> 16 & 0xFF)
-    return f"{size}:{binascii.crc32(written):08x}"
+    return told(filling(size))
 
 
 @pytest.mark.figures(FOUND, DURATION)

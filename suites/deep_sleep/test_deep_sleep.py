@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import pytest
 from harness.chips import Reset
 from harness.errors import Unsuitable
 from harness.judging.board_bench import Pair
+from harness.judging.board_data import filling, told
 from harness.judging.figures import Figure
 from harness.judging.limits import Limit, at_least, at_most, between, by_source, exactly
 from harness.judging.scenario import Scenario
@@ -69,14 +69,9 @@ def _woke(scenario: Scenario, cause: str, wake: str = "") -> Pair:
 def _memory(scenario: Scenario, after: Reset) -> str:
     """What sleep_woke.py says of the memory that sleep_deep.py has filled: whole, or lost."""
     port = scenario.port
-    size, lost = port.kept_bytes, port.lost_at | port.memory_lost_at
-    value, written = 1, bytearray()
-    for _ in range(size):
-        value = (value * 1103515245 + 12345) & 0x3FFFFFFF
-        written.append(value >> 16 & 0xFF)
-    if after in lost:
-        written = bytearray(0 if port.rtc_memory else size)
-    return f"{len(written)}:{binascii.crc32(written):08x}"
+    if after in port.lost_at | port.memory_lost_at:
+        return told(bytes(0 if port.rtc_memory else port.kept_bytes))
+    return told(filling(port.kept_bytes))
 
 
 def _unknown(scenario: Scenario, name: str, after: Reset) -> str:

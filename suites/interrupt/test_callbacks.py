@@ -32,10 +32,7 @@ TIMEOUT = Figure("poller.timeout", TIME, "us", at_least(59_000, "us", words="not
 
 def io(scenario: Scenario) -> dict[str, Any]:
     """The pins that are wired together, and a timer of this chip."""
-    if not scenario.wiring.loopback:
-        pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
-    out, pin = scenario.wiring.loopback[0]
-    return {"out": out, "in": pin, "timer": scenario.timer}
+    return {**scenario.wired_pins, "timer": scenario.timer}
 
 
 @pytest.mark.holds("events.queue")

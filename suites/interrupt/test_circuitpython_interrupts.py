@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -20,10 +20,7 @@ pytestmark = pytest.mark.runtime("circuitpython")
 @pytest.mark.needs("pin_loopback")
 def test_a_counter_counts_each_edge_while_the_program_computes(scenario: Scenario) -> None:
     """countio.Counter on a wired pin: rising, falling and both, set and gone on."""
-    if not scenario.wiring.loopback:
-        pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
-    out, pin = scenario.wiring.loopback[0]
-    inputs: dict[str, Any] = {"out": out, "in": pin}
+    inputs = scenario.wired_pins
     pair = scenario.run(Program.load("cp_count", pulses=PULSES, **inputs))
     asked = {"rise": PULSES, "fall": PULSES, "rise_and_fall": 2 * PULSES}
     asked |= {"rise.goes_on": 5 + 1, "fall.goes_on": 5 + 1, "rise_and_fall.goes_on": 5 + 2}

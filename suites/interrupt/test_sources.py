@@ -39,13 +39,6 @@ def _take(scenario: Scenario, source: str, pair: Pair) -> None:
     scenario.take(LATE.of(source), off, samples=at)
 
 
-def _pins(scenario: Scenario) -> dict[str, Any]:
-    if not scenario.wiring.loopback:
-        pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
-    out, pin = scenario.wiring.loopback[0]
-    return {"out": out, "in": pin}
-
-
 def _inputs() -> dict[str, Any]:
     return {"count": EVENTS, "period_ms": PERIOD_MS}
 
@@ -78,7 +71,7 @@ def _lacks(runtime: Runtime, module: str) -> bool:
 def test_the_poller_sleeps_until_its_source(scenario: Scenario, source: str) -> None:
     """A timer's callback, a pin's handler, a stream: each event once and in time, the CPU asleep."""
     _needs_select(scenario)
-    inputs = {**_inputs(), "timer": scenario.timer, **(_pins(scenario) if source == "pin" else {})}
+    inputs = {**_inputs(), "timer": scenario.timer, **(scenario.wired_pins if source == "pin" else {})}
     with scenario.files(_uevent(scenario)) as folder:
         _take(scenario, source, scenario.run(Program.load("interrupt_sources", path=folder, source=source, **inputs)))
 
@@ -144,7 +137,7 @@ def _fails(runtime: Runtime, program: str, error: bytes) -> bool:
 def test_an_asyncio_task_sleeps_until_its_event(scenario: Scenario) -> None:
     """uevent.Event in asyncio, the firmware's own where it ships one: one wake for each event of a pin's handler."""
     _needs_select(scenario)
-    inputs = {**_inputs(), "timer": scenario.timer, **_pins(scenario)}
+    inputs = {**_inputs(), "timer": scenario.timer, **scenario.wired_pins}
     given = _without_asyncio(scenario)
     with (
         scenario.files(_asyncio(scenario) if given else {}, on=given),
@@ -157,7 +150,7 @@ def test_an_asyncio_task_sleeps_until_its_event(scenario: Scenario) -> None:
 @pytest.mark.needs("pin_loopback")
 def test_an_asyncio_task_is_woken_from_a_handler(scenario: Scenario) -> None:
     """A flag that a pin's handler sets wakes the task that waits for it, each time."""
-    inputs = _pins(scenario)
+    inputs = scenario.wired_pins
     # A VM that has asyncio keeps its own, also where the other side is given one: then only that one's path differs.
     given = _without_asyncio(scenario)
     with scenario.files(_asyncio(scenario) if given else {}, on=given) as folder:

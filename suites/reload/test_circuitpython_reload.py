@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import binascii
 import itertools
 import math
 import statistics
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from harness.errors import FirmwareFailure
+from harness.judging.board_data import told
 from harness.judging.figures import Figure
 from harness.judging.limits import Limit, at_most, between, by_source, exactly
 from harness.judging.scenario import Scenario
@@ -172,8 +172,7 @@ def _pattern(size: int | None) -> str:
     """What cp_persisted.py says of a value that cp_persist.py has set."""
     if size is None:
         return "None"
-    data = bytes(index * 7 + (index >> 8) & 255 for index in range(size))
-    return f"{size}:{binascii.crc32(data):08x}"
+    return told(bytes(index * 7 + (index >> 8) & 255 for index in range(size)))
 
 
 @pytest.mark.holds("kept.fresh")
@@ -248,10 +247,7 @@ def test_of_several_code_files_the_first_of_the_order_runs(scenario: Scenario) -
 
 def test_a_reload_lets_go_of_the_pins(scenario: Scenario) -> None:
     """What a program drives is an input again in the next VM."""
-    if not scenario.wiring.loopback:
-        pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
-    out, pin = scenario.wiring.loopback[0]
-    inputs: dict[str, Any] = {"out": out, "in": pin}
+    inputs = scenario.wired_pins
     left = scenario.run(Program.load("cp_pin_leave", **inputs))
     scenario.compare(left, prefix="driven.", asked={"level": "True"}, source="the program drives it high")
     pair = scenario.run(Program.load("cp_pin_look", **inputs))

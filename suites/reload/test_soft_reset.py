@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import itertools
 import random
@@ -16,6 +15,7 @@ import pytest
 
 from harness.errors import FirmwareFailure
 from harness.judging.board_bench import Pair
+from harness.judging.board_data import told
 from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly
 from harness.judging.scenario import Scenario
@@ -149,10 +149,7 @@ def test_files_are_kept(scenario: Scenario) -> None:
 @pytest.mark.needs("pin_loopback")
 def test_what_was_running_has_ended(scenario: Scenario) -> None:
     """A timer, a pin's handler, an open file and a waiting callback do not outlive the VM."""
-    if not scenario.wiring.loopback:
-        pytest.skip("no two pins are wired together (wiring.loopback in boards.yaml)")
-    out, pin = scenario.wiring.loopback[0]
-    inputs: dict[str, Any] = {"out": out, "in": pin, "timer": scenario.timer, "path": scenario.folder}
+    inputs: dict[str, Any] = {**scenario.wired_pins, "timer": scenario.timer, "path": scenario.folder}
     left = scenario.run(Program.load("reload_leave", **inputs))
     scenario.compare(left, prefix="before.", asked={"timer_runs": "True"}, source="the program")
     asked: dict[str, Value] = {"changes": 0, "edges": 0, "file": "written and not closed", "writable": "True"}
@@ -166,8 +163,7 @@ def test_rtc_memory_and_clock_are_kept(scenario: Scenario) -> None:
     scenario.port.known("kept_bytes")
     asked = {"clock": "goes on"}
     if size := scenario.port.kept_bytes:
-        written = bytes(n * 13 & 255 for n in range(size))
-        asked["rtc_memory"] = f"{size}:{binascii.crc32(written):08x}"
+        asked["rtc_memory"] = told(bytes(n * 13 & 255 for n in range(size)))
     for prefix, first in (("before.", True), ("after.", False)):
         program = Program.load("reload_keep", using=scenario.port.kept_in, set=first, kept=scenario.port.kept_bytes)
         scenario.compare(scenario.run(program), prefix=prefix, asked=asked, source="what the program has written")

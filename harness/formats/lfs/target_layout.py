@@ -67,13 +67,11 @@ def thread(*, integer: bool = False) -> int:
     return state + 45 * one + 8 * 6 * WORD
 
 
-_METAMETHODS = "index newindex gc mode eq add sub mul div mod pow unm len lt le concat call metatable"
+_EVENTS = "index newindex gc mode eq add sub mul div mod pow unm len lt le concat call metatable"
 _PACKAGE = "loaders path cpath config loaded preload _LOADED _LOADLIB"
-#: Strings that the firmware's own start puts into RAM, and never gives back: names of metamethods (``ltm.c``,
-#: luaT_init), the error for a full heap (``lstate.c``, f_luaopen), and the table ``package`` (``loadlib.c``,
-#: luaopen_package). Reserved words are none: NodeMCU's lexer compares their characters (``llex.c``).
-FIRMWARE_STRINGS = frozenset(
-    {b"__" + name.encode() for name in _METAMETHODS.split()}
-    | {name.encode() for name in _PACKAGE.split()}
-    | {b"not enough memory"}
-)
+#: Strings that the firmware's own start puts into RAM unless the image has them, and never gives back: names of
+#: metamethods (``ltm.c``, luaT_init) and the error for a full heap (``lstate.c``, f_luaopen).
+FIXED_STRINGS = (*(b"__" + name.encode() for name in _EVENTS.split()), b"not enough memory")
+#: The same, and those of the table ``package`` (``loadlib.c``, luaopen_package). Reserved words are none: NodeMCU's
+#: lexer compares their characters (``llex.c``).
+FIRMWARE_STRINGS = frozenset(FIXED_STRINGS) | {name.encode() for name in _PACKAGE.split()}

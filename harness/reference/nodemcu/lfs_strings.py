@@ -17,10 +17,6 @@ from harness.formats.lfs.lfs_image import module_name
 from harness.reference.nodemcu.lfs_build import build
 from harness.reference.nodemcu.lua_reference import LuaReference
 
-#: Kept for good from the start on, and not counted by the reference: NodeMCU app/lua/ltm.c (luaT_init), lstate.c.
-_EVENTS = "index newindex gc mode eq add sub mul div mod pow unm len lt le concat call metatable"
-FIRMWARE = (*(b"__" + name.encode() for name in _EVENTS.split()), b"not enough memory")
-
 _REGION = 0x40000
 _RUN = "kept = kept or {} kept[#kept + 1] = {pcall(node.LFS.get(%s))}"
 _LIST = "collectgarbage() for _, s in ipairs(debug.getstrings()) do print((s:gsub('.', function(c) \
@@ -56,7 +52,7 @@ def advise(sources: Mapping[str, bytes]) -> Advice:
     ran = _run(sources, [], names)
     free = _free(ran)
     modules = sorted(set(_strings(ran)) - idle)
-    return Advice(modules, list(FIRMWARE), _free(_run(sources, modules, names)) - free)
+    return Advice(modules, list(target_layout.FIXED_STRINGS), _free(_run(sources, modules, names)) - free)
 
 
 def _run(sources: Mapping[str, bytes], strings: list[bytes], names: list[str]) -> LuaReference:

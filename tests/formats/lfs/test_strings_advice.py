@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from harness.cli.lfs import lfs
 from harness.errors import UsageError
 from harness.formats.lfs.read import read_image
-from harness.reference.nodemcu.lfs_strings import FIRMWARE, advise
+from harness.formats.lfs.target_layout import FIXED_STRINGS
+from harness.reference.nodemcu.lfs_strings import advise
 
 MAKES = b"local t = {} for i = 1, 3 do t['made_' .. i] = ('long '):rep(i + 4) end return t"
 
@@ -21,7 +22,7 @@ def test_strings_that_modules_make_are_found_and_what_they_take_is_measured() ->
     made = [b"made_%d" % i for i in (1, 2, 3)] + [b"long " * (i + 4) for i in (1, 2, 3)]
     assert advice.modules == sorted(made)
     assert advice.saved == sum(17 + len(text) for text in made)
-    assert advice.firmware == list(FIRMWARE)
+    assert advice.firmware == list(FIXED_STRINGS)
 
 
 def test_modules_that_make_none_need_none() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.chips import Reset
 from harness.reference.chip_board import ChipReset
-from harness.reference.engine.guest_files import File, Mode
+from harness.reference.engine.guest_files import Mode
 from harness.reference.guest_rom import NOTHING, Service
 from harness.virtual.board_repl import WINDOW
 
@@ -48,53 +48,6 @@ FRAGMENT = (
     "    kept_high = bytearray(16)",
     "high = fill = None",
 )
-MOUNT = 'vfs.mount(vfs.VfsRom(uctypes.bytearray_at(address, size)), "/rom")'
-#: A filesystem whose files are streams: what is imported from it is copied to RAM.
-COPYING = """_rom = vfs.VfsRom(uctypes.bytearray_at(address, size))
-            import io
-            class _File(io.IOBase):
-                def __init__(self, file): self.file = file
-                def readinto(self, buffer): return self.file.readinto(buffer)
-                def ioctl(self, request, argument): return 0
-            class _Copying:
-                def mount(self, readonly, mkfs): pass
-                def umount(self): pass
-                def stat(self, path): return _rom.stat(path)
-                def ilistdir(self, path): return _rom.ilistdir(path)
-                def chdir(self, path): pass
-                def getcwd(self): return "/"
-                def open(self, path, mode): return _File(_rom.open(path, mode))
-            vfs.mount(_Copying(), "/rom")"""
-_IMPORT_HOOK = (
-    "import builtins",
-    "imported = __import__",
-    "def hooked(*arguments, kept=[]):",
-    "    {}",
-    "    return imported(*arguments)",
-    "builtins.__import__ = hooked",
-)
-
-
-def import_hook(line: str) -> Script:
-    return at_start(*(text.format(line) if "{}" in text else text for text in _IMPORT_HOOK))
-
-
-def slow_in_flash(turns: int) -> Script:
-    """The function ``work`` of a module from ``/rom`` takes so many turns of a loop more."""
-    return at_start(
-        "import builtins",
-        "imported = __import__",
-        "def hooked(*arguments):",
-        "    module = imported(*arguments)",
-        "    fast = getattr(module, 'work', None)",
-        "    if fast and getattr(module, '__file__', '').startswith('/rom') and not hasattr(module, '_slow'):",
-        "        def slow(*arguments):",
-        f"            for _ in range({turns}): pass",
-        "            return fast(*arguments)",
-        "        module.work, module._slow = slow, True",
-        "    return module",
-        "builtins.__import__ = hooked",
-    )
 
 
 def compile_hook(old: str, new: str) -> Script:
@@ -361,7 +314,7 @@ def lie_in_callbacks(app: WasmApplication, original: Handler) -> Handler:
     return value
 
 
-def _once(mark: str, change: Callable[[WasmApplication], None]) -> Callable[[WasmApplication], None]:
+def once(mark: str, change: Callable[[WasmApplication], None]) -> Callable[[WasmApplication], None]:
     """For what wraps a part that outlives the VM's restarts."""
 
     def wire(app: WasmApplication) -> None:
@@ -384,7 +337,7 @@ def taken_for(old: str, new: str) -> Callable[[WasmApplication], None]:
 
         app.__dict__.update(next_program=next_program)
 
-    return _once("taken for", change)
+    return once("taken for", change)
 
 
 def short_at_the_edge(app: WasmApplication) -> None:
@@ -399,7 +352,7 @@ def short_at_the_edge(app: WasmApplication) -> None:
 
         app._repl.__dict__.update(next_program=next_program)
 
-    _once("short at the edge", change)(app)
+    once("short at the edge", change)(app)
 
 
 def paste_loses(app: WasmApplication) -> None:
@@ -414,7 +367,7 @@ def paste_loses(app: WasmApplication) -> None:
 
         app._repl.__dict__.update(_raw_paste=raw_paste)
 
-    _once("paste loses", change)(app)
+    once("paste loses", change)(app)
 
 
 def tell_soft_reset(app: WasmApplication) -> None:
@@ -454,7 +407,7 @@ def deaf_in_poll(app: WasmApplication) -> None:
 
         app.__dict__.update(sleep_ns=poll, next_program=next_program, received=hear)
 
-    _once("deaf in poll", change)(app)
+    once("deaf in poll", change)(app)
 
 
 def rare_looks(app: WasmApplication) -> None:
@@ -468,7 +421,7 @@ def rare_looks(app: WasmApplication) -> None:
 
         app.__dict__.update(sleep_ns=wait)
 
-    _once("rare looks", change)(app)
+    once("rare looks", change)(app)
 
 
 def limit_rtc(_app: WasmApplication, original: Handler) -> Handler:
@@ -485,60 +438,6 @@ def any_length(app: WasmApplication, original: Handler) -> Handler:
     return length
 
 
-class _Slow:
-    """A file from which every read takes some milliseconds of the chip's time."""
-
-    def __init__(self, app: WasmApplication, file: File) -> None:
-        self._app = app
-        self._file = file
-
-    def read(self, size: int) -> bytes:
-        self._app.board.clock.pass_for(4_000_000)
-        return self._file.read(size)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-
-def slow_files(app: WasmApplication) -> None:
-    if "slow" not in app.marks:
-        app.marks.add("slow")
-        opened = app.files.open
-        app.files.__dict__.update(open=lambda path, mode: _Slow(app, opened(path, mode)))
-
-
-def erases_nothing(app: WasmApplication) -> None:
-    """What the VM writes into its ROMFS segment lies over what was there: bits are cleared, and none is set."""
-    do = app._rom_region
-    app.__dict__.update(_rom_region=lambda what, *words: 0 if what == "erase" else do(what, *words))
-
-
-def stale_image() -> Callable[[bytes], bytes]:
-    """The first image with the suite's own replacement in it is kept."""
-    kept = b""
-
-    def read(image: bytes) -> bytes:
-        nonlocal kept
-        if b"hx_both" not in image:
-            return image
-        kept = kept or image
-        return kept
-
-    return read
-
-
-def stale_modules(app: WasmApplication) -> None:
-    """A cache of modules is not told of a change: at each start of the VM the first form is put back."""
-    for name, is_dir in app.files.listdir("/"):
-        path = "/" + name
-        if is_dir or not name.startswith("hx_version"):
-            continue
-        if path in app.noinit:
-            app.files.open(path, Mode(write=True, truncate=True)).write(app.noinit[path])
-        else:
-            app.noinit[path] = app.files.open(path, Mode()).read(1 << 20)
-
-
 def stay(app: WasmApplication) -> None:
     app.at_soft_reset = lambda: None
 
@@ -553,7 +452,3 @@ def reset_chip(app: WasmApplication) -> None:
 def take_long(app: WasmApplication) -> None:
     if app.board.cause is Reset.SOFT:
         time.sleep(3.4)
-
-
-def flip_rom(image: bytes) -> bytes:
-    return image.replace(b"a constant string", b"a c0nstant string", 1)

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, replace
 from harness.chips import Reset, chip_named
 from harness.reference.chip_board import ChipReset
 from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
-from harness.reference.engine.guest_files import Files
 from harness.reference.engine.heap_map import BLOCK
 from harness.reference.engine.tree_vm import TreeVm
 from harness.reference.engine.vm_of import built_in_depth, vm_of
@@ -128,8 +127,7 @@ class WasmApplication:
         self._typed = bytearray()  # read from the console, not yet taken
         self._booted_ns = self.board.clock.now_ns
         self._file_size = chip.manners.open_file - BLOCK if chip.manners is not None else 0
-        self._mounted = self._open_files(*context.partitions["vfs"])
-        self.files: Files = self._mounted
+        self.files = self._open_files(*context.partitions["vfs"])
         self._repl = Repl(_Line(self), self._banner().encode())
         self._begin()
 
@@ -156,7 +154,7 @@ class WasmApplication:
         try:
             return self._run()
         finally:
-            self._mounted.cut_off()
+            self.files.cut_off()
             self.vm.machine.close()
 
     def _run(self) -> Exit:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from harness.chips import Reset
 from harness.reference.chip_board import ChipReset
-from harness.reference.engine.guest_files import Mode
 from harness.reference.guest_rom import NOTHING, Service
 from harness.virtual.board_repl import WINDOW
 
@@ -151,13 +150,21 @@ def stop_clock(app: WasmApplication) -> None:
     app.services.wrap(Service.DEEP_SLEEP, around)
 
 
+def files_below(app: WasmApplication, folder: str = "") -> Iterator[str]:
+    """The paths of all files; suites lay theirs into a folder."""
+    for name, is_dir in app.files.listdir(folder or "/"):
+        path = f"{folder}/{name}"
+        if is_dir:
+            yield from files_below(app, path)
+        else:
+            yield path
+
+
 def cut_files(app: WasmApplication) -> None:
     """What was in the filesystem's buffers is gone: larger files lose their end."""
-    for name, is_dir in app.files.listdir("/"):
-        path = "/" + name
-        if not is_dir and app.files.stat(path).size > 2048:
-            data = app.files.open(path, Mode()).read(1 << 20)
-            app.files.open(path, Mode(write=True, truncate=True)).write(data[:-512])
+    for path in files_below(app):
+        if app.files.stat(path).size > 2048:
+            app.files.replace(path, app.files.content(path)[:-512])
 
 
 def ghost_timer(app: WasmApplication) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.reference.engine.guest_files import File, Mode
+from harness.reference.engine.guest_files import File
 from harness.virtual.defect import Defect, Script
-from harness.virtual.defect_effects import at_start, once, replaced
+from harness.virtual.defect_effects import at_start, files_below, once, replaced
 
 if TYPE_CHECKING:
     from harness.virtual.cpu import WasmApplication
@@ -101,14 +101,13 @@ def _stale_image() -> Callable[[bytes], bytes]:
 
 def _stale_modules(app: WasmApplication) -> None:
     """A cache of modules is not told of a change: at each start of the VM the first form is put back."""
-    for name, is_dir in app.files.listdir("/"):
-        path = "/" + name
-        if is_dir or not name.startswith("hx_version"):
+    for path in files_below(app):
+        if not path.rpartition("/")[2].startswith("hx_version"):
             continue
         if path in app.noinit:
-            app.files.open(path, Mode(write=True, truncate=True)).write(app.noinit[path])
+            app.files.replace(path, app.noinit[path])
         else:
-            app.noinit[path] = app.files.open(path, Mode()).read(1 << 20)
+            app.noinit[path] = app.files.content(path)
 
 
 def _flip_rom(image: bytes) -> bytes:

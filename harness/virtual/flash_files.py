@@ -91,8 +91,7 @@ class FlashFiles:
             self._fs.format()
             self._fs.mount()
             for name, content in first:
-                with self._fs.open(name, "wb") as file:
-                    file.write(content)
+                self.replace(name, content)
 
     def cut_off(self) -> None:
         """The chip is in reset: what this filesystem still holds in RAM never reaches the flash. Python closes a file
@@ -127,6 +126,16 @@ class FlashFiles:
             text = "rb+"
         self._opened(path)
         return _FlashFile(_checked(lambda: self._fs.open(path, text, buffering=0)))
+
+    def content(self, path: str) -> bytes:
+        """All of a file, read by the chip and not by the guest: nobody is told that it was opened."""
+        with _checked(lambda: self._fs.open(path, "rb")) as file:
+            return bytes(file.read())
+
+    def replace(self, path: str, content: bytes) -> None:
+        """A file's new content, written by the chip and not by the guest."""
+        with _checked(lambda: self._fs.open(path, "wb")) as file:
+            file.write(content)
 
     def mkdir(self, path: str) -> None:
         _checked(lambda: self._fs.mkdir(path))

@@ -56,8 +56,8 @@ RANDOM_PATHS = ("/dev/random", "/dev/urandom")
 class Port(Protocol):
     """What stands around the VM: its console, clock, filesystem and program source."""
 
-    files: Files
-
+    @property
+    def files(self) -> Files: ...
     def write(self, data: bytes) -> None: ...
     def write_raw(self, data: bytes) -> None:
         """What went through ``sys.stdout.buffer``: to be sent without newline translation."""

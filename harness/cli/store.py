@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import CONTEXT, json_option, store_option
+from harness.cli.options import CONTEXT, bench_option, json_option, store_option
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,6 +108,32 @@ def merge_command(sources: tuple[str, ...], store: str) -> None:
         Terminal().print(Text(f"{other.name}:", style="bold"), soft_wrap=True)
         _tell(report)
     target.close()
+
+
+@store.command("send", context_settings=CONTEXT)
+@store_option
+@bench_option
+def send_command(store: str, bench: str) -> None:
+    """Send the server's --store what runs here have kept for it while it was away."""
+    from harness.inventory.selection import bench_file
+    from harness.paths import state_dir
+    from harness.results.opening import open_store, where
+    from harness.results.sending import kept_in, send, unsent
+    from harness.shown import say
+
+    target = where(store)
+    if isinstance(target, Path):
+        raise UsageError(
+            "there is nothing to send to a file", hint="name a server: --store postgresql://user@host/name"
+        )
+    state = state_dir(bench_file(bench))
+    if not unsent(state, target):
+        say("nothing is kept for it")
+        return
+    local = open_store(str(kept_in(target, state)))
+    report = send(local, target, state)
+    local.close()
+    _tell(report)
 
 
 def _lines(file: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group("store", context_settings=CONTEXT)
 def store() -> None:
-    """What is in a results store; export, import and merge it."""
+    """What is in a results store; export, import, merge, send and prune it."""
 
 
 @store.command("info", context_settings=CONTEXT)
@@ -108,6 +108,42 @@ def merge_command(sources: tuple[str, ...], store: str) -> None:
         Terminal().print(Text(f"{other.name}:", style="bold"), soft_wrap=True)
         _tell(report)
     target.close()
+
+
+@store.command("prune", context_settings=CONTEXT)
+@click.option("--older-than", "days", type=click.FloatRange(min=0), required=True, metavar="DAYS", help="Runs so old.")
+@click.option("--keep", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
+              help="So many of each board's newest runs stay, however old.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Take them out; without it nothing is changed.")
+@store_option
+def prune_command(days: float, keep: int, yes: bool, store: str) -> None:
+    """Say which runs are older than DAYS, and take them out with --yes.
+
+    Certificates and transcripts are files, and stay. The room is used by what comes; a file becomes smaller by
+    'sqlite3 FILE VACUUM'.
+    """
+    from rich.progress import Progress
+    from rich.text import Text
+
+    from harness.results.opening import open_store
+    from harness.results.prune import old_runs, remove_runs, remove_unused
+    from harness.shown import Terminal
+
+    opened = open_store(store)
+    old = old_runs(opened, time.time() - 86400 * days, keep)
+    console = Terminal()
+    what = f"{len(old.runs)} runs with {old.scenarios} scenarios and {old.measurements} measurements"
+    if not old.runs:
+        console.print("nothing is so old that it can go")
+    elif not yes:
+        console.print(Text(f"{opened.name}: {what} can go, nothing was changed; --yes takes them out"), soft_wrap=True)
+    else:
+        with Progress(console=Terminal(stderr=True), transient=True) as bar:
+            task = bar.add_task("removing", total=len(old.runs))
+            remove_runs(opened, old.runs, lambda count: bar.advance(task, count))
+        remove_unused(opened)
+        console.print(Text(f"{opened.name}: {what} were taken out"), soft_wrap=True)
+    opened.close()
 
 
 @store.command("send", context_settings=CONTEXT)

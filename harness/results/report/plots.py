@@ -92,7 +92,7 @@ def history_svg(history: History, verdict: Verdict) -> str:
     least, most = (history.measured_as.written(value, history.unit) for value in (low, high))
     title = f"{len(numbers)} runs: {least} to {most}"
     return (
-        f'<svg class="plot" role="img" viewBox="0 0 {wide} {tall}" width="{wide}" height="{tall}" fill="none" '
+        f'<svg class="plot" role="img" viewBox="0 0 {wide} {tall}" width="{wide}" fill="none" '
         f'stroke="currentColor"><title>{escape(title)}</title>{"".join(parts)}'
         f'<g fill="currentColor" stroke="none">{dots}</g></svg>'
         f"<p class='soft'>{escape(title)}</p>"

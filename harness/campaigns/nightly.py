@@ -92,7 +92,7 @@ def nightly(
     everything = not (suites or record.interrupted)
     told = unused_limits(chosen, record, results, everything=everything)
     trends = trends_of(record, results)
-    earlier = [results.load_run(past, figures=False) for past in results.runs(_INDEXED) if past != number]
+    earlier = [past for past in results.load_runs(_INDEXED) if past.id != number]
     results.close()
     print_run(record, console, state=state)
     for words in told:

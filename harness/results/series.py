@@ -154,33 +154,58 @@ def recent_histories(store: Store, board: str, runs: int, *, until: float = math
         .order_by(RUN.c.started.desc(), RUN.c.id.desc())
         .limit(runs)
     )
-    query = (
-        select(MEASUREMENT.c.series, *_COLUMNS)
-        .select_from(SCENARIO)
-        .join(MEASUREMENT, MEASUREMENT.c.scenario == SCENARIO.c.id)
-        .join(RUN, RUN.c.id == SCENARIO.c.run)
-        .join(BOARD, and_(BOARD.c.run == SCENARIO.c.run, BOARD.c.id == board))
-        .where(SCENARIO.c.board == board, MEASUREMENT.c.verdict != Outcome.SKIPPED.value)
-        .order_by(RUN.c.started, RUN.c.id, SCENARIO.c.position, MEASUREMENT.c.position)
-    )
     with store.database.reading() as connection:
         chosen = list(connection.execute(newest).scalars())
-        rows = connection.execute(query.where(SCENARIO.c.run.in_(chosen))).all()
+        rows = connection.execute(_recent(SCENARIO.c.board == board, SCENARIO.c.run.in_(chosen))).all()
         series = connection.execute(select(SERIES).where(SERIES.c.board == board)).all()
-    values: dict[int, list[Any]] = {}
+    return [history for history in _histories(series, rows) if not line or history.line == line]
+
+
+def figure_histories(store: Store, suite: str, scenario: str, name: str, *, since: float = 0.0) -> list[History]:
+    """One figure on all boards that have it, over the runs that began after ``since`` (Unix seconds).
+
+    As :func:`recent_histories`, board by board.
+    """
+    wanted = select(SERIES).where(SERIES.c.suite == suite, SERIES.c.scenario == scenario, SERIES.c.name == name)
+    with store.database.reading() as connection:
+        series = connection.execute(wanted.order_by(SERIES.c.board)).all()
+        keys = [row.id for row in series]
+        rows = connection.execute(_recent(MEASUREMENT.c.series.in_(keys), RUN.c.started > since)).all()
+    return [
+        history
+        for board in dict.fromkeys(row.board for row in series)
+        for history in _histories([row for row in series if row.board == board], rows)
+    ]
+
+
+def _recent(*where: Any) -> Select[Any]:
+    return (
+        select(MEASUREMENT.c.series, *_COLUMNS)
+        .select_from(MEASUREMENT)
+        .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
+        .join(RUN, RUN.c.id == SCENARIO.c.run)
+        .join(BOARD, and_(BOARD.c.run == SCENARIO.c.run, BOARD.c.id == SCENARIO.c.board))
+        .where(*where, MEASUREMENT.c.verdict != Outcome.SKIPPED.value)
+        .order_by(RUN.c.started, RUN.c.id, SCENARIO.c.position, MEASUREMENT.c.position)
+    )
+
+
+def _histories(series: Sequence[Any], rows: Sequence[Any]) -> list[History]:
+    """What ``rows`` (key of the series, then an entry's columns) hold of ``series``, which are of one board."""
+    values: dict[int, list[Any]] = {row.id: [] for row in series}
     for key, *entry in rows:
-        values.setdefault(key, []).append(entry)
+        if key in values:
+            values[key].append(entry)
     found = []
-    for several in _by_figure([row for row in series if row.id in values]):
+    for several in _by_figure([row for row in series if values[row.id]]):
         merged = sorted((entry for one in several for entry in values[one.id]), key=lambda entry: (entry[1], entry[0]))
         lines: dict[str, dict[int, Entry]] = {}
-        for entry_line, made in _entries(merged):
-            lines.setdefault(entry_line, {})[made.run] = made
+        for line, made in _entries(merged):
+            lines.setdefault(line, {})[made.run] = made
         row = several[-1]
-        for name, entries in lines.items():
-            if not line or name == line:
-                words = (board, name, row.suite, row.scenario, row.name, row.kind, row.unit)
-                found.append(History(*words, tuple(entries.values())))
+        for line, entries in lines.items():
+            words = (row.board, line, row.suite, row.scenario, row.name, row.kind, row.unit)
+            found.append(History(*words, tuple(entries.values())))
     return found
 
 

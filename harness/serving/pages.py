@@ -19,13 +19,13 @@ from harness.results.report.html import badge, figure, html_page, run_to_html, s
 from harness.results.report.nightly_index import index_body
 from harness.results.report.plots import history_svg, trend_svg, trends_of
 from harness.results.run_record import BoardRecord, RunRecord
-from harness.results.series import History, boards, histories, recent_histories
+from harness.results.series import History, boards, figure_histories, recent_histories
 from harness.results.store import Store
 from harness.serving.app import Served
 
 _RUNS = 60
-#: Of one figure, how many runs back; of a board, how many of its runs are listed.
-_LAST, _LISTED = 400, 20
+#: Of one figure, how many seconds back from the newest run (half a year); of a board, how many runs are listed.
+_BACK, _LISTED = 183 * 86_400.0, 20
 #: A run without an end goes on as long as something came in the last so many seconds.
 _QUIET = 900.0
 #: Seconds after which a page of something that goes on is asked for again.
@@ -42,7 +42,7 @@ def bench_page(served: Served) -> str:
     if not isinstance(served.store, Path) or served.store.exists():
         store = Store(served.store)
         try:
-            runs = [store.load_run(number, figures=False) for number in store.runs(_RUNS)]
+            runs = store.load_runs(_RUNS)
         finally:
             store.close()
     going = [run for run in runs if goes_on(run)]
@@ -153,8 +153,7 @@ def _benchs(served: Served) -> list[str]:
 
 def _runs_of(store: Store, board: str) -> Iterator[str]:
     found: list[tuple[RunRecord, BoardRecord]] = []
-    for number in store.runs(4 * _RUNS):
-        run = store.load_run(number, figures=False)
+    for run in store.load_runs(4 * _RUNS):
         found += [(run, record) for record in run.boards if record.id == board]
         if len(found) >= _LISTED:
             break
@@ -208,13 +207,9 @@ def figure_page(_served: Served, store: Store, name: str) -> str:
     """A figure (``suite/scenario/figure``) over all boards that have it, with the steps that the history finds."""
     suite, _, rest = name.partition("/")
     scenario, _, figure_name = rest.partition("/")
-    found: list[History] = []
-    for board in boards(store):
-        try:
-            every = histories(store, board, figure_name, last=_LAST)
-        except UsageError:
-            continue
-        found += [h for h in every if (h.suite, h.scenario, h.name) == (suite, scenario, figure_name)]
+    newest = store.load_runs(1)
+    since = newest[0].started - _BACK if newest else 0.0
+    found = figure_histories(store, suite, scenario, figure_name, since=since)
     if not found:
         raise UsageError(f"no board has a figure {name!r}", hint="a board's page lists its figures")
     title = f"{suite}: {scenario.replace('_', ' ')}: {figure_name}"

@@ -96,6 +96,7 @@ def run(
         check_images(chosen)
     state = state_dir(file)
     path = location(store, state / "results.sqlite")
+    console = terminal(to_stderr=json_file == "-")
     request = RunRequest(
         bench_file=file,
         boards=chosen,
@@ -109,6 +110,7 @@ def run(
         variant=variant,
         jobs=jobs,
         wait=wait,
+        attended=console.is_terminal,
         command=" ".join(["harness", *sys.argv[1:]]),
     )
     if list_only:
@@ -116,7 +118,6 @@ def run(
 
         list_plan(request, json_file)
         return
-    console = terminal(to_stderr=json_file == "-")
     stopped: RunInterrupted | None = None
     with LiveView(request.boards, console) as view:
         times = Timings([board.id for board in chosen], view)

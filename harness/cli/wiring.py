@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 
 import click
@@ -27,6 +28,7 @@ def wiring(board: str, bench: str, flash: bool, press: bool, json_file: str) -> 
     from harness.bench.attach import Options, attach
     from harness.bench.wiring_check import check_wiring
     from harness.cli.findings import print_findings, print_parts
+    from harness.cli.steps import steps
     from harness.results.report.json_report import write_json
     from harness.runtimes.traits import all_traits, traits_of
     from harness.shown import Terminal
@@ -36,7 +38,9 @@ def wiring(board: str, bench: str, flash: bool, press: bool, json_file: str) -> 
         able = " or ".join(traits.title for traits in all_traits() if traits.checks_wiring)
         raise UsageError(f"board {board!r}: its wiring can be checked with {able} alone, it has {chosen.runtime}")
     console = Terminal(stderr=json_file == "-")
-    attached = attach(chosen, Options(state, flash=True if flash else None), lambda *_: None)
+    options = Options(state, flash=True if flash else None, attended=console.is_terminal)
+    with steps(console, chosen.id) if console.is_terminal else nullcontext(lambda *_: None) as report:
+        attached = attach(chosen, options, report)
 
     def ask_to_press(down: bool) -> None:
         if down:

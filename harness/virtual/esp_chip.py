@@ -124,6 +124,19 @@ class Chip(SerialChip):
         self._loader = Loader(self.spec, self.flash, self.mac, self)
         self.settled.set()
 
+    def _start(self, reason: str) -> None:
+        if self.faults.lasts("strap-low"):
+            self._download(reason)
+        else:
+            super()._start(reason)
+
+    def press_reset(self, *, boot: bool = False) -> None:
+        with self._lock:
+            if boot and self._powered:
+                self._download("external")
+            else:
+                self.glitch("external")
+
     def press_buttons_for_sync(self, data: bytes) -> bool:
         with self._lock:
             if self._loader is None and self._powered and _SYNC in data:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.bench.boot_slot import another_application
+from harness.bench.boot_slot import another_application, unconfirmed_update
 from harness.bench.checked_firmware import CheckedFirmware, Report
 from harness.bench.device import Device
 from harness.bench.firmware_record import FirmwareRecord
@@ -155,6 +155,8 @@ class BoardFlash:
         board = self._board
         if board.flash_method != "esptool" or CHIPS[board.chip].family != "esp32":
             return
+        if (update := unconfirmed_update(flasher, images)) and self.written is not None:
+            self.written.warnings.append(update)
         if other := another_application(flasher, board.chip, images):
             self._mark.clear()
             raise FinalFault(

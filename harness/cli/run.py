@@ -79,6 +79,7 @@ def run(
 
     from harness.bench.checked_firmware import check_images
     from harness.campaigns.bench_run import RunInterrupted, RunRequest, run_bench
+    from harness.campaigns.ports_together import ports_together
     from harness.campaigns.unused_limits import unused_limits
     from harness.paths import state_dir
     from harness.results.database import location
@@ -129,7 +130,7 @@ def run(
     record = results.load_run(number)
     print_run(record, console, all_figures=figures, state=state)
     everything = not (suites or keywords or last_failed or stopped)
-    for words in unused_limits(chosen, record, results, everything=everything):
+    for words in (*ports_together(record), *unused_limits(chosen, record, results, everything=everything)):
         console.print(Text(f"warning: {words}", style="yellow"), soft_wrap=True)
     if timings:
         times.show(console)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
@@ -21,12 +21,14 @@ from harness.errors import EXIT_BENCH_FAULT, UsageError
 def wiring(board: str, bench: str, flash: bool, press: bool, json_file: str) -> None:
     """Check the wires that boards.yaml claims for BOARD: loopbacks, a UART's, button, GPIO16 to RST.
 
-    The pins named under 'wiring' are driven, one at a time: take off what must not be. Exit code 3 when a wire is
+    Pins are told with what is printed beside them ('wiring.labels' says on which board). Those named under 'wiring' are
+    driven, one at a time: take off what must not be. Exit code 3 when a wire is
     missing, swapped or shorted.
     """
 
     from harness.bench.attach import Options, attach
     from harness.bench.wiring_check import check_wiring
+    from harness.chips.silk import with_labels
     from harness.cli.findings import print_findings, print_parts
     from harness.cli.steps import steps
     from harness.results.report.json_report import write_json
@@ -50,6 +52,14 @@ def wiring(board: str, bench: str, flash: bool, press: bool, json_file: str) -> 
         findings = check_wiring(chosen, attached.runtime, attached.device.press or (ask_to_press if press else None))
     finally:
         attached.close()
+    findings = [
+        replace(
+            finding,
+            what=with_labels(finding.what, chosen.chip, chosen.wiring.labels),
+            fix=with_labels(finding.fix, chosen.chip, chosen.wiring.labels),
+        )
+        for finding in findings
+    ]
     print_findings(console, findings)
     if json_file:
         write_json(json_file, {"board": chosen.id, "findings": [asdict(finding) for finding in findings]})

@@ -82,8 +82,8 @@ def look(port: Any, chip: str, reset: ResetStrategy) -> Found:
 def hands(chip: str) -> str:
     """What to try where no line does it."""
     return (
-        f"Or hold BOOT ({strap(chip)}) and press EN: 'flash: {{before: manual}}' in boards.yaml, and 'harness flash' at "
-        "a terminal, which asks and waits"
+        f"Or hold BOOT ({strap(chip)}) and press EN: 'flash: {{before: manual}}' in boards.yaml, and 'harness flash' "
+        "at a terminal, which asks and waits"
     )
 
 

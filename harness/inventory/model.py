@@ -27,6 +27,7 @@ from harness.inventory.fields import (
     PowerMethod,
     RuntimeName,
     Sha256,
+    SilkName,
     Size,
     Uid,
     VidPid,
@@ -497,6 +498,11 @@ class Wiring(Entry):
         description="Number of a UART whose TX is wired to its own RX (ESP32: by the first pair of loopback, if any).",
     )
     button: Pin | None = Field(default=None, description="Pin of a button that pulls it low.")
+    labels: SilkName | None = Field(
+        default=None,
+        description="Which board it is, for the names on its silk screen that 'harness wiring' says besides. Default: "
+        "the chip's usual one.",
+    )
     gpio16_rst: bool = Field(default=False, description="ESP8266: GPIO16 is wired to RST, so deep sleep can end.")
 
     @field_validator("loopback")

@@ -27,7 +27,7 @@ _TABLE: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (
         re.compile(rb"Brownout detector was triggered|_BROWN_OUT_RESET|\(BROWNOUT_RST\)", _ANY),
         "the supply dips when the chip starts: give the board another USB port, a hub with its own supply or a shorter "
-        "cable, and take off what it feeds. Writing again does not help",
+        "cable, and take off what it feeds. Another write does not help",
     ),
     (
         re.compile(rb"Octal Flash option selected, but EFUSE not configured", _ANY),
@@ -87,9 +87,9 @@ def cause(said: bytes, *, verified: bool = False, strap: str = "") -> str:
     """
     if _IN_LOADER.search(said):
         return (
-            f"the chip sits in its boot loader: its boot strap ({strap or 'GPIO0 on most chips'}) was low at the reset: "
-            "let go of BOOT, take off what pulls that pin low; 'console' in boards.yaml must not assert DTR. Writing "
-            "again does not help"
+            f"the chip sits in its boot loader: its boot strap ({strap or 'GPIO0 on most chips'}) was low at reset: "
+            "let go of BOOT, take off what pulls that pin low; 'console' in boards.yaml must not assert DTR. Another "
+            "write does not help"
         )
     for words, text in _TABLE:
         if words.search(said):

@@ -95,7 +95,7 @@ class Chip(SerialChip):
 
     @property
     def _io0_low(self) -> bool:
-        return self._dtr and not self._rts
+        return self._dtr and not self._rts and not self.faults.lasts("strap-high")
 
     def _risen(self) -> None:
         with self._lock:

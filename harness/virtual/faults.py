@@ -77,6 +77,10 @@ TRAITS = {
     kind.name: kind
     for kind in (
         Kind("strap-low", "ESP: its boot strap is held low, so that every reset ends in the boot loader."),
+        Kind(
+            "strap-high",
+            "ESP: DTR does not reach its boot strap, so that no line leads to the boot loader.",
+        ),
         Kind("slow-crystal", "ESP: it has a 26 MHz crystal and firmware for one of 40 MHz; its console is too slow."),
         Kind("no-quad-flash", "ESP32: its flash cannot be read by four lines (qio, qout)."),
         Kind("slow-flash", "ESP32: its flash cannot be read at 80 MHz."),

@@ -191,6 +191,18 @@ def strap_low_on_an_esp8266(folder: Path) -> str:
     return _met(_board("esp8266", "strap-low"), folder)
 
 
+@_situation("A port behind which nothing answers (no power, another port, TX and RX crossed)")
+def nothing_answers(folder: Path) -> str:
+    spec = VirtualSpec("v", "esp32", str(folder / "v"), app="echo")
+    with start(spec) as running:
+        running.power(on=False)
+        entry = f"id: b, chip: esp32, runtime: micropython, identity: {{url: {json.dumps(running.url)}}}"
+        rest = "flash: {connect_attempts: 1}, firmware: {path: firmware.bin}"
+        (folder / "firmware.bin").write_bytes(build_firmware("esp32"))
+        (folder / "boards.yaml").write_text(f"boards:\n  - {{{entry}, {rest}}}\n")
+        return _met(load_bench(folder / "boards.yaml").boards[0], folder)
+
+
 # -- supply and USB ------------------------------------------------------------------------------------
 
 

@@ -48,6 +48,18 @@ class BenchFault(HarnessError):
     """The bench could not do its part: a port, a cable, a board that does not answer, damaged data."""
 
 
+class DoesNotStart(BenchFault):
+    """The chip said why it does not start. ``said`` is what came, as bytes."""
+
+    def __init__(self, message: str, *, hint: str = "", said: bytes = b"") -> None:
+        super().__init__(message, hint=hint)
+        self.said = said
+
+
+class Unreadable(BenchFault):
+    """The board says something that is no text at the console's baud rate."""
+
+
 class FinalFault(BenchFault):
     """A bench fault that trying again cannot mend, and that is no sign of a sick board: busy, swapped, not there."""
 

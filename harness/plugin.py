@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--harness-run", type=int, default=0, help=pytest.HIDDEN if hasattr(pytest, "HIDDEN") else "internal"
     )
+    group.addoption("--harness-attended", action="store_true", help="internal: a person watches, and can press buttons")
     group.addoption("--harness-resume", action="store_true", help="internal: leave out what the run has already")
     group.addoption("--harness-select", action="append", default=[], metavar="EXPR", help="as -k of 'harness run'")
     group.addoption("--harness-only", default="", help="internal: a file that names the scenarios to run")

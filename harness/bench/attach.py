@@ -60,6 +60,8 @@ class Options:
     wait: float = _LOCK_PATIENCE
     #: Use a board that is in quarantine, to see whether it is well again.
     check: bool = False
+    #: A person reads what is reported, and can press a board's buttons.
+    attended: bool = False
     #: Folder of the run's transcripts within ``transcripts``; without one the board's last transcript is replaced.
     run_folder: str = ""
 
@@ -83,7 +85,9 @@ class AttachedBoard:
         self._stack.callback(self.device.close)
         self.transcript = Transcript(options.state / options.transcript_of(board.id), after=bool(options.run_folder))
         self._line = BoardLine(board, self.device, traits, self.transcript, self.happened)
-        self._flash = BoardFlash(board, self.device, options.state, report, lambda: self._line.address)
+        self._flash = BoardFlash(
+            board, self.device, options.state, report, lambda: self._line.address, attended=options.attended
+        )
         left = LeftApplication(board.id, traits.language, traits.start_files, self.happened)
         self._aside = options.set_aside or board.application == "aside"
         self._left = left

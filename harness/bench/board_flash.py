@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.bench.boot_slot import another_application
+from harness.bench.boot_slot import another_application, unconfirmed_update
 from harness.bench.checked_firmware import CheckedFirmware, Report
 from harness.bench.device import Device
 from harness.bench.firmware_record import FirmwareRecord
@@ -27,9 +27,19 @@ from harness.link.ports import OpenPort
 class BoardFlash:
     """``state`` is the bench's state folder, ``report`` hears of each step, ``address`` says where the board is. A port
     that is given is the board's console, open and with nobody else on it; when a write ends, the chip starts its
-    application."""
+    application. ``attended``: a person reads what ``report`` hears, and can press buttons."""
 
-    def __init__(self, board: Board, device: Device, state: Path, report: Report, address: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        device: Device,
+        state: Path,
+        report: Report,
+        address: Callable[[], str],
+        *,
+        attended: bool = False,
+    ) -> None:
+        self._attended = attended
         self._board = board
         self._device = device
         self._report = report
@@ -50,6 +60,16 @@ class BoardFlash:
     def can_write(self) -> bool:
         """Whether there is firmware, and a way to write it."""
         return self.firmware is not None and self._board.flash_method != "none"
+
+    @property
+    def proved(self) -> bool:
+        """Whether the flash is known to hold what was written the last time."""
+        return self.written is not None and self.written.proved
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person had to bring the chip into its boot loader the last time."""
+        return self.written is not None and self.written.by_hand
 
     @property
     def needs_port(self) -> bool:
@@ -129,12 +149,14 @@ class BoardFlash:
         if port is None:
             with contextlib.suppress(BenchFault):  # a board that only shows up while it is written has none yet
                 address = self._device.find()
-        return FlashJob(self._board, port, progress, address, enter_loader)
+        return FlashJob(self._board, port, progress, address, enter_loader, self._attended)
 
     def _check_start(self, flasher: Flasher, images: list[FlashImage]) -> None:
         board = self._board
         if board.flash_method != "esptool" or CHIPS[board.chip].family != "esp32":
             return
+        if (update := unconfirmed_update(flasher, images)) and self.written is not None:
+            self.written.warnings.append(update)
         if other := another_application(flasher, board.chip, images):
             self._mark.clear()
             raise FinalFault(

@@ -69,7 +69,7 @@ class BoardLine:
         self._session = session = Session(self.port, self._transcript, reopen=self._reopen)
         seed = random.randrange(1 << 32)
         means = Means(
-            reset=self._pulse_reset if self._reset else None,
+            reset=self.pulse_reset if self._reset else None,
             intervene=self._device.intervene,
             buffer=self._board.console.buffer,
             nonces=random.Random(seed),
@@ -114,7 +114,8 @@ class BoardLine:
         finally:
             port.close()
 
-    def _pulse_reset(self) -> None:
+    def pulse_reset(self) -> None:
+        """Reset the chip into its application by the lines."""
         assert self._reset is not None
         self._reset(self.port)
 

@@ -14,7 +14,7 @@ from harness.formats import app_desc
 from harness.formats.app_desc import AppDesc
 from harness.formats.esp_contents import what_boots
 from harness.formats.esp_image import ImageError
-from harness.formats.partitions import Partition, boot_partition, find_tables, tables_in
+from harness.formats.partitions import Partition, boot_partition, find_tables, tables_in, unconfirmed
 
 #: Where the description stands in an application: behind the two headers and the first segment's.
 DESCRIPTION_AT = 32
@@ -59,6 +59,18 @@ def another_application(flash: FlashReader, chip: str, images: Sequence[FlashIma
     return (
         f"{described(description)} was written to 0x{offset:x}, but the chip starts partition {starts.label!r} at "
         f"0x{starts.offset:x}, which holds {described(found)}"
+    )
+
+
+def unconfirmed_update(flash: FlashReader, images: Sequence[FlashImage]) -> str:
+    """That the chip is in the middle of an update, in words; empty when it is not."""
+    slot = unconfirmed(partitions_of(flash, images), flash.read)
+    if slot is None:
+        return ""
+    return (
+        f"the chip is in the middle of an update: its otadata says that {slot.label!r} is new and not confirmed, so a "
+        "boot loader with rollback starts another slot at a later reset; erase the partition 'otadata' once (esptool "
+        "erase-region) to end that"
     )
 
 

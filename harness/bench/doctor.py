@@ -16,6 +16,7 @@ from harness.bench.host_machine import Machine, UsbDevice
 from harness.bench.plugged import Plugged, plugged_in
 from harness.inventory.discover import Port, candidates, own_serial
 from harness.inventory.model import Bench, Board
+from harness.link.host_system import this_system
 from harness.reference.engine.prepare import is_prepared
 from harness.reference.engine.vm_cache import cache_dir
 
@@ -70,7 +71,8 @@ def examine(patient: Patient) -> list[Finding]:
 def _permissions(patient: Patient) -> Iterator[Finding]:
     machine = patient.machine
     if not patient.seen:
-        where = "" if machine.has_usb else " (this system shows no USB at all: a container without the host's /sys?)"
+        no_sysfs = this_system().has_udev and not machine.has_usb
+        where = " (this system shows no USB at all: a container without the host's /sys?)" if no_sysfs else ""
         yield Finding("permissions", "note", f"nothing is plugged in that looks like a board{where}")
     denied: dict[str, list[str]] = {}
     usable = 0
@@ -190,7 +192,7 @@ def _autosuspend(patient: Patient) -> Iterator[Finding]:
             f'ATTR{{power/control}}="on"\' | sudo tee /etc/udev/rules.d/71-harness-awake-{vid}-{pid}.rules; '
             f"until it is plugged in again: echo on | sudo tee /sys/bus/usb/devices/{device.location}/power/control",
         )
-    if places and not sleepy:
+    if places and not sleepy and this_system().has_udev:
         yield Finding("autosuspend", "ok", "off for all that is plugged in")
 
 
@@ -300,7 +302,13 @@ _TOOLS = (
     (("gpioset", "--version"), "gpio"),
     (("qemu-system-arm", "--version"), "emulated boards"),
 )
-_PACKAGES = {"dfu-util": "dfu-util", "openocd": "openocd", "uhubctl": "uhubctl", "gpioset": "gpiod"}
+_PACKAGES = {
+    "dfu-util": "dfu-util",
+    "openocd": "openocd",
+    "uhubctl": "uhubctl",
+    "gpioset": "gpiod",
+    "qemu-system-arm": "qemu-system-arm",
+}
 
 
 def _tools(patient: Patient) -> Iterator[Finding]:
@@ -318,9 +326,7 @@ def _tools(patient: Patient) -> Iterator[Finding]:
         wanted = purpose in needed and versions.get(other) is None
         use = purpose if purpose == "emulated boards" else f"boards with method: {purpose}"
         package = _PACKAGES.get(name)
-        fix = f"sudo apt install {package}" if package else f"pip install {name}"
-        if name == "qemu-system-arm":
-            fix = "sudo apt install qemu-system-arm"
+        fix = this_system().install_command(package) if package else f"pip install {name}"
         yield Finding(
             "tools",
             "problem" if wanted else "note",

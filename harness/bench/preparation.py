@@ -12,13 +12,17 @@ from harness.bench.boot_slot import applications, described
 from harness.bench.checked_firmware import CheckedFirmware, Report
 from harness.bench.device import Device
 from harness.bench.firmware_record import FirmwareRecord
+from harness.bench.other_rate import explained, listen
 from harness.bench.who_answers import another_board, unproved
 from harness.chips import CHIPS
-from harness.errors import BenchFault, FinalFault, FirmwareFailure, HarnessError, Refused
+from harness.errors import BenchFault, DoesNotStart, FinalFault, FirmwareFailure, HarnessError, Refused, Unreadable
 from harness.extensions import resolve
+from harness.flashing.esp_entry import strap
+from harness.flashing.flasher import BY_HAND_WITHIN
 from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
 from harness.inventory.model import Board
+from harness.link.boot_words import cause
 from harness.link.deadline import Deadline
 from harness.link.panics import printable
 from harness.link.ports import no_reset_lines
@@ -28,6 +32,7 @@ from harness.runtimes.interface import BoardRuntime, Sweeper
 from harness.runtimes.program import ask
 from harness.runtimes.traits import Probe, RuntimeTraits, all_traits
 from harness.runtimes.who import ChipNames
+from harness.runtimes.wired import Wired
 
 #: How long a board's own USB may take to come back after a reset, in seconds.
 _USB_PATIENCE = 10.0
@@ -82,10 +87,15 @@ class Preparation:
             flash.write(port)
         runtime = line.speak()
         self._report("waiting for the VM", 0, 0)
-        if written_now:
-            self._enter_after_writing(runtime, no_reset_lines(port))
-        else:
-            self._enter_as_found(runtime)
+        verified = written_now and flash.proved
+        try:
+            if written_now:
+                self._enter_after_writing(runtime, no_reset_lines(port))
+            else:
+                self._enter_as_found(runtime)
+        except (DoesNotStart, Unreadable) as problem:
+            raise self._better_told(problem, verified=verified) from None
+        self._tell_doubts(runtime)
         # What an earlier program left on the heap can be all of a small one; what an application left running prints.
         if self._traits.restarts_without_application:
             runtime.soft_reset()
@@ -99,6 +109,23 @@ class Preparation:
         if self._traits.mounts_romfs:
             image = self._flash.romfs or (suite_romfs() if "romfs" in self._board.capabilities else b"")
             self.check_romfs(image)
+
+    def _better_told(self, problem: DoesNotStart | Unreadable, *, verified: bool) -> BenchFault:
+        """``problem`` with what else is known: what was written is proved, what the board says at other rates."""
+        pin = strap(self._board.chip)
+        if isinstance(problem, DoesNotStart):
+            return BenchFault(problem.message, hint=cause(problem.said, verified=verified, strap=pin) or problem.hint)
+        session = self._line.runtime.session
+        if session.closed or "native_usb" in self._board.capabilities:
+            return problem
+        baud = self._board.console.baud
+        self._report("listening at other baud rates", 0, 0)
+        heard = listen(self._line.port, baud, self._line.pulse_reset if self._line.resets else None)
+        return explained(heard, baud, problem, verified=verified, strap=pin) or problem
+
+    def _tell_doubts(self, runtime: BoardRuntime) -> None:
+        if isinstance(runtime, Wired) and (doubt := runtime.start_doubts):
+            self._happened("start", doubt)
 
     def _settle_application(self, runtime: BoardRuntime) -> None:
         """What an earlier run left aside is put back, or is put where it is to be in this one."""
@@ -146,7 +173,10 @@ class Preparation:
 
     def _enter_after_writing(self, runtime: BoardRuntime, no_lines: str) -> None:
         try:
-            runtime.enter(after_reset=True)
+            if self._flash.by_hand:
+                self._started_by_hand(runtime)
+            else:
+                runtime.enter(after_reset=True)
         except BenchFault as problem:
             if not no_lines:
                 raise
@@ -155,6 +185,18 @@ class Preparation:
                 f"nothing here has started its application: {problem.message}",
                 hint="reset the board by hand, or give a port with DTR and RTS; 'flash: {method: none}' never writes",
             ) from None
+
+    def _started_by_hand(self, runtime: BoardRuntime) -> None:
+        """Have a person start the application. Raises the last BenchFault when nobody does."""
+        self._report(f"written; press EN once to start it (waiting {BY_HAND_WITHIN:g} s)", 0, 0)
+        end = Deadline(BY_HAND_WITHIN)
+        while True:
+            try:
+                runtime.enter(after_reset=True)
+                return
+            except BenchFault:
+                if end.passed:
+                    raise
 
     def _prove_identity(self, runtime: BoardRuntime) -> ChipNames:
         """Who answers, asked before anything else. Raises FinalFault for another board."""

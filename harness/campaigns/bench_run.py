@@ -67,6 +67,8 @@ class RunRequest:
     board_seconds: float = math.inf
     total_seconds: float = math.inf
     resume: int = 0
+    #: A person watches, and can press a board's buttons.
+    attended: bool = False
 
 
 class RunInterrupted(Interrupted):
@@ -245,6 +247,7 @@ def _start(request: RunRequest, board: Board, run: int) -> _Child:
         *(*_selecting(request, logs), "--boards", board.id, "--wait", f"{request.wait:g}", "--harness-run", str(run)),
         *(["--no-flash"] if not request.flash else []),
         *(["--set-aside"] if request.set_aside else []),
+        *(["--harness-attended"] if request.attended else []),
         *(["--variant", request.variant] if request.variant and board.virtual else []),
         *(["--harness-resume"] if request.resume else []),
         *(["--harness-look-again"] if request.look_again else []),

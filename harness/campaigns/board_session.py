@@ -82,6 +82,7 @@ class _Session:
             state,
             flash=not option("--no-flash"),
             set_aside=option("--set-aside"),
+            attended=option("--harness-attended"),
             variant=option("--variant") or None,
             wait=option("--wait"),
         )

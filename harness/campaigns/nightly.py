@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.bench.checked_firmware import check_images
 from harness.campaigns.bench_run import RunInterrupted, RunRequest, run_bench
+from harness.campaigns.ports_together import ports_together
 from harness.campaigns.unused_limits import unused_limits
 from harness.errors import Interrupted
 from harness.inventory.load import load_bench
@@ -90,7 +91,7 @@ def nightly(
     results = Store(where)
     record = results.load_run(number)
     everything = not (suites or record.interrupted)
-    told = unused_limits(chosen, record, results, everything=everything)
+    told = [*ports_together(record), *unused_limits(chosen, record, results, everything=everything)]
     trends = trends_of(record, results)
     earlier = [past for past in results.load_runs(_INDEXED) if past.id != number]
     results.close()

@@ -29,10 +29,10 @@ def flash(bench: str, boards: str | None, variant: str, json_file: str) -> None:
 
     file, chosen = load_chosen(bench, boards, to_stderr=json_file == "-")
     check_images(chosen)
-    options = Options(state_dir(file), variant=variant or None, purpose="harness flash")
+    console = Terminal(stderr=json_file == "-")
+    options = Options(state_dir(file), variant=variant or None, purpose="harness flash", attended=console.is_terminal)
     results: list[dict[str, Any]] = []
     code = 0
-    console = Terminal(stderr=json_file == "-")
     for board in chosen:
         problem: HarnessError | None = None
         with steps(console, board.id) as report:

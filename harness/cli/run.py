@@ -79,6 +79,7 @@ def run(
 
     from harness.bench.checked_firmware import check_images
     from harness.campaigns.bench_run import RunInterrupted, RunRequest, run_bench
+    from harness.campaigns.ports_together import ports_together
     from harness.campaigns.unused_limits import unused_limits
     from harness.paths import state_dir
     from harness.results.database import location
@@ -97,6 +98,7 @@ def run(
         check_images(chosen)
     state = state_dir(file)
     path = location(store, state / "results.sqlite")
+    console = terminal(to_stderr=json_file == "-")
     request = RunRequest(
         bench_file=file,
         boards=chosen,
@@ -110,6 +112,7 @@ def run(
         variant=variant,
         jobs=jobs,
         wait=wait,
+        attended=console.is_terminal,
         command=" ".join(["harness", *sys.argv[1:]]),
     )
     if list_only:
@@ -117,7 +120,6 @@ def run(
 
         list_plan(request, json_file)
         return
-    console = terminal(to_stderr=json_file == "-")
     stopped: RunInterrupted | None = None
     unsent: NotSent | None = None
     with LiveView(request.boards, console) as view:
@@ -132,7 +134,7 @@ def run(
     record = results.load_run(number)
     print_run(record, console, all_figures=figures, state=state)
     everything = not (suites or keywords or last_failed or stopped)
-    for words in unused_limits(chosen, record, results, everything=everything):
+    for words in (*ports_together(record), *unused_limits(chosen, record, results, everything=everything)):
         console.print(Text(f"warning: {words}", style="yellow"), soft_wrap=True)
     if timings:
         times.show(console)

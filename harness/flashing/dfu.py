@@ -21,6 +21,7 @@ from harness.errors import BenchFault, UsageError
 from harness.flashing.flasher import ChipIdentity, FlashingMethod, FlashJob
 from harness.flashing.stm32_access import AccessFailed, AccessFlasher
 from harness.flashing.stm32_sectors import Sector, geometry_of, sectors_of
+from harness.link.host_system import this_system
 from harness.link.panics import printable
 
 #: The boot loader of all STM32 (AN2606).
@@ -194,7 +195,9 @@ class DfuUtil:
     def _run(self, arguments: list[str], patience: float) -> str:
         program = shutil.which("dfu-util")
         if program is None:
-            raise UsageError("flash.method dfu needs the program dfu-util", hint="apt install dfu-util")
+            raise UsageError(
+                "flash.method dfu needs the program dfu-util", hint=this_system().install_command("dfu-util")
+            )
         try:
             done = run_child([program, *arguments], timeout=patience)
         except subprocess.TimeoutExpired:

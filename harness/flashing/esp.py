@@ -24,6 +24,7 @@ from esptool.targets import CHIP_DEFS, ROM_LIST
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 
 from harness.errors import BenchFault, UsageError
+from harness.flashing.esp_entry import look, nobody_there, wait_for_hands
 from harness.flashing.esp_safety import refuse_unsafe
 from harness.flashing.esptool_trace import leave_out
 from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
@@ -97,7 +98,7 @@ class _Steps:
         self._progress = progress
         self.logger = _logger()
         self.logger.begin(progress)
-        self._no_lines = no_reset_lines(port)  # esptool closes it when it cannot connect
+        self.no_lines = no_reset_lines(port)  # esptool closes it when it cannot connect
         self.done: list[tuple[str, float]] = []
 
     @contextmanager
@@ -108,7 +109,7 @@ class _Steps:
         try:
             yield
         except (FatalError, serial.SerialException, OSError) as problem:
-            if step == "connect" and (why := self._no_lines):
+            if step == "connect" and (why := self.no_lines):
                 raise BenchFault(
                     f"{self._port.port}: flashing failed at step 'connect': this port has no reset lines ({why}), and "
                     "the chip is not in its boot loader",
@@ -161,9 +162,11 @@ class EspFlasher:
         reset: ResetStrategy | None = None,
         override: Mapping[str, str] | None = None,
         enter_by: str = "",
+        attended: bool = False,
     ) -> None:
         """``reset`` starts the application in the end, ``override`` as ``flash.override`` of boards.yaml; ``enter_by``
-        is a sequence into the boot loader in place of esptool's own."""
+        is a sequence into the boot loader in place of esptool's own; ``attended``: a person is there who can be asked
+        for the boot loader."""
         self._chip = chip
         self._port = port
         self._baud = baud
@@ -175,6 +178,10 @@ class EspFlasher:
         self._reset = reset or HardReset()
         self._override = override or {}
         self._enter_by = enter_by
+        self._manual = before == "manual"
+        self._attended = attended
+        #: A person brought the chip into its boot loader, so no line starts its application.
+        self.by_hand = False
         self._steps = _Steps(port, progress)
         self._esp: Any = None
         self._progress = progress
@@ -254,13 +261,34 @@ class EspFlasher:
         esp = CHIP_DEFS[self._chip](self._port, ROM_BAUD)
         esp.USES_RFC2217 = str(self._port.port).startswith("rfc2217:")
         try:
-            with _entering_by(self._enter_by):
-                esp.connect(self._before, self._attempts)
+            self._enter_loader(esp)
         except FatalError as problem:
             if "This chip is" not in str(problem):
                 raise
             return esp, printable(str(problem).encode(), 200)
         return esp, ""
+
+    def _enter_loader(self, esp: Any) -> None:
+        """Raises FatalError for another chip, BenchFault when the boot loader is not reached."""
+        try:
+            with _entering_by(self._enter_by):
+                # What is to be in its boot loader answers at once; whoever is to bring it there is asked for it.
+                esp.connect(self._before, 2 if self._manual else self._attempts)
+            return
+        except FatalError as problem:
+            if "This chip is" in str(problem):
+                raise
+            if self._steps.no_lines and not self._attended:
+                raise
+            if self._manual and not self._attended:
+                raise nobody_there(self._port, self._chip) from None
+            if not self._attended:
+                found = look(self._port, self._chip, self._reset)
+                raise BenchFault(
+                    f"{self._port.port}: the boot loader does not answer, and {found.what}", hint=found.hint
+                ) from None
+        wait_for_hands(self._port, self._chip, lambda: esp.connect("no-reset", 1), self._progress)
+        self.by_hand = True
 
     # -- work ------------------------------------------------------------------------------------
 
@@ -306,6 +334,8 @@ class EspFlasher:
                 with self._steps("verify"):
                     if self._md5(image.offset, len(image.data)) != md5(image.data):
                         raise FatalError(f"MD5 of {image.label} on the chip differs from the file's")
+        report.by_hand = self.by_hand
+        report.proved = self._stub_runs or self._chip != "esp8266"
         report.steps = self._steps.done
         report.warnings = [*report.overridden, *self._steps.logger.warnings]
         report.seconds = time.perf_counter() - started
@@ -410,6 +440,7 @@ def _make(job: FlashJob) -> EspFlasher:
         console_baud=job.board.console.baud,
         reset=strategy_for(job.board),
         override={str(check): reason for check, reason in settings.override.items()},
+        attended=job.attended,
         enter_by=boot_loader_sequence(job.board.reset.invert) if settings.before == "default-reset" else "",
     )
 

@@ -1,5 +1,8 @@
 """What is looked at before an ESP's flash is written, on the whole images: all that esptool's ``write-flash`` refuses.
 
+The harness writes plain data always. So a chip that encrypts its flash gets no boot loader and no application, where
+esptool would write them (for it may be asked to have them encrypted).
+
 A check is passed over only by its name in ``flash.override`` of the board, with a reason that is kept with the report.
 
 esptool 5 (``write_flash``): secure boot V1, key manager, images for other chips and revisions, plain data for a chip
@@ -47,7 +50,7 @@ def refuse_unsafe(
 
 def _objections(esp: Any, chip: str, images: Sequence[FlashImage], flash_size: int | None) -> Iterator[tuple[str, str]]:
     if chip != "esp8266":
-        yield from _by_fuses(esp, images)
+        yield from _by_fuses(esp, chip, images)
     boot_offset = CHIPS[chip].boot_offset
     for image in images:
         for offset, label, content in what_boots(chip, image.offset, image.data, image.label):
@@ -64,7 +67,7 @@ def _objections(esp: Any, chip: str, images: Sequence[FlashImage], flash_size: i
                 )
 
 
-def _by_fuses(esp: Any, images: Sequence[FlashImage]) -> Iterator[tuple[str, str]]:
+def _by_fuses(esp: Any, chip: str, images: Sequence[FlashImage]) -> Iterator[tuple[str, str]]:
     encrypts = bool(esp.get_flash_encryption_enabled())
     low = min(images, key=lambda image: image.offset, default=None)
     if low is not None and low.offset < _BOOT_LOADER_END and esp.get_secure_boot_v1_enabled():
@@ -75,6 +78,13 @@ def _by_fuses(esp: Any, images: Sequence[FlashImage]) -> Iterator[tuple[str, str
         )
     if low is not None and low.offset < _KEY_RECOVERY_END and encrypts and esp.uses_key_manager_for_flash_encryption():
         yield "key-manager", f"{low.label} would overwrite what flash encryption recovers its key from (below 0x2000)"
+    plain = [label for image in images for _, label, _ in what_boots(chip, image.offset, image.data, image.label)]
+    if plain and encrypts and not esp.get_encrypted_download_disabled():
+        yield (
+            "flash-encryption",
+            f"this chip encrypts its flash, and {plain[0]} is written plain: it would be read as if it were encrypted, "
+            "and not start",
+        )
     if images and encrypts and esp.get_encrypted_download_disabled():
         yield (
             "flash-encryption",

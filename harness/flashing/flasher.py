@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 
+#: How long a person may take to press a board's buttons, in seconds.
+BY_HAND_WITHIN = 120.0
+
+
 def silent(_step: str, _done: int, _total: int) -> None:
     pass
 
@@ -44,7 +48,9 @@ class ChipIdentity:
 @dataclass
 class FlashReport:
     """Bytes and seconds of one flashing; ``steps`` in order with their seconds. ``overridden`` are the checks that were
-    passed over because the bench file says so, with its reasons; they are among the ``warnings`` too."""
+    passed over because the bench file says so, with its reasons; they are among the ``warnings`` too. ``proved``: the
+    chip itself has told that it holds all of it. ``by_hand``: a person brought it into its boot loader, and has to
+    start its application."""
 
     identity: ChipIdentity
     written: int = 0
@@ -53,6 +59,8 @@ class FlashReport:
     steps: list[tuple[str, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     overridden: list[str] = field(default_factory=list)
+    proved: bool = False
+    by_hand: bool = False
 
     def after(self, before: FlashReport) -> None:
         """Count in an earlier write of the same images, after which the board had to be written again."""
@@ -92,7 +100,8 @@ class FlashJob:
     """What a way of writing is given: the board's entry, its serial port, and whom to tell.
 
     ``port`` is open, or None for a method that needs none; ``address`` is where the board's port is, empty when it has
-    none now. ``enter_loader`` brings a board that runs into its USB boot loader.
+    none now. ``enter_loader`` brings a board that runs into its USB boot loader. ``attended``: a person reads what
+    ``progress`` is told, and can press buttons.
     """
 
     board: Board
@@ -100,6 +109,7 @@ class FlashJob:
     progress: Progress
     address: str = ""
     enter_loader: Callable[[], None] | None = None
+    attended: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from harness.errors import BenchFault, HarnessError, UsageError
 from harness.flashing.flasher import ChipIdentity, FlashingMethod, FlashJob
 from harness.flashing.stm32_access import AccessFailed, AccessFlasher
 from harness.flashing.stm32_sectors import Sector, device_of, geometry_of, sectors_of
+from harness.link.host_system import this_system
 
 _PATIENCE = 120.0
 _WORD = re.compile(r"^0x([0-9a-f]{8}): ([0-9a-f]{8})", re.M)
@@ -157,7 +158,7 @@ class OpenOcd:
     def _run(self, *commands: str) -> str:
         program = shutil.which("openocd")
         if program is None:
-            raise UsageError("flash.openocd needs the program openocd", hint="apt install openocd")
+            raise UsageError("flash.openocd needs the program openocd", hint=this_system().install_command("openocd"))
         arguments = [part for command in (*commands, "exit") for part in ("-c", command)]
         try:
             done = run_child([program, *self._start, *arguments], timeout=_PATIENCE)

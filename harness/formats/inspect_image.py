@@ -13,8 +13,8 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from harness.chips import CHIPS, STM32_FLASH_BASE, Chip, chip_of_image
-from harness.formats import app_desc, esp_image, partitions, stm32_image
+from harness.chips import CHIPS, GENERIC, STM32_FLASH_BASE, Chip, chip_of_image
+from harness.formats import app_desc, esp_image, partitions, stm32_image, uf2
 from harness.formats.app_desc import AppDesc
 from harness.formats.banner import find_banner
 from harness.formats.esp_image import EspImage, ImageError
@@ -45,6 +45,8 @@ _OTHER_FORMATS = (
     (b"\x1f\x8b", "a gzip file"),
     (b"<", "an HTML or XML page"),
 )
+#: Those that no program writes to a chip.
+_NO_FIRMWARE = ("a ZIP archive", "a gzip file", "an HTML or XML page")
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,8 @@ def require_for(
     if kind == "data":
         return ImageInfo(name, "data", len(data), hashlib.sha256(data).hexdigest())
     info = inspect(data, name=name)
+    if chip.family == GENERIC:
+        return _require_generic(info, data)
     if chip.family == "stm32":
         _require_stm32(chip, offset, data, info)
         return replace(info, chip=board_chip)
@@ -297,6 +301,21 @@ def require_for(
         raise ImageError(
             f"{name}: its partition {over[0].label!r} ends at 0x{over[0].end:x}, the flash at 0x{flash_size:x}",
             hint="take the firmware variant for this flash size",
+        )
+    return info
+
+
+def _require_generic(info: ImageInfo, data: bytes) -> ImageInfo:
+    """Nothing is known of the chip: what is surely no firmware is refused, and a damaged UF2."""
+    if other := next((what for magic, what in _OTHER_FORMATS if data.startswith(magic) and what in _NO_FIRMWARE), None):
+        raise ImageError(
+            f"{info.name}: expected firmware, found {other}",
+            hint="fetch it again; was a page, or an archive, saved in place of the file?",
+        )
+    if data.startswith(uf2.MAGIC) and (problem := uf2.problem(data)):
+        raise ImageError(
+            f"{info.name}: the image is damaged: {problem}",
+            hint="fetch or build the image again, and compare its SHA-256 with the release's",
         )
     return info
 

@@ -34,6 +34,8 @@ DATA_PHY, DATA_NVS, DATA_FAT, DATA_ROMFS = 0x01, 0x02, 0x81, 0x8F
 _OTA_ENTRY = struct.Struct("<I20xII")
 #: ESP_OTA_IMG_INVALID and ESP_OTA_IMG_ABORTED.
 _OTA_UNUSABLE = (3, 4)
+#: ESP_OTA_IMG_NEW and ESP_OTA_IMG_PENDING_VERIFY.
+_OTA_UNCONFIRMED = (0, 1)
 _ROW = struct.Struct("<HBBII16sI")
 _MAGIC = 0x50AA
 _MD5_MAGIC = b"\xeb\xeb" + b"\xff" * 14
@@ -124,6 +126,27 @@ def boot_partition(partitions: Sequence[Partition], read: Read) -> Partition | N
     if numbers:
         return slots[(max(numbers) - 1) % len(slots)]
     return factory or (slots[0] if slots else None)
+
+
+def unconfirmed(partitions: Sequence[Partition], read: Read) -> Partition | None:
+    """The slot of an update that is not confirmed (``ESP_OTA_IMG_NEW``, ``ESP_OTA_IMG_PENDING_VERIFY``), else None.
+
+    A boot loader with rollback starts a pending one no second time (ESP-IDF Programming Guide, "Over The Air Updates",
+    "App Rollback").
+    """
+    slot = boot_partition(partitions, read)
+    data = next((row for row in partitions if not row.is_app and row.subtype == DATA_OTA), None)
+    if slot is None or data is None or slot.subtype not in APP_OTA:
+        return None
+    slots = sum(row.is_app and row.subtype in APP_OTA for row in partitions)
+    for sector in (0, 1):
+        entry = read(data.offset + sector * SECTOR, _OTA_ENTRY.size)
+        if len(entry) < _OTA_ENTRY.size:
+            continue
+        number, state, _ = _OTA_ENTRY.unpack(entry)
+        if state in _OTA_UNCONFIRMED and number and (number - 1) % slots == slot.subtype - APP_OTA.start:
+            return slot
+    return None
 
 
 def parse_table(data: bytes) -> tuple[Partition, ...]:

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from harness.chips import CHIPS, KB, MB
+from harness.chips.silk import SILKS
 from harness.extensions import names
 
 CAPABILITIES: dict[str, str] = {
@@ -146,6 +147,10 @@ Size = Annotated[
             ]
         }
     ),
+]
+#: A board whose silk screen is known.
+SilkName = Annotated[
+    str, AfterValidator(one_of(SILKS, "board")), WithJsonSchema({"type": "string", "enum": list(SILKS)})
 ]
 Pin = Annotated[int | str, PlainValidator(_check_pin), WithJsonSchema({"type": ["integer", "string"]})]
 Mac = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")]

@@ -27,6 +27,7 @@ from harness.inventory.fields import (
     PowerMethod,
     RuntimeName,
     Sha256,
+    SilkName,
     Size,
     Uid,
     VidPid,
@@ -195,6 +196,17 @@ class Flash(Entry):
         description="command: program and arguments that end with code 0 when the flash holds the image: "
         "[picotool, verify, '{image}']. It is asked before, so that nothing is written twice, and after.",
     )
+    start_command: Annotated[tuple[Argument, ...], Field(strict=False)] = Field(
+        default=(),
+        max_length=50,
+        description="command: program and arguments that start the application in the end, where the one that writes "
+        "does not: [picotool, reboot]. {port} and {chip} are filled in.",
+    )
+    enter: Literal["bootloader", "touch-1200"] | None = Field(
+        default=None,
+        description="command: how a board that runs is brought into its USB boot loader. bootloader: the VM is told "
+        "machine.bootloader(). touch-1200: its port is opened at 1200 baud and closed.",
+    )
     timeout: float = Field(
         default=120.0, gt=0, le=3600, strict=False, description="command: seconds that each program may take."
     )
@@ -268,8 +280,8 @@ class Flash(Entry):
     def _what_the_method_needs(self) -> Flash:
         if self.method == "command" and not self.command:
             raise ValueError("expected 'command' with 'method: command'")
-        if self.method != "command" and (self.command or self.verify_command):
-            raise ValueError("'command' and 'verify_command' go with 'method: command'")
+        if self.method != "command" and (self.command or self.verify_command or self.start_command or self.enter):
+            raise ValueError("'command', 'verify_command', 'start_command' and 'enter' go with 'method: command'")
         return self
 
 
@@ -497,6 +509,11 @@ class Wiring(Entry):
         description="Number of a UART whose TX is wired to its own RX (ESP32: by the first pair of loopback, if any).",
     )
     button: Pin | None = Field(default=None, description="Pin of a button that pulls it low.")
+    labels: SilkName | None = Field(
+        default=None,
+        description="Which board it is, for the names on its silk screen that 'harness wiring' says besides. Default: "
+        "the chip's usual one.",
+    )
     gpio16_rst: bool = Field(default=False, description="ESP8266: GPIO16 is wired to RST, so deep sleep can end.")
 
     @field_validator("loopback")

@@ -18,8 +18,8 @@ from harness.errors import BenchFault, FirmwareFailure, VmCrashed
 
 #: Where a line starts: what a ROM says at another rate is bytes that are no text, and ends with none.
 _LINE_START = rb"(?<![\x20-\x7e])"
-#: How a line of ESP-IDF's log begins, perhaps coloured.
-_LOG = rb"(?:\x1b\[[0-9;]{1,8}m)?E \(\d{1,10}\) "
+#: How a line of ESP-IDF's log begins, perhaps coloured, and before its log runs without a time.
+_LOG = rb"(?:\x1b\[[0-9;]{1,8}m)?E (?:\(\d{1,10}\) )?"
 #: Class of trouble, and the text that tells it. The first that matches counts.
 _FATAL: tuple[tuple[str, bytes], ...] = (
     ("panic", rb"Guru Meditation Error: Core +\d+ panic'ed \([^)\r\n]{1,80}\)"),
@@ -49,6 +49,11 @@ _FATAL: tuple[tuple[str, bytes], ...] = (
     ("boot", _LOG + rb"esp_image: (?:Checksum failed|Image hash failed)[^\r\n]{0,80}"),
     ("boot", _LOG + rb"boot: No bootable app partitions[^\r\n]{0,60}"),
     ("boot", _LOG + rb"boot: Failed to verify partition table"),
+    ("boot", _LOG + rb"boot_comm: (?:mismatch chip ID|chip revision check failed|Image requires)[^\r\n]{0,80}"),
+    ("boot", _LOG + rb"cpu_start: (?:Octal Flash option selected|Failed to init external RAM!)[^\r\n]{0,60}"),
+    ("boot", _LOG + rb"spi_flash: Detected size\(\d+k\) smaller than[^\r\n]{0,80}"),
+    ("boot", rb"load:0xffffffff,len:-1"),
+    ("boot", rb"ets_loader\.c \d+"),
     ("boot", rb"waiting for download"),
 )
 _FATAL_TEXT = b"(?:" + b"|".join(b"(?:%s)" % text for _, text in _FATAL) + b")"
@@ -158,6 +163,12 @@ _ROM_LINES = re.compile(
     rb"^(?:ets |rst:|configsip|clk_drv|mode:|load:|load 0x|ho \d|tail \d|entry 0x|chksum |csum |I \(\d)[^\r\n]*\r?\n?",
     re.MULTILINE,
 )
+
+
+def is_text(data: bytes) -> bool:
+    """Whether ``data`` can be what somebody said: nothing at all can, and so can a few damaged bytes."""
+    plain = sum(0x20 <= byte < 0x7F or byte in b"\r\n\t\x1b" for byte in data)
+    return len(data) < 16 or plain >= 0.7 * len(data)
 
 
 def by_application(data: bytes) -> bytes:

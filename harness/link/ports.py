@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,8 @@ from typing import Any, Protocol
 import serial
 
 from harness.errors import BenchFault, PortBusy
+from harness.link.host_system import busy_hint, this_system
+from harness.link.panics import printable
 from harness.link.rfc2217 import QuickRfc2217
 
 #: An open port, whatever stands behind it.
@@ -36,6 +37,7 @@ def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool 
         if "://" in address:
             port = serial.serial_for_url(address, baudrate=baud, timeout=0.1)
         else:
+            address = this_system().callout(address)
             port = serial.Serial(address, baudrate=baud, timeout=0.1, write_timeout=_WRITE_TIMEOUT, exclusive=True)
     except (serial.SerialException, OSError, ValueError) as problem:
         raise _explained(address, problem) from None
@@ -128,16 +130,12 @@ def _explained(address: str, problem: Exception) -> BenchFault:
             hint="is the board plugged in? `harness boards --ports` lists ports",
         )
     if number == errno.EACCES or "Permission denied" in text:
-        return BenchFault(
-            f"{address}: no permission to open the port",
-            hint="add yourself to the group that owns it (often dialout or uucp) and log in again",
-        )
+        return BenchFault(f"{address}: no permission to open the port", hint=this_system().no_permission(address))
     if number in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text or "busy" in text.lower():
-        holder = _holder(address)
-        return PortBusy(
-            f"{address}: the port is in use{f' by {holder}' if holder else ''}",
-            hint="close the program that has it open (a terminal, an IDE, ModemManager)",
-        )
+        holder = this_system().holder(address)
+        name, number = holder or ("", "")
+        by = f" by {printable(name.encode(), 40)} (process {number})" if holder else ""
+        return PortBusy(f"{address}: the port is in use{by}", hint=busy_hint(name))
     if "did not answer a change" in text:
         return BenchFault(
             f"{address}: {text}",
@@ -150,21 +148,3 @@ def _explained(address: str, problem: Exception) -> BenchFault:
     if number == errno.ECONNREFUSED or "Connection refused" in text:
         return BenchFault(f"{address}: nothing listens there", hint="is the port server running?")
     return BenchFault(f"{address}: cannot be opened: {text[:200]}", hint="check the port in boards.yaml")
-
-
-def _holder(address: str) -> str:
-    """Which process has the device open, as far as /proc shows it."""
-    try:
-        target = Path(address).resolve()
-        for process in Path("/proc").glob("[0-9]*"):
-            if process.name == str(os.getpid()):
-                continue
-            try:
-                if any(handle.resolve() == target for handle in (process / "fd").iterdir()):
-                    name = (process / "comm").read_text().strip()
-                    return f"{name} (process {process.name})"
-            except OSError:
-                continue
-    except OSError:
-        pass
-    return ""

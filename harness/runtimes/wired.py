@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.errors import SET_ASIDE, ApplicationInTheWay, BenchFault, FirmwareFailure
+from harness.errors import SET_ASIDE, ApplicationInTheWay, BenchFault, DoesNotStart, FirmwareFailure, Unreadable
+from harness.link.boot_words import cause, doubts
 from harness.link.deadline import Deadline
-from harness.link.panics import Panic, by_application, confirmed_crash, crashed, find_panic, printable
+from harness.link.panics import Panic, by_application, confirmed_crash, crashed, find_panic, is_text, printable
 from harness.link.session import READ_LIMIT, Read, Reason, Session
 from harness.runtimes.interface import Intervention
 from harness.runtimes.recorded import recorded_call
@@ -142,7 +143,14 @@ class Wired:
         hint = "flash it again; if it stays so, this firmware does not run on this chip"
         if panic.kind == "boot loop":
             hint = f"does the application on it reset the chip as soon as it starts? Otherwise {hint}"
-        return BenchFault(f"the board does not start ({panic.kind}): {panic.text}", hint=hint)
+        return DoesNotStart(
+            f"the board does not start ({panic.kind}): {panic.text}", hint=cause(self._heard) or hint, said=self._heard
+        )
+
+    @property
+    def start_doubts(self) -> str:
+        """What the start that it was entered by said of a lack, in words; empty when nothing."""
+        return doubts(self._heard)
 
     def _trouble_heard(self) -> bool:
         return find_panic(self._heard, reset_expected=True) is not None
@@ -153,6 +161,8 @@ class Wired:
         panic = find_panic(self._heard, reset_expected=True)
         if panic is not None and panic.kind in ("boot", "brown-out", "boot loop"):
             return self._does_not_start(panic)
+        if not is_text(self._heard):
+            return Unreadable(f"{what}: what came is no text at this baud rate ({len(self._heard)} bytes)", hint=hint)
         if panic is not None and panic.kind == "application":
             return ApplicationInTheWay(
                 f"{what}: the application on the board lets the chip sleep as soon as it starts; came {panic.text!r}",

@@ -109,6 +109,10 @@ class RunningBoard:
         """Press the button named under ``wiring``, or let it go."""
         order(self._control, "press", down=down)
 
+    def press_reset(self, *, boot: bool = False) -> None:
+        """Press the reset button (EN), and with ``boot`` hold the boot button (ESP) meanwhile."""
+        order(self._control, "reset", down=boot)
+
     def power(self, *, on: bool) -> None:
         """Cut the chip's power, or give it back. The port stays, as an adapter's does that has its own supply."""
         order(self._control, "power", on=on)

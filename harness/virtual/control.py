@@ -73,6 +73,8 @@ class ControlServer:
             chip.board.lead(pin, level)
         elif what == "press":
             chip.board.press(down)
+        elif what == "reset":
+            chip.press_reset(boot=down)
         elif what == "brown-out":
             chip.brown_out()
         elif what == "power":

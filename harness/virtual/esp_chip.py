@@ -95,7 +95,7 @@ class Chip(SerialChip):
 
     @property
     def _io0_low(self) -> bool:
-        return self._dtr and not self._rts
+        return self._dtr and not self._rts and not self.faults.lasts("strap-high")
 
     def _risen(self) -> None:
         with self._lock:
@@ -123,6 +123,19 @@ class Chip(SerialChip):
         self._baud = None
         self._loader = Loader(self.spec, self.flash, self.mac, self)
         self.settled.set()
+
+    def _start(self, reason: str) -> None:
+        if self.faults.lasts("strap-low"):
+            self._download(reason)
+        else:
+            super()._start(reason)
+
+    def press_reset(self, *, boot: bool = False) -> None:
+        with self._lock:
+            if boot and self._powered:
+                self._download("external")
+            else:
+                self.glitch("external")
 
     def press_buttons_for_sync(self, data: bytes) -> bool:
         with self._lock:

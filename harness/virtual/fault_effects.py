@@ -1,14 +1,21 @@
-"""What faults do to a virtual board's flash and to its start; when they do, ``faults.py`` decides."""
+"""What faults and traits do to a virtual board's flash and to its start; when they do, ``faults.py`` decides.
+
+What a chip says at a start that goes wrong: public boot logs of the ESP32's ROM with a flash that does not answer in
+the mode or at the frequency of the image's header; ESP-IDF ``components/esp_system/port/cpu_start.c`` (PSRAM, octal
+flash), ``components/esp_psram`` (the PSRAM's id).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import random
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from littlefs import LittleFS, LittleFSError
 
+from harness.chips import CHIPS
 from harness.virtual.faults import Faults
 from harness.virtual.flash_files import FlashFiles
 from harness.virtual.nor_flash import Flash
@@ -24,6 +31,49 @@ _BLANK = b"\0\xff"
 _NODEMCU = b"NODEMCU\0"
 _VERSION = re.compile(rb"(?<![0-9.])([0-9])\.([0-9]{2})\.([0-9])(?![0-9.])")
 _LUA_VERSION = re.compile(rb"(?<![0-9.])([0-9])\.[0-9]\.([0-9])(?![0-9.])")
+
+
+#: Bytes of an image's header: the mode, and the frequency beside the size (esptool, "Firmware Image Format").
+_MODE_AT, _FREQUENCY_AT, _QUAD, _80_MHZ = 2, 3, (0, 1), 0xF
+_MODES = ("QIO", "QOUT", "DIO", "DOUT")
+_NO_PSRAM = (
+    "E (285) quad_psram: PSRAM ID read error: 0xffffffff, PSRAM chip not found or not supported, or wrong PSRAM line "
+    "mode\n"
+)
+_ABORTS = "\nabort() was called at PC 0x40081be9 on core 0\n\n\nBacktrace: 0x40081c3d:0x3ffe3b60\n\nRebooting...\n"
+_CONSOLE_BAUD = 115200
+
+
+def as_the_board_is(faults: Faults, chip: str, flash: Flash, booted: Boot) -> Boot:
+    """The start that this board has in place of ``booted``, which one without its traits would have."""
+    if CHIPS[chip].family != "esp32" or booted.payload is None:
+        return booted
+    mode, frequency = flash.read(CHIPS[chip].boot_offset + _MODE_AT, 2)
+    quad, fast = mode in _QUAD, frequency & 0xF == _80_MHZ
+    if (quad and faults.lasts("no-quad-flash")) or (fast and faults.lasts("slow-flash")):
+        # The ROM reads the header slowly, and all that follows as the header says.
+        read = "load:0x3fff0030,len:6936\nload:0xffffffff,len:-1\n" if quad else "load:0x0f3f0004,len:4864\n"
+        failed = replace(booted, text=booted.text[:1], payload=None, again_because="watchdog")
+        failed.say(
+            _CONSOLE_BAUD,
+            "configsip: 0, SPIWP:0xee\nclk_drv:0x00,q_drv:0x00,d_drv:0x00,cs0_drv:0x00,hd_drv:0x00,wp_drv:0x00\n"
+            f"mode:{_MODES[mode]}, clock div:{1 if fast else 2}\n{read}",
+        )
+        return failed
+    said = ""
+    if faults.lasts("octal-build"):
+        said = "E (92) cpu_start: Octal Flash option selected, but EFUSE not configured!\n" + _ABORTS
+    elif faults.lasts("no-psram-abort"):
+        said = f"{_NO_PSRAM}E cpu_start: Failed to init external RAM!\n{_ABORTS}"
+    elif faults.lasts("no-psram"):
+        said = f"{_NO_PSRAM}E cpu_start: Failed to init external RAM; continuing without it.\n"
+    if not said:
+        return booted
+    stops = said.endswith(_ABORTS)
+    started = replace(booted, text=list(booted.text), again_because="panic")
+    started.payload = None if stops else booted.payload
+    started.say(_CONSOLE_BAUD, said)
+    return started
 
 
 def at_boot(faults: Faults, flash: Flash, booted: Boot) -> tuple[bytes, bytes]:

@@ -71,10 +71,30 @@ KINDS = {
         Kind("lines-stuck", "DTR and RTS do not reach the chip."),
     )
 }
+#: What a board can be rather than what happens to it: each is there from the start, until it is mended. A soak injects
+#: none of them, for nothing that the harness can do brings such a board back.
+TRAITS = {
+    kind.name: kind
+    for kind in (
+        Kind("strap-low", "ESP: its boot strap is held low, so that every reset ends in the boot loader."),
+        Kind(
+            "strap-high",
+            "ESP: DTR does not reach its boot strap, so that no line leads to the boot loader.",
+        ),
+        Kind("slow-crystal", "ESP: it has a 26 MHz crystal and firmware for one of 40 MHz; its console is too slow."),
+        Kind("no-quad-flash", "ESP32: its flash cannot be read by four lines (qio, qout)."),
+        Kind("slow-flash", "ESP32: its flash cannot be read at 80 MHz."),
+        Kind("no-psram", "ESP32: firmware for PSRAM finds none, says so, and goes on."),
+        Kind("no-psram-abort", "ESP32: firmware for PSRAM finds none, and aborts."),
+        Kind("octal-build", "ESP32: firmware for octal flash finds that its chip has another, and aborts."),
+    )
+}
 #: What lasts, and what ends it.
 _UNTIL_RESET = {"wrong-baud", "mute", "deaf", "hang", "flood"}
 _UNTIL_POWER = {"echo", "latch-up", "brown-out-loop"}
-_LASTS = {*_UNTIL_RESET, *_UNTIL_POWER, "dead", "power-stuck", "lines-stuck"}
+_AT_ONCE = {"power-stuck", "lines-stuck", *TRAITS}
+_LASTS = {*_UNTIL_RESET, *_UNTIL_POWER, "dead", *_AT_ONCE}
+_ALL = {**KINDS, **TRAITS}
 _SILENT = {"mute", "hang", "latch-up", "dead"}
 _DEAF = {"deaf", "hang", "latch-up", "dead"}
 _USUAL_RATE = 1e-4
@@ -102,13 +122,13 @@ class Fault:
     behind: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UsageError(f"there is no fault {self.kind!r}", hint=f"kinds: {', '.join(KINDS)}")
+        if self.kind not in _ALL:
+            raise UsageError(f"there is no fault {self.kind!r}", hint=f"kinds: {', '.join(_ALL)}")
         if self.rate is not None and not 0 < self.rate <= 1:
             raise UsageError(f"fault {self.kind}: rate is a chance above 0 and up to 1, came {self.rate:g}")
         if self.after < 0 or (self.count is not None and self.count < 1) or not 0 <= self.seconds <= 3600:
             raise UsageError(f"fault {self.kind}: after, count and seconds must make sense, came {self}")
-        if self.behind and KINDS[self.kind].phase == "boot":
+        if self.behind and _ALL[self.kind].phase == "boot":
             raise UsageError(f"fault {self.kind}: it is about starts, and has no text to wait for")
         if any(ord(character) > 255 for character in self.behind):
             raise UsageError(f"fault {self.kind}: behind stands for bytes, came {self.behind[:40]!a}")
@@ -116,7 +136,7 @@ class Fault:
     @property
     def filled(self) -> Fault:
         """The same with everything said."""
-        kind = KINDS[self.kind]
+        kind = _ALL[self.kind]
         at_once = not kind.many or kind.phase == "boot"
         return replace(
             self,
@@ -195,9 +215,9 @@ class Faults:
 
     def add(self, fault: Fault) -> None:
         fault = fault.filled
-        kind = KINDS[fault.kind]
+        kind = _ALL[fault.kind]
         with self._lock:
-            if fault.kind in ("power-stuck", "lines-stuck"):
+            if fault.kind in _AT_ONCE:
                 self._begin(fault.kind)
             elif kind.phase == "boot":
                 self._ways["boot"].append(_Active(fault, "boot"))
@@ -343,7 +363,7 @@ class Faults:
 
     def _begin(self, kind: str) -> None:
         self._states.add(kind)
-        if kind in ("power-stuck", "lines-stuck", "brown-out-loop"):
+        if kind in _AT_ONCE or kind == "brown-out-loop":
             self.happened[kind] = self.happened.get(kind, 0) + 1
 
     # -- the chip's life -------------------------------------------------------------------------

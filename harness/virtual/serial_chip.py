@@ -17,7 +17,7 @@ from harness.chips import Reset
 from harness.errors import UsageError
 from harness.reference.chip_board import ChipReset
 from harness.virtual.application import AppContext, Application, ApplicationFactory, Ended, Exit
-from harness.virtual.fault_effects import at_boot, decay
+from harness.virtual.fault_effects import as_the_board_is, at_boot, decay
 from harness.virtual.faults import Fault, Faults
 from harness.virtual.live_board import LiveBoard, Surroundings
 from harness.virtual.nor_flash import Flash
@@ -169,6 +169,13 @@ class SerialChip(ABC):
             self.faults.power_cut()
             self._hold()
 
+    def press_reset(self, *, boot: bool = False) -> None:
+        """A person presses the reset button, and with ``boot`` holds the other one meanwhile. Raises UsageError on a
+        chip without the second."""
+        if boot:
+            raise UsageError(f"this {self.name} has no boot button")
+        self.glitch("external")
+
     def brown_out(self) -> None:
         """The supply dips. Raises UsageError on a chip that does not notice."""
         raise UsageError(f"the {self.name} has no brown-out detector", hint="cut its power instead")
@@ -221,6 +228,8 @@ class SerialChip(ABC):
     def _carried(self, data: bytes, wire: Wire) -> bytes:
         """What arrives on the other side, in either direction."""
         ours, theirs = self._baud, wire.baud
+        if ours is not None and self._loader is None and self.faults.lasts("slow-crystal"):
+            ours = ours * 26 // 40
         if ours is not None and theirs is not None and abs(ours - theirs) > 0.03 * theirs:
             return bytes(self._garbled() for _ in data)
         parity: str | None = getattr(wire, "parity", None)
@@ -342,7 +351,7 @@ class _Life:
             cause, told = _CAUSES[reason]
             if cause is not Reset.DEEP_SLEEP:  # the board has woken by itself
                 chip.board.restart(cause)
-            booted = chip.boot(reason)
+            booted = as_the_board_is(chip.faults, chip.name, chip.flash, chip.boot(reason))
             for baud, text in booted.text:
                 self._emit(text, baud)
             if booted.payload is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.bench.attach import Options, attach
-from harness.bench.boot_slot import another_application, applications, partitions_of
+from harness.bench.boot_slot import another_application, applications, partitions_of, unconfirmed_update
 from harness.bench.real_device import RealDevice
 from harness.errors import FinalFault
 from harness.flashing.esp import EspFlasher
@@ -158,3 +158,12 @@ def test_a_product_has_its_own_version_and_its_build_is_what_counts(
         with pytest.raises(FinalFault, match=r"written was product 3.2-product .* in partition ota_1 at 0x120000"):
             attached.identify_again()
         attached.close()
+
+
+@pytest.mark.parametrize(("state", "told"), [(0, True), (1, True), (2, False), (0xFFFFFFFF, False), (4, False)])
+def test_an_update_that_is_not_confirmed_is_told(state: int, told: bool) -> None:
+    """ESP_OTA_IMG_NEW, PENDING_VERIFY; VALID, UNDEFINED (no rollback in this boot loader), ABORTED."""
+    ota = SECOND[:24] + struct.pack("<I", state) + SECOND[28:]
+    flash = Flash({0x10000: build_table(ROWS, 0x10000), 0x11000: ota, 0x120000: application("new")})
+    assert ("'ota_1' is new and not confirmed" in unconfirmed_update(flash, [])) is told
+    assert unconfirmed_update(Flash({0x10000: build_table(ROWS, 0x10000)}), []) == ""

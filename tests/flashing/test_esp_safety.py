@@ -102,6 +102,18 @@ def test_what_esptool_writes_is_written(tmp_path: Path) -> None:
         assert flash_of(board)[0x10000 : 0x10000 + len(DATA) + 4] == DATA + b"more"
 
 
+@pytest.mark.parametrize("offset", [0x1000, 0x10000])
+def test_a_chip_that_encrypts_gets_nothing_plain_that_starts(tmp_path: Path, offset: int) -> None:
+    """esptool writes it, for it may be asked to have it encrypted by the chip; the harness never asks for that."""
+    with start(VirtualSpec("b", "esp32", str(tmp_path), app="echo", fuses=("flash-encryption",))) as board:
+        with pytest.raises(UsageError, match="encrypts its flash, and second is written plain") as caught:
+            ours(board, offset, boot_loader())
+        assert "flash.override: {flash-encryption:" in str(caught.value)
+        assert flash_of(board) == BLANK
+        ours(board, offset, boot_loader(), {"flash-encryption": "its key is burnt and it is off"})
+        assert flash_of(board)[offset : offset + 4] == boot_loader()[:4]
+
+
 @pytest.mark.parametrize(
     ("chip", "build", "offset"), [("esp32", build_esp32, 0x1000), ("esp8266", build_esp8266, 0)]
 )  # fmt: skip

@@ -416,7 +416,8 @@ def test_keys_that_were_never_read_are_refused_when_they_ask_for_something_else(
     ("flash", "sentence"),
     [
         ("{method: command}", "expected 'command' with 'method: command'"),
-        ("{command: [picotool]}", "'command' and 'verify_command' go with 'method: command'"),
+        ("{command: [picotool]}", "'command', 'verify_command', 'start_command' and 'enter' go with 'method: command'"),
+        ("{method: none, enter: bootloader}", "'start_command' and 'enter' go with 'method: command'"),
         ("{method: comand, command: [a]}", "nearest valid flash.method is 'command'"),
         ("{method: command, command: [a], timeout: 0}", "greater than 0"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.virtual.faults import KINDS, Fault, Faults
+from harness.virtual.faults import KINDS, TRAITS, Fault, Faults
 
 TEXT = bytes(range(32, 127)) * 40
 DAMAGE = sorted(kind.name for kind in KINDS.values() if kind.many and kind.phase == "line" and kind.name != "delay")
@@ -185,5 +185,19 @@ def test_there_are_at_least_twenty_kinds_with_a_sentence_each() -> None:
 
 def test_the_page_lists_every_kind_with_its_sentence() -> None:
     page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
-    for kind in KINDS.values():
+    for kind in (*KINDS.values(), *TRAITS.values()):
         assert f"| `{kind.name}` | {kind.sentence} |" in page
+
+
+@pytest.mark.parametrize("kind", TRAITS)
+def test_a_trait_is_there_at_once_and_outlives_resets_and_power(kind: str) -> None:
+    faults, _ = layer(Fault(kind))
+    faults.reset()
+    faults.power_cut()
+    assert faults.lasts(kind) and faults.happened == {kind: 1}
+    faults.clear()
+    assert not faults.lasts(kind)
+
+
+def test_no_trait_is_a_kind_that_a_soak_injects() -> None:
+    assert not set(TRAITS) & set(KINDS)

@@ -19,7 +19,7 @@ def bench(*boards: dict[str, object]) -> Bench:
 
 
 def found(tree: Tree, check: str, boards: Bench | None = None) -> list[Finding]:
-    patient = Patient(tree.machine, boards, tree.root / "state", "anna")
+    patient = Patient(tree.machine, boards, tree.root / "state", "lab")
     return [finding for finding in examine(patient) if finding.check == check]
 
 
@@ -41,11 +41,11 @@ def test_a_user_outside_the_group_gets_the_command_that_adds_him(pi: Tree) -> No
     finding = only(pi, "permissions")
     assert finding.severity == "problem"
     assert "/dev/ttyUSB1, /dev/ttyUSB0, /dev/ttyUSB2: only the group dialout" in finding.what
-    assert finding.fix == "sudo usermod -aG dialout anna, then log out and in again"
+    assert finding.fix == "sudo usermod -aG dialout lab, then log out and in again"
 
 
 def test_a_user_who_was_added_after_logging_in_is_told_to_log_in_again(pi: Tree) -> None:
-    pi.write("etc/group", "dialout:x:20:bob,anna\n")
+    pi.write("etc/group", "dialout:x:20:bob,lab\n")
     finding = only(pi, "permissions")
     assert "were not when you logged in" in finding.what
     assert "usermod" not in finding.fix
@@ -208,7 +208,7 @@ def test_a_reference_that_is_not_prepared_is_told(pi: Tree, tmp_path: Path, monk
 
 def test_a_machine_without_boards_has_no_problem(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
-    findings = examine(Patient(tree.machine, None, tmp_path, "anna"))
+    findings = examine(Patient(tree.machine, None, tmp_path, "lab"))
     assert not [finding for finding in findings if finding.severity in ("problem", "warning")]
     assert only(tree, "permissions").what == "nothing is plugged in that looks like a board"
 
@@ -219,7 +219,7 @@ def test_every_problem_and_warning_says_what_to_do(pi: Tree) -> None:
     pi.write("sys/bus/usb/devices/1-1.2/power/control", "auto\n")
     pi.machine.free = 0
     boards = bench({"identity": {"usb_serial": "0001"}}, {"identity": {"url": "socket://pi:1"}})
-    findings = examine(Patient(pi.machine, boards, pi.root, "anna"))
+    findings = examine(Patient(pi.machine, boards, pi.root, "lab"))
     bad = [finding for finding in findings if finding.severity in ("problem", "warning")]
     assert {finding.check for finding in bad} >= {"permissions", "ModemManager", "brltty", "autosuspend", "disk"}
     assert [finding for finding in bad if not finding.fix] == []

@@ -81,7 +81,7 @@ def plain(words: str) -> str:
     words = re.sub(r"(does not start \([a-z -]+\): )[^\n]*", r"\1…", words)
     words = re.sub(r"(?<=[( ])'[^'\n]{60,}'(?=[),;\n]|$)|(?<=at 74880 baud: )'[^'\n]*'", "'…'", words)
     words = re.sub(r"\(\d+ bytes\)", "(… bytes)", words)
-    return re.sub(r"usermod -aG \S+ \S+,", "usermod -aG dialout anna,", words)
+    return re.sub(r"usermod -aG \S+ \S+,", "usermod -aG dialout lab,", words)
 
 
 # -- how a board is met ------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def port_of_modem_manager(folder: Path) -> str:
 def modem_manager_runs(folder: Path) -> str:
     tree = raspberry_pi(folder)
     tree.process(812, "ModemManager")
-    (finding,) = (f for f in examine(Patient(tree.machine, None, folder, "anna")) if f.check == "ModemManager")
+    (finding,) = (f for f in examine(Patient(tree.machine, None, folder, "lab")) if f.check == "ModemManager")
     return f"{finding.severity}: {finding.what}\n  try: {finding.fix}"
 
 
@@ -276,7 +276,7 @@ def no_permission(folder: Path) -> str:
         if user == 0:  # which may open everything
             os.setegid(65534)
             os.seteuid(65534)
-        with mock.patch("pwd.getpwuid", lambda _: mock.Mock(pw_name="anna")):
+        with mock.patch("pwd.getpwuid", lambda _: mock.Mock(pw_name="lab")):
             return _said_by(lambda: open_port(name))
     finally:
         if user == 0:

@@ -66,7 +66,9 @@ class BoardLine:
     def speak(self) -> BoardRuntime:
         """A client of the board's runtime on the open port, whose programs prove that they arrived; nothing has been
         sent yet."""
-        self._session = session = Session(self.port, self._transcript, reopen=self._reopen)
+        self._session = session = Session(
+            self.port, self._transcript, reopen=self._reopen, why_gone=self._device.why_gone
+        )
         seed = random.randrange(1 << 32)
         means = Means(
             reset=self._pulse_reset if self._reset else None,
@@ -99,6 +101,12 @@ class BoardLine:
             self._session = None
         elif hasattr(self, "port"):
             self.port.close()
+
+    def cut(self) -> None:
+        """The board is not ours any more: who reads from the port, or writes to it, is at its end. From any thread."""
+        if hasattr(self, "port"):
+            with contextlib.suppress(OSError, serial.SerialException, AttributeError):
+                self.port.close()
 
     @property
     def enters_usb_loader(self) -> Callable[[], None] | None:

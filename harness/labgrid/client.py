@@ -32,17 +32,17 @@ PATIENCE = 30.0
 _LIST_LIMIT = 4_000_000
 _PLACES_AT_MOST = 5_000
 _RESOURCES_AT_MOST = 100
-#: Variables of labgrid's that would make its client do something else than it is asked, and Python's of our own
-#: environment, which is not the one it lives in.
+#: Variables of labgrid's that would make its client do something else than it is asked, and Python's, whose
+#: environment here is not the one it lives in.
 _NOT_FOR_IT = frozenset(
-    "LG_ENV LG_PLACE LG_STATE LG_INITIAL_STATE LG_TOKEN PLACE STATE PYTHONPATH PYTHONHOME VIRTUAL_ENV".split()
+    ("LG_ENV", "LG_PLACE", "LG_STATE", "LG_INITIAL_STATE", "LG_TOKEN", "PLACE", "STATE", "PYTHONPATH", "PYTHONHOME")
 )
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _SCHEMES = {"rfc2217": "rfc2217", "raw": "socket"}
 #: What ``labgrid-client power`` can drive.
-_POWER = frozenset(
-    "NetworkPowerPort PDUDaemonPort NetworkUSBPowerPort NetworkSiSPMPowerPort TasmotaPowerPort "
-    "NetworkYKUSHPowerPort".split()
+_POWER = (
+    *("NetworkPowerPort", "PDUDaemonPort", "NetworkUSBPowerPort", "NetworkSiSPMPowerPort", "TasmotaPowerPort"),
+    "NetworkYKUSHPowerPort",
 )
 _AWAY = ("Could not connect to coordinator", "coordinator is unavailable", "coordinator became unavailable")
 
@@ -256,8 +256,9 @@ def serial_url(resources: Sequence[Resource], place: str, name: str = "") -> str
     if len(ports) != 1:
         has = ", ".join(printable(f"{r.kind} {r.name}".encode(), 60) for r in resources) or "nothing"
         called = f" called {name!r}" if name else ""
+        count = f"{len(ports)} serial ports" if ports else "no serial port"
         raise FinalFault(
-            f"place {place!r} has {len(ports) or 'no'} serial port{'s' if len(ports) > 1 else ''}{called}; it has: {has}",
+            f"place {place!r} has {count}{called}; it has: {has}",
             hint="say which one: 'labgrid: {serial: NAME}'"
             if len(ports) > 1
             else f"does its exporter see the adapter? 'labgrid-client -p {place} show'",

@@ -1,6 +1,6 @@
 """The process that has a place of a lab: it acquires it, watches over it, and releases it, whatever becomes of us.
 
-A coordinator keeps a place acquired after its client has gone (labgrid documentation, "Remote Resources and Places"), so
+A coordinator keeps a place acquired after its client has gone (labgrid documentation, "Remote Access"), so
 somebody has to be left to release it. This process stands in a session of its own, where neither Ctrl-C nor an end of
 the run's process group reaches it, and its input is a pipe from the run: when that ends, it releases the place. It
 hears of what happens to the place from ``labgrid-client monitor``.

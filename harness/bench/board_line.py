@@ -17,6 +17,7 @@ from harness.link.ports import OpenPort, is_pty
 from harness.link.session import Session
 from harness.link.transcript import Transcript
 from harness.power.reset import strategy_for
+from harness.power.switch import cycle
 from harness.runtimes.interface import BoardRuntime
 from harness.runtimes.traits import Means, RuntimeTraits
 
@@ -71,7 +72,7 @@ class BoardLine:
         )
         seed = random.randrange(1 << 32)
         means = Means(
-            reset=self._pulse_reset if self._reset else None,
+            reset=self._resetter,
             intervene=self._device.intervene,
             buffer=self._board.console.buffer,
             nonces=random.Random(seed),
@@ -121,6 +122,18 @@ class BoardLine:
                 port.flush()
         finally:
             port.close()
+
+    @property
+    def _resetter(self) -> Callable[[], None] | None:
+        """How the chip is started anew: over the line, or by its power where the line carries bytes alone."""
+        if self._reset is None:
+            return None
+        bytes_alone = str(self.port.port).startswith("socket://")
+        return self._cycle_power if bytes_alone and self._device.switch is not None else self._pulse_reset
+
+    def _cycle_power(self) -> None:
+        assert self._device.switch is not None
+        cycle(self._device.switch, self._device.off_seconds)
 
     def _pulse_reset(self) -> None:
         assert self._reset is not None

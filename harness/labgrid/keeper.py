@@ -80,13 +80,16 @@ class _Over(Exception):
     """The run has ended, or wants the place no longer."""
 
 
-class _Orders:
+class Orders:
     """The pipe from the run. Anything in it, its end, and a parent that is gone all say the same."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._parent = os.getppid()
         self.over = False
+
+    def obey_signals(self) -> None:
+        """An order to end is one to release the place; Ctrl-C is for the run."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._told)
@@ -179,7 +182,7 @@ class PlaceNews:
 class Keeper:
     """``say`` sends news to the run: what kind, and its fields."""
 
-    def __init__(self, wanted: Wanted, orders: _Orders) -> None:
+    def __init__(self, wanted: Wanted, orders: Orders) -> None:
         self._wanted = wanted
         self._lab = wanted.lab
         self._orders = orders
@@ -434,7 +437,8 @@ def _say(what: str, **fields: object) -> None:
 
 def main() -> None:
     """One line of input says what to take; the end of the input, or more of it, that it is over."""
-    orders = _Orders(0)
+    orders = Orders(0)
+    orders.obey_signals()
     line = b""
     while not line.endswith(b"\n"):
         more = os.read(0, 1)

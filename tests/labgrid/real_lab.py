@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vm-harness"
 FOLDER = CACHE / "labgrid-26.0.1"
@@ -72,10 +74,23 @@ class Relay:
 
 
 class RealLab:
-    """``folder`` is where the coordinator keeps its places."""
+    """``places``: for each, what it matches, and its tags. ``folder`` is where the coordinator keeps them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, places: dict[str, tuple[str, dict[str, str]]]) -> None:
         self._folder = folder
+        kept = {}
+        for name, (match, tags) in places.items():
+            exporter, group, kind = match.split("/")
+            matched = {"exporter": exporter, "group": group, "cls": kind, "name": None, "rename": None}
+            kept[name] = {
+                "aliases": [],
+                "comment": "",
+                "created": 0.0,
+                "changed": 0.0,
+                "matches": [matched],
+                "tags": tags,
+            }
+        (folder / "places.yaml").write_text(yaml.safe_dump(kept))
         self.address = f"127.0.0.1:{free_port()}"
         self._coordinator: subprocess.Popen[bytes] | None = None
         self._exporters: dict[str, subprocess.Popen[bytes]] = {}
@@ -99,12 +114,19 @@ class RealLab:
         return done.stdout
 
     def acquired(self, place: str) -> str:
-        """Who has ``place``: ``host/user``, or ``None``."""
-        shown = self.client("-p", place, "show").split("\n")
-        return next(line.removeprefix("  acquired: ") for line in shown if line.startswith("  acquired: "))
+        """Who has ``place``, by the coordinator's own log, as ``host/user``; empty: nobody."""
+        said = re.findall(
+            rf"^{re.escape(place)}: place (?:acquired by (.*)|released)$", self._log("coordinator").read_text(), re.M
+        )
+        return said[-1] if said else ""
+
+    @property
+    def acquired_before(self) -> set[str]:
+        """The places that somebody had since the coordinator started."""
+        return set(re.findall(r"^(\S+): place acquired by ", self._log("coordinator").read_text(), re.M))
 
     def start_coordinator(self) -> None:
-        self._coordinator = self._started(self._folder, "labgrid-coordinator", "-l", self.address)
+        self._coordinator = self._started("coordinator", "labgrid-coordinator", "-l", self.address)
 
         def up() -> bool:
             with socket.socket() as probe:
@@ -121,7 +143,7 @@ class RealLab:
         file = self._folder / f"{name}.yaml"
         file.write_text(resources)
         self._exporters[name] = self._started(
-            self._folder, "labgrid-exporter", "-c", self.address, "--name", name, "--hostname", "127.0.0.1", str(file)
+            name, "labgrid-exporter", "-c", self.address, "--name", name, "--hostname", "127.0.0.1", str(file)
         )
 
     @property
@@ -136,22 +158,27 @@ class RealLab:
         if name in self._exporters:
             _end(self._exporters.pop(name), signal.SIGKILL)
 
-    def make_place(self, name: str, match: str, **tags: str) -> None:
-        self.client("-p", name, "create")
-        if tags:
-            self.client("-p", name, "set-tags", *(f"{key}={value}" for key, value in tags.items()))
-        self.client("-p", name, "add-match", match)
-
-    def wait_for_resource(self, path: str) -> None:
-        until(lambda: path in self.client("resources"), 30, f"{path} is exported")
+    def wait_for_exporter(self, name: str) -> None:
+        """Until it has exported its serial port."""
+        queued = re.compile(r"queued update for resource \S+/NetworkSerialPort")
+        until(lambda: queued.search(self._log(name).read_text()), 60, f"{name} exports")
 
     def close(self) -> None:
         for process in (*self._exporters.values(), self._coordinator):
             _end(process, signal.SIGKILL)
 
-    def _started(self, folder: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with (folder / f"{program}.log").open("ab") as log:
-            return subprocess.Popen([str(FOLDER / "bin" / program), *arguments], cwd=folder, stdout=log, stderr=log)
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def _started(self, name: str, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with self._log(name).open("wb") as log:
+            return subprocess.Popen(
+                [str(FOLDER / "bin" / program), *arguments],
+                cwd=self._folder,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdout=log,
+                stderr=log,
+            )
 
 
 def _end(process: subprocess.Popen[bytes] | None, number: signal.Signals) -> None:

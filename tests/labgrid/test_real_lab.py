@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from harness.inventory.model import LabgridPlace
+from harness.labgrid.lease import Lease
 from tests.labgrid.real_lab import RealLab, Relay, needs_labgrid, until
 from tests.running_boards import programmed_board
 
@@ -70,14 +74,18 @@ class _Standing:
         for name in started:
             self.lab.start_exporter(name, self._resources[name])
         for name in started:
-            self.lab.wait_for_resource(f"{name}/desk/NetworkSerialPort")
+            self.lab.wait_for_exporter(name)
 
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory, firmware_files: dict[str, Path]) -> Iterator[_Standing]:
     folder = tmp_path_factory.mktemp("lab")
     with contextlib.ExitStack() as stack:
-        lab, relay = RealLab(folder), Relay()
+        places = {
+            "esp-1": ("first/desk/*", {"chip": "esp32"}),
+            "esp-2": ("second/desk/*", {"chip": "esp32", "spare": "1"}),
+        }
+        lab, relay = RealLab(folder, places), Relay()
         stack.callback(lab.close)
         stack.callback(relay.close)
         lab.start_coordinator()
@@ -87,8 +95,6 @@ def standing(tmp_path_factory: pytest.TempPathFactory, firmware_files: dict[str,
                 programmed_board("esp32", tmp_path_factory.mktemp(name), firmware_files["esp32"])
             )
             ports[name] = int(board.url.rpartition(":")[2].partition("?")[0].strip("/"))
-        lab.make_place("esp-1", "first/desk/*", chip="esp32")
-        lab.make_place("esp-2", "second/desk/*", chip="esp32", spare="1")
         yield _Standing(lab, relay, ports)
 
 
@@ -128,47 +134,49 @@ def ended(process: subprocess.Popen[str], within: float = 120) -> tuple[int, str
     return process.returncode, out
 
 
-def staying(lab: RealLab, folder: Path, *boards: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """A run in the middle of a scenario that would go on, on each of ``boards``."""
-    run = harness(lab, folder, "run", "own", "--boards", ",".join(boards), "--no-flash", "-k", "stays", *options)
+def running(lab: RealLab, folder: Path, *boards: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """A run of a scenario that goes on and on, on each of ``boards``."""
+    return harness(lab, folder, "run", "own", "--boards", ",".join(boards), "--no-flash", "-k", "stays", *options)
+
+
+def stays(run: subprocess.Popen[str], folder: Path, *boards: str) -> subprocess.Popen[str]:
+    """``run``, once it is in the middle of that scenario."""
     until(lambda: all((folder / f"{b}.stays").exists() for b in boards) or run.poll() is not None, 60, "the scenario")
     assert run.poll() is None, ended(run)
     return run
 
 
 def test_boards_are_acquired_flashed_run_and_released(lab: RealLab, folder: Path) -> None:
-    code, out = ended(harness(lab, folder, "boards"))
-    assert code == 0
-    assert f"place esp-1 at {lab.address}" in out
-    assert f"a place with chip=esp32 spare=1 at {lab.address}" in out
-    assert "free in the lab" in out
     code, out = ended(harness(lab, folder, "run", "own", "-k", "answers"))
     assert code == 0, out
     assert "2 boards: 2 passed" in out
-    assert lab.acquired("esp-1") == lab.acquired("esp-2") == "None"
-    assert "LG_TOKEN" not in out
-    assert not lab.client("reservations")
+    assert lab.acquired_before == {"esp-1", "esp-2"}
+    assert lab.acquired("esp-1") == lab.acquired("esp-2") == ""
 
 
 def test_who_holds_a_place_is_told_and_waited_for(lab: RealLab, folder: Path) -> None:
     lab.client("-p", "esp-1", "acquire", user="bob")
     code, out = ended(harness(lab, folder, "boards"))
-    assert "held in the lab" in out
-    assert "bob on desk, since" in out
-    code, out = ended(harness(lab, folder, "run", "own", "--boards", "one", "-k", "answers", "--wait", "0"))
+    assert code == 0
+    assert re.search(rf"one .* place esp-1 at {lab.address} +held in the lab +bob on desk, since", out)
+    assert re.search(rf"two .* a place with chip=esp32 spare=1 at {lab.address} +1 of 1 such places free +free", out)
+    code, out = ended(harness(lab, folder, "power", "one", "off"))
     assert code == 3
     assert "place 'esp-1' is held by bob on desk since" in out
-    run = harness(lab, folder, "run", "own", "--boards", "one", "-k", "answers", "--wait", "90", "--no-flash")
-    until(lambda: "owner: desk/ann" in lab.client("reservations"), 60, "a reservation of the run's")
+    run = running(lab, folder, "one", options=("--wait", "100"))
+    until(lambda: any(b"labgrid-client\0wait" in _command(pid) for pid in below(run.pid)), 60, "it waits")
     lab.client("-p", "esp-1", "release", user="bob")
-    code, out = ended(run)
-    assert code == 0, out
-    assert lab.acquired("esp-1") == "None"
+    stays(run, folder, "one")
+    assert lab.acquired("esp-1") == "desk/ann"
+    run.send_signal(signal.SIGINT)
+    code, out = ended(run, 30)
+    assert code == 130, out
+    assert lab.acquired("esp-1") == ""
     assert not lab.client("reservations")
 
 
 def test_a_stolen_place_and_a_lost_exporter_are_no_fault_of_the_firmware(lab: RealLab, folder: Path) -> None:
-    run = staying(lab, folder, "one", "two")
+    run = stays(running(lab, folder, "one", "two"), folder, "one", "two")
     lab.client("-p", "esp-1", "release", "--kick", user="bob")
     lab.client("-p", "esp-1", "acquire", user="bob")
     lab.stop_exporter("second")
@@ -178,52 +186,27 @@ def test_a_stolen_place_and_a_lost_exporter_are_no_fault_of_the_firmware(lab: Re
     assert "exporter 'second' of place 'esp-2' is gone" in out
     assert "2 boards: 0 passed, 0 failed, 2 errors" in out
     assert lab.acquired("esp-1") == "desk/bob"  # the run has not taken it back on its way out
-    assert lab.acquired("esp-2") == "None"
+    assert lab.acquired("esp-2") == ""
     lab.client("-p", "esp-1", "release", user="bob")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_ended_leaves_no_place_acquired(number: signal.Signals, lab: RealLab, folder: Path) -> None:
-    run = staying(lab, folder, "one")
+def test_a_killed_run_leaves_no_place_acquired(lab: RealLab, folder: Path) -> None:
+    run = stays(running(lab, folder, "one"), folder, "one")
     assert lab.acquired("esp-1") == "desk/ann"
-    run.send_signal(number)
-    if number is signal.SIGINT:
-        code, out = ended(run, 30)
-        assert code == 130, out
-        assert lab.acquired("esp-1") == "None"
-    else:
-        run.wait(10)
-        until(lambda: lab.acquired("esp-1") == "None", RELEASED_WITHIN, "the place is free")
-
-
-def test_a_keeper_that_is_killed_is_told_and_its_place_released(lab: RealLab, folder: Path) -> None:
-    run = staying(lab, folder, "one")
-    keepers = [pid for pid in _children_of_all(run.pid) if b"harness.labgrid.keeper" in _command(pid)]
-    assert len(keepers) == 1
-    os.kill(keepers[0], signal.SIGKILL)
-    code, out = ended(run, 60)
-    assert code == 3
-    assert "the process that has place 'esp-1' for us was killed" in out
-    assert lab.acquired("esp-1") == "None"
+    run.kill()
+    run.wait(10)
+    until(lambda: not lab.acquired("esp-1"), RELEASED_WITHIN, "the place is free")
 
 
 def test_a_coordinator_that_restarts_has_forgotten_the_place(lab: RealLab, folder: Path) -> None:
-    run = staying(lab, folder, "one")
+    run = stays(running(lab, folder, "one"), folder, "one")
     lab.kill_coordinator()
     lab.start_coordinator()
     code, out = ended(run, 90)
     assert code == 3, out
     assert "came back and no longer knows that place 'esp-1' is ours" in out
     assert "1 board: 0 passed, 0 failed, 1 error" in out
-    assert lab.acquired("esp-1") == "None"
-
-
-def test_a_coordinator_that_is_not_there_is_told_at_once(lab: RealLab, folder: Path) -> None:
-    bench = (folder / "boards.yaml").read_text()
-    (folder / "boards.yaml").write_text(f"labgrid: {{coordinator: '127.0.0.1:9'}}\n{bench}")
-    code, out = ended(harness(lab, folder, "run", "own", "--boards", "one", "-k", "answers"), 30)
-    assert code == 3
-    assert "the lab's coordinator at 127.0.0.1:9 does not answer: nothing listens there" in out
+    assert lab.acquired("esp-1") == ""
 
 
 def test_power_goes_through_the_places_own_resource(standing: _Standing, lab: RealLab, folder: Path) -> None:
@@ -232,19 +215,39 @@ def test_power_goes_through_the_places_own_resource(standing: _Standing, lab: Re
     assert code == 0, out
     assert "one: off, by labgrid's place esp-1" in out
     assert standing.relay.orders == ["0"]
-    assert lab.acquired("esp-1") == "None"
+    assert lab.acquired("esp-1") == ""
 
 
-def _children_of_all(root: int) -> set[int]:
-    """The processes that stand below ``root``."""
+def test_a_keeper_that_is_killed_is_told_and_its_place_released(lab: RealLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in lab.environment.items():
+        monkeypatch.setenv(name, value)
+    lost = threading.Event()
+    lease = Lease(LabgridPlace(place="esp-1"), 0.0, lost.set)
+    try:
+        assert lease.take(lambda _: None).place == "esp-1"
+        assert lab.acquired("esp-1") == "desk/ann"
+        keepers = [pid for pid in below(os.getpid()) if b"harness.labgrid.keeper" in _command(pid)]
+        assert len(keepers) == 1
+        os.kill(keepers[0], signal.SIGKILL)
+        assert lost.wait(10)
+        why = lease.why_lost()
+        assert why is not None
+        assert "the process that has place 'esp-1' for us was killed" in why.message
+    finally:
+        assert lease.release() == ""
+    assert lab.acquired("esp-1") == ""
+
+
+def below(root: int) -> set[int]:
+    """``root``, and the processes that stand below it."""
     parents: dict[int, int] = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             parents[int(process.name)] = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-    below = {root}
-    while more := {pid for pid, parent in parents.items() if parent in below} - below:
-        below |= more
-    return below
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
 
 
 def _command(pid: int) -> bytes:

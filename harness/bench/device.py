@@ -1,7 +1,7 @@
 """A board of the bench as the thing itself, on the desk or in a process: what can be found, opened, fed and touched.
 
-Real and virtual boards are two makers of it (``real_device.py``, ``virtual_device.py``); everything else of the bench
-asks a device what it can do, and not which of the two it is.
+Boards on the desk, of a lab and virtual ones are three makers of it (``real_device.py``, ``lab_device.py``,
+``virtual_device.py``); everything else of the bench asks a device what it can do, and not which of them it is.
 """
 
 from __future__ import annotations

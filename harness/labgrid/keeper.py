@@ -258,10 +258,10 @@ class Keeper:
                 refused.said,
                 hint=f"does its exporter run? 'labgrid-client -p {expected or self._wanted.place} show'",
             ) from None
-        acquired = match[1] if (match := _ACQUIRED.search(said)) else expected
+        acquired = printable(match[1].encode(), 200) if (match := _ACQUIRED.search(said)) else expected
         self._maybe = acquired
         if expected and acquired != expected:
-            raise FinalFault(f"labgrid acquired place {printable(acquired.encode(), 100)!r} in place of {expected!r}")
+            raise FinalFault(f"labgrid acquired place {acquired!r} in place of {expected!r}")
         return acquired
 
     def _by_reservation(self, end: Deadline, busy: FinalFault) -> str:
@@ -423,7 +423,7 @@ def _busy(wanted: Wanted, fitting: list[Place]) -> FinalFault:
     mine = any(place.acquired == own_name() for place in held)
     release = f"; 'labgrid-client -p {held[0].name} release' gives it back" if mine else ""
     return FinalFault(
-        f"{what} is held {who or 'by somebody'}{waited}",
+        f"{what} is held{':' if wanted.tags else ''} {who or 'by somebody'}{waited}",
         hint=f"wait for it (--wait SECONDS), or ask who has it{release}",
     )
 

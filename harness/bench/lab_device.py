@@ -68,7 +68,7 @@ class LabDevice(RealDevice):
             unreleased = lease.release()
             self._tell(lease)
             if unreleased:
-                self._happened("lab", f"{unreleased}; by hand: labgrid-client -p PLACE release")
+                self._happened("lab", unreleased)
 
     def why_gone(self, patience: float = 0.0) -> FinalFault | None:
         if self._lease is None:

@@ -113,11 +113,17 @@ class Lease:
                 return ""
             elif news["say"] == "end":
                 return self._without_keeper(why, end)
-        return f"place {self._place!r} is not given back yet, which is tried for some minutes more: {why}"
+        return (
+            f"place {self._place!r} is not given back yet, which is tried for some minutes more: {why}{self._by_hand}"
+        )
 
     @property
     def _place(self) -> str:
         return self.held.place if self.held else self._wanted.place or "of the lab"
+
+    @property
+    def _by_hand(self) -> str:
+        return f"; by hand: labgrid-client -p {self._place} release"
 
     def _without_keeper(self, why: str, end: Deadline) -> str:
         """It was killed, or had to give up."""
@@ -127,7 +133,7 @@ class Lease:
         try:
             self.lab.ask("-p", self._place, "release-from", own_name(), timeout=max(1.0, end.left))
         except HarnessError as problem:
-            return f"place {self._place!r} was not given back: {problem.message or why}"
+            return f"place {self._place!r} was not given back: {problem.message or why}{self._by_hand}"
         return ""
 
     def _listen(self) -> None:

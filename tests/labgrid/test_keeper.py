@@ -39,6 +39,10 @@ acquire)
     echo desk/ann > "has-$given"
     printf 'Place %s changed:\\n  acquired: None -> desk/ann\\n' "$given" >> monitor
     echo "acquired place $given" ;;
+reserve)
+    echo "export LG_TOKEN=TOKEN1" ;;
+wait)
+    exec sleep 60 ;;
 env)
     printf 'targets:\\n  %s:\\n    resources:\\n    - NetworkSerialPort: {host: h, port: 1}\\n' "$place" ;;
 release-from)
@@ -158,6 +162,30 @@ def test_why_no_place_can_be_had_is_told(lab: Path, start: Start) -> None:
     assert "'labgrid-client -p esp-1 release' gives it back" in refused["hint"]
     run.until("released")
     assert "release-from" not in (lab / "log").read_text()  # it has not been ours
+
+
+def asked(lab: Path) -> list[str]:
+    """What the client was asked, one after the other; the monitor is beside that."""
+    return [line for line in (lab / "log").read_text().splitlines() if line != "monitor"]
+
+
+def test_a_wait_ends_in_time_and_leaves_no_reservation(lab: Path, start: Start) -> None:
+    (lab / "has-esp-1").write_text("lab2/bob\n")
+    run = start(place="esp-1", wait=0.5)
+    assert run.until("waiting")["text"] == "esp-1: bob on lab2"
+    assert run.until("refused")["text"] == "place 'esp-1' is held by bob on lab2; waited 0.5 s for it"
+    run.until("released")
+    assert asked(lab)[-3:] == ["reserve --shell name=esp-1", "wait TOKEN1", "cancel-reservation TOKEN1"]
+
+
+def test_a_run_that_ends_while_it_waits_leaves_no_reservation(lab: Path, start: Start) -> None:
+    (lab / "has-esp-1").write_text("lab2/bob\n")
+    run = start(place="esp-1", wait=60.0)
+    run.until("waiting")
+    run.over()
+    run.until("released")
+    assert asked(lab)[-1] == "cancel-reservation TOKEN1"
+    assert (lab / "has-esp-1").read_text() == "lab2/bob\n"
 
 
 def _lose_coordinator(lab: Path) -> None:

@@ -153,7 +153,9 @@ def lock_names(board: Board) -> tuple[str, ...]:
         return (f"virtual-{board.id}",)
     lab = board.identity.labgrid
     if lab is not None:
-        return (f"place-{_digest(lab.place)}" if lab.place else f"lab-{board.id}",)
+        # Only for two runs of this computer to meet before they trouble the coordinator, which decides.
+        where = lab.coordinator or os.environ.get("LG_COORDINATOR", "")
+        return (f"place-{_digest(f'{where} {lab.place}')}" if lab.place else f"lab-{board.id}",)
     identity = board.identity.model_dump(exclude_none=True, exclude={"also_vid_pid"})
     # Boards of one kind share their VID:PID; it tells a board apart only together with its serial.
     # A serial and a socket each name one board, unless the serial is a factory default like 0001.

@@ -216,7 +216,7 @@ class Keeper:
         fitting = self._fitting(self._lab.places())
         problem: HarnessError | None = None
         for place in fitting:
-            if place.held:
+            if place.acquired:  # a reservation may be our own: the coordinator knows
                 continue
             try:
                 return self._acquire(place.name, place.name)
@@ -431,8 +431,12 @@ def _busy(wanted: Wanted, fitting: list[Place]) -> FinalFault:
 def _say(what: str, **fields: object) -> None:
     if isinstance(text := fields.get("text"), str):  # the lab has a say in it
         fields["text"] = printable(text.encode(), 1000)
+    _send(json.dumps({"say": what, **fields}, default=str))
+
+
+def _send(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # the run may be gone
-        print(json.dumps({"say": what, **fields}, default=str), flush=True)
+        print(line, flush=True)
 
 
 def main() -> None:

@@ -93,7 +93,9 @@ class Lease:
         seconds to be heard of."""
         if patience:
             self._lost.wait(patience)
-        return PlaceLost(self._why, hint="who may take places from others? 'labgrid-client who'") if self._why else None
+        return (
+            PlaceLost(self._why, hint="'labgrid-client who' and 'show' tell how the lab is now") if self._why else None
+        )
 
     def release(self) -> str:
         """Give the place back; why that is not done yet, or empty."""

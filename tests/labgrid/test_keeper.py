@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ case "$1" in
 -v)
     while read -r name tags; do
         has=$(cat "has-$name" 2>/dev/null || echo None)
+        [ ! -e "reserved-$name" ] || has="$has
+  reservation: TOKEN0"
         printf "Place '%s':\\n  tags: %s\\n  acquired: %s\\n" "$name" "$tags" "$has"
     done < places ;;
 monitor)
@@ -52,33 +55,26 @@ esac
 
 
 class _Run:
-    """A keeper in a thread, and what it says."""
+    """A keeper in a thread, and what it says, which comes by ``words``."""
 
-    def __init__(self, wanted: Wanted, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, wanted: Wanted, words: queue.SimpleQueue[str]) -> None:
         reading, self._orders = os.pipe()
         self._keeper = Keeper(wanted, Orders(reading))
-        self._capsys = capsys
-        self.said: list[dict[str, Any]] = []
+        self._words = words
         self._thread = threading.Thread(target=self._keeper.run)
         self._thread.start()
 
     def until(self, what: str) -> dict[str, Any]:
-        """The next word of that kind."""
+        """The next word of that kind; others before it are passed over."""
+        passed = []
         while True:
-            for line in self._capsys.readouterr().out.splitlines():
-                self.said.append(json.loads(line))
-            for word in self.said:
-                if word["say"] == what:
-                    self.said.remove(word)
-                    return word
-            alive = self._thread.is_alive()
-            self._thread.join(0.05)
-            assert alive or self._thread.is_alive() or self._more(), f"never said {what}: {self.said}"
-
-    def _more(self) -> bool:
-        lines = self._capsys.readouterr().out.splitlines()
-        self.said += [json.loads(line) for line in lines]
-        return bool(lines)
+            try:
+                word = json.loads(self._words.get(timeout=60))
+            except queue.Empty:
+                pytest.fail(f"never said {what!r}, but {passed}")
+            if word["say"] == what:
+                return dict(word)
+            passed.append(word)
 
     def over(self) -> None:
         if self._orders >= 0:
@@ -107,11 +103,13 @@ Start = Callable[..., _Run]
 
 
 @pytest.fixture
-def start(lab: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
+def start(lab: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     runs: list[_Run] = []
+    words: queue.SimpleQueue[str] = queue.SimpleQueue()
+    monkeypatch.setattr(keeper, "_send", words.put)
 
     def begin(**wanted: Any) -> _Run:
-        runs.append(_Run(Wanted(Lab("", str(lab / "labgrid-client")), **wanted), capsys))
+        runs.append(_Run(Wanted(Lab("", str(lab / "labgrid-client")), **wanted), words))
         return runs[-1]
 
     yield begin
@@ -127,6 +125,11 @@ def test_a_place_is_held_until_the_run_is_over(lab: Path, start: Start) -> None:
     run.over()
     run.until("released")
     assert not (lab / "has-esp-1").exists()
+
+
+def test_a_place_that_is_reserved_may_be_reserved_for_us(lab: Path, start: Start) -> None:
+    (lab / "reserved-esp-1").touch()
+    assert start(place="esp-1").until("held")["place"] == "esp-1"
 
 
 def test_another_place_than_the_one_that_was_named_is_given_back(lab: Path, start: Start) -> None:

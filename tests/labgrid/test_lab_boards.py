@@ -132,6 +132,8 @@ def test_power_by_labgrid_is_for_boards_by_place() -> None:
 
 def test_a_place_is_locked_by_its_name_and_any_place_with_tags_by_the_boards() -> None:
     assert lock_names(board()) == lock_names(board(id="other"))
+    assert lock_names(board()) != lock_names(board({"place": "esp-2"}))
+    assert lock_names(board()) != lock_names(board({"place": "esp-1", "coordinator": "other:1"}))
     tagged: dict[str, object] = {"tags": {"chip": "esp32"}}
     assert lock_names(board(tagged)) != lock_names(board(tagged, id="other"))
 

@@ -361,7 +361,7 @@ class Keeper:
                 if self._monitor is not None:
                     self._monitor.close()
                 self._monitor = Monitor(self._lab)
-                now = next((p for p in self._lab.places() if p.name == place), None)
+                now = next((p for p in self._lab.places(max(5.0, end.left)) if p.name == place), None)
             except LabAway:
                 continue
             if now is None or now.acquired != self._owner:

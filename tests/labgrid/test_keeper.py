@@ -66,7 +66,7 @@ class _Run:
 
     def until(self, what: str) -> dict[str, Any]:
         """The next word of that kind; others before it are passed over."""
-        passed = []
+        passed: list[object] = []
         while True:
             try:
                 word = json.loads(self._words.get(timeout=60))

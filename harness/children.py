@@ -38,7 +38,7 @@ if sys.platform == "linux":
 
 @dataclass(frozen=True)
 class Ended:
-    """``code`` as of :class:`subprocess.Popen`; of the outputs the last :data:`OUTPUT_LIMIT` bytes."""
+    """``code`` as of :class:`subprocess.Popen`; of the outputs the end, :data:`OUTPUT_LIMIT` bytes or as was asked."""
 
     code: int
     output: bytes
@@ -52,8 +52,10 @@ def run_child(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     errors_apart: bool = True,
+    limit: int = OUTPUT_LIMIT,
 ) -> Ended:
     """Run a program without a shell and without input, and wait for its end; ``timeout`` in seconds for all of it.
+    The last ``limit`` bytes of each stream are kept.
 
     Its end is its own: what it has started and leaves running does not hold this up. Raises OSError when it cannot be
     started, subprocess.TimeoutExpired when it has not ended in time; then it and all that it has started are killed.
@@ -86,7 +88,7 @@ def run_child(
                     if not data:
                         selector.unregister(key.fileobj)
                     taken[key.fd] += data
-                    del taken[key.fd][:-OUTPUT_LIMIT]
+                    del taken[key.fd][:-limit]
                 if ended and (not ready or time.monotonic() >= end):
                     break
                 if not ended and not selector.get_map():

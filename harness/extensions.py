@@ -47,6 +47,7 @@ OURS: dict[str, dict[str, str]] = {
         "command": "harness.power.command_switch:METHOD",
         "http": "harness.power.http_relay:METHOD",
         "gpio": "harness.power.gpio_line:METHOD",
+        "labgrid": "harness.labgrid.place_power:METHOD",
     },
     "harness.reports": {
         "json": "harness.results.report.formats:JSON",

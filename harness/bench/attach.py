@@ -37,6 +37,8 @@ from harness.runtimes.traits import traits_of
 
 #: A run that was killed lets go of its boards within this time, in seconds.
 _LOCK_PATIENCE = 10.0
+#: What has just gone wrong may come of something that has not been heard of for so long, in seconds.
+_HEARD_WITHIN = 2.0
 #: Characters of an event's words: a board can have a say in them.
 _EVENT_LIMIT = 300
 
@@ -85,6 +87,7 @@ class AttachedBoard:
         self._stack.callback(self.device.close)
         self.transcript = Transcript(options.state / options.transcript_of(board.id), after=bool(options.run_folder))
         self._line = BoardLine(board, self.device, traits, self.transcript, self.happened)
+        self.device.listen(self.happened, self._line.cut)
         self._flash = BoardFlash(
             board, self.device, options.state, report, lambda: self._line.address, attended=options.attended
         )
@@ -169,6 +172,11 @@ class AttachedBoard:
         if now is State.QUARANTINED and before is not now:
             self.happened("quarantine", f"after {QUARANTINE_AFTER} bench faults: {reason}")
 
+    def require(self) -> None:
+        """After trouble: raises FinalFault when that came of the board's not being ours any more."""
+        if (gone := self.device.why_gone(_HEARD_WITHIN)) is not None:
+            raise gone
+
     # -- life ------------------------------------------------------------------------------------
 
     def make_ready(self) -> None:
@@ -191,7 +199,7 @@ class AttachedBoard:
             waiting=lambda holder: self._report(f"waiting for {holder}", 0, 0),
         )
         self._stack.enter_context(lock)
-        self.device.start(self._report)
+        self.device.start(self._report, busy.left)
         self._stack.callback(self.device.close)
         self._stack.callback(self._line.hang_up)
         self._stack.callback(self._give_back)
@@ -201,6 +209,7 @@ class AttachedBoard:
         except FinalFault:
             raise
         except (BenchFault, FirmwareFailure) as problem:
+            self.require()
             started = "power cycle" if self.can_power else "new start"
             self.happened("retry", f"made ready again after a {started}: {problem.message}")
             self.health.recovering(self.board.id, problem.message)
@@ -234,8 +243,9 @@ class AttachedBoard:
     def recover(self, reason: str, *, gentle: bool = True) -> str:
         """Have the board back after trouble; returns what helped. Without ``gentle`` the chip is reset at least.
 
-        Raises BenchFault when nothing did.
+        Raises BenchFault when nothing did, FinalFault at once for a board that is not ours any more.
         """
+        self.require()
         self.health.recovering(self.board.id, reason)
         helped = self._recovery.recover(gentle=gentle)
         self.happened("recovery" if gentle else "reset", f"by {helped}: {reason}")

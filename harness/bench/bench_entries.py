@@ -102,7 +102,7 @@ def _only_asked(seen: list[Plugged], answers: Mapping[str, Answer]) -> list[Plug
 
 def _stands_for(board: Board, plug: Plugged, answer: Answer) -> bool:
     identity = board.identity
-    if identity is None:
+    if identity is None or identity.labgrid:
         return False
     if identity.port or identity.url:
         return plug.port in (identity.port, identity.url)

@@ -17,6 +17,7 @@ from harness.link.ports import OpenPort, is_pty
 from harness.link.session import Session
 from harness.link.transcript import Transcript
 from harness.power.reset import strategy_for
+from harness.power.switch import cycle
 from harness.runtimes.interface import BoardRuntime
 from harness.runtimes.traits import Means, RuntimeTraits
 
@@ -66,10 +67,12 @@ class BoardLine:
     def speak(self) -> BoardRuntime:
         """A client of the board's runtime on the open port, whose programs prove that they arrived; nothing has been
         sent yet."""
-        self._session = session = Session(self.port, self._transcript, reopen=self._reopen)
+        self._session = session = Session(
+            self.port, self._transcript, reopen=self._reopen, why_gone=self._device.why_gone
+        )
         seed = random.randrange(1 << 32)
         means = Means(
-            reset=self.pulse_reset if self._reset else None,
+            reset=self._resetter,
             intervene=self._device.intervene,
             buffer=self._board.console.buffer,
             nonces=random.Random(seed),
@@ -100,6 +103,12 @@ class BoardLine:
         elif hasattr(self, "port"):
             self.port.close()
 
+    def cut(self) -> None:
+        """The board is not ours any more: who reads from the port, or writes to it, is at its end. From any thread."""
+        if hasattr(self, "port"):
+            with contextlib.suppress(OSError, serial.SerialException, AttributeError):
+                self.port.close()
+
     @property
     def enters_usb_loader(self) -> Callable[[], None] | None:
         """Brings the board into its USB boot loader by the VM that runs; None for a VM that cannot."""
@@ -113,6 +122,18 @@ class BoardLine:
                 port.flush()
         finally:
             port.close()
+
+    @property
+    def _resetter(self) -> Callable[[], None] | None:
+        """How the chip is started anew: over the line, or by its power where the line carries bytes alone."""
+        if self._reset is None:
+            return None
+        bytes_alone = str(self.port.port).startswith("socket://")
+        return self._cycle_power if bytes_alone and self._device.switch is not None else self.pulse_reset
+
+    def _cycle_power(self) -> None:
+        assert self._device.switch is not None
+        cycle(self._device.switch, self._device.off_seconds)
 
     def pulse_reset(self) -> None:
         """Reset the chip into its application by the lines."""

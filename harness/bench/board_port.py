@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from harness.errors import BenchFault, PortBusy
+from harness.errors import BenchFault, FinalFault, PortBusy
 from harness.inventory.model import Board
 from harness.link.coming_back import until_there
 from harness.link.deadline import Deadline
@@ -90,7 +90,7 @@ class BoardPort(Generic[AnyPort]):
         """Try until it succeeds. Raises BenchFault with the last reason after ``within`` seconds."""
         try:
             return until_there(self.open, Deadline(within), sleep=self._sleep)
-        except PortBusy:
+        except FinalFault:
             raise
         except BenchFault as problem:
             raise BenchFault(

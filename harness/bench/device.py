@@ -1,7 +1,7 @@
 """A board of the bench as the thing itself, on the desk or in a process: what can be found, opened, fed and touched.
 
-Real and virtual boards are two makers of it (``real_device.py``, ``virtual_device.py``); everything else of the bench
-asks a device what it can do, and not which of the two it is.
+Boards on the desk, of a lab and virtual ones are three makers of it (``real_device.py``, ``lab_device.py``,
+``virtual_device.py``); everything else of the bench asks a device what it can do, and not which of them it is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from harness.bench.checked_firmware import Report
+    from harness.errors import FinalFault
     from harness.flashing.flasher import FlashImage
     from harness.power.switch import PowerSwitch
     from harness.runtimes.interface import Intervention
@@ -42,9 +43,19 @@ class FlashReader(Protocol):
 class Device(Protocol):
     """One board. :meth:`start` comes before everything but :meth:`whereabouts` and :meth:`switch_now`."""
 
-    def start(self, report: Report) -> None:
-        """Have it up; a board on the desk is. ``report`` hears of what takes time. Raises BenchFault when it does not
-        start."""
+    def listen(self, happened: Callable[[str, str], None], lost: Callable[[], None]) -> None:
+        """Whom to tell: ``happened`` of what happens to it by itself (a kind of event, and its words), and ``lost``,
+        from another thread, as soon as it is not ours any more."""
+        ...
+
+    def start(self, report: Report, wait: float = 0.0) -> None:
+        """Have it up; a board on the desk is, one of a lab is acquired, for which ``wait`` seconds are granted.
+        ``report`` hears of what takes time. Raises BenchFault when it does not start."""
+        ...
+
+    def why_gone(self, patience: float = 0.0) -> FinalFault | None:
+        """Why it must not be used any more; None while it is ours. After trouble, what is behind it may take
+        ``patience`` seconds to be heard of."""
         ...
 
     def close(self) -> None:
@@ -59,6 +70,11 @@ class Device(Protocol):
         """Where it is, and a word on its state, for people. Nothing is started, and nothing raised."""
         ...
 
+    @property
+    def holder(self) -> str:
+        """Who has it, in words, beside those who lock it on this computer; empty when nobody does."""
+        ...
+
     # -- power and other things a person could do ------------------------------------------------
 
     @property
@@ -67,7 +83,10 @@ class Device(Protocol):
         ...
 
     def switch_now(self) -> PowerSwitch:
-        """The same without a start. Raises UsageError when nothing can, BenchFault when it would have to be up."""
+        """The same without a start; :meth:`close` comes after it.
+
+        Raises UsageError when nothing can, BenchFault when it would have to be up.
+        """
         ...
 
     @property

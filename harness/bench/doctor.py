@@ -13,7 +13,9 @@ from pathlib import Path
 
 from harness.bench.finding import Finding, Severity
 from harness.bench.host_machine import Machine, UsbDevice
+from harness.bench.lab_device import LabDevice
 from harness.bench.plugged import Plugged, plugged_in
+from harness.errors import HarnessError
 from harness.inventory.discover import Port, candidates, own_serial
 from harness.inventory.model import Bench, Board
 from harness.link.host_system import this_system
@@ -209,7 +211,7 @@ def _identities(patient: Patient) -> Iterator[Finding]:
     for board in patient.real_boards:
         identity = board.identity
         assert identity is not None
-        if identity.url or identity.port:
+        if identity.url or identity.port or identity.labgrid:
             continue
         told_by_usb = identity.usb_serial or identity.usb_location or identity.vid_pid
         ports = candidates(board, patient.ports) if told_by_usb else []
@@ -238,6 +240,28 @@ def _identities(patient: Patient) -> Iterator[Finding]:
             )
         else:
             yield Finding("identities", "ok", f"{board.id} is at {ports[0].device}")
+
+
+def _labs(patient: Patient) -> Iterator[Finding]:
+    """A list of the lab's places is all that is asked for: nothing is acquired."""
+    for board in patient.real_boards:
+        place = board.identity.labgrid if board.identity else None
+        if place is None:
+            continue
+        device = LabDevice(board)
+        where, state = device.whereabouts()
+        try:
+            known = device.fitting()
+        except HarnessError as problem:
+            yield Finding("lab", "problem", f"{board.id}: {problem.message}", problem.hint)
+            continue
+        if not known:
+            fix = "labgrid-client places lists them; correct identity.labgrid in boards.yaml"
+            yield Finding("lab", "problem", f"{board.id}: {where}: {state}", fix)
+        elif device.holder:
+            yield Finding("lab", "note", f"{board.id}: {where}: held by {device.holder}")
+        else:
+            yield Finding("lab", "ok", f"{board.id}: {where}: {state}")
 
 
 def _control_lines(patient: Patient) -> Iterator[Finding]:
@@ -341,6 +365,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     _brltty,
     _autosuspend,
     _identities,
+    _labs,
     _control_lines,
     _tools,
     _disk,

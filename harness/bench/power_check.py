@@ -41,7 +41,8 @@ def check_power(
             sleep(_INTERVAL)
         return clock() - start
 
-    if board.identity is None or board.identity.url or board.identity.port:
+    identity = board.identity
+    if identity is None or identity.url or identity.port or identity.labgrid:
         return Finding("power", "note", f"{board.id}: not on USB here, so that nobody sees whether power drops")
     if not present():
         return Finding("power", "problem", f"{board.id} is not plugged in", "check cable and power, harness discover")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from harness.bench.boot_slot import partitions_of
@@ -17,6 +17,7 @@ from harness.power.switches import switch_for
 if TYPE_CHECKING:
     from harness.bench.checked_firmware import Report
     from harness.bench.device import FlashReader
+    from harness.errors import FinalFault
     from harness.flashing.flasher import FlashImage
 
 
@@ -32,8 +33,14 @@ class RealDevice:
         self.switch: PowerSwitch | None = switch_for(board.power)
         self.off_seconds = board.power.off_seconds
 
-    def start(self, _report: Report) -> None:
+    def listen(self, _happened: Callable[[str, str], None], _lost: Callable[[], None]) -> None:
+        """Nothing happens to it that the line does not tell."""
+
+    def start(self, _report: Report, _wait: float = 0.0) -> None:
         """Nothing to do: it is there, or :meth:`find` says that it is not."""
+
+    def why_gone(self, _patience: float = 0.0) -> FinalFault | None:
+        return None
 
     def close(self) -> None:
         if isinstance(self.switch, GpioSwitch):
@@ -47,6 +54,10 @@ class RealDevice:
             return self.find(), "connected"
         except HarnessError as problem:
             return "-", problem.message
+
+    @property
+    def holder(self) -> str:
+        return ""
 
     def switch_now(self) -> PowerSwitch:
         if self.switch is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from harness.virtual.faults import Fault
 if TYPE_CHECKING:
     from harness.bench.checked_firmware import Report
     from harness.bench.device import FlashReader
+    from harness.errors import FinalFault
     from harness.flashing.flasher import FlashImage
     from harness.runtimes.interface import Intervention
 
@@ -77,6 +78,7 @@ class VirtualDevice:
 
     off_seconds = 0.0
     our_build = starts_blank = True
+    holder = ""
 
     def __init__(self, board: Board, state: Path) -> None:
         assert board.virtual is not None
@@ -85,7 +87,13 @@ class VirtualDevice:
         self._state = state
         self._running: RunningBoard | None = None
 
-    def start(self, report: Report) -> None:
+    def listen(self, _happened: Callable[[str, str], None], _lost: Callable[[], None]) -> None:
+        """Nothing happens to it that the line does not tell."""
+
+    def why_gone(self, _patience: float = 0.0) -> FinalFault | None:
+        return None
+
+    def start(self, report: Report, _wait: float = 0.0) -> None:
         report("starting the virtual board", 0, 0)
         self._running = start(virtual_spec(self._board, self._state))
 

@@ -258,7 +258,7 @@ def board_made_ready(config: pytest.Config, board_id: str) -> Iterator[BoardBenc
             )  # fmt: skip
             bench = BoardBench(attached, reference, lambda text: report(text, 0, 0), keep=keep, earlier=earlier)
             yield bench
-            if board_id not in session.lost:
+            if board_id not in session.lost and attached.device.why_gone() is None:
                 bench.clean_up(attached.recover)
     finally:
         attached.close()
@@ -278,6 +278,10 @@ def new_scenario(request: pytest.FixtureRequest, board_bench: BoardBench) -> Sce
         session.given_up.setdefault(board.id, f"after {faults} errors in a row")
     if board.id in session.given_up:
         raise GivenUp(f"{board.id} was given up {session.given_up[board.id]}")
+    if (gone := attached.device.why_gone()) is not None:
+        session.given_up[board.id] = f"as it is not ours any more: {gone.message}"
+        session.lost.add(board.id)
+        raise gone
     if troubles:
         last = session.trouble[board.id]
         try:
@@ -309,13 +313,27 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
                 item.stash[_SCENARIO].settle()
                 _all_skipped(item)
             _has_judged(item)
+            _was_ours(item)
+        except BenchFault:
+            _was_ours(item, after_trouble=True)
+            raise
         except (FirmwareFailure, AssertionError, pytest.fail.Exception) as failure:
             if _SCENARIO not in item.stash:
                 raise
+            _was_ours(item, after_trouble=True)
             attached = item.config.stash[_SESSION].attached[board_of(item)]
             judged_again(attached, item.stash[_SCENARIO], failure, lambda fresh: _once_more(item, fresh))
     except Unsuitable as reason:
         pytest.skip(str(reason))
+
+
+def _was_ours(item: pytest.Item, *, after_trouble: bool = False) -> None:
+    """Raises FinalFault for what was measured on a board that somebody else may have had."""
+    if (session := item.config.stash.get(_SESSION, None)) and (attached := session.attached.get(board_of(item))):
+        if after_trouble:
+            attached.require()
+        elif (gone := attached.device.why_gone()) is not None:
+            raise gone
 
 
 def _all_skipped(item: pytest.Item) -> None:

@@ -15,7 +15,7 @@ from rich.text import Text
 from harness.bench.board_port import BoardPort, console_opener
 from harness.bench.device_of import device_of
 from harness.campaigns.console_lines import Line, Lines
-from harness.errors import BenchFault, UsageError
+from harness.errors import BenchFault, FinalFault, PortBusy, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
@@ -129,6 +129,7 @@ def _back(where: BoardPort[OpenPort], began: float, seconds: float | None) -> Op
     while seconds is None or time.monotonic() - began < seconds:
         try:
             return where.wait(1.0)
-        except BenchFault:
-            continue
+        except BenchFault as problem:
+            if isinstance(problem, FinalFault) and not isinstance(problem, PortBusy):
+                raise  # it is not ours any more
     return None

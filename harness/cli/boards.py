@@ -75,20 +75,24 @@ def _print_facts(boards: list[str], state: Path) -> None:
             say(f"  {plain(line, 300)}")
 
 
+#: Nobody has the board.
+FREE = "free"
 _PORT_FIELDS = ("device", "vid_pid", "usb_serial", "usb_location", "description")
 
 
 def _board_row(board: Board, state: Path) -> dict[str, str]:
     from harness.bench.device_of import device_of
 
-    where, status = device_of(board, state).whereabouts()
+    device = device_of(board, state)
+    where, status = device.whereabouts()
+    holder = held(board, state)
     return {
         "id": board.id,
         "chip": board.chip,
         "runtime": board.runtime,
         "where": where,
         "state": status,
-        "holder": held(board, state),
+        "holder": (device.holder or holder) if holder == FREE else holder,
         "health": health_words(board, state),
     }
 
@@ -99,7 +103,7 @@ def held(board: Board, state: Path) -> str:
 
     try:
         with board_lock(board, state, purpose="harness boards"):
-            return "free"
+            return FREE
     except Busy:
         owner = read_owner(board, state)
         if owner is None:

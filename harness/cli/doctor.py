@@ -45,7 +45,11 @@ def doctor(bench: str, power: str, json_file: str) -> None:
     if power:
         board, state = board_named(power, bench)
         with board_lock(board, state, purpose="harness doctor --power"):
-            findings.append(check_power(board, device_of(board, state).switch_now(), patient.ports_now))
+            device = device_of(board, state)
+            try:
+                findings.append(check_power(board, device.switch_now(), patient.ports_now))
+            finally:
+                device.close()
     print_findings(console, findings)
     if json_file:
         write_json(json_file, {"findings": [asdict(finding) for finding in findings]})

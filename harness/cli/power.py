@@ -27,18 +27,18 @@ def power(board: str, action: str, bench: str) -> None:
     chosen, state = board_named(board, bench)
     console = Terminal()
     with board_lock(chosen, state, purpose=f"harness power {action}"):
-        switch = device_of(chosen, state).switch_now()
-        if action == "cycle":
-            cycle(switch, chosen.power.off_seconds)
-        elif action == "on":
-            switch.on()
-        else:
-            switch.off()
-        print_parts(console, (chosen.id, "bold"), f": {action}, by {switch.name}")
-        if isinstance(switch, GpioSwitch):
-            try:
-                if action != "cycle":
-                    print_parts(console, "holding the line until Ctrl-C")
-                    switch.wait()
-            finally:
-                switch.close()
+        device = device_of(chosen, state)
+        try:
+            switch = device.switch_now()
+            if action == "cycle":
+                cycle(switch, chosen.power.off_seconds)
+            elif action == "on":
+                switch.on()
+            else:
+                switch.off()
+            print_parts(console, (chosen.id, "bold"), f": {action}, by {switch.name}")
+            if isinstance(switch, GpioSwitch) and action != "cycle":
+                print_parts(console, "holding the line until Ctrl-C")
+                switch.wait()
+        finally:
+            device.close()

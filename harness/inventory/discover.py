@@ -57,7 +57,7 @@ def candidates(board: Board, ports: list[Port] | None = None) -> list[Port]:
     chip.
     """
     identity = board.identity
-    if identity is None or identity.url or identity.port:
+    if identity is None or identity.url or identity.port or identity.labgrid:
         return []
     alike = [
         port

@@ -153,6 +153,13 @@ SilkName = Annotated[
     str, AfterValidator(one_of(SILKS, "board")), WithJsonSchema({"type": "string", "enum": list(SILKS)})
 ]
 Pin = Annotated[int | str, PlainValidator(_check_pin), WithJsonSchema({"type": ["integer", "string"]})]
+#: A tag of a place in a lab (labgrid's own rule for keys); a number stands for its digits.
+LabTag = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,60}$")]
+LabTagValue = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    Field(pattern=r"^[!-+\--<>-~]{1,100}$"),  # neither space nor comma nor =
+]
 Mac = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")]
 Baud = Annotated[int, Field(ge=300, le=4_000_000)]
 FilePath = Annotated[Path, PlainValidator(_local_path), WithJsonSchema({"type": "string"})]

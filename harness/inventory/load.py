@@ -364,6 +364,12 @@ def _identifiers(board: Board, base: Where) -> Iterator[tuple[str, str, Where]]:
         for key in ("usb_serial", "usb_location", "mac", "uid", "url", "port"):
             if value := getattr(part, key, None):
                 yield key, value, (*base, holder, key)
+    if board.identity and (lab := board.identity.labgrid) and lab.place:
+        yield (
+            "place",
+            f"{lab.place} at {lab.coordinator}" if lab.coordinator else lab.place,
+            (*base, "identity", "labgrid", "place"),
+        )
 
 
 def _told_apart(one: Board, other: Board) -> bool:

@@ -105,9 +105,15 @@ def _lock_files(board: Board, state_dir: Path) -> list[Path]:
     """All that is locked for ``board``, in the order in which all processes take it."""
     names = [*lock_names(board), *_port_now(board)]
     folders = [state_dir / "locks"]
-    if board.identity is not None and (shared := users_folder()) is not None:
+    if board.identity is not None and _named_one(board) and (shared := users_folder()) is not None:
         folders.append(shared)
     return [folder / f"{name}.lock" for folder in folders for name in dict.fromkeys(sorted(names))]
+
+
+def _named_one(board: Board) -> bool:
+    """Whether its identity names one thing. Any place of a lab with certain tags is none: two benches get two."""
+    lab = board.identity.labgrid if board.identity else None
+    return lab is None or lab.place is not None
 
 
 def users_folder() -> Path | None:
@@ -145,6 +151,11 @@ def lock_names(board: Board) -> tuple[str, ...]:
     """Names of the lock files of a board, sorted so that all processes take them in one order."""
     if board.identity is None:
         return (f"virtual-{board.id}",)
+    lab = board.identity.labgrid
+    if lab is not None:
+        # Only for two runs of this computer to meet before they trouble the coordinator, which decides.
+        where = lab.coordinator or os.environ.get("LG_COORDINATOR", "")
+        return (f"place-{_digest(f'{where} {lab.place}')}" if lab.place else f"lab-{board.id}",)
     identity = board.identity.model_dump(exclude_none=True, exclude={"also_vid_pid"})
     # Boards of one kind share their VID:PID; it tells a board apart only together with its serial.
     # A serial and a socket each name one board, unless the serial is a factory default like 0001.

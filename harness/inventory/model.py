@@ -19,6 +19,8 @@ from harness.inventory.fields import (
     FilePath,
     FlashCheck,
     FlashMethod,
+    LabTag,
+    LabTagValue,
     Mac,
     Offset,
     OpenOcdFile,
@@ -36,6 +38,52 @@ from harness.inventory.fields import (
 
 class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class LabgridSettings(Entry):
+    """Where a lab is, and what speaks to it."""
+
+    coordinator: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.\[\]:-]{1,200}$",
+        description="Address of labgrid's coordinator, 'lab-server:20408'. Default: LG_COORDINATOR, or this computer.",
+    )
+    client: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="Path of labgrid-client, which lives in an environment of its own (pipx install labgrid). Default: "
+        "HARNESS_LABGRID_CLIENT, or the one on the PATH.",
+    )
+
+
+class LabgridPlace(LabgridSettings):
+    """A place of a lab that labgrid looks after. One of `place` and `tags`."""
+
+    place: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_][!-<>-~]{0,99}$",
+        description="Name of the place, whole: labgrid itself takes a part of it as well.",
+    )
+    tags: dict[LabTag, LabTagValue] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="Any free place that has all these tags: {chip: esp32}.",
+    )
+    serial: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="What the place calls the board's NetworkSerialPort, where it has several.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LabgridPlace:
+        if (self.place is None) == (self.tags is None):
+            came = "neither" if self.place is None else "both"
+            raise ValueError(f"expected either 'place' or 'tags'; came {came}")
+        return self
 
 
 class Identity(Entry):
@@ -87,6 +135,18 @@ class Identity(Entry):
         description="Path of a port that no USB adapter stands behind: an emulator's pseudo-terminal, a UART of the "
         "computer itself. Nothing else can tell such a board; for USB give one of the keys above.",
     )
+    labgrid: LabgridPlace | None = Field(
+        default=None,
+        description="A place of a lab: it is acquired before the board is touched, and released at the end. "
+        "docs/lab.md.",
+    )
+
+    @model_validator(mode="after")
+    def _in_a_lab(self) -> Identity:
+        here = ("usb_serial", "usb_location", "vid_pid", "url", "port")
+        if self.labgrid and (given := [name for name in here if getattr(self, name) is not None]):
+            raise ValueError(f"a board of a lab is found by its place; '{given[0]}' would say another one")
+        return self
 
     @model_validator(mode="after")
     def _also_needs_vid_pid(self) -> Identity:
@@ -440,7 +500,8 @@ class Power(Entry):
         default="none",
         description="uhubctl: the USB hub switches its ports. command: a program. http: a relay or socket on the "
         "network. gpio: a GPIO line of this computer, wired so that the board has power when nobody holds the line. "
-        "none: power cannot be cut.",
+        "labgrid: the power resource of the board's place (the default where it has one; options: {name: NAME} where "
+        "it has several). none: power cannot be cut.",
     )
     hub: str | None = Field(
         default=None,
@@ -476,7 +537,9 @@ class Power(Entry):
     )
     line: int | None = Field(default=None, ge=0, le=1023, description="With gpio: the line's offset on that chip.")
     active_low: bool = Field(default=False, description="With gpio: a low level switches on.")
-    options: Options = Field(default_factory=dict, description="For a method that another package brings.")
+    options: Options = Field(
+        default_factory=dict, description="For labgrid, and for a method that another package brings."
+    )
     off_seconds: float = Field(
         default=2.0, gt=0, le=60, strict=False, description="How long power stays off, in seconds."
     )
@@ -610,6 +673,8 @@ class Board(Entry):
         if (self.identity is None) == (self.virtual is None):
             came = "neither" if self.identity is None else "both"
             raise ValueError(f"expected either 'identity' (a real board) or 'virtual'; came {came}")
+        if self.power.method == "labgrid" and not (self.identity and self.identity.labgrid):
+            raise ValueError("'power.method: labgrid' is for a board by place, 'identity: {labgrid: …}'")
         if self.virtual and CHIPS[self.chip].virtual is None:
             raise ValueError(f"virtual boards are {', '.join(virtual_chips())}; came {self.chip}")
         if self.virtual and self.chip != "esp32" and (self.virtual.fuses or self.virtual.revision):
@@ -659,6 +724,25 @@ class Bench(Entry):
     boards: Annotated[tuple[Board, ...], Field(strict=False)] = Field(
         min_length=1, max_length=500, description="The boards, in the order in which they are listed."
     )
+    labgrid: LabgridSettings = Field(
+        default_factory=LabgridSettings, description="For all boards by place that do not say it themselves."
+    )
+
+    @model_validator(mode="after")
+    def _one_lab(self) -> Bench:
+        told = self.labgrid.model_dump(exclude_none=True)
+        if told:
+            vars(self)["boards"] = tuple(_in_lab(board, told) for board in self.boards)
+        return self
 
     def board(self, board_id: str) -> Board | None:
         return next((board for board in self.boards if board.id == board_id), None)
+
+
+def _in_lab(board: Board, lab: dict[str, str]) -> Board:
+    """``board`` with what it does not say of its lab itself."""
+    place = board.identity.labgrid if board.identity else None
+    if board.identity is None or place is None:
+        return board
+    full = place.model_copy(update={name: value for name, value in lab.items() if getattr(place, name) is None})
+    return board.model_copy(update={"identity": board.identity.model_copy(update={"labgrid": full})})

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from harness.errors import BenchFault
+from harness.errors import BenchFault, FinalFault, PortBusy
 from harness.link.deadline import Deadline
 
 _T = TypeVar("_T")
@@ -18,12 +18,12 @@ _INTERVAL = 0.05
 def until_there(attempt: Callable[[], _T], end: Deadline, *, sleep: Callable[[float], None] = time.sleep) -> _T:
     """What ``attempt`` returns, once it does; it is made at least once.
 
-    Raises the BenchFault of the last attempt when ``end`` has passed.
+    Raises the BenchFault of the last attempt when ``end`` has passed, and a FinalFault at once, but for a busy port.
     """
     while True:
         try:
             return attempt()
-        except BenchFault:
-            if end.passed:
+        except BenchFault as problem:
+            if end.passed or (isinstance(problem, FinalFault) and not isinstance(problem, PortBusy)):
                 raise
         sleep(_INTERVAL)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import serial
 
-from harness.errors import BenchFault, PortBusy
+from harness.errors import BenchFault, FinalFault
 from harness.link.coming_back import until_there
 from harness.link.deadline import Deadline
 from harness.link.panics import BANNER, BANNER_SIZE, Panic, find_greeting, find_panic, printable
@@ -80,7 +80,10 @@ class Read:
 
 
 class Session:
-    """Owns ``port``. ``reopen`` opens it again by identity after an expected disconnect."""
+    """Owns ``port``. ``reopen`` opens it again by identity after an expected disconnect.
+
+    ``why_gone`` says why the board must not be used any more, if it must not; a read or write then raises that.
+    """
 
     def __init__(
         self,
@@ -88,10 +91,12 @@ class Session:
         transcript: Transcript | None = None,
         *,
         reopen: Callable[[], Port] | None = None,
+        why_gone: Callable[[], FinalFault | None] = lambda: None,
     ) -> None:
         self.port = port
         self.transcript = transcript or Transcript()
         self._reopen = reopen
+        self._why_gone = why_gone
         self._buffer = bytearray()
         self._closed = False
         self._reset_expected = False
@@ -231,8 +236,10 @@ class Session:
         return data
 
     def _receive(self, timeout: float) -> bool:
-        """Wait at most ``timeout`` seconds for bytes; True when some came."""
+        """Wait at most ``timeout`` seconds for bytes; True when some came. Raises FinalFault for a board that is not
+        ours any more."""
         data = b""
+        self._require()
         try:
             self.port.timeout = max(0.0, timeout)
             data = self.port.read(1)
@@ -242,6 +249,7 @@ class Session:
                     data += self.port.read(min(more, 65536))
         except (serial.SerialException, OSError, TypeError):
             self._closed = True  # what came before stays
+            self._require()
             if not data:
                 self.transcript.add("closed", b"")
                 return False
@@ -253,6 +261,11 @@ class Session:
         self._buffer += data
         self._banners += [banner.start() for banner in BANNER.finditer(self._buffer, max(0, seen))]
         return True
+
+    def _require(self) -> None:
+        if (gone := self._why_gone()) is not None:
+            self._closed = True
+            raise gone
 
     def _trouble(self, start: int, end: int) -> Panic | None:
         """The words of it between ``start`` and ``end`` of the buffer."""
@@ -282,6 +295,7 @@ class Session:
         end = self._bounded(deadline)
         for at in range(0, len(data), _WRITE_CHUNK):
             chunk = data[at : at + _WRITE_CHUNK]
+            self._require()
             if end.passed:
                 raise BenchFault(f"writing {len(data)} bytes took longer than {end.seconds:.3g} s")
             # In steps: each change of it costs a local port some system calls.
@@ -292,6 +306,7 @@ class Session:
                 self.port.write(chunk)
             except (serial.SerialException, OSError) as problem:
                 self.transcript.add("refused", chunk[:100])
+                self._require()
                 raise BenchFault(
                     f"the port did not take {len(chunk)} bytes: {str(problem)[:120]}",
                     hint="is the board still connected?",
@@ -336,7 +351,7 @@ class Session:
             raise BenchFault("the port vanished", hint="its identity is not known, so it cannot be found again")
         try:
             self.port = until_there(self._reopen, self._bounded(within))
-        except PortBusy:
+        except FinalFault:
             raise
         except BenchFault as problem:
             raise BenchFault(

@@ -182,6 +182,14 @@ def test_a_board_to_which_something_happened_has_one_line_of_events() -> None:
     assert "events" not in printed(healthy())
 
 
+def test_what_happened_in_the_lab_is_told_in_words() -> None:
+    events = (Event("retry", "twice", 100.0), Event("lab", f"place 'esp-1' is not given back yet {HOSTILE}", 101.0))
+    out = printed(replace(healthy(), boards=(replace(healthy().boards[0], events=events),)), width=400)
+    assert "  lab: place 'esp-1' is not given back yet" in out
+    assert "twice" not in out
+    assert "\x1b" not in out
+
+
 def test_what_failed_names_its_transcript() -> None:
     place = "transcripts/run-7-ab/b.jsonl#0-99"
     board = sample().boards[0]

@@ -196,6 +196,14 @@ class NodeMcuBoard(Wired):
             raise BenchFault(f"expected an answer to {line[:40]!r}, came {printable(data[-200:]) or 'nothing'!r}")
         return text.decode("ascii", "replace")
 
+    def say_line(self, line: str) -> bytes:
+        """One line, which the board evaluates without a file; what it prints.
+
+        Raises FirmwareFailure when it is an error.
+        """
+        self._take_in_hand()
+        return self._say(line)
+
     # -- Runtime ---------------------------------------------------------------------------------
 
     @property

@@ -20,7 +20,7 @@ from harness.chips import CHIPS, GENERIC
 from harness.errors import UsageError
 from harness.inventory.discover import Port, candidates
 from harness.inventory.load import load_bench, short_name
-from harness.inventory.model import Board
+from harness.inventory.model import Board, Identity
 from harness.runtimes.traits import DEFAULT_RUNTIME
 
 _HEAD = """\
@@ -88,6 +88,23 @@ def update_bench(file: Path, seen: list[Plugged], answers: Mapping[str, Answer])
     if any(change.what in ("added", "updated") for change in changes):
         _replace(file, text)
     return changes
+
+
+def board_at(address: str, chip: str, runtime: str = DEFAULT_RUNTIME) -> Board:
+    """A board that stands in no file: all defaults, found by its port. Raises UsageError for what is no port."""
+    port = real_address(address)
+    try:
+        identity = Identity.model_validate({"url" if "://" in port else "port": port})
+    except ValueError:
+        raise UsageError(
+            f"{address[:100]!a} is no port that can be opened", hint="/dev/ttyUSB0, rfc2217://host:4000 and the like"
+        ) from None
+    return Board(id="board", chip=chip, runtime=runtime, identity=identity)
+
+
+def real_address(address: str) -> str:
+    """``address``, where it is a link: what it leads to. Links in /dev are those of udev, and stay behind as well."""
+    return address if "://" in address else os.path.realpath(address)
 
 
 def _only_asked(seen: list[Plugged], answers: Mapping[str, Answer]) -> list[Plugged]:

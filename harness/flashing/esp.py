@@ -20,6 +20,7 @@ from esptool.cmds import attach_flash, detect_flash_size, run_stub, write_flash
 from esptool.loader import ESPLoader
 from esptool.loader import cfg as esptool_settings
 from esptool.logger import TemplateLogger, log
+from esptool.reset import ResetStrategy as EsptoolReset
 from esptool.targets import CHIP_DEFS, ROM_LIST
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 
@@ -68,11 +69,16 @@ class _Log(TemplateLogger):  # type: ignore[misc]
     def set_verbosity(self, verbosity: str) -> None: ...
 
 
+def _unsaid(*_words: object) -> None:
+    """esptool prints on its own that a port has no reset lines; :class:`_Steps` says it where it matters."""
+
+
 @functools.cache
 def _logger() -> _Log:
     """The process's one logger, installed in esptool at first use (it can be replaced only once)."""
     logger = _Log()
     log.set_logger(logger)
+    EsptoolReset.print_once = staticmethod(_unsaid)
     leave_out()
     return logger
 
@@ -231,6 +237,7 @@ class EspFlasher:
                     "size, and what is written cannot be read back; nothing was written",
                     hint="take a chip that can be verified, or write it by flash.method: command",
                 )
+            security = security_of(esp)
         with step("stub"):
             if self._use_stub:
                 esp = run_stub(esp)  # which has reasons of its own not to (secure boot on an ESP32-C3)
@@ -246,6 +253,7 @@ class EspFlasher:
                 description=printable(str(esp.get_chip_description()).encode(), 100),
                 mac=_mac(esp),
                 flash_size=flash_size_bytes(text) if text else None,
+                security=security,
             )
         self._esp = esp
 

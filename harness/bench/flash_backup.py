@@ -23,6 +23,7 @@ from harness.errors import BenchFault, UsageError
 from harness.flashing.flasher import ChipIdentity, Flasher, FlashImage, FlashJob, FlashReport, Progress
 from harness.flashing.mark import WriteMark
 from harness.flashing.methods import flasher_for, needs_port
+from harness.inventory.fields import FlashCheck
 from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 from harness.link.panics import printable
@@ -30,9 +31,8 @@ from harness.link.panics import printable
 #: Bytes that are asked for at a time, and the most that any flash has.
 _PIECE, _LARGEST = 64 * 1024, 256 * 1024 * 1024
 _NOTE_LIMIT = 16 * 1024
-#: Checks that what a chip has held once does not have to pass again, and why.
-_ITS_OWN = "what this very chip has held"
-_PASSED_OVER = ("image-chip", "image-revision", "declared-flash-size")
+#: Why a chip may hold again what it held, whatever the headers of images in it say.
+ITS_OWN = "what this very chip has held"
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,8 @@ def _with_its_own(board: Board) -> Board:
     """What the chip has held it may hold again, whatever headers in it say."""
     if board.flash_method != "esptool":
         return board
-    override = {**dict.fromkeys(_PASSED_OVER, _ITS_OWN), **board.flash.override}
+    override: dict[FlashCheck, str] = {"image-chip": ITS_OWN, "image-revision": ITS_OWN, "declared-flash-size": ITS_OWN}
+    override.update(board.flash.override)
     return board.model_copy(update={"flash": board.flash.model_copy(update={"override": override})})
 
 
@@ -279,7 +280,7 @@ def _require_same(board: Board, chip: ChipIdentity, note: Note, *, other_board: 
         if not other_board:
             raise UsageError(
                 f"{board.id}: the backup is of the chip with {name} {was or 'none'}, here is {came or 'none'}",
-                hint="--other-board writes it all the same: its settings and keys then are on both. Nothing was written",
+                hint="--other-board writes it all the same, with its settings and keys. Nothing was written",
             )
     if chip.flash_size is not None and chip.flash_size < note.size:
         raise UsageError(

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.bench.plugged import USB_JTAG, Plugged
-from harness.bench.probe_port import PTY_BUFFER, Answer
+from harness.bench.probe_port import Answer
 from harness.chips import CHIPS, GENERIC
 from harness.flashing.flasher import Security
 from harness.inventory.fields import CAPABILITIES
+from harness.link.ports import PTY_BUFFER
 from harness.runtimes.abilities import OWN_FOLDER
 from harness.runtimes.looked import Look
 from harness.runtimes.traits import traits_of_vm
@@ -169,8 +170,8 @@ class Onboarding:
             size = size or (f"{esp.flash_size >> 10} KB" if esp.flash_size else "of a size that it does not tell")
             return f"{esp.description}, MAC {esp.mac or 'not told'}, flash {size}"
         number = f", unique id {answer.uid}" if answer.uid else ""
-        size = CHIPS[self.chip].flash_size
-        flash = f", flash at most {size >> 10} KB" if size else ""
+        most = CHIPS[self.chip].flash_size
+        flash = f", flash at most {most >> 10} KB" if most else ""
         if self.chip == GENERIC:
             return f"not one that the harness knows: it calls itself {answer.machine or 'nothing'}{number}"
         return f"{self.chip}, as its VM says ({answer.machine}){number}{flash}"
@@ -189,8 +190,8 @@ class Onboarding:
 
     def _filesystem_words(self) -> str:
         look = self.look
-        if not look.folder and not look.files:
-            return "none" if not look.mounts else f"mounted: {', '.join(look.mounts)}; nothing can be listed"
+        if not look.files and not look.mounts and not look.filesystem_size:
+            return "none that it tells of"
         room = ""
         if look.filesystem_size:
             room = f", {look.filesystem_size >> 10} KB, {(look.filesystem_free or 0) >> 10} KB free"
@@ -221,8 +222,9 @@ class Onboarding:
         """What the harness may do with it and what not, and why."""
         rows: list[Row] = [("reset", self._reset_words(answers)), ("flash", self._flash_words())]
         if self.known_vm:
-            own = "files whose names begin with hx_" if self.answer.runtime == "nodemcu" else f"its folder {OWN_FOLDER}"
-            rows.append(("files", f"yes: tests write into {own}, and take that away again; no other file is changed"))
+            own = "files called hx_…" if self.answer.runtime == "nodemcu" else f"the folder {OWN_FOLDER}"
+            other = " but this one" if self._aside(answers) else ""
+            rows.append(("files", f"yes: tests write {own}, and take that away again; no other file is touched{other}"))
         if self.application:
             how = "renamed for the time of a run and put back after it" if self._aside(answers) else "left to run"
             rows.append(("application", f"{', '.join(self.application)}: {how} (application: in the entry)"))
@@ -279,7 +281,9 @@ class Onboarding:
         if self.known_vm and self.chip != GENERIC:
             pair = self._pair.strip("[]").replace(",", "")
             asked.append(
-                Question("loopback", f"Which two pins are wired together, such as {pair}? (none: no wire)", "", "two pins")
+                Question(
+                    "loopback", f"Which two pins are wired together, such as {pair}? (none: no wire)", "", "two pins"
+                )
             )
         return asked
 

@@ -17,7 +17,7 @@ from harness.extensions import resolve
 from harness.flashing.esp import identify
 from harness.flashing.flasher import ChipIdentity, Progress, silent
 from harness.link.panics import printable
-from harness.link.ports import OpenPort, is_pty, no_reset_lines, open_port, set_lines
+from harness.link.ports import PTY_BUFFER, OpenPort, is_pty, no_reset_lines, open_port, set_lines
 from harness.link.session import Session
 from harness.link.transcript import Transcript
 from harness.power.reset import SEQUENCES, CustomReset, stm32_sequence
@@ -26,8 +26,6 @@ from harness.runtimes.traits import Means, Probe, ProbeAnswer, all_traits, trait
 
 #: Seconds that a VM may take to answer before the boot loader is asked instead.
 _PATIENCE = 4.0
-#: What the console of an emulator surely takes at once: nothing slows its line down. For VMs without raw paste.
-PTY_BUFFER = 64
 #: How long a board without a VM is listened to after a reset, in seconds, and how much of that is kept, in bytes.
 _LISTEN, _HEARD = 2.5, 2000
 
@@ -103,9 +101,7 @@ def _reset_to_try(port: OpenPort, chip: str, no_lines: str) -> Callable[[], None
     return lambda: sequence(port)
 
 
-def _looked(
-    session: Session, runtime: str, reset: Callable[[], None] | None, problems: list[str]
-) -> Look | None:
+def _looked(session: Session, runtime: str, reset: Callable[[], None] | None, problems: list[str]) -> Look | None:
     traits = traits_of_vm(runtime)
     if traits is None or not traits.look:
         return None
@@ -120,9 +116,7 @@ def _looked(
 
 def _heard(port: OpenPort) -> str:
     """What the board prints by itself, which :func:`identify` has just started."""
-    read = Session(port, Transcript()).read_until(
-        idle=_LISTEN, deadline=_LISTEN, watch_panics=False, limit=_HEARD
-    )
+    read = Session(port, Transcript()).read_until(idle=_LISTEN, deadline=_LISTEN, watch_panics=False, limit=_HEARD)
     return printable(read.data[:_HEARD], _HEARD)
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from harness.bench.probe_port import Answer
 
 
+#: Columns of what a row is about.
+_LABEL = 12
+
+
 @click.command(context_settings=CONTEXT)
 @click.argument("port")
 @click.option("--bench", "file", default="boards.yaml", show_default=True, metavar="FILE", help="Gets the entry.")
@@ -183,18 +187,18 @@ def _back_up(board: Onboarding, address: str, file: Path, bench: Path, console: 
 
 
 def _print_rows(console: Console, title: str, rows: list[Row]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    import textwrap
 
+    from harness.cli.findings import print_parts
     from harness.shown import plain
 
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    print_parts(console, (f"\n{title}", "bold"))
+    room = max(40, console.width - _LABEL)
     for label, text in rows:
-        table.add_row(Text(label, style="cyan"), Text(" ".join(plain(text, 600).split())))
-    console.print(Text(f"\n{title}", style="bold"), soft_wrap=True)
-    console.print(table)
+        lines = textwrap.wrap(" ".join(plain(text, 600).split()), room) or [""]
+        print_parts(console, (label.ljust(_LABEL), "cyan"), lines[0])
+        for line in lines[1:]:
+            print_parts(console, " " * _LABEL, line)
 
 
 def _show(change: Change, file: str, console: Console) -> None:

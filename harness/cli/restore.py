@@ -27,7 +27,7 @@ def restore(target: str, file: str, bench: str, other_board: bool) -> None:
     board (its MAC or unique id), a flash that is too small, and chips whose fuses forbid it. What is on the chip
     already is not written again.
     """
-    from harness.bench.flash_backup import load
+    from harness.bench.flash_backup import ITS_OWN, load
     from harness.bench.flash_backup import restore as put_back
     from harness.cli.findings import print_parts
     from harness.cli.steps import steps
@@ -58,9 +58,8 @@ def restore(target: str, file: str, bench: str, other_board: bool) -> None:
         (board.id, "bold"),
         f": {done.written} bytes written, {done.unchanged} were there already; verified {how}, {done.seconds:.1f} s",
     )
-    own = "what this very chip has held"
     for warning in done.warnings:
-        if own not in warning:
+        if ITS_OWN not in warning:
             print_parts(console, "  ", (warning, "yellow"))
 
 

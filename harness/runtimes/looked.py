@@ -29,7 +29,7 @@ class Look:
     machine: str = ""
     heap: int = 0
     word_size: int = 0
-    names: ChipNames = ChipNames()
+    names: ChipNames = field(default_factory=ChipNames)
     modules: tuple[str, ...] = ()
     floats: bool = False
     ctrl_c: bool = True

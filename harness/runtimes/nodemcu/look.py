@@ -29,10 +29,7 @@ _HEAP = 'collectgarbage() print("\\6h "..node.heap().." "..tostring(1/2==0.5))'
 _HEX = 'function(c) return ("%02x"):format(c:byte()) end'
 _LIST = f'for n,s in pairs(file.list()) do print("\\6f "..n:gsub(".",{_HEX})..":"..s) end'
 _ROOM = 'do local f,u,t=file.fsinfo() print("\\6r "..t.." "..f) end'
-_READ = (
-    'do local f=file.open("NAME") local s=f:read(SIZE) f:close() '
-    f'print("\\6t "..(s or ""):gsub(".",{_HEX})) end'
-)
+_READ = f'do local f=file.open("NAME") local s=f:read(SIZE) f:close() print("\\6t "..(s or ""):gsub(".",{_HEX})) end'
 #: Bytes of a start file that are read at most: enough to see that it does something.
 _PEEK = min(START_FILE_LIMIT, 256)
 

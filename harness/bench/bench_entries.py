@@ -151,7 +151,8 @@ def _esp_or_uid(board: Board, key: str) -> bool:
 
 def _new_id(plug: Plugged, answer: Answer, taken: set[str]) -> str:
     base = answer.chip or "board"
-    mark = (answer.mac.replace(":", "") or answer.uid)[-6:] or re.sub(r"[^0-9]+", "-", plug.usb_location).strip("-")
+    number_of = re.sub(r"[^0-9a-z]", "", answer.mac or answer.uid)
+    mark = number_of[-6:] or re.sub(r"[^0-9]+", "-", plug.usb_location).strip("-")
     first = name = f"{base}-{mark}"[:36].strip("-")
     number = 1
     while name in taken:

@@ -357,6 +357,9 @@ class Onboarding:
                 lines.append("# GPIO16 wired to RST? wiring: {gpio16_rst: true}, and deep_sleep above")
             elif question.key == "reset" and answers.get("reset") != "yes":
                 lines.append("# is its reset wired to RTS? Then take the line 'reset' out")
+        port = CHIPS[self.chip].port
+        if self.answer.runtime == "micropython" and port is not None and port.hard_pin_irq and port.hard_timer:
+            lines.append("# its port promises hard handlers: hard_irq above holds it to that")
         return lines
 
     def _capabilities(self, answers: Mapping[str, str]) -> list[str]:
@@ -375,7 +378,6 @@ class Onboarding:
             has["rtc_memory"] = bool(port.rtc_memory or port.backup_registers)
             has["light_sleep"] = not self.native_usb
             has["timer_irq"] = bool(port.virtual_timers or port.hardware_timers)
-            has["hard_irq"] = port.hard_pin_irq and port.hard_timer
         elif self.answer.runtime == "circuitpython" and self.chip != GENERIC:
             has["deep_sleep"], has["light_sleep"] = sleeps, not self.native_usb
         elif self.answer.runtime == "nodemcu":

@@ -22,7 +22,7 @@ from harness.inventory.discover import Port, candidates
 from harness.inventory.load import load_bench, short_name
 from harness.inventory.model import Board, Identity
 from harness.runtimes.traits import DEFAULT_RUNTIME
-from harness.shown import plain
+from harness.shown import one_line
 
 #: What is compared when the board answers; other VMs have numbers of other lengths, which prove nothing.
 _PROVING_UID = r"[0-9a-f]{24}"
@@ -163,11 +163,11 @@ def _new_id(plug: Plugged, answer: Answer, taken: set[str]) -> str:
 
 def _entry(name: str, plug: Plugged, answer: Answer, settings: Sequence[str]) -> str:
     """One item of ``boards`` at column 0. A chip that is not known is ``generic``: it is never written to."""
-    lines = [f"# {plug.what}, found at {plug.usb_location or plug.port}"]
+    lines = [f"# {one_line(plug.what)}, found at {plug.usb_location or plug.port}"]
     if not answer.runtime:
         lines[0] += f"; to learn more: harness discover --probe {plug.port} --write FILE"
     elif answer.version:
-        lines.append(f"# {plain(answer.version, 100)}")  # a board may hold ends of lines that YAML knows
+        lines.append(f"# {one_line(answer.version, 100)}")  # a board may hold ends of lines that YAML knows
     lines += [f"- id: {name}", f"  chip: {answer.chip or GENERIC}", f"  runtime: {answer.runtime or DEFAULT_RUNTIME}"]
     identity = dict(plug.identity)
     if answer.mac and (answer.chip or GENERIC).startswith("esp"):

@@ -1,7 +1,7 @@
 """An unknown board that has answered: what it is, in words; what may be done with it, and why; its entry.
 
-Nothing here talks to the board. What it told is untrusted: :func:`harness.shown.plain` is for whoever prints it, and
-comments of the entry take only that.
+Nothing here talks to the board. What it told is untrusted: what prints it neutralises it, and
+comments of the entry hold it as one line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.link.ports import PTY_BUFFER
 from harness.runtimes.abilities import OWN_FOLDER
 from harness.runtimes.looked import Look
 from harness.runtimes.traits import traits_of_vm
-from harness.shown import plain
+from harness.shown import one_line
 
 #: A line of a report: what it is about, and words.
 Row = tuple[str, str]
@@ -320,7 +320,7 @@ class Onboarding:
             else:
                 lines.append("# firmware: {path: IMAGE.bin}  # without it nothing is written to its flash")
         if self.application:
-            names = ", ".join(plain(name, 40) for name in self.application)
+            names = ", ".join(one_line(name, 40) for name in self.application)
             aside = self._aside(answers)
             lines.append(
                 f"application: {'aside' if aside else 'keep'}  # {names} runs at each start"

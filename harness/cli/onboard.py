@@ -190,12 +190,12 @@ def _print_rows(console: Console, title: str, rows: list[Row]) -> None:
     import textwrap
 
     from harness.cli.findings import print_parts
-    from harness.shown import plain
+    from harness.shown import one_line
 
     print_parts(console, (f"\n{title}", "bold"))
     room = max(40, console.width - _LABEL)
     for label, text in rows:
-        lines = textwrap.wrap(" ".join(plain(text, 600).split()), room) or [""]
+        lines = textwrap.wrap(one_line(text, 600), room) or [""]
         print_parts(console, (label.ljust(_LABEL), "cyan"), lines[0])
         for line in lines[1:]:
             print_parts(console, " " * _LABEL, line)

@@ -164,7 +164,7 @@ def _new_id(plug: Plugged, answer: Answer, taken: set[str]) -> str:
 def _entry(name: str, plug: Plugged, answer: Answer, settings: Sequence[str]) -> str:
     """One item of ``boards`` at column 0. A chip that is not known is ``generic``: it is never written to."""
     lines = [f"# {one_line(plug.what)}, found at {plug.usb_location or plug.port}"]
-    if not answer.runtime:
+    if not (answer.runtime or answer.chip):
         lines[0] += f"; to learn more: harness discover --probe {plug.port} --write FILE"
     elif answer.version:
         lines.append(f"# {one_line(answer.version, 100)}")  # a board may hold ends of lines that YAML knows

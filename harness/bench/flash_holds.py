@@ -29,14 +29,16 @@ def what_it_holds(address: str, answer: Answer, progress: Progress) -> str:
             with EspFlasher(answer.chip, port, progress=progress, connect_attempts=2) as flasher:
                 beginning = flasher.read(CHIPS[answer.chip].boot_offset, _BEGINNING)
                 if not beginning.strip(b"\xff"):
-                    return "its flash is blank where it starts from"
+                    return "nothing: the flash is blank where the chip starts from"
                 if CHIPS[answer.chip].family != "esp32":
-                    return "its flash holds an image" if beginning[0] == 0xE9 else "its flash holds no image"
+                    return (
+                        "an image of some application" if beginning[0] == 0xE9 else "no image that the chip could start"
+                    )
                 partition = boot_partition(partitions_of(flasher, []), flasher.read)
                 if partition is None:
-                    return "its flash has no partition table that could be read"
+                    return "no partition table that could be read"
                 found = app_desc.parse(flasher.read(partition.offset + DESCRIPTION_AT, app_desc.SIZE))
-                return printable(f"its flash holds {described(found)}".encode(), 200)
+                return printable(f"the application {described(found)}".encode(), 200)
         finally:
             port.close()
     except (HarnessError, ImageError):

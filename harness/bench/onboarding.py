@@ -30,6 +30,8 @@ _IDLE_PYTHON = re.compile(
     rf"\s*(?:#.*|import {_MODULES}(?:, ?{_MODULES})*|gc\.collect\(\)|pass|print\(['\"][^'\"]*['\"]\))?\s*(?:#.*)?"
 )
 _IDLE_LUA = re.compile(r"\s*(?:--.*|print\(['\"][^'\"]*['\"]\))?\s*")
+#: How much of what a board prints is shown: the end, for the beginning is its ROM's.
+_PRINTS = 200
 #: Pins that are often wired together, by chip or family and runtime; only ever a proposal.
 _PAIRS = {"esp32": "[18, 19]", "esp8266": "[4, 5]", "stm32": "[A0, A1]"}
 #: Scenarios of a first run: quick, and without a wire. By runtime, as for ``-k``.
@@ -66,11 +68,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Onboarding:
-    """One board: what ``answer`` told, at the port ``plug`` (None: it is not on USB)."""
+    """One board: what ``answer`` told, at the port ``plug`` (None: it is not on USB). ``held`` is what the flash of one
+    without a VM says that it holds."""
 
     answer: Answer
     plug: Plugged | None = None
     baud: int = 115200
+    held: str = ""
 
     # -- what is known ---------------------------------------------------------------------------
 
@@ -141,8 +145,11 @@ class Onboarding:
         elif self.family.startswith("esp"):
             rows.append(("security", "not known: the boot loader does not answer, so no fuse was read"))
         rows.append(("runs", self._runs_words()))
+        if self.held:
+            rows.append(("holds", self.held))
         if answer.heard:
-            rows.append(("prints", answer.heard[:300]))
+            noise = f"bytes that are no text at {self.baud} baud (an ESP8266's ROM has 74880; or --baud is wrong)"
+            rows.append(("prints", noise if _is_noise(answer.heard) else f"… {answer.heard[-_PRINTS:]}"))
         if look.heap:
             words = f", words of {look.word_size} bytes" if look.word_size else ""
             rows.append(("memory", f"heap of {look.heap // 1024} KB{words}{', floats' if look.floats else ''}"))
@@ -152,8 +159,8 @@ class Onboarding:
         if look.modules:
             rows.append(("modules", ", ".join(look.modules)))
         rows.append(("native USB", self._usb_words()))
-        rows += [("not told", text) for text in answer.problems if not _expected(text, self)]
-        return rows
+        problems = [text.partition("; came")[0] for text in answer.problems if not _expected(text, self)]
+        return rows + [("not told", text) for text in problems]
 
     def _port_words(self) -> str:
         plug = self.plug
@@ -185,7 +192,7 @@ class Onboarding:
         if answer.runtime:
             return f"a VM that calls itself {answer.runtime}, for which there is no client: {answer.version}"
         if answer.heard:
-            return "something else: no VM answers, and it prints when it starts"
+            return "something else: no VM answers, though it prints when it starts"
         return "nothing that answers or prints"
 
     def _filesystem_words(self) -> str:
@@ -228,6 +235,8 @@ class Onboarding:
         if self.application:
             how = "renamed for the time of a run and put back after it" if self._aside(answers) else "left to run"
             rows.append(("application", f"{', '.join(self.application)}: {how} (application: in the entry)"))
+        if not self.known_vm:
+            return rows
         wired = "those that were named" if answers.get("loopback") else "none: no wire is known"
         rows.append(("pins", f"{wired}; 'harness wiring' checks wires before they are used"))
         rows.append(("deep sleep", self._sleep_words(answers)))
@@ -384,6 +393,11 @@ class Onboarding:
             has.update(deep_sleep=sleeps, rtc_memory="rtcmem" in self.look.modules)
             has.update(timer_irq="tmr" in self.look.modules, watchdog=resets, lfs=self.look.lfs > 0)
         return [name for name in CAPABILITIES if has.get(name)]
+
+
+def _is_noise(text: str) -> bool:
+    """Whether little of what came at this rate is text."""
+    return 4 * sum(not char.isascii() or char == "?" for char in text) > len(text)
 
 
 def _idle(text: bytes, language: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from harness.bench.bench_entries import Change
     from harness.bench.onboarding import Onboarding, Question, Row
-    from harness.bench.plugged import Plugged
     from harness.bench.probe_port import Answer
 
 
@@ -43,6 +41,7 @@ def onboard(context: click.Context, port: str, file: str, backup: str, baud: int
     """
     from harness.bench.bench_entries import real_address, update_bench
     from harness.bench.flash_backup import require_free
+    from harness.bench.flash_holds import what_it_holds
     from harness.bench.host_machine import Machine
     from harness.bench.onboarding import FIRST_PLAN, Onboarding
     from harness.bench.plugged import plugged_in
@@ -55,8 +54,9 @@ def onboard(context: click.Context, port: str, file: str, backup: str, baud: int
     address = real_address(port)
     seen = [plug for plug in plugged_in(Machine()) if plug.port == address]
     with steps(console, port) as report:
-        answer = _asked(address, baud, seen, report, console)
-    board = Onboarding(answer, next(iter(seen), None), baud)
+        answer = _asked(address, baud, report, console)
+        held = what_it_holds(address, answer, report) if answer.esp and not answer.runtime else ""
+    board = Onboarding(answer, next(iter(seen), None), baud, held)
     _print_rows(console, address, board.found())
     if backup:
         _back_up(board, address, Path(backup), Path(file), console)
@@ -86,7 +86,7 @@ def onboard(context: click.Context, port: str, file: str, backup: str, baud: int
     context.invoke(run, bench=file, boards=change.board, keywords=plan, no_flash=True)
 
 
-def _asked(address: str, baud: int, seen: list[Plugged], report: Any, console: Console) -> Answer:
+def _asked(address: str, baud: int, report: Any, console: Console) -> Answer:
     """What is at ``address``. Raises BenchFault when nothing answers, with what is in the way on this computer."""
     from harness.bench.probe_port import probe
 
@@ -96,8 +96,6 @@ def _asked(address: str, baud: int, seen: list[Plugged], report: Any, console: C
         _print_in_the_way(console)
         raise
     if answer.runtime or answer.chip:
-        if answer.esp is not None and not answer.runtime:
-            return replace(answer, heard=_with_flash(address, answer, report))
         return answer
     _print_in_the_way(console)
     came = f"; it prints {answer.heard[:200]!r}" if answer.heard else ""
@@ -107,14 +105,6 @@ def _asked(address: str, baud: int, seen: list[Plugged], report: Any, console: C
         hint="another rate (--baud); hold BOOT while you press RESET, and call it again; another cable: some only "
         "charge; is it the console's port, and the chip an ESP or one with MicroPython, CircuitPython or NodeMCU?",
     )
-
-
-def _with_flash(address: str, answer: Answer, report: Any) -> str:
-    """What a board without a VM prints, and what application its flash says that it holds."""
-    from harness.bench.flash_holds import what_it_holds
-
-    held = what_it_holds(address, answer, report)
-    return "; ".join(filter(None, (answer.heard, held)))
 
 
 def _print_in_the_way(console: Console) -> None:

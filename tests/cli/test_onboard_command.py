@@ -122,7 +122,7 @@ def test_a_chip_without_a_vm_is_told_with_what_it_prints_and_holds(tmp_path: Pat
     assert done.exit_code == 0, done.output
     assert "something else: no VM answers" in done.output
     assert "echo: payload of" in done.output
-    assert "its flash holds micropython" in done.output
+    assert "the application micropython" in done.output
     assert "no first run: nothing runs on it" in done.output
     assert load_bench("boards.yaml").boards[0].chip == "esp32"
 

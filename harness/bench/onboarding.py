@@ -191,6 +191,8 @@ class Onboarding:
             return f"{traits.title if traits else ''}: {self.look.version or answer.version}{machine}"
         if answer.runtime:
             return f"a VM that calls itself {answer.runtime}, for which there is no client: {answer.version}"
+        if self.held.startswith("nothing"):
+            return "nothing: there is no firmware that could start"
         if answer.heard:
             return "something else: no VM answers, though it prints when it starts"
         return "nothing that answers or prints"

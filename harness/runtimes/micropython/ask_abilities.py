@@ -51,7 +51,7 @@ _WRITING = (
         made = 1
     else:
         for name in os.listdir():
-            if name[:3] == "hx_":
+            if name[:3] == "hx_" and name[:9] != "hx_aside_":
                 os.remove(name)
     name = own + "/hx_ask"
     file = open(name, "w")

@@ -230,13 +230,13 @@ class Onboarding:
     def allowed(self, answers: Mapping[str, str]) -> list[Row]:
         """What the harness may do with it and what not, and why."""
         rows: list[Row] = [("reset", self._reset_words(answers)), ("flash", self._flash_words())]
-        if self.known_vm:
-            own = "files called hx_…" if self.answer.runtime == "nodemcu" else f"the folder {OWN_FOLDER}"
-            other = " but this one" if self._aside(answers) else ""
-            rows.append(("files", f"yes: tests write {own}, and take that away again; no other file is touched{other}"))
         if self.application:
             how = "renamed for the time of a run and put back after it" if self._aside(answers) else "left to run"
             rows.append(("application", f"{', '.join(self.application)}: {how} (application: in the entry)"))
+        if self.known_vm:
+            own = "files called hx_…" if self.answer.runtime == "nodemcu" else f"the folder {OWN_FOLDER}"
+            other = " but that" if self._aside(answers) else ""
+            rows.append(("files", f"yes: tests write {own}, which the next run removes; no other is touched{other}"))
         if not self.known_vm:
             return rows
         wired = "those that were named" if answers.get("loopback") else "none: no wire is known"

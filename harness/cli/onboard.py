@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 #: Columns of what a row is about.
-_LABEL = 12
+_LABEL = 13
 
 
 @click.command(context_settings=CONTEXT)

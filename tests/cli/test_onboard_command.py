@@ -18,11 +18,14 @@ from harness.errors import BenchFault, PortBusy
 from harness.flashing.flasher import ChipIdentity, Security
 from harness.formats.virtual_image import flash_offset
 from harness.inventory.load import load_bench
+from harness.link.ports import open_port
+from harness.link.session import Session
 from harness.runtimes.looked import Look
+from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.virtual_firmware import build_firmware
 from tests.bench.fake_machines import Tree, raspberry_pi
-from tests.running_boards import write_flash_file
+from tests.running_boards import tool, write_flash_file
 
 MAC = "24:6f:28:00:00:01"
 ESP = ChipIdentity(
@@ -235,3 +238,20 @@ def test_what_a_board_says_moves_no_cursor(monkeypatch: pytest.MonkeyPatch) -> N
     assert not set("\x1b\u202e") & set(done.output + Path("boards.yaml").read_text())
     assert [board.id for board in load_bench("boards.yaml").boards] != ["evil"]
     assert "\n- id: evil" not in done.output
+
+
+def test_the_application_of_a_former_owner_is_told_and_kept(tmp_path: Path) -> None:
+    application = b"import time\nwhile True:\n    print('soil')\n    time.sleep(0.1)\n"
+    with unknown(tmp_path, "vesp32") as board:
+        runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)
+        runtime.put("main.py", application)
+        runtime.close()
+        tool("esptool", "--port", board.url, "run")
+        done = harness("onboard", board.url)
+        runtime = MicroPythonBoard(Session(open_port(board.url)), boot_timeout=60)
+        kept = runtime.get("main.py")
+        runtime.close()
+    assert done.exit_code == 0, done.output
+    assert "main.py: an application that runs at each start of the chip" in done.output
+    assert "application: aside  # main.py runs at each start" in Path("boards.yaml").read_text()
+    assert kept == application

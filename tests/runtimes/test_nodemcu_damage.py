@@ -125,3 +125,14 @@ def test_what_an_interrupted_upload_left_open_does_not_come_over_the_next_one(li
 
 def test_helpers_fit_the_boards_line() -> None:
     assert all(len(helper) < LINE_LIMIT for helper in HELPERS)
+
+
+def test_an_interrupted_upload_leaves_nothing_under_the_files_name(line: Line) -> None:
+    port, board = line
+    board.put("a.lua", b"return 1")
+    port.down = once(b"_hxw(1,", b"_hxw(2,")
+    with pytest.raises(BenchFault):
+        board.put("a.lua", b"-" * 600)
+    assert "a.lua" not in board.listdir()
+    board.put("a.lua", b"return 2")
+    assert board.get("a.lua") == b"return 2" and "hx_coming" not in board.listdir()

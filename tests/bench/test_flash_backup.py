@@ -218,6 +218,17 @@ def test_a_secured_chip_is_refused_as_esptool_does(tmp_path: Path, fuses: tuple[
     assert flash_of(tmp_path) == b"\xff" * MB
 
 
+def test_an_encrypted_flash_is_noted_and_goes_back_to_its_chip(tmp_path: Path) -> None:
+    before = content(MB, 11)
+    with chip(tmp_path, before, fuses=("flash-encryption",)) as board:
+        file = saved(board, tmp_path)
+        assert load(file)[0].encrypted
+        tool("esptool", "--port", pty_of(board), "erase-region", "0x8000", "0x2000", "--force")
+        done = harness("restore", pty_of(board), file)
+    assert done.exit_code == 0, done.output
+    assert flash_of(tmp_path) == before
+
+
 def test_what_an_encrypted_chip_held_is_for_itself_alone() -> None:
     note = Note("esp32", "", MAC, "", MB, "0" * 64, "", encrypted=True)
     chip = ChipIdentity("esp32", "", "02:00:00:00:00:22", MB, security=Security(flash_encryption=True))

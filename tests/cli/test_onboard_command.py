@@ -130,6 +130,17 @@ def test_a_chip_without_a_vm_is_told_with_what_it_prints_and_holds(tmp_path: Pat
     assert load_bench("boards.yaml").boards[0].chip == "esp32"
 
 
+def test_burnt_fuses_are_told_and_the_chip_is_never_written(tmp_path: Path) -> None:
+    spec = VirtualSpec("fused", "esp32", str(tmp_path / "boards"), app="echo", fuses=("secure-boot",))
+    write_flash_file(spec, 0x1000, build_firmware("esp32"))
+    with start(spec) as board:
+        done = harness("onboard", board.url, "--no-run")
+    assert done.exit_code == 0, done.output
+    assert "secure boot ON, flash encryption off" in done.output
+    assert "no: secure boot is on" in done.output
+    assert load_bench("boards.yaml").boards[0].flash_method == "none"
+
+
 # -- what it writes, and asks ----------------------------------------------------------------------
 
 

@@ -13,8 +13,10 @@ from harness.link.session import Read, Reason, Session
 from harness.runtimes.interface import LAST_RECORD, Facts, Intervention, Restart, RunResult
 from harness.runtimes.nodemcu.nodemcu_lines import (
     BEGIN,
+    COMING,
     END,
     FACTS,
+    OPENED,
     OVER,
     PROGRAM,
     SWEEP,
@@ -28,8 +30,6 @@ from harness.runtimes.traits import Means, ProbeAnswer
 _BANNER = b"\nNodeMCU "
 _FRAME = re.compile(rb"\x02([\x20-\x7e]{1,400})\x03")
 _NAME_LIMIT = 31
-#: A file that has not arrived yet; a sweep removes it.
-_COMING = "hx_coming"
 #: What writing the largest LFS region may take, in seconds, with the wait for the watchdog.
 _RELOAD = 30.0
 #: Its console answers each line. The sum makes the answer differ from its echo.
@@ -271,13 +271,18 @@ class NodeMcuBoard(NodeMcuRepl):
         """
         name = _name(path)
         self._take_in_hand()
-        self._say(f'file.remove("{name}")')  # there may not be room for both
-        self._write(_COMING, data)
-        if self._answer(f'print("\\6"..tostring(file.rename("{_COMING}","{name}"))..".")') != "true":
+        self._name_it(name)
+        self._say("file.remove(_hxn)")  # there may not be room for both
+        self._write(COMING, data)
+        if self._answer(f'print("\\6"..tostring(file.rename("{COMING}",_hxn))..".")') != "true":
             raise Refused(f"{path} cannot be written: file.rename answered false")
 
+    def _name_it(self, name: str) -> None:
+        """Its echo shows that the name arrived, before anything is done to a file of that name."""
+        self._say(f'_hxn="{name}"')
+
     def _write(self, name: str, data: bytes) -> None:
-        """In acknowledged lines."""
+        """One of ``OPENED``, in acknowledged lines."""
         self._take_in_hand()
         blocks = list(text_blocks(data))
         if self._base64 and len(data) > 64:
@@ -285,7 +290,7 @@ class NodeMcuBoard(NodeMcuRepl):
             blocks = packed if sum(map(len, packed)) < sum(map(len, blocks)) else blocks
         # One that an interrupted upload left open would come over this one when it is closed.
         self._say("if _hxf then pcall(_hxf.close,_hxf) end")
-        if self._answer(f'_hxf=file.open("{name}","w") print("\\6"..(_hxf and "open" or "shut")..".")') != "open":
+        if self._answer(f"_hxo({OPENED[name]})") != "open":
             raise Refused(f"{name} cannot be written", hint="is there space on the board's filesystem?")
         for index, block in enumerate(blocks):
             if self._answer(block % index) != str(index):
@@ -324,7 +329,8 @@ class NodeMcuBoard(NodeMcuRepl):
     def remove(self, path: str) -> None:
         name = _name(path)
         self._take_in_hand()
-        if self._answer(f'file.remove("{name}") print("\\6"..tostring(file.exists("{name}"))..".")') != "false":
+        self._name_it(name)
+        if self._answer('file.remove(_hxn) print("\\6"..tostring(file.exists(_hxn))..".")') != "false":
             raise Refused(f"{path} cannot be removed")
 
     @recorded_call

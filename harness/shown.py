@@ -23,6 +23,11 @@ def plain(text: str, limit: int = 2000) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
+def one_line(text: str, limit: int = 300) -> str:
+    """The same as one line, for a place where the end of a line has a meaning: a row, a comment of a file."""
+    return " ".join(plain(text, limit).split())
+
+
 class Terminal(Console):
     """A console on which nothing but its own styles has an effect. Text is taken as it stands, never as markup."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,9 +20,12 @@ from harness.chips import CHIPS, GENERIC
 from harness.errors import UsageError
 from harness.inventory.discover import Port, candidates
 from harness.inventory.load import load_bench, short_name
-from harness.inventory.model import Board
+from harness.inventory.model import Board, Identity
 from harness.runtimes.traits import DEFAULT_RUNTIME
+from harness.shown import one_line
 
+#: What is compared when the board answers; other VMs have numbers of other lengths, which prove nothing.
+_PROVING_UID = r"[0-9a-f]{24}"
 _HEAD = """\
 # The boards of this bench: docs/boards-yaml.md describes each key.
 name: bench
@@ -36,16 +39,28 @@ class Change:
     """What came of one thing that is plugged in, and which board of the file it is.
 
     ``differs``: the file's board should be at this place, but another chip answered; the file is left as it is.
+    ``entry`` is the text of an added one.
     """
 
     what: Literal["added", "updated", "known", "differs"]
     board: str
     port: str
     detail: str = ""
+    entry: str = ""
 
 
-def update_bench(file: Path, seen: list[Plugged], answers: Mapping[str, Answer]) -> list[Change]:
+def update_bench(
+    file: Path,
+    seen: list[Plugged],
+    answers: Mapping[str, Answer],
+    *,
+    settings: Mapping[str, Sequence[str]] | None = None,
+    write: bool = True,
+) -> list[Change]:
     """Bring ``file`` up to date with the ports plugged in; ``answers``, by port, are what was asked of the boards.
+
+    ``settings``, by port, are lines that a new entry has behind its identity. Without ``write`` it is only told what
+    would be done.
 
     A board that is known gets the MAC or UID that it told, where the file has none; any other port becomes a new
     entry at the end. Nothing is taken away: a board that is not plugged in now may be tomorrow. The new text
@@ -64,8 +79,8 @@ def update_bench(file: Path, seen: list[Plugged], answers: Mapping[str, Answer])
         if index is None:
             name = _new_id(plug, answer, taken)
             taken.add(name)
-            entries.append(_entry(name, plug, answer))
-            changes.append(Change("added", name, plug.port, plug.what))
+            entries.append(_entry(name, plug, answer, (settings or {}).get(plug.port, ())))
+            changes.append(Change("added", name, plug.port, plug.what, entries[-1]))
             continue
         board = boards[index]
         told = {
@@ -85,9 +100,26 @@ def update_bench(file: Path, seen: list[Plugged], answers: Mapping[str, Answer])
             changes.append(Change("known", board.id, plug.port))
     if entries:
         text = _with_entries(text, entries, file)
-    if any(change.what in ("added", "updated") for change in changes):
+    if write and any(change.what in ("added", "updated") for change in changes):
         _replace(file, text)
     return changes
+
+
+def board_at(address: str, chip: str, runtime: str = DEFAULT_RUNTIME) -> Board:
+    """A board that stands in no file: all defaults, found by its port. Raises UsageError for what is no port."""
+    port = real_address(address)
+    try:
+        identity = Identity.model_validate({"url" if "://" in port else "port": port})
+    except ValueError:
+        raise UsageError(
+            f"{address[:100]!a} is no port that can be opened", hint="/dev/ttyUSB0, rfc2217://host:4000 and the like"
+        ) from None
+    return Board(id="board", chip=chip, runtime=runtime, identity=identity)
+
+
+def real_address(address: str) -> str:
+    """``address``, where it is a link: what it leads to. Links in /dev are those of udev, and stay behind as well."""
+    return address if "://" in address else os.path.realpath(address)
 
 
 def _only_asked(seen: list[Plugged], answers: Mapping[str, Answer]) -> list[Plugged]:
@@ -119,29 +151,32 @@ def _esp_or_uid(board: Board, key: str) -> bool:
 
 def _new_id(plug: Plugged, answer: Answer, taken: set[str]) -> str:
     base = answer.chip or "board"
-    mark = (answer.mac.replace(":", "") or answer.uid)[-6:] or re.sub(r"[^0-9]+", "-", plug.usb_location).strip("-")
-    name, number = f"{base}-{mark}"[:36], 1
+    number_of = re.sub(r"[^0-9a-z]", "", answer.mac or answer.uid)
+    mark = number_of[-6:] or re.sub(r"[^0-9]+", "-", plug.usb_location).strip("-")
+    first = name = f"{base}-{mark}"[:36].strip("-")
+    number = 1
     while name in taken:
         number += 1
-        name = f"{f'{base}-{mark}'[:36]}-{number}"
+        name = f"{first}-{number}"
     return name
 
 
-def _entry(name: str, plug: Plugged, answer: Answer) -> str:
+def _entry(name: str, plug: Plugged, answer: Answer, settings: Sequence[str]) -> str:
     """One item of ``boards`` at column 0. A chip that is not known is ``generic``: it is never written to."""
-    lines = [f"# {plug.what}, found at {plug.usb_location or plug.port}"]
-    if not answer.runtime:
+    lines = [f"# {one_line(plug.what)}, found at {plug.usb_location or plug.port}"]
+    if not (answer.runtime or answer.chip):
         lines[0] += f"; to learn more: harness discover --probe {plug.port} --write FILE"
     elif answer.version:
-        lines.append(f"# {answer.version[:100]}")
+        lines.append(f"# {one_line(answer.version, 100)}")  # a board may hold ends of lines that YAML knows
     lines += [f"- id: {name}", f"  chip: {answer.chip or GENERIC}", f"  runtime: {answer.runtime or DEFAULT_RUNTIME}"]
     identity = dict(plug.identity)
     if answer.mac and (answer.chip or GENERIC).startswith("esp"):
         identity["mac"] = answer.mac
-    elif answer.uid:
+    elif re.fullmatch(_PROVING_UID, answer.uid):
         identity["uid"] = answer.uid
     lines.append("  identity:")
     lines += [f"    {key}: {_quoted(value)}" for key, value in identity.items()]
+    lines += [f"  {line}" for line in settings]
     return "".join(f"{line}\n" for line in lines)
 
 

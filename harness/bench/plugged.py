@@ -45,7 +45,10 @@ _ADAPTERS = {
     "303a:4001": "ESP32-S3 native USB",
     "f055:9800": "MicroPython on STM32, native USB",
 }
-#: Esptool needs its own reset sequence there (esptool ``USBJTAGSerialReset``).
+#: A chip's own USB that resets it by DTR and RTS, in a sequence of its own (esptool ``USBJTAGSerialReset``).
+USB_JTAG = "303a:1001"
+#: Vendors whose serial ports are the chip's own USB: Espressif, MicroPython, Adafruit, Raspberry Pi, Arduino.
+_NATIVE = ("303a", "f055", "239a", "2e8a", "2341")
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class Plugged:
         if self._doubtful or ":" in self.usb_location:
             identity["usb_location"] = self.usb_location
         return {**identity, "vid_pid": self.vid_pid}
+
+    @property
+    def native_usb(self) -> bool:
+        """Whether the port is the chip's own USB, and goes when the chip is reset."""
+        return self.kind == "port" and self.vid_pid.partition(":")[0] in _NATIVE
 
     @property
     def _doubtful(self) -> bool:

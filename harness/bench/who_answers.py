@@ -36,9 +36,16 @@ _PLATFORMS = {
     "MicroChip SAMD21": "samd",
     "MicroChip SAMD51": "samd",
 }
+#: Ports of upstream's that run on no chip that a boot loader could tell more of.
+_EMULATED = ("qemu", "minimal")
 #: ESP32 variants in names: ``ESP32-S3``, ``ESP32C3``. D0, U4 and S0 are packages of the first one.
 _ESP32 = re.compile(r"esp32([a-z]\d)?")
 _ESP32_PACKAGES = ("d0", "d2", "u4", "s0")
+
+
+def family_of(platform: str) -> str:
+    """The family of chips that ``sys.platform`` names; empty when nobody knows it."""
+    return platform if platform in _EMULATED else _PLATFORMS.get(platform, "")
 
 
 def another_board(board: Board, facts: Facts, names: ChipNames) -> str:

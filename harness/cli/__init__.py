@@ -21,6 +21,8 @@ COMMANDS = {
     "init": "a bench file to begin with: what is plugged in, or virtual boards",
     "new": "a suite of your own to begin with",
     "discover": "what is plugged in; --write adds it to a boards.yaml",
+    "onboard": "an unknown board: what it is, its entry, a first run; a backup of its flash",
+    "restore": "a backup of a board's flash, back and verified",
     "doctor": "what on this machine is in the way of a bench",
     "boards": "the boards of the bench: where, who holds them, how they are",
     "wiring": "the wires that boards.yaml claims, checked on the board",

@@ -6,12 +6,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import CONTEXT, json_option
 from harness.errors import EXIT_BENCH_FAULT, HarnessError
+
+if TYPE_CHECKING:
+    from harness.bench.plugged import Plugged
+    from harness.bench.probe_port import Answer
 
 
 @click.command(context_settings=CONTEXT)
@@ -81,7 +85,17 @@ def discover(probed: tuple[str, ...], write: str, json_file: str) -> None:
         if any(change.what == "differs" for change in changes):
             print_parts(console, "a board that differs was swapped, or its entry is wrong: nothing was changed in it")
             code = code or EXIT_BENCH_FAULT
+    if (port := _unknown(seen, answers)) and not write:
+        print_parts(
+            console, (f"next: harness onboard {port}", "bold"), " looks at it, writes its entry, runs a first plan"
+        )
     if json_file:
         lists: dict[str, Sequence[Any]] = {"plugged": seen, "probed": answers, "changes": changes}
         write_json(json_file, {name: [asdict(device) for device in items] for name, items in lists.items()})
     sys.exit(code)
+
+
+def _unknown(seen: Sequence[Plugged], answers: Sequence[Answer]) -> str:
+    """A port to go on with: the first that answered, or the first there is; empty when there is none."""
+    answered = [answer.port for answer in answers if answer.runtime or answer.chip]
+    return next(iter([*answered, *(plug.port for plug in seen if plug.port)]), "")

@@ -20,12 +20,13 @@ from esptool.cmds import attach_flash, detect_flash_size, run_stub, write_flash
 from esptool.loader import ESPLoader
 from esptool.loader import cfg as esptool_settings
 from esptool.logger import TemplateLogger, log
+from esptool.reset import ResetStrategy as EsptoolReset
 from esptool.targets import CHIP_DEFS, ROM_LIST
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 
 from harness.errors import BenchFault, UsageError
 from harness.flashing.esp_entry import look, nobody_there, wait_for_hands
-from harness.flashing.esp_safety import refuse_unsafe
+from harness.flashing.esp_safety import refuse_unsafe, security_of
 from harness.flashing.esptool_trace import leave_out
 from harness.flashing.flasher import ChipIdentity, FlashImage, FlashingMethod, FlashJob, FlashReport, Progress, silent
 from harness.flashing.plan import SECTOR, Plan, Write, md5, plan
@@ -69,11 +70,16 @@ class _Log(TemplateLogger):  # type: ignore[misc]
     def set_verbosity(self, verbosity: str) -> None: ...
 
 
+def _unsaid(*_words: object) -> None:
+    """esptool prints on its own that a port has no reset lines; :class:`_Steps` says it where it matters."""
+
+
 @functools.cache
 def _logger() -> _Log:
     """The process's one logger, installed in esptool at first use (it can be replaced only once)."""
     logger = _Log()
     log.set_logger(logger)
+    EsptoolReset.print_once = staticmethod(_unsaid)
     leave_out()
     return logger
 
@@ -236,6 +242,7 @@ class EspFlasher:
                     "size, and what is written cannot be read back; nothing was written",
                     hint="take a chip that can be verified, or write it by flash.method: command",
                 )
+            security = security_of(esp)
         with step("stub"):
             if self._use_stub:
                 esp = run_stub(esp)  # which has reasons of its own not to (secure boot on an ESP32-C3)
@@ -251,6 +258,7 @@ class EspFlasher:
                 description=printable(str(esp.get_chip_description()).encode(), 100),
                 mac=_mac(esp),
                 flash_size=flash_size_bytes(text) if text else None,
+                security=security,
             )
         self._esp = esp
 
@@ -386,13 +394,18 @@ def identify(
             found.connect("default-reset", connect_attempts, detecting=True)
         with step("identify"):
             esp = _detected(found)(port, ROM_BAUD)
+            chip = next(name for name, rom in CHIP_DEFS.items() if rom is type(esp))
+            security = security_of(esp)
+            if security is not None and security.secure_download:  # it tells nothing else
+                return ChipIdentity(chip, str(esp.CHIP_NAME), "", None, security=security)
             attach_flash(esp)
             text = detect_flash_size(esp)
             return ChipIdentity(
-                chip=next(name for name, rom in CHIP_DEFS.items() if rom is type(esp)),
+                chip=chip,
                 description=printable(str(esp.get_chip_description()).encode(), 100),
                 mac=_mac(esp),
                 flash_size=flash_size_bytes(text) if text else None,
+                security=security,
             )
     finally:
         _start_application(port, console_baud, HardReset())
@@ -404,7 +417,10 @@ def _detected(found: Any) -> Any:
         number = found.get_chip_id()
         fitting = [rom for rom in ROM_LIST if not rom.USES_MAGIC_VALUE and number == rom.IMAGE_CHIP_ID]
     except (UnsupportedCommandError, FatalError):
-        number = found.read_reg(ESPLoader.CHIP_DETECT_MAGIC_REG_ADDR)
+        try:
+            number = found.read_reg(ESPLoader.CHIP_DETECT_MAGIC_REG_ADDR)
+        except UnsupportedCommandError:  # by esptool's detection: only an ESP32-S2 in secure download mode
+            return CHIP_DEFS["esp32s2"]
         fitting = [rom for rom in ROM_LIST if rom.USES_MAGIC_VALUE and number == rom.MAGIC_VALUE]
     if not fitting:
         raise FatalError(f"the chip calls itself 0x{number:x}, which esptool {esptool_version()} does not know")

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from esptool.util import NotImplementedInROMError
+from esptool.util import NotImplementedInROMError, UnsupportedCommandError
 
 from harness.chips import CHIPS
 from harness.errors import UsageError
-from harness.flashing.flasher import FlashImage
+from harness.flashing.flasher import FlashImage, Security
 from harness.formats.esp_contents import what_boots
 from harness.formats.esp_image import EspImage
 
@@ -28,6 +28,29 @@ _BOOT_LOADER_END = 0x8000
 #: Where flash encryption by the key manager keeps what recovers its key.
 _KEY_RECOVERY_END = 0x2000
 _ANY_REVISION = 0xFFFF
+
+
+def security_of(esp: Any) -> Security | None:
+    """What the fuses of ``esp``, esptool's object for the chip that is connected, forbid; None on an ESP8266.
+
+    A chip in secure download mode answers ``GET_SECURITY_INFO`` alone (esptool documentation, "Serial Protocol").
+    """
+    if esp.CHIP_NAME == "ESP8266":
+        return None
+    try:
+        if esp.CHIP_NAME != "ESP32":  # whose ROM has no such command
+            info = esp.get_security_info()
+            if info["parsed_flags"]["SECURE_DOWNLOAD_ENABLE"]:
+                encrypts = bin(int(info["flash_crypt_cnt"])).count("1") % 2 == 1
+                return Security(bool(info["parsed_flags"]["SECURE_BOOT_EN"]), encrypts, None, True)
+        return Security(
+            bool(esp.get_secure_boot_enabled()),
+            bool(esp.get_flash_encryption_enabled()),
+            bool(esp.get_encrypted_download_disabled()),
+            False,
+        )
+    except UnsupportedCommandError:  # by esptool's detection: an ESP32-S2 in that mode
+        return Security(secure_download=True)
 
 
 def refuse_unsafe(

@@ -34,15 +34,31 @@ class FlashImage:
 
 
 @dataclass(frozen=True)
+class Security:
+    """What the fuses of a chip forbid; each is None where the chip does not tell.
+
+    ``secure_download``: its boot loader neither reads nor tells anything. ``plain_only``: what the boot loader writes
+    is not encrypted on its way, and so does not start on a chip that encrypts its flash.
+    """
+
+    secure_boot: bool | None = None
+    flash_encryption: bool | None = None
+    plain_only: bool | None = None
+    secure_download: bool | None = None
+
+
+@dataclass(frozen=True)
 class ChipIdentity:
     """``mac`` as ``aa:bb:…``, empty on chips that have none; ``uid`` as hex digits in the order of the bytes in memory,
-    empty likewise; ``flash_size`` in bytes, None when the flash chip does not say."""
+    empty likewise; ``flash_size`` in bytes, None when the flash chip does not say; ``security`` None where the chip has
+    no such fuses, or was not asked."""
 
     chip: str
     description: str
     mac: str
     flash_size: int | None
     uid: str = ""
+    security: Security | None = None
 
 
 @dataclass

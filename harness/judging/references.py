@@ -16,7 +16,7 @@ from harness.reference.circuitpython_reference import CircuitPythonReference
 from harness.reference.guest_rom import OWN_CODE
 from harness.reference.nodemcu.lua_reference import LuaReference
 from harness.reference.vm import ReferenceVm
-from harness.runtimes.circuitpython.circuitpython_board import CODE_FILE
+from harness.runtimes.circuitpython.circuitpython_board import CODE_FILE, MAKE_FOLDER
 from harness.runtimes.interface import ChipRuntime, Runtime
 from harness.runtimes.program import ask
 from harness.runtimes.traits import traits_of
@@ -141,6 +141,7 @@ def _room_beside_the_heap(runtime: Runtime) -> int | None:
         return int(said[-1]) if said else 0
 
     try:
+        runtime.run(MAKE_FOLDER)
         runtime.put(CODE_FILE, b"")
     except Refused:
         return None

@@ -16,6 +16,8 @@ from harness.link.rfc2217 import QuickRfc2217
 
 #: An open port, whatever stands behind it.
 OpenPort = serial.Serial | QuickRfc2217
+#: What a console on a pseudo-terminal surely takes at once, in bytes: nothing slows that line down.
+PTY_BUFFER = 64
 #: For whoever sets none, in seconds.
 _WRITE_TIMEOUT = 5.0
 

@@ -133,6 +133,8 @@ class RuntimeTraits:
     abilities: str = ""
     #: ``module:attribute`` of a :class:`ChipNamesAsker`; empty: only the names in its facts are known.
     chip_names: str = ""
+    #: ``module:attribute`` of a :class:`harness.runtimes.looked.Looker`; empty: only what ``probe`` tells is known.
+    look: str = ""
     #: A command of somebody else's that speaks to such a board, with ``{port}``; empty: one for the chip's boot loader.
     client_command: str = ""
 
@@ -140,7 +142,16 @@ class RuntimeTraits:
         if not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", self.name):
             raise UsageError(f"{self.name!r} is no name for a runtime", hint="lower-case letters, digits, - and _")
         for place in filter(
-            None, (self.client, self.reference, self.probe, self.virtual_firmware, self.abilities, self.chip_names)
+            None,
+            (
+                self.client,
+                self.reference,
+                self.probe,
+                self.virtual_firmware,
+                self.abilities,
+                self.chip_names,
+                self.look,
+            ),
         ):
             if not re.fullmatch(r"[\w.]+:[\w.]+", place):
                 raise UsageError(f"runtime {self.name}: {place!r} is no place", hint="module:attribute")

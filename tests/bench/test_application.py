@@ -101,6 +101,19 @@ def test_an_application_is_set_aside_and_put_back(tmp_path: Path) -> None:
         assert ASIDE.encode() not in after.runtime.run("import os\nprint(os.listdir())").stdout
 
 
+def test_a_lua_application_is_set_aside_and_put_back(tmp_path: Path) -> None:
+    """Its name while it is aside begins as those that a sweep takes off the board."""
+    with board(tmp_path, chip="esp8266", runtime="nodemcu") as first:
+        first.runtime.put("init.lua", LUA_TICKS)
+    with board(tmp_path, chip="esp8266", runtime="nodemcu", application="aside") as run:
+        assert b"init.lua false" in run.runtime.run('print("init.lua", file.exists("init.lua"))').stdout.replace(
+            b"\t", b" "
+        )
+        assert run.runtime.get(ASIDE + "init.lua") == LUA_TICKS
+    with board(tmp_path, chip="esp8266", runtime="nodemcu") as after:
+        assert after.runtime.get("init.lua") == LUA_TICKS
+
+
 def test_what_a_killed_run_left_aside_is_put_back_by_the_next(tmp_path: Path) -> None:
     with board(tmp_path) as killed:  # what is on the board is all that a kill -9 leaves
         killed.runtime.put(ASIDE + "main.py", SLEEPS)

@@ -38,6 +38,7 @@ def test_discover_lists_and_opens_nothing(here: Tree, monkeypatch: pytest.Monkey
     assert result.exit_code == 0
     assert "/dev/ttyUSB2" in result.output
     assert "only the location tells them apart" in result.output
+    assert "next: harness onboard /dev/ttyUSB" in result.output
     assert list(Path().iterdir()) == []
 
 

@@ -162,6 +162,35 @@ def test_a_file_that_was_set_aside_when_everything_ended_is_back_after_the_next_
     assert vm.get("/main.py") == b"print('mine')"
 
 
+def test_a_start_file_that_is_aside_on_a_vm_without_folders_stays(vm: ReferenceVm) -> None:
+    """There it has no folder of its own, and is called as the harness's own files are."""
+    no_folders = ('hasattr(os, "mkdir")', "False")
+
+    def run(source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult:
+        assert no_folders[0] in source or "def _writes" not in source
+        return vm.run(source.replace(*no_folders), timeout=timeout, interrupt_at=interrupt_at)
+
+    for name in ("hx_aside_main.py", "hx_src.py"):
+        vm.put(f"/{name}", b"x")
+    assert not ask_abilities(run).makes_folders
+    assert _files(vm) == ["hx_aside_main.py"]
+    vm.put("/hx_src.py", b"x")
+    assert vm.run((SWEEP % ("", f"/{OWN_FOLDER}")).replace(*no_folders)).stderr == b""
+    assert _files(vm) == ["hx_aside_main.py"]
+
+
+def test_what_is_asked_without_writing_makes_no_file(vm: ReferenceVm) -> None:
+    vm.run(f"import os\nos.mkdir('/{OWN_FOLDER}')")
+    vm.put(f"/{OWN_FOLDER}/hx_src.py", b"x")
+    written = vm.run("import os\nprint(os.stat('/'))").stdout
+    asked = ask_abilities(vm.run, writes=False)
+    assert (asked.base, asked.no_files) == ("", "not tried")
+    assert "machine" in asked.modules and asked.ctrl_c
+    assert _files(vm) == [OWN_FOLDER]
+    assert vm.get(f"/{OWN_FOLDER}/hx_src.py") == b"x"
+    assert vm.run("import os\nprint(os.stat('/'))").stdout == written
+
+
 def test_the_sweep_leaves_the_users_files_alone(vm: ReferenceVm) -> None:
     vm.put("/uevent.py", b"mine")
     vm.run(f"import os\nfor n in ('asyncio', '{OWN_FOLDER}', '{OWN_FOLDER}/asyncio'): os.mkdir('/' + n)")

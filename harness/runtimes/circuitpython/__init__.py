@@ -16,6 +16,7 @@ TRAITS = RuntimeTraits(
     start_files=("boot.py", "safemode.py", "code.py", "code.txt", "main.py", "main.txt"),
     restarts_without_application=True,
     chip_names="harness.runtimes.micropython.ask_who:chip_names",
+    look="harness.runtimes.micropython.look:look",
     resets_from_code_file=True,
     client_command="mpremote connect {port} exec 'print(1 + 1)'",
 )

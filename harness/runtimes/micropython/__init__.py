@@ -18,6 +18,7 @@ TRAITS = RuntimeTraits(
     mounts_romfs=True,
     abilities="harness.runtimes.micropython.ask_abilities:abilities_of",
     chip_names="harness.runtimes.micropython.ask_who:chip_names",
+    look="harness.runtimes.micropython.look:look",
     checks_wiring=True,
     # MicroPython docs, "machine": machine.bootloader(), at the raw REPL.
     enters_usb_loader=b"\r\x03\x03\x01import machine; machine.bootloader()\x04",

@@ -24,8 +24,7 @@ from harness.runtimes.pieces import parts_of
 # then what stands at the root. What an earlier run left in the harness's own folder goes at the same time,
 # and files of the user's that it had set aside there are back. In short statements: a VM with 10 kB of heap takes them
 # one by one.
-_PROGRAM = (
-    """
+_BEGIN = """
 import sys
 try:
     import os
@@ -36,7 +35,10 @@ def _try(call):
         return call()
     except Exception:
         return None
-BACK_AND_EMPTYdef _writes(base):
+"""
+_WRITING = (
+    BACK_AND_EMPTY
+    + """def _writes(base):
     own = base if base != "/" else ""
     made = 0
     if hasattr(os, "mkdir"):
@@ -49,7 +51,7 @@ BACK_AND_EMPTYdef _writes(base):
         made = 1
     else:
         for name in os.listdir():
-            if name[:3] == "hx_":
+            if name[:3] == "hx_" and name[:9] != "hx_aside_":
                 os.remove(name)
     name = own + "/hx_ask"
     file = open(name, "w")
@@ -75,7 +77,12 @@ def _base():
     return ["", why, "0"]
 _said = _base()
 del _base, _bases, _writes, _empty, _back
-_said.append("\\n".join(_try(lambda: [place for _, place in __import__("vfs").mount()]) or []))
+""".replace("OWN_FOLDER", OWN_FOLDER)
+)
+#: In place of that, for a board on which nothing may be written.
+_NOT_WRITING = """_said = ["", "not tried", "0"]
+"""
+_REST = """_said.append("\\n".join(_try(lambda: [place for _, place in __import__("vfs").mount()]) or []))
 _said.append("\\n".join(getattr(sys, "path", [])))
 def _hertz():
     hz = _try(lambda: __import__("machine").freq()) or 0
@@ -109,10 +116,7 @@ def _tell():
     print("\\x02" + text + "|%08x\\x03" % crc)
 _tell()
 del _tell, _said
-""".replace("BACK_AND_EMPTY", BACK_AND_EMPTY)
-    .replace("OWN_FOLDER", OWN_FOLDER)
-    .replace("ASKED_MODULES", " ".join(ASKED_MODULES))
-)
+""".replace("ASKED_MODULES", " ".join(ASKED_MODULES))
 
 #: Ends by itself, so that a VM that does not see Ctrl-C is not lost; about a second on the slowest of them.
 _BUSY = """
@@ -142,13 +146,16 @@ class Run(Protocol):
     def __call__(self, source: str, *, timeout: float = 30.0, interrupt_at: bytes = b"") -> RunResult: ...
 
 
-def ask_abilities(run: Run, parts: Callable[[str], list[str]] = lambda source: [source]) -> Abilities:
-    """Ask through ``run``; ``parts`` cuts a program for a VM with little heap.
+def ask_abilities(
+    run: Run, parts: Callable[[str], list[str]] = lambda source: [source], *, writes: bool = True
+) -> Abilities:
+    """Ask through ``run``; ``parts`` cuts a program for a VM with little heap. Without ``writes`` nothing is written,
+    and so no folder for files is found.
 
     Raises BenchFault when the answer is damaged or makes no sense.
     """
     said = b""
-    for part in parts(_PROGRAM):
+    for part in parts(_BEGIN + (_WRITING if writes else _NOT_WRITING) + _REST):
         result = run(part)
         said += result.stdout
         if result.stderr:

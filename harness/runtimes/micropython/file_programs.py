@@ -123,7 +123,7 @@ SWEEP = (
 def _sweep(base, own):
     if not hasattr(os, "mkdir"):
         for name in os.listdir():
-            if name[:3] == "hx_":
+            if name[:3] == "hx_" and name[:9] != "hx_aside_":
                 os.remove(name)
         return
     try:

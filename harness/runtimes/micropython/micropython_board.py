@@ -9,8 +9,11 @@ import binascii
 import re
 import time
 
+import serial
+
 from harness.errors import SET_ASIDE, ApplicationInTheWay, BenchFault, FirmwareFailure, Refused
 from harness.link.panics import BANNER, printable
+from harness.link.ports import PTY_BUFFER, is_pty
 from harness.link.session import Read, Reason, Session
 from harness.runtimes.interface import LAST_RECORD, Intervention, Restart
 from harness.runtimes.micropython import plain_files
@@ -246,7 +249,8 @@ def client(session: Session, means: Means) -> MicroPythonBoard:
 
 def probe(session: Session, patience: float) -> ProbeAnswer:
     """See :class:`harness.runtimes.traits.Probe`; CircuitPython answers as well, and says that it does."""
-    board = MicroPythonBoard(session, boot_timeout=patience)
+    buffer = PTY_BUFFER if isinstance(session.port, serial.Serial) and is_pty(session.port) else None
+    board = MicroPythonBoard(session, boot_timeout=patience, buffer=buffer)
     try:
         board.enter()
         facts = board.facts

@@ -15,5 +15,6 @@ TRAITS = RuntimeTraits(
     ctrl_c=False,
     heap_tolerance=HeapTolerance(40, "the SDK's allocator adds to each block what the model leaves out"),
     chip_names="harness.runtimes.nodemcu.ask_who:chip_names",
+    look="harness.runtimes.nodemcu.look:look",
     client_command="nodemcu-uploader --port {port} file list",
 )

@@ -40,6 +40,14 @@ _WHO_ANSWER = re.compile(rb"vm-lua\s+(\w{1,20})\s+(Lua [\w. ]{1,20})")
 class NodeMcuBoard(NodeMcuRepl):
     """Implements :class:`harness.runtimes.interface.BoardRuntime`."""
 
+    def say_line(self, line: str) -> bytes:
+        """One line, which the board evaluates without a file; what it prints.
+
+        Raises FirmwareFailure when it is an error.
+        """
+        self._take_in_hand()
+        return self._say(line)
+
     # -- Runtime ---------------------------------------------------------------------------------
 
     @property

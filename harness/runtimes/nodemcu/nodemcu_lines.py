@@ -32,9 +32,12 @@ HELPERS = (
     "local o,e=xpcall(f,debug and debug.traceback or tostring) "
     "if not o then _hxe(tostring(e)) elseif not _hxwait then _hxe() end end",
 )
-#: Takes all files of the harness's own off the board. The filesystem has no folders: how names begin is one.
+#: Takes all files of the harness's own off the board. The filesystem has no folders: how names begin is one. What is
+#: set aside there is the user's (:data:`harness.bench.application.ASIDE`).
 SWEEP = """
-for name in pairs(file.list()) do if name:sub(1, 3) == "hx_" then file.remove(name) end end
+for name in pairs(file.list()) do
+  if name:sub(1, 3) == "hx_" and name:sub(1, 9) ~= "hx_aside_" then file.remove(name) end
+end
 """
 FACTS = """
 local function try(f, ...) local ok, v = pcall(f, ...) return ok and v or {} end

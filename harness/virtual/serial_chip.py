@@ -33,6 +33,7 @@ _CAUSES = {
     "panic": (Reset.MACHINE, "software"),
     "watchdog": (Reset.WATCHDOG, "watchdog"),
     "task-watchdog": (Reset.WATCHDOG, "watchdog"),
+    "rtc-watchdog": (Reset.WATCHDOG, "watchdog"),
     "brown-out": (Reset.BROWN_OUT, "brown-out"),
     "deep-sleep": (Reset.DEEP_SLEEP, "deep-sleep"),
 }
@@ -78,6 +79,8 @@ class SerialChip(ABC):
 
     #: Seconds between two tries of a chip that does not boot.
     boot_pause = 0.28
+    #: Whether a detector resets it when its supply dips.
+    notices_brown_out = False
     #: The chip's identity as ``machine.unique_id`` gives it; b"": the one of the chip's table entry.
     uid = b""
 
@@ -355,7 +358,7 @@ class _Life:
             self._emit(noise)
             if chip.faults.boots("brown-out-loop"):
                 chip.settled.set()
-                reason = self._say_last_words(Exit(Ended.BROWN_OUT if chip.name == "esp32" else Ended.RESET_PIN))
+                reason = self._say_last_words(Exit(Ended.BROWN_OUT if chip.notices_brown_out else Ended.RESET_PIN))
                 self._ended.wait(chip.boot_pause)
                 continue
             context = AppContext(

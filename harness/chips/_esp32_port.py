@@ -26,6 +26,7 @@ CONSTANTS = {
 _CAUSES = {
     Reset.POWER_ON: 1,
     Reset.PIN: 1,  # EN low powers the whole chip down
+    Reset.USB: 0,  # what the port knows no name for: ESP_RST_USB is none of its cases
     Reset.MACHINE: 2,
     Reset.WATCHDOG: 3,
     Reset.BROWN_OUT: 1,

@@ -166,6 +166,12 @@ class Virtual(Entry):
         pattern=r"^v[0-3]\.[0-3]$",
         description="ESP32 family: revision of its silicon, 'v1.0'. Default: by chip (ESP32: v3.0).",
     )
+    usb: Literal["none", "serial-jtag", "cdc"] = Field(
+        default="none",
+        description="The chip's own USB as its console, whose port goes at each reset and in deep sleep and then comes "
+        "back. serial-jtag: the unit of the newer ESP32 chips, whose DTR and RTS reset them. cdc: the firmware's, with "
+        "no port while none runs, and no lines. none: an adapter, which stays.",
+    )
     faults: Annotated[tuple[VirtualFault, ...], Field(strict=False)] = Field(
         default=(), max_length=32, description="What goes wrong with it, to rehearse a bad bench."
     )
@@ -603,6 +609,10 @@ class Board(Entry):
             if view is None or not view.fuses:
                 raise ValueError(f"'fuses' and 'revision' are for virtual chips of the ESP32 family; came {self.chip}")
             view.burnt(self.virtual.fuses, self.virtual.revision_numbers)
+        if self.virtual and self.virtual.usb == "serial-jtag":
+            having = [name for name in virtual_chips() if CHIPS[name].has_serial_jtag]
+            if self.chip not in having:
+                raise ValueError(f"a USB Serial/JTAG unit have {', '.join(having)}; came {self.chip}")
         if self.firmware and self.firmware.build and not self.virtual:
             raise ValueError("'build: virtual' makes firmware for virtual boards only; give 'path' instead")
         family = CHIPS[self.chip].family

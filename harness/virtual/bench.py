@@ -18,6 +18,7 @@ from harness.errors import BenchFault, UsageError
 from harness.reference.pins import PinName
 from harness.virtual.control import order
 from harness.virtual.live_board import LiveBoard, Surroundings
+from harness.virtual.native_usb import Usb
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class VirtualSpec:
     empty; ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone. ``pace`` is ``chip`` or
     ``fast``; ``loopback``, ``uart``, ``button`` and ``gpio16_rst`` are what its pins are wired to; ``lines`` says how
     an STM32's NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.stm32_chip.LINES``);
-    ``fuses`` are burnt into an ESP32, ``revision`` is its (major, minor) one where it is not the usual; ``faults`` are
+    ``fuses`` are burnt into an ESP32, ``revision`` is its (major, minor) one where it is not the usual; ``usb`` makes
+    its console a USB device of its own (:mod:`harness.virtual.native_usb`); ``faults`` are
     those of :class:`harness.virtual.faults.Fault` that it has from the start."""
 
     id: str
@@ -46,6 +48,7 @@ class VirtualSpec:
     lines: tuple[str, ...] = ()
     fuses: tuple[str, ...] = ()
     revision: tuple[int, int] | None = None
+    usb: Usb = "none"
     faults: tuple[dict[str, object], ...] = ()
 
     @property

@@ -17,6 +17,7 @@ from harness.virtual.application import ApplicationFactory, Ended, Exit
 from harness.virtual.boot import boot, download_text
 from harness.virtual.faults import Fault
 from harness.virtual.live_board import Surroundings, virtual_parts
+from harness.virtual.native_usb import DownloadLatch, Usb
 from harness.virtual.nor_flash import Flash
 from harness.virtual.rom import Loader
 from harness.virtual.serial_chip import Boot, SerialChip
@@ -60,6 +61,13 @@ class Chip(SerialChip):
         self.uid = mac[:2:-1] + b"\0" if chip == "esp8266" else mac
         self._dtr = self._rts = False
         self._timer: threading.Timer | None = None
+        self._latch = DownloadLatch()
+
+    def put_behind(self, usb: Usb) -> None:
+        if usb == "serial-jtag" and chip_named(self.name).has_serial_jtag:
+            self.usb = usb
+        else:
+            super().put_behind(usb)
 
     # -- power and lines -------------------------------------------------------------------------
 
@@ -79,7 +87,10 @@ class Chip(SerialChip):
 
     def set_lines(self, *, dtr: bool, rts: bool) -> None:
         with self._lock:
-            if self.faults.lasts("lines-stuck"):
+            if self.faults.lasts("lines-stuck") or self.usb == "cdc":
+                return
+            if self.usb == "serial-jtag":
+                self._usb_lines(dtr, rts)
                 return
             was_low = self._en_low
             self._dtr, self._rts = dtr, rts
@@ -95,6 +106,22 @@ class Chip(SerialChip):
             if self._timer is not None and self._io0_low:
                 self._cancel_timer()
                 self._download("external")
+
+    def _usb_lines(self, dtr: bool, rts: bool) -> None:
+        if not self._powered:
+            self._latch = DownloadLatch()
+            return
+        if not self.wires:  # its port has gone, or is about to: its host lets go of both lines
+            dtr = rts = False
+        wanted = self._latch.lines(dtr=dtr, rts=rts)
+        if wanted == "reset":
+            self.faults.reset()
+            self._hold()
+        elif wanted == "download":
+            self._download("usb")
+        elif wanted == "application":
+            self.usb_there(False)
+            self._start("usb")
 
     @property
     def _en_low(self) -> bool:
@@ -125,6 +152,7 @@ class Chip(SerialChip):
 
     def _download(self, reason: str) -> None:
         self._hold()
+        self.usb_there(True)
         baud, text = download_text(self.name, reason)
         self.emit(text, baud)
         self._baud = None

@@ -80,6 +80,7 @@ class BoardLine:
             "runtime": self._board.runtime,
             "seed": seed,
             "buffer": means.buffer,
+            "native_usb": means.native_usb,
             "can_reset": self.runtime.can_reset,
             "can_intervene": self.runtime.can_intervene,
         }

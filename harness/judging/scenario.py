@@ -136,6 +136,13 @@ class Scenario:
         """Whether the harness can reset the chip by its wiring."""
         return self._bench.attached.can_reset
 
+    @property
+    def can_reset_asleep(self) -> bool:
+        """Whether that works in deep sleep too: a port that is the chip's own USB takes its lines along."""
+        board = self._bench.attached.board
+        by_lines = not board.flash.boot_command
+        return self.can_reset and not (by_lines and "native_usb" in board.capabilities)
+
     def write_romfs(self, image: bytes) -> None:
         """Put ``image`` into the ROMFS region of both sides, alone, and start them again."""
         reference = self._bench.reference

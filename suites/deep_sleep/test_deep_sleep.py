@@ -228,6 +228,8 @@ def test_a_reset_pulse_ends_a_sleep(scenario: Scenario) -> None:
     """The reset input in the middle of a long sleep: cause, RTC memory and clock as the chip has them after it."""
     if not scenario.can_reset:
         pytest.skip("the harness cannot reset this board (reset in boards.yaml)")
+    if not scenario.can_reset_asleep:
+        pytest.skip("its port is the chip's own USB: in deep sleep the reset lines are gone with it")
     if not scenario.lives_in_host_time:
         pytest.skip(NO_TIME)
     board, reference = _sleep(scenario, 60_000, intervention=Intervention(0.4))

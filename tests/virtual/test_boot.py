@@ -29,7 +29,7 @@ def words(chip: str, flash: Flash, reason: str = "power-on") -> str:
     return b"".join(text for _, text in boot(chip, flash, reason).text).decode()
 
 
-NEWER = ["esp32s3", "esp32c3"]
+NEWER = ["esp32s3", "esp32c3", "esp32c6"]
 
 
 @pytest.mark.parametrize("chip", ["esp32", "esp8266", *NEWER])
@@ -40,7 +40,7 @@ def test_a_whole_image_boots(chip: str) -> None:
     assert found.partitions["romfs"] == ((0xB0000, 0x50000) if chip == "esp8266" else (0x1E0000, 0x20000))
 
 
-@pytest.mark.parametrize(("chip", "number"), [("esp32s3", 9), ("esp32c3", 5)])
+@pytest.mark.parametrize(("chip", "number"), [("esp32s3", 9), ("esp32c3", 5), ("esp32c6", 13)])
 def test_a_newer_rom_says_what_it_loads_and_refuses_another_chips_image(chip: str, number: int) -> None:
     said = words(chip, programmed(chip))
     assert said.startswith(f"ESP-ROM:{chip}")

@@ -342,6 +342,7 @@ def test_the_shipped_bench_holds_the_virtual_boards() -> None:
     assert [(b.id, b.chip, b.runtime) for b in bench.boards] == [
         ("vesp32", "esp32", "micropython"),
         ("vesp8266", "esp8266", "micropython"),
+        ("vs3", "esp32s3", "micropython"),
         ("vstm32", "stm32f405", "micropython"),
         ("vfeather", "esp32", "circuitpython"),
         ("vnodemcu", "esp8266", "nodemcu"),

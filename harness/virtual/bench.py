@@ -128,6 +128,22 @@ class RunningBoard:
         """End all its faults, and give its port back."""
         order(self._control, "mend")
 
+    def dfu(self) -> dict[str, str]:
+        """Memory layout and serial number of an STM32 that is in its boot loader on USB; empty when it is not."""
+        return {str(key): str(value) for key, value in order(self._control, "dfu").items()}
+
+    def dfu_read(self, address: int, size: int, file: Path) -> None:
+        """Have it read from the CPU's ``address`` into ``file``."""
+        order(self._control, "dfu-read", address=address, size=size, file=str(file.resolve()))
+
+    def dfu_write(self, address: int, file: Path) -> None:
+        """Have the content of ``file`` written there; what the sectors held beside it is gone."""
+        order(self._control, "dfu-write", address=address, file=str(file.resolve()))
+
+    def dfu_leave(self) -> None:
+        """Let it start what its flash holds."""
+        order(self._control, "dfu-leave")
+
     @property
     def faults(self) -> dict[str, int]:
         """How often each kind of fault has happened."""

@@ -52,6 +52,16 @@ class Wire(Protocol):
     def send(self, data: bytes) -> None: ...
 
 
+class UsbLoader(Protocol):
+    """A boot loader on USB (:mod:`harness.virtual.stm32.dfu`)."""
+
+    memory: str
+    serial: str
+
+    def read(self, address: int, size: int) -> bytes: ...
+    def write(self, address: int, data: bytes) -> None: ...
+
+
 class Loader(Protocol):
     """A boot loader that has the line."""
 
@@ -133,6 +143,15 @@ class SerialChip(ABC):
             raise UsageError(f"the {self.name} has no USB Serial/JTAG unit", hint="expected virtual.usb: none or cdc")
         self.usb = usb
         self._usb_there = usb != "cdc"
+
+    @property
+    def usb_loader(self) -> UsbLoader | None:
+        """The boot loader that the chip is in, if it is one on USB."""
+        return None
+
+    def leave_usb_loader(self) -> None:
+        """Start what the flash holds. Raises UsageError on a chip without such a loader."""
+        raise UsageError(f"the {self.name} has no USB boot loader that is modelled")
 
     # -- what a family of chips does in its own way ----------------------------------------------
 

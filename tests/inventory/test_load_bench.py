@@ -137,7 +137,8 @@ def test_a_mac_of_decimal_digits_stays_text(write: Write) -> None:
         (
             "chip: esp8266",
             "chip: stm32f407",
-            "virtual boards are esp32, esp32c3, esp32c6, esp32s3, esp8266, stm32f405, stm32l476; came stm32f407",
+            "virtual boards are esp32, esp32c3, esp32c6, esp32s3, esp8266, stm32f405, stm32f411, stm32l476; "
+            "came stm32f407",
         ),
         ("  - id: two", "  - 3\n  - id: two", "8: boards[1]: expected a mapping, came the number 3"),
         (

@@ -26,7 +26,6 @@ from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from harness.virtual.esp_chip import Chip
 from harness.virtual.native_usb import DownloadLatch
 from harness.virtual.nor_flash import Flash
-from harness.virtual.serial_chip import SerialChip
 from harness.virtual.serve import Echo
 from tests.running_boards import tool, wait_for_vm, write_flash_file
 from tests.virtual.chip_clients import MAC, Listener
@@ -73,7 +72,7 @@ def test_only_chips_with_the_unit_can_be_behind_it() -> None:
 class Watched:
     """A chip behind its USB, with the changes of its device."""
 
-    def __init__(self, chip: SerialChip, usb: str) -> None:
+    def __init__(self, chip: Chip, usb: str) -> None:
         self.chip = chip
         self.seen: list[bool] = []
         chip.put_behind(usb)  # type: ignore[arg-type]

@@ -54,6 +54,8 @@ class MicroPythonBoard(RawRepl):
             if first.reason is Reason.DEADLINE:
                 raise FirmwareFailure(f"the chip did not start again within {within:g} s")
             self.session.transcript.note(f"started again after {silent:.3f} s")
+            if first.reason is Reason.CLOSED:
+                self._ask_for_a_prompt()
             rest = self._until_started(first.data)
         self.enter()
         return Restart(output, silent, first.data + rest)

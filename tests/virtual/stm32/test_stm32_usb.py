@@ -132,7 +132,7 @@ boards:
     firmware: {build: virtual}
     flash: {method: dfu}
     reset: {method: none}
-    capabilities: [native_usb]
+    capabilities: [native_usb, romfs]
 """
 
 

@@ -190,7 +190,7 @@ def _insert(db: sqlite3.Connection, table: str, *row: object) -> None:
 def _store_nights(path: Path, values: dict[tuple[str, str], list[float]], chance: random.Random) -> list[int]:
     db = sqlite3.connect(path)
     limit = limit_row("within 25 %", "")
-    db.execute("INSERT INTO limit_applied (id, words, rule) VALUES (:id, :words, :rule)", limit)
+    _insert(db, "limit_applied", limit["id"], limit["words"], limit["rule"], "null")
     series = {}
     for board, name in values:
         kind = "heap" if name.startswith("heap") else "time"
@@ -214,7 +214,7 @@ def _store_nights(path: Path, values: dict[tuple[str, str], list[float]], chance
             _insert(db, "scenario", scenario, run, board, 0, "suite", "scenario", "pass", "", started, 1.0, "")
             names = [name for owner, name in values if owner == board]
             db.executemany(
-                "INSERT INTO measurement VALUES (?, ?, ?, ?, 'null', ?, 'pass', '[]')",
+                "INSERT INTO measurement VALUES (?, ?, ?, ?, 'null', ?, 'pass', '[]', '')",
                 [
                     (series[board, name], scenario, place, repr(values[board, name][night]), limit["id"])
                     for place, name in enumerate(names)
@@ -262,7 +262,7 @@ def _fill(path: Path, nights: int, chance: random.Random) -> None:
     db.execute("PRAGMA cache_size=-400000")
     db.execute("BEGIN")
     limit = limit_row("within 25 %", "")
-    db.execute("INSERT INTO limit_applied (id, words, rule) VALUES (:id, :words, :rule)", limit)
+    _insert(db, "limit_applied", limit["id"], limit["words"], limit["rule"], "null")
     names = [(f"time{n:02}", "time") for n in range(_TIMES)] + [(f"heap{n:02}", "heap") for n in range(_EXACT)]
     series: dict[int, list[int]] = {}
     for number in range(_BOARDS):
@@ -284,7 +284,7 @@ def _fill(path: Path, nights: int, chance: random.Random) -> None:
                 (scenario, night + 1, board, started),
             )
             db.executemany(
-                "INSERT INTO measurement VALUES (?, ?, ?, ?, '1000.0', ?, 'pass', ?)",
+                "INSERT INTO measurement VALUES (?, ?, ?, ?, '1000.0', ?, 'pass', ?, '')",
                 [
                     (key, scenario, place, f"{chance.gauss(1000, 10):.1f}", limit["id"], "[998, 1001, 1003, 1000, 999]")
                     for place, key in enumerate(series[number])

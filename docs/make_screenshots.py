@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 PICTURES = HERE / "pictures"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: Width and height in CSS pixels.
-PHONE, DESKTOP = (390, 740), (1100, 800)
+PHONE, DESKTOP, WIDE, NARROW = (390, 740), (1100, 800), (1400, 900), (400, 800)
 LARGEST = 150_000
 SUITES = ("calibration", "reload")
 BENCH = """
@@ -103,11 +103,35 @@ def photograph_all(browser: str, folder: Path) -> None:
     index, certificate = folder / "nightly" / "index.html", folder / "vesp32.certificate.html"
     wire = opened(failed, "<details class='wire'>", "transcript.html")
     trends = opened(failed, "<details open>", "trends.html")
+    lab(browser, folder)
     photograph(browser, PICTURES / "phone.png", PHONE, failed, index)
     photograph(browser, PICTURES / "run-transcript.png", DESKTOP, wire)
     photograph(browser, PICTURES / "run-trends.png", DESKTOP, trends, at="#here")
     photograph(browser, PICTURES / "index.png", DESKTOP, index)
     photograph(browser, PICTURES / "certificate.png", DESKTOP, certificate)
+
+
+def lab(browser: str, folder: Path) -> None:
+    """The pages of ``harness serve``, written to files: a frame of a file shows no page of a server's."""
+    from harness.results.series import histories
+    from harness.results.store import Store
+    from harness.serving.app import Served
+    from harness.serving.pages import bench_page, figure_page
+
+    state = folder / ".harness"
+    served = Served(folder / "boards.yaml", state, state / "results.sqlite", folder)
+    store = Store(served.store)
+    stepped = next(h for h in histories(store, "vesp32") if h.judge().steps)
+    pages = {
+        "bench": bench_page(served),
+        "figure": figure_page(served, store, f"{stepped.suite}/{stepped.scenario}/{stepped.name}"),
+    }
+    store.close()
+    for name, text in pages.items():
+        page = folder / f"lab-{name}.html"
+        page.write_text(text, "utf-8")
+        photograph(browser, PICTURES / f"lab-{name}.png", WIDE, page)
+    photograph(browser, PICTURES / "lab-phone.png", NARROW, *(folder / f"lab-{name}.html" for name in pages))
 
 
 if __name__ == "__main__":

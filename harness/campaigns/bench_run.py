@@ -6,6 +6,7 @@ is only to be shown.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import selectors
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,12 @@ class RunRequest:
 
 
 class RunInterrupted(Interrupted):
-    """Ctrl-C in the middle of ``run``, which stays in the store as one that did not come to its end."""
+    """Ctrl-C in the middle of ``run``, which stays in the store ``kept`` as one that did not come to its end."""
 
-    def __init__(self, run: int) -> None:
+    def __init__(self, run: int, kept: Location) -> None:
         super().__init__(f"what had finished is in the store, as run {run}")
         self.run = run
+        self.kept = kept
 
 
 @dataclass
@@ -108,10 +110,45 @@ def suite_paths(names: tuple[str, ...]) -> list[str]:
 
 
 def run_bench(request: RunRequest, watch: Watcher) -> int:
-    """Run, and return the run's id in the store. Raises RunInterrupted after Ctrl-C: what has finished is kept."""
+    """Run, and return the run's id in the store. Raises RunInterrupted after Ctrl-C: what has finished is kept.
+
+    Results for a server's store go into the local one first, so a server that goes away ends no run; NotSent when it
+    has not come back at the end. ``request.resume`` is a run of the local store then.
+    """
+    if isinstance(request.store, Path):
+        return _run(request, watch)
+    from harness.results.sending import PATIENCE, SHORT_PATIENCE, NotSent, Sending, kept_in, remember
+
+    kept = kept_in(request.store, request.state)
+    sending = Sending(kept, request.store, request.state)
+    if away := sending.begin(board.id for board in request.boards):
+        watch({"event": "told", "board": "", "text": f"{away}; results are kept in {kept} until it is back"})
+
+    def begun(uid: str) -> None:
+        remember(request.state, uid, str(request.store))
+
+    def watching(event: dict[str, Any]) -> None:
+        if event["event"] in ("result", "end"):
+            sending.news()
+        watch(event)
+
+    try:
+        number = _run(replace(request, store=kept), watching, begun)
+    except RunInterrupted as stopped:
+        with contextlib.suppress(NotSent):
+            sending.end(stopped.run, SHORT_PATIENCE)
+        raise
+    except BaseException:
+        sending.stop()
+        raise
+    return sending.end(number, PATIENCE)
+
+
+def _run(request: RunRequest, watch: Watcher, begun: Callable[[str], None] = lambda _uid: None) -> int:
     found = planned(request)
     store = Store(request.store)
     run = request.resume or _new_run(store, request)
+    begun(store.load_run(run, figures=False).uid)
     done = _done(store, run)
     left = found.without(done)
     asked = [board for board in request.boards if found.boards.get(board.id)]
@@ -161,7 +198,7 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
         store.finish_run(run)
     store.close()
     if interrupted:
-        raise RunInterrupted(run)
+        raise RunInterrupted(run, request.store)
     return run
 
 

@@ -25,6 +25,7 @@ from harness.results.report.nightly_index import write_index
 from harness.results.report.plots import Trends, trends_of
 from harness.results.report.terminal import LiveView, print_run, terminal
 from harness.results.run_record import RunRecord
+from harness.results.sending import NotSent, kept_in
 from harness.results.store import Store
 
 COMMAND = "harness nightly"
@@ -72,33 +73,38 @@ def nightly(
         board_seconds=60 * board_minutes,
         total_seconds=60 * total_minutes if math.isfinite(total_minutes) else math.inf,
         look_again=True,
-        resume=_unfinished(where) if resume else 0,
+        resume=_unfinished(kept_in(where, state)) if resume else 0,
     )
     if resume:
         words = f"going on with run {request.resume}" if request.resume else "nothing to go on with: a new run"
         console.print(Text(words))
     made(out)
+    unsent: NotSent | None = None
     try:
         with LiveView(chosen, console) as view:
             number = run_bench(request, view)
     except RunInterrupted:
         raise Interrupted("'harness nightly --resume' goes on where it stopped") from None
+    except NotSent as problem:
+        unsent, number, where = problem, problem.run, problem.kept
     results = Store(where)
     record = results.load_run(number)
     everything = not (suites or record.interrupted)
     told = unused_limits(chosen, record, results, everything=everything)
     trends = trends_of(record, results)
-    earlier = [results.load_run(past, figures=False) for past in results.runs(_INDEXED) if past != number]
+    earlier = [past for past in results.load_runs(_INDEXED) if past.id != number]
     results.close()
     print_run(record, console, state=state)
     for words in told:
         console.print(Text(f"warning: {words}", style="yellow"), soft_wrap=True)
     _write(record, earlier, trends, out, state)
     console.print(Text(f"reports: {out}/index.html, run-{number}.html, junit.xml, run.json, summary.md"))
+    if unsent is not None:
+        raise unsent
     sys.exit(record.exit_code)
 
 
-def _unfinished(where: Path | str) -> int:
+def _unfinished(where: Path) -> int:
     """The newest nightly run when it did not come to its end, else 0; other runs since then do not count."""
     results = Store(where)
     try:

@@ -85,6 +85,7 @@ def run(
     from harness.results.report import formats
     from harness.results.report.terminal import LiveView, print_run, terminal
     from harness.results.report.timings import Timings
+    from harness.results.sending import NotSent
     from harness.results.store import Store
 
     own = {"json": json_file, "junit": junit, "html": html}
@@ -118,12 +119,15 @@ def run(
         return
     console = terminal(to_stderr=json_file == "-")
     stopped: RunInterrupted | None = None
+    unsent: NotSent | None = None
     with LiveView(request.boards, console) as view:
         times = Timings([board.id for board in chosen], view)
         try:
             number = run_bench(request, times)
         except RunInterrupted as interrupted:
-            stopped, number = interrupted, interrupted.run
+            stopped, number, path = interrupted, interrupted.run, interrupted.kept
+        except NotSent as problem:
+            unsent, number, path = problem, problem.run, problem.kept
     results = Store(path)
     record = results.load_run(number)
     print_run(record, console, all_figures=figures, state=state)
@@ -138,6 +142,8 @@ def run(
     results.close()
     if stopped is not None:
         raise stopped
+    if unsent is not None:
+        raise unsent
     sys.exit(record.exit_code)
 
 

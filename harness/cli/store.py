@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import CONTEXT, json_option, store_option
+from harness.cli.options import CONTEXT, bench_option, json_option, store_option
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group("store", context_settings=CONTEXT)
 def store() -> None:
-    """What is in a results store; export, import and merge it."""
+    """What is in a results store; export, import, merge, send and prune it."""
 
 
 @store.command("info", context_settings=CONTEXT)
@@ -108,6 +108,68 @@ def merge_command(sources: tuple[str, ...], store: str) -> None:
         Terminal().print(Text(f"{other.name}:", style="bold"), soft_wrap=True)
         _tell(report)
     target.close()
+
+
+@store.command("prune", context_settings=CONTEXT)
+@click.option("--older-than", "days", type=click.FloatRange(min=0), required=True, metavar="DAYS", help="Runs so old.")
+@click.option("--keep", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
+              help="So many of each board's newest runs stay, however old.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Take them out; without it nothing is changed.")
+@store_option
+def prune_command(days: float, keep: int, yes: bool, store: str) -> None:
+    """Say which runs are older than DAYS, and take them out with --yes.
+
+    Certificates and transcripts are files, and stay. The room is used by what comes; a file becomes smaller by
+    'sqlite3 FILE VACUUM'.
+    """
+    from rich.progress import Progress
+    from rich.text import Text
+
+    from harness.results.opening import open_store
+    from harness.results.prune import old_runs, remove_runs, remove_unused
+    from harness.shown import Terminal
+
+    opened = open_store(store)
+    old = old_runs(opened, time.time() - 86400 * days, keep)
+    console = Terminal()
+    what = f"{len(old.runs)} runs with {old.scenarios} scenarios and {old.measurements} measurements"
+    if not old.runs:
+        console.print("nothing is so old that it can go")
+    elif not yes:
+        console.print(Text(f"{opened.name}: {what} can go, nothing was changed; --yes takes them out"), soft_wrap=True)
+    else:
+        with Progress(console=Terminal(stderr=True), transient=True) as bar:
+            task = bar.add_task("removing", total=len(old.runs))
+            remove_runs(opened, old.runs, lambda count: bar.advance(task, count))
+        remove_unused(opened)
+        console.print(Text(f"{opened.name}: {what} were taken out"), soft_wrap=True)
+    opened.close()
+
+
+@store.command("send", context_settings=CONTEXT)
+@store_option
+@bench_option
+def send_command(store: str, bench: str) -> None:
+    """Send the server's --store what runs here have kept for it while it was away."""
+    from harness.inventory.selection import bench_file
+    from harness.paths import state_dir
+    from harness.results.opening import open_store, where
+    from harness.results.sending import kept_in, send, unsent
+    from harness.shown import say
+
+    target = where(store)
+    if isinstance(target, Path):
+        raise UsageError(
+            "there is nothing to send to a file", hint="name a server: --store postgresql://user@host/name"
+        )
+    state = state_dir(bench_file(bench))
+    if not unsent(state, target):
+        say("nothing is kept for it")
+        return
+    local = open_store(str(kept_in(target, state)))
+    report = send(local, target, state)
+    local.close()
+    _tell(report)
 
 
 def _lines(file: str) -> Iterator[str]:

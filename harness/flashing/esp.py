@@ -211,20 +211,18 @@ class EspFlasher:
     def _connect_at(self, rate: int) -> None:
         step = self._steps
         with step("connect"):
-            self._port.baudrate = ROM_BAUD
-            esp = CHIP_DEFS[self._chip](self._port, ROM_BAUD)
-            esp.USES_RFC2217 = str(self._port.port).startswith("rfc2217:")
-            try:
-                with _entering_by(self._enter_by):
-                    esp.connect(self._before, self._attempts)
-            except FatalError as problem:
-                if "This chip is" in str(problem):
-                    came = printable(str(problem).encode(), 200)
-                    raise UsageError(
-                        f"{self._port.port}: expected an {self._chip}; esptool says: {came}",
-                        hint="correct the board's chip or identity in boards.yaml; nothing was written",
-                    ) from None
-                raise
+            esp, other = self._met()
+            if other and (again := self._met()[1]) != other:
+                raise BenchFault(
+                    f"{self._port.port}: the chip was asked twice what it is; esptool says: {other}; "
+                    f"then: {again or self._chip}",
+                    hint="the line loses or changes data: check the cable and the adapter; nothing was written",
+                )
+            if other:
+                raise UsageError(
+                    f"{self._port.port}: expected an {self._chip}; esptool says: {other}",
+                    hint="correct the board's chip or identity in boards.yaml; nothing was written",
+                )
             if esp.secure_download_mode:
                 raise UsageError(
                     f"{self._port.port}: this chip is in secure download mode: it tells neither its MAC nor its flash "
@@ -248,6 +246,21 @@ class EspFlasher:
                 flash_size=flash_size_bytes(text) if text else None,
             )
         self._esp = esp
+
+    def _met(self) -> tuple[Any, str]:
+        """The chip in its boot loader, and esptool's words when it calls itself another one: a register's value comes
+        over the line without a checksum that could be seen to be wrong."""
+        self._port.baudrate = ROM_BAUD
+        esp = CHIP_DEFS[self._chip](self._port, ROM_BAUD)
+        esp.USES_RFC2217 = str(self._port.port).startswith("rfc2217:")
+        try:
+            with _entering_by(self._enter_by):
+                esp.connect(self._before, self._attempts)
+        except FatalError as problem:
+            if "This chip is" not in str(problem):
+                raise
+            return esp, printable(str(problem).encode(), 200)
+        return esp, ""
 
     # -- work ------------------------------------------------------------------------------------
 

@@ -188,6 +188,15 @@ class Stm32UartFlasher:
     def _identify(self) -> None:
         with self._doing("identify"):
             device_id = self._loader.get_id()
+            try:
+                device_of(self._chip, int(device_id), str(self._port.port))
+            except UsageError:  # the id has no checksum
+                if (again := self._loader.get_id()) != device_id:
+                    raise BenchFault(
+                        f"{self._port.port}: the chip was asked twice for its device id; "
+                        f"it said 0x{int(device_id):03x}, then 0x{int(again):03x}",
+                        hint="the line loses or changes data: check the cable and the adapter; nothing was written",
+                    ) from None
             self._device = device_of(self._chip, int(device_id), str(self._port.port))
             if self._is_protected():
                 self._lift_protection()

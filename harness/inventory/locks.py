@@ -168,6 +168,23 @@ def read_owner(board: Board, state_dir: Path) -> Owner | None:
     return next((note for note in notes if note), None)
 
 
+def seen_owner(board: Board, state_dir: Path) -> Owner | None:
+    """Who holds the board, without a lock being tried: who looks may not be in the way of who wants it.
+
+    A note of a process of this host that is there no more says nothing.
+    """
+    owner = read_owner(board, state_dir)
+    if owner is None or owner.host != socket.gethostname():
+        return owner
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return None
+    except (PermissionError, OverflowError):
+        pass
+    return owner
+
+
 def _read_note(file: Path) -> Owner | None:
     try:
         with file.open("rb") as stream:

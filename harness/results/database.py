@@ -39,6 +39,33 @@ def location(option: str, default: Path) -> Location:
 _DAMAGED = ("malformed", "disk is full", "disk I/O error")
 
 
+#: How a PostgreSQL server says that it is going, starting or not there: classes and codes of its errors (documentation,
+#: appendix A), and the words of its client library, which has no code for what it could not reach.
+_AWAY_CODES = ("08", "57P01", "57P02", "57P03")
+_AWAY_WORDS = (
+    "connection refused", "no such file or directory", "timeout expired", "timed out", "connection timeout",
+    "server closed the connection", "no route to host", "network is unreachable", "connection reset",
+    "could not receive", "terminating connection", "is starting up", "is shutting down", "consuming input failed",
+    "the connection is closed",
+)  # fmt: skip
+
+
+class ServerAway(BenchFault):
+    """The store's server cannot be reached, or went in the middle: it may be back later."""
+
+
+def _is_away(problem: Exception) -> bool:
+    """Whether it is the server that is not there, and not the store that is wrong."""
+    if not isinstance(problem, DBAPIError) or isinstance(problem.orig, sqlite3.Error):
+        return False
+    if problem.connection_invalidated:
+        return True
+    code = getattr(problem.orig, "sqlstate", None)
+    if code:
+        return str(code).startswith(_AWAY_CODES)
+    return any(words in str(problem.orig).lower() for words in _AWAY_WORDS)
+
+
 class Database:
     """Raises UsageError when it cannot be opened or belongs to something else; nothing is written then.
 
@@ -111,6 +138,11 @@ class Database:
                 f"{self.name}: the store is damaged, or its disk is full: {_cause(problem)}",
                 hint="make room; move a damaged file away, 'sqlite3 FILE .recover' may save what is in it",
             )
+        if _is_away(problem):
+            return ServerAway(
+                f"{self.name}: the store's server cannot be reached: {_cause(problem)}",
+                hint="is it running, and is its address right?",
+            )
         if isinstance(problem, ImportError):
             return UsageError(
                 f"{self.name}: PostgreSQL needs a driver that is not installed",
@@ -133,7 +165,8 @@ class Database:
             with self._writing() as connection:
                 yield connection
         except (SQLAlchemyError, sqlite3.Error, ValueError) as problem:
-            raise BenchFault(
+            kind = ServerAway if _is_away(problem) else BenchFault
+            raise kind(
                 f"{self.name}: the result could not be stored: {_cause(problem)}",
                 hint="is the disk full, the server gone, or does another program hold the file?",
             ) from None
@@ -145,6 +178,8 @@ class Database:
             with self._engine.connect().execution_options(**self._snapshot) as connection:
                 yield connection
         except (SQLAlchemyError, sqlite3.Error, ValueError, TypeError) as problem:
+            if _is_away(problem):
+                raise self._unusable(problem) from None
             raise BenchFault(
                 f"{self.name}: results cannot be read, the store is damaged or gone: {_cause(problem)}",
                 hint="move a damaged file away; 'sqlite3 FILE .recover' may save what is in it",

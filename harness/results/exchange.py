@@ -26,7 +26,7 @@ from harness.no_secrets import without_secrets
 from harness.results.database import insert_new, upsert
 from harness.results.run_record import BoardRecord, Event, RunRecord, ScenarioResult
 from harness.results.store import Store, read_run, write_board, write_event, write_scenario
-from harness.results.store_schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARIO, SERIES
+from harness.results.store_schema import BOARD, CALIBRATION, MEASUREMENT, RUN, SCENARIO, SERIES, is_sqlite
 
 FORMAT = "vm-harness results"
 FORMAT_VERSION = 1
@@ -66,10 +66,17 @@ def export_lines(store: Store, runs: Iterable[int] | None = None) -> Iterator[st
     for run in wanted:
         if chosen is None or run in chosen:
             yield from _run_lines(store.load_run(run))
-    if chosen is not None:
-        return
+    if chosen is None:
+        yield from calibration_lines(store)
+
+
+def calibration_lines(store: Store, boards: Iterable[str] | None = None) -> Iterator[str]:
+    """The calibrations of all boards, or of some; they may follow the lines of :func:`export_lines`."""
+    query = select(CALIBRATION).order_by(CALIBRATION.c.board, CALIBRATION.c.taken)
+    if boards is not None:
+        query = query.where(CALIBRATION.c.board.in_(list(boards)))
     with store.database.reading() as connection:
-        rows = connection.execute(select(CALIBRATION).order_by(CALIBRATION.c.board, CALIBRATION.c.taken)).all()
+        rows = connection.execute(query).all()
     for row in rows:
         yield _line("calibration", dict(row._mapping))
 
@@ -111,13 +118,22 @@ def _scenario_fields(scenario: ScenarioResult) -> dict[str, Any]:
 # -- import --------------------------------------------------------------------------------------
 
 
-def import_lines(store: Store, lines: Iterable[str], *, source: str = "import") -> Imported:
+def import_lines(
+    store: Store,
+    lines: Iterable[str],
+    *,
+    source: str = "import",
+    report: Imported | None = None,
+    origin: bool = False,
+) -> Imported:
     """Add what ``store`` has not. Each run is one transaction; ``source`` names the lines in messages.
 
+    ``origin``: the lines come from where the runs are made, so what they say of a board replaces what is there.
+    ``report`` is added to.
     Raises UsageError for a line that is none of an export, with its number: the runs before that line's run have
     been added.
     """
-    report = Imported()
+    report = report or Imported()
     pending: list[tuple[int, dict[str, Any]]] = []
     head = False
     number = 0
@@ -132,7 +148,7 @@ def import_lines(store: Store, lines: Iterable[str], *, source: str = "import") 
         if not head:
             raise _bad(source, number, "comes before the line that says what the file is")
         if kind in ("run", "calibration") and pending:
-            _import_group(store, pending, source, report)
+            _import_group(store, pending, source, report, origin)
             pending = []
         if kind not in ("run", "calibration") and (not pending or pending[0][1]["type"] != "run"):
             raise _bad(source, number, f"is a {kind} of no run")
@@ -140,7 +156,7 @@ def import_lines(store: Store, lines: Iterable[str], *, source: str = "import") 
     if not head:
         raise _bad(source, number or 1, "is missing: the file is empty")
     if pending:
-        _import_group(store, pending, source, report)
+        _import_group(store, pending, source, report, origin)
     return report
 
 
@@ -168,12 +184,14 @@ def _parse(line: str, source: str, number: int) -> dict[str, Any]:
     return fields
 
 
-def _import_group(store: Store, group: list[tuple[int, dict[str, Any]]], source: str, report: Imported) -> None:
+def _import_group(
+    store: Store, group: list[tuple[int, dict[str, Any]]], source: str, report: Imported, origin: bool
+) -> None:
     """One run with all that belongs to it, or calibrations."""
     number = group[0][0]
     try:
         with store.database.writing() as connection:
-            target = _Target(connection, report)
+            target = _Target(connection, report, origin)
             for entry in group:
                 number, fields = entry
                 getattr(target, fields["type"])(fields)
@@ -189,9 +207,10 @@ class _Wrong(Exception):
 class _Target:
     """A store in the transaction that takes one run."""
 
-    def __init__(self, connection: Connection, report: Imported) -> None:
+    def __init__(self, connection: Connection, report: Imported, origin: bool) -> None:
         self._connection = connection
         self._report = report
+        self._origin = origin
         self._run = 0
         self._known: dict[str, BoardRecord] = {}
         self._next: dict[tuple[str, str], int] = {}
@@ -199,6 +218,8 @@ class _Target:
 
     def run(self, fields: dict[str, Any]) -> None:
         uid, finished = _text(fields, "uid"), _number(fields, "finished")
+        if not is_sqlite(self._connection):  # two that send one run follow one another
+            self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(uid))))
         row = self._connection.execute(select(RUN).where(RUN.c.uid == uid)).one_or_none()
         if row is None:
             environment = {str(k): str(v) for k, v in _mapping(fields, "environment").items()}
@@ -223,7 +244,7 @@ class _Target:
         board = BoardRecord(*texts, firmware, problem=_text(fields, "problem"), facts=facts)
         known = self._known.get(board.id)
         blank = known is not None and not known.firmware.name and not known.problem
-        if known is None or self._ahead or blank:
+        if known is None or self._ahead or blank or self._origin:
             write_board(self._connection, self._run, board, _whole(fields, "position"))
         elif _line("board", _board_fields(board)) != _line("board", _board_fields(known)):
             self._report.conflict(f"board {board.id} of run {self._run}")

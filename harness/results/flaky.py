@@ -68,7 +68,7 @@ def flakiness(store: Store, board: str = "", *, last: int = 0) -> list[Flakiness
         query = query.where(SCENARIO.c.board == board)
     results: dict[tuple[str, str, str], list[tuple[str, bool]]] = {}
     with store.database.reading() as connection:
-        made_with = dict(connection.execute(select(RUN.c.id, RUN.c.environment)).tuples().all())
+        made_with = {row.id: row.environment for row in connection.execute(select(RUN.c.id, RUN.c.environment))}
         for row in connection.execute(query):
             key = (row.board, row.suite, row.name)
             tested = f"{row.firmware_sha256} {edition_of(made_with.get(row.run, {}), row.suite)}"

@@ -18,6 +18,9 @@ from harness.results.store import Store, samples_of, value_of
 from harness.results.store_schema import BOARD, MEASUREMENT, RUN, SCENARIO, SERIES
 from harness.results.suite_editions import edition_of
 
+#: No run begins later, in Unix seconds; a database takes no infinity.
+_FAR = 1e12
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -120,7 +123,7 @@ def histories(store: Store, board: str, wanted: str = "*", *, line: str = "", la
             shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
             raise UsageError(f"{board} has no figure {wanted!r}", hint=f"patterns are possible; it has: {shown}")
         found: list[History] = []
-        made_with = dict(connection.execute(select(RUN.c.id, RUN.c.environment)).tuples().all())
+        made_with = {row.id: row.environment for row in connection.execute(select(RUN.c.id, RUN.c.environment))}
         for rows in _by_figure(chosen):
             lines: dict[str, dict[int, Entry]] = {}
             row = rows[-1]
@@ -139,6 +142,73 @@ def histories(store: Store, board: str, wanted: str = "*", *, line: str = "", la
     return found
 
 
+def recent_histories(store: Store, board: str, runs: int, *, until: float = math.inf, line: str = "") -> list[History]:
+    """All figures of ``board`` over its last ``runs`` runs that began by ``until`` (Unix seconds), in one reading.
+
+    As :func:`histories` without the suites' editions; empty when there is nothing.
+    """
+    newest = (
+        select(BOARD.c.run)
+        .join(RUN, RUN.c.id == BOARD.c.run)
+        .where(BOARD.c.id == board, RUN.c.started <= min(until, _FAR))
+        .order_by(RUN.c.started.desc(), RUN.c.id.desc())
+        .limit(runs)
+    )
+    with store.database.reading() as connection:
+        chosen = list(connection.execute(newest).scalars())
+        rows = connection.execute(_recent(SCENARIO.c.board == board, SCENARIO.c.run.in_(chosen))).all()
+        series = connection.execute(select(SERIES).where(SERIES.c.board == board)).all()
+    return [history for history in _histories(series, rows) if not line or history.line == line]
+
+
+def figure_histories(store: Store, suite: str, scenario: str, name: str, *, since: float = 0.0) -> list[History]:
+    """One figure on all boards that have it, over the runs that began after ``since`` (Unix seconds).
+
+    As :func:`recent_histories`, board by board.
+    """
+    wanted = select(SERIES).where(SERIES.c.suite == suite, SERIES.c.scenario == scenario, SERIES.c.name == name)
+    with store.database.reading() as connection:
+        series = connection.execute(wanted.order_by(SERIES.c.board)).all()
+        keys = [row.id for row in series]
+        rows = connection.execute(_recent(MEASUREMENT.c.series.in_(keys), RUN.c.started > since)).all()
+    return [
+        history
+        for board in dict.fromkeys(row.board for row in series)
+        for history in _histories([row for row in series if row.board == board], rows)
+    ]
+
+
+def _recent(*where: Any) -> Select[Any]:
+    return (
+        select(MEASUREMENT.c.series, *_COLUMNS)
+        .select_from(MEASUREMENT)
+        .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
+        .join(RUN, RUN.c.id == SCENARIO.c.run)
+        .join(BOARD, and_(BOARD.c.run == SCENARIO.c.run, BOARD.c.id == SCENARIO.c.board))
+        .where(*where, MEASUREMENT.c.verdict != Outcome.SKIPPED.value)
+        .order_by(RUN.c.started, RUN.c.id, SCENARIO.c.position, MEASUREMENT.c.position)
+    )
+
+
+def _histories(series: Sequence[Any], rows: Sequence[Any]) -> list[History]:
+    """What ``rows`` (key of the series, then an entry's columns) hold of ``series``, which are of one board."""
+    values: dict[int, list[Any]] = {row.id: [] for row in series}
+    for key, *entry in rows:
+        if key in values:
+            values[key].append(entry)
+    found = []
+    for several in _by_figure([row for row in series if values[row.id]]):
+        merged = sorted((entry for one in several for entry in values[one.id]), key=lambda entry: (entry[1], entry[0]))
+        lines: dict[str, dict[int, Entry]] = {}
+        for line, made in _entries(merged):
+            lines.setdefault(line, {})[made.run] = made
+        row = several[-1]
+        for line, entries in lines.items():
+            words = (row.board, line, row.suite, row.scenario, row.name, row.kind, row.unit)
+            found.append(History(*words, tuple(entries.values())))
+    return found
+
+
 def _by_figure(chosen: list[Any]) -> list[list[Any]]:
     """The series of one figure together: its kind may have been divided since (:attr:`Kind.continues`); newest last."""
     figures: dict[tuple[str, ...], list[Any]] = {}
@@ -153,13 +223,17 @@ def _matches(row: Any, wanted: str) -> bool:
     return row.name == wanted or fnmatch.fnmatchcase(row.name, wanted) or fnmatch.fnmatchcase(label, wanted)
 
 
+#: Of an entry, in the order in which :func:`_entries` takes them.
+_COLUMNS = (
+    RUN.c.id, RUN.c.started, MEASUREMENT.c.measured, MEASUREMENT.c.samples, MEASUREMENT.c.verdict,
+    BOARD.c.firmware_version, BOARD.c.firmware_sha256, BOARD.c.firmware_line,
+)  # fmt: skip
+
+
 def _query(series: list[int], board: str) -> Select[Any]:
     """One range of the table of measurements for each series, and a look at scenario, run and board for each."""
     return (
-        select(
-            RUN.c.id, RUN.c.started, MEASUREMENT.c.measured, MEASUREMENT.c.samples, MEASUREMENT.c.verdict,
-            BOARD.c.firmware_version, BOARD.c.firmware_sha256, BOARD.c.firmware_line,
-        )
+        select(*_COLUMNS)
         .select_from(MEASUREMENT)
         .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
         .join(RUN, RUN.c.id == SCENARIO.c.run)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
@@ -125,6 +125,12 @@ class Store:
         known = ", ".join(map(str, self.runs(5))) or "none"
         raise UsageError(f"{self.name} has no run {run}", hint=f"newest runs: {known}")
 
+    def load_runs(self, limit: int) -> list[RunRecord]:
+        """The newest runs, newest first, without figures."""
+        newest = select(RUN).order_by(RUN.c.started.desc(), RUN.c.id.desc()).limit(limit)
+        with self.database.reading() as connection:
+            return read_runs(connection, connection.execute(newest).all(), figures=False)
+
     def load_calibration(self, board: str, firmware_sha256: str) -> Calibration | None:
         """The newest calibration of this board with this firmware; None when there is none."""
         wanted = (CALIBRATION.c.board == board, CALIBRATION.c.firmware_sha256 == firmware_sha256)
@@ -207,33 +213,44 @@ def write_event(connection: Connection, run: int, board: str, position: int, eve
 
 
 def read_run(connection: Connection, row: Row[Any], *, figures: bool = True) -> RunRecord:
-    boards = connection.execute(
-        select(BOARD).where(BOARD.c.run == row.id).order_by(BOARD.c.position, BOARD.c.id)
-    ).all()  # fmt: skip
-    return RunRecord(
-        row.id,
-        row.started,
-        row.finished,
-        without_secrets(row.command),  # a version before kept it as it was typed
-        tuple(_board(connection, row.id, board, figures) for board in boards),
-        row.uid,
-        row.environment,
-    )
+    return read_runs(connection, [row], figures=figures)[0]
 
 
-def _board(connection: Connection, run: int, row: Row[Any], figures: bool) -> BoardRecord:
-    events = connection.execute(
-        select(EVENT).where(EVENT.c.run == run, EVENT.c.board == row.id).order_by(EVENT.c.position)
-    )
-    return BoardRecord(
-        id=row.id,
-        chip=row.chip,
-        firmware=FirmwareRecord(row.firmware_name, row.firmware_version, row.firmware_sha256),
-        scenarios=tuple(_scenarios(connection, run, row.id, figures)),
-        problem=row.problem,
-        facts=row.facts,
-        events=tuple(Event(e.kind, e.text, e.at, e.scenario) for e in events),
-    )
+def read_runs(connection: Connection, rows: Sequence[Row[Any]], *, figures: bool = True) -> list[RunRecord]:
+    """In the order of ``rows``; a few questions for all of them together."""
+    runs = [row.id for row in rows]
+    boards: dict[int, list[Row[Any]]] = {}
+    for board in connection.execute(
+        select(BOARD).where(BOARD.c.run.in_(runs)).order_by(BOARD.c.position, BOARD.c.id)
+    ).all():  # fmt: skip
+        boards.setdefault(board.run, []).append(board)
+    events: dict[tuple[int, str], list[Event]] = {}
+    for e in connection.execute(select(EVENT).where(EVENT.c.run.in_(runs)).order_by(EVENT.c.position)):
+        events.setdefault((e.run, e.board), []).append(Event(e.kind, e.text, e.at, e.scenario))
+    scenarios = _scenarios(connection, runs, figures)
+    return [
+        RunRecord(
+            row.id,
+            row.started,
+            row.finished,
+            without_secrets(row.command),  # a version before kept it as it was typed
+            tuple(
+                BoardRecord(
+                    id=board.id,
+                    chip=board.chip,
+                    firmware=FirmwareRecord(board.firmware_name, board.firmware_version, board.firmware_sha256),
+                    scenarios=tuple(scenarios.get((row.id, board.id), ())),
+                    problem=board.problem,
+                    facts=board.facts,
+                    events=tuple(events.get((row.id, board.id), ())),
+                )
+                for board in boards.get(row.id, ())
+            ),
+            row.uid,
+            row.environment,
+        )
+        for row in rows
+    ]
 
 
 def value_of(kept: object) -> Value | None:
@@ -246,23 +263,30 @@ def samples_of(kept: object) -> tuple[float, ...]:
     return tuple(one for one in kept if isinstance(one, int | float)) if isinstance(kept, list | tuple) else ()
 
 
-def _scenarios(connection: Connection, run: int, board: str, figures: bool) -> Iterator[ScenarioResult]:
-    query = select(SCENARIO).where(SCENARIO.c.run == run, SCENARIO.c.board == board).order_by(SCENARIO.c.position)
-    taken = _figures(connection, run, board) if figures else {}
+def _scenarios(
+    connection: Connection, runs: Sequence[int], figures: bool
+) -> dict[tuple[int, str], list[ScenarioResult]]:
+    """By run and board."""
+    query = select(SCENARIO).where(SCENARIO.c.run.in_(runs)).order_by(SCENARIO.c.position)
+    taken = _figures(connection, runs) if figures else {}
+    found: dict[tuple[int, str], list[ScenarioResult]] = {}
     for row in connection.execute(query).all():
-        yield ScenarioResult(
-            row.suite,
-            row.name,
-            Outcome(row.outcome),
-            row.reason,
-            tuple(taken.get(row.id, ())),
-            row.seconds,
-            row.started,
-            row.transcript,
+        found.setdefault((row.run, row.board), []).append(
+            ScenarioResult(
+                row.suite,
+                row.name,
+                Outcome(row.outcome),
+                row.reason,
+                tuple(taken.get(row.id, ())),
+                row.seconds,
+                row.started,
+                row.transcript,
+            )
         )
+    return found
 
 
-def _figures(connection: Connection, run: int, board: str) -> dict[int, list[Measurement]]:
+def _figures(connection: Connection, runs: Sequence[int]) -> dict[int, list[Measurement]]:
     """By the key of their scenario."""
     taken: dict[int, list[Measurement]] = {}
     measured = (
@@ -270,7 +294,7 @@ def _figures(connection: Connection, run: int, board: str) -> dict[int, list[Mea
         .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
         .join(SERIES, SERIES.c.id == MEASUREMENT.c.series)
         .join(LIMIT, LIMIT.c.id == MEASUREMENT.c.limit_applied)
-        .where(SCENARIO.c.run == run, SCENARIO.c.board == board)
+        .where(SCENARIO.c.run.in_(runs))
         .order_by(MEASUREMENT.c.scenario, MEASUREMENT.c.position)
     )
     for m in connection.execute(measured):

@@ -232,7 +232,7 @@ class WasmApplication:
         romfs = self._context.flash.read(offset, size)
         # All of the region is mapped; what is no image is not mounted.
         config = VmConfig(
-            heap_size=self._manifest.heap,
+            heap_size=self._manifest.heap - self._defect.no_heap(self),
             romfs=self._defect.rom(romfs),
             system_rom=self._system_rom,
             start_files=tuple(files),

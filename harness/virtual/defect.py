@@ -25,6 +25,10 @@ def _untouched(_app: WasmApplication) -> None:
     pass
 
 
+def _nothing(_app: WasmApplication) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class Defect:
     """``sentence`` says what is wrong."""
@@ -38,6 +42,8 @@ class Defect:
     wire: Callable[[WasmApplication], None] = _untouched
     rom: Callable[[bytes], bytes] = bytes
     """Changes what the CPU reads of the ROMFS region."""
+    no_heap: Callable[[WasmApplication], int] = _nothing
+    """How many bytes of its heap the VM does not get, at each of its starts."""
     runtime: str = "micropython"
     """The firmware that can have it."""
     families: tuple[str, ...] = ("esp32", "esp8266", "stm32")

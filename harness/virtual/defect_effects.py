@@ -38,17 +38,6 @@ def leak(size: int) -> Script:
     return at_start(f'leak = bytearray({size} * int(host.call("count", "leak")))')
 
 
-FRAGMENT = (
-    "import gc",
-    "high = bytearray(gc.mem_free() - 8192 - 64 * int(host.call('count', 'hole')))",
-    "fill, kept_high = [], bytearray(16)",
-    "while uctypes.addressof(kept_high) < uctypes.addressof(high):",
-    "    fill.append(kept_high)",
-    "    kept_high = bytearray(16)",
-    "high = fill = None",
-)
-
-
 def compile_hook(old: str, new: str) -> Script:
     """``compile`` takes ``old`` for ``new``: a program that proves that it arrived is compiled so."""
     return at_start(
@@ -119,6 +108,17 @@ def flip(at: int) -> Callable[[WasmApplication], None]:
             board.backup = bytes(data)
 
     return change
+
+
+def less_heap(size: int) -> Callable[[WasmApplication], int]:
+    """``size`` bytes for each start there was since power came."""
+
+    def taken(app: WasmApplication) -> int:
+        starts = int.from_bytes(app.noinit.get("starts", b""), "little")
+        app.noinit["starts"] = (starts + 1).to_bytes(4, "little")
+        return size * starts
+
+    return taken
 
 
 def every(n: int, change: Callable[[WasmApplication], None]) -> Callable[[WasmApplication], None]:

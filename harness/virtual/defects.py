@@ -6,7 +6,6 @@ from harness.chips import Reset
 from harness.reference.guest_rom import Service
 from harness.virtual.defect import HEALTHY, Defect
 from harness.virtual.defect_effects import (
-    FRAGMENT,
     SHORT_FLOATS,
     SYS_PATH,
     after,
@@ -31,6 +30,7 @@ from harness.virtual.defect_effects import (
     last_first,
     late,
     leak,
+    less_heap,
     lie_in_callbacks,
     limit_rtc,
     lose_rtc,
@@ -126,7 +126,7 @@ DEFECTS: dict[str, Defect] = (
         "leak16": Defect("each soft reset leaves 16 bytes less heap", (_LEAK,), leak(16)),
         "leak64": Defect("each soft reset leaves 64 bytes less heap", (_LEAK,), leak(64)),
         "leak1k": Defect("each soft reset leaves 1024 bytes less heap", (_LEAK,), leak(1024)),
-        "fragment64": Defect("each soft reset cuts 64 bytes off the largest free run", (_LEAK,), at_start(*FRAGMENT)),
+        "heap_shrinks": Defect("each soft reset gives the VM 64 bytes less heap", (_LEAK,), no_heap=less_heap(64)),
         "reload_does_nothing": Defect(
             "a soft reset prints its text and leaves the VM as it is",
             ("reload: globals*", "reload: the vm restarts*"),

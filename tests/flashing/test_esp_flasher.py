@@ -4,6 +4,7 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from esptool.targets import CHIP_DEFS
@@ -58,6 +59,30 @@ def test_the_wrong_chip_is_noticed_before_anything_is_erased(blank: RunningBoard
         pass
     assert "nothing was written" in str(caught.value)
     assert flash_of(blank) == b"\xff" * (4 * 1024 * 1024)
+    port.close()
+
+
+def test_a_chips_name_that_the_line_changed_is_the_lines_fault(
+    blank: RunningBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a register holds comes without a checksum: another chip is believed when it says so twice."""
+    loader = CHIP_DEFS[chip_of(blank)]
+    read = loader.read_reg
+    asked: list[int] = []
+
+    def damaged(self: Any, address: int, *rest: Any, **more: Any) -> int:
+        value = int(read(self, address, *rest, **more))
+        if address == loader.CHIP_DETECT_MAGIC_REG_ADDR:
+            asked.append(value)
+            return CHIP_DEFS["esp32s2"].MAGIC_VALUE if len(asked) == 1 else value
+        return value
+
+    monkeypatch.setattr("esptool.loader.ESPLoader.read_reg", damaged)
+    port = open_port(blank.url)
+    words = "asked twice what it is; .* ESP32-S2, .*; then: "
+    with pytest.raises(BenchFault, match=words), EspFlasher(chip_of(blank), port):
+        pass
+    assert len(asked) > 1
     port.close()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import serial
+from stm32loader.bootloader import Stm32Bootloader
 
 from harness.errors import BenchFault, UsageError
 from harness.flashing.flasher import FlashImage, FlashReport
@@ -127,6 +128,16 @@ def written(tmp_path: Path) -> Iterator[RunningBoard]:
 def test_another_chip_is_refused(chip: str, written: RunningBoard) -> None:
     with pytest.raises(UsageError, match=f"expected an {chip} .*; the chip's is 0x413, as of stm32f405 stm32f407"):
         write(written.url, bytes(100), chip)
+
+
+def test_a_device_id_that_the_line_changed_is_the_lines_fault(
+    written: RunningBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([0x415])
+    read = Stm32Bootloader.get_id
+    monkeypatch.setattr(Stm32Bootloader, "get_id", lambda self: next(told, None) or read(self))
+    with pytest.raises(BenchFault, match="it said 0x415, then 0x413"):
+        write(written.url, bytes(100), "stm32f405")
 
 
 @pytest.mark.parametrize(

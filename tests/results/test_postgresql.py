@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,10 +16,12 @@ from harness.errors import BenchFault, UsageError
 from harness.judging.calibration import Calibration, Point
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
+from harness.results.database import ServerAway
 from harness.results.exchange import export_lines, merge
 from harness.results.run_record import BoardRecord, Event, ScenarioResult
 from harness.results.store import Store
 from harness.results.store_schema import VERSION
+from tests.results.postgresql_server import Server, running_server
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -31,46 +31,16 @@ STATE = Measurement("s", "state", "-", "ok\x00'\ud800", None, "exactly \x00", Ou
 RESULT = ScenarioResult("reload", "leaks", Outcome.FAIL, "\x00 x'y", (HEAP, STATE), 1.5, 1000.25)
 
 
-def _programs() -> Path | None:
-    folders = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    found = shutil.which("initdb")
-    return next((f for f in folders if (f / "initdb").exists()), Path(found).parent if found else None)
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server of our own, without a database name; it listens on a socket in its folder only."""
-    programs = _programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
-    folder = Path(f"/tmp/vm-harness-pg-{os.getpid()}")  # a socket's path has room for about 100 characters
-    folder.mkdir()
-    become: list[str] = []
-    if os.getuid() == 0:  # the server refuses to run as root
-        shutil.chown(folder, "postgres")
-        become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    data, log = str(folder / "data"), str(folder / "log")
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    start = ["pg_ctl", "-D", data, "-o", options, "-l", log, "-w"]
-    try:
-        for command in (["initdb", "-D", data, "-A", "trust", "-U", "harness", "-E", "UTF8"], [*start, "start"]):
-            subprocess.run(
-                [*become, str(programs / command[0]), *command[1:]], check=True, stdout=subprocess.DEVNULL, cwd="/"
-            )
-        yield f"postgresql://harness@/%s?host={folder}"
-    finally:
-        stop = [str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "stop"]
-        subprocess.run([*become, *stop], check=False, stdout=subprocess.DEVNULL, cwd="/")
-        shutil.rmtree(folder, ignore_errors=True)
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture
-def url(server: str, request: pytest.FixtureRequest) -> str:
+def url(server: Server, request: pytest.FixtureRequest) -> str:
     """An empty database of its own for each test."""
-    name = f"t{abs(hash(request.node.nodeid))}"
-    with psycopg.connect((server % "postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return server % name
+    return server.database(f"t{abs(hash(request.node.nodeid))}")
 
 
 def test_what_was_recorded_is_loaded(url: str) -> None:
@@ -142,7 +112,7 @@ def test_a_store_of_a_later_harness_is_refused(url: str) -> None:
 
 
 def test_no_server_and_no_password_in_the_message(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be used as results store") as caught:
+    with pytest.raises(ServerAway, match="server cannot be reached") as caught:
         Store(f"postgresql://u:secret@/nothing?host={tmp_path}")
     assert "secret" not in str(caught.value)
 

@@ -123,7 +123,7 @@ class Scripted:
     def __call__(self, line: bytes) -> bytes:
         if line == b"_hxr()":
             return b"\x04hx>\r\n" + self._output
-        if b"_hxf=file.open" in line:
+        if line.startswith(b"_hxo("):
             self._size, self._a, self._b = 0, 1, 0
             return b"\x06open.\r\n> "
         if line.startswith(b"_hxw("):

@@ -1,5 +1,6 @@
 """A NodeMCU board at a bad line: what was damaged on its way is the bench's, what the program did is the firmware's."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -75,7 +76,7 @@ def once(old: bytes, new: bytes) -> Change:
 
 def test_a_line_that_arrived_as_another_one_is_a_bench_fault_and_the_next_program_is_well(line: Line) -> None:
     port, board = line
-    port.down = once(b"file.open", b"fiLe.open")
+    port.down = once(b"_hxo(", b"_hXo(")
     with pytest.raises(BenchFault, match="came back damaged"):
         board.run("print(2)")
     assert board.run("print(3)").stdout == b"3\r\n"
@@ -125,3 +126,28 @@ def test_what_an_interrupted_upload_left_open_does_not_come_over_the_next_one(li
 
 def test_helpers_fit_the_boards_line() -> None:
     assert all(len(helper) < LINE_LIMIT for helper in HELPERS)
+
+
+def test_an_interrupted_upload_leaves_nothing_under_the_files_name(line: Line) -> None:
+    port, board = line
+    board.put("a.lua", b"return 1")
+    port.down = once(b"_hxw(1,", b"_hxw(2,")
+    with pytest.raises(BenchFault):
+        board.put("a.lua", b"-" * 600)
+    assert "a.lua" not in board.listdir()
+    board.put("a.lua", b"return 2")
+    assert board.get("a.lua") == b"return 2" and "hx_coming" not in board.listdir()
+
+
+@pytest.mark.parametrize("change", [(b"_hxo(1)", b"_hxo(11)"), (b"_hxo(1)", b"_hxo(2)"), (b"run.lua", b"rrun.lua")])
+def test_a_damaged_name_makes_no_file(line: Line, change: tuple[bytes, bytes]) -> None:
+    port, board = line
+    there = board.listdir()
+    port.down = once(*change)
+    with contextlib.suppress(BenchFault):
+        board.run("print(2)")
+    assert set(board.listdir()) <= {*there, "hx_coming"}  # which a sweep takes away
+    port.down = once(b'_hxn="a.lua"', b'_hxn="aa.lua"')
+    with pytest.raises(BenchFault, match="came back damaged"):
+        board.put("a.lua", b"return 1")
+    assert not {"a.lua", "aa.lua"} & set(board.listdir())

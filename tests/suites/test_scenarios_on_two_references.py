@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.chips import CHIPS, chip_named
 from harness.errors import FirmwareFailure, Unsuitable
-from harness.formats.suite_romfs import suite_romfs
-from harness.judging.board_bench import BoardBench
 from harness.judging.limits import Limit
 from harness.judging.outcome import Outcome
 from harness.judging.scenario import Scenario
-from harness.reference.vm import ReferenceVm
-from harness.runtimes.abilities import Abilities
 from harness.runtimes.program import Program
-from tests.suites.stand_in import StandIn, entry
+from tests.suites.two_sides import micropython_bench, micropython_scenario, scenarios, suite
 
-SUITES = Path(__file__).parents[2] / "suites"
 FILES = ["reload/test_soft_reset.py", "deep_sleep/test_deep_sleep.py", "flash_execution/test_import.py"]
 FILES += [
     "interrupt/test_callbacks.py",
@@ -36,67 +28,27 @@ FILES += ["calibration/test_values.py", "calibration/test_heap_rules.py"]
 NOT_HERE = ("test_a_board_is_rescued", "test_from_", "test_in_place")
 
 
-def _module(file: str) -> ModuleType:
-    path = SUITES / file
-    spec = importlib.util.spec_from_file_location(f"scenarios_{path.parent.name}_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _scenarios() -> Iterator[Any]:
-    for file in FILES:
-        for name, function in vars(_module(file)).items():
-            if not name.startswith("test_") or name.startswith(NOT_HERE):
-                continue
-            marks = getattr(function, "pytestmark", [])
-            needs = {need for mark in marks if mark.name == "needs" for need in mark.args}
-            values = next(({mark.args[0]: mark.args[1]} for mark in marks if mark.name == "parametrize"), {"": [None]})
-            for parameter, choices in values.items():
-                for value in choices:
-                    arguments = {parameter: value} if parameter else {}
-                    yield pytest.param(function, needs, arguments, id=f"{name}-{value}" if parameter else name)
-
-
-def _bench(chip: str, board_chip: str = "") -> BoardBench:
-    """A board that says it has ``chip``, and has ``board_chip`` (default: just that)."""
-    pins: Any = ("A0", "A1") if chip.startswith("stm32") else (4, 5)
-    board, reference = (ReferenceVm(chip=name, romfs=suite_romfs()) for name in (board_chip or chip, chip))
-    uart = {"esp32": 1, "stm32": 4}.get(CHIPS[chip].family)
-    if not board_chip and CHIPS[chip].port is not None:
-        for vm in (board, reference):
-            vm.wire(*pins)
-            if uart is not None:
-                vm.wire_uart(uart)
-    base = "/flash" if CHIPS[chip].family == "stm32" else "/"
-    attached = StandIn(
-        entry(chip, "micropython", loopback=[pins], uart=uart),
-        board,
-        romfs=b"in place",
-        can_intervene=True,
-        abilities=Abilities(base=base, paste_window=128),
-    )
-    return BoardBench(attached, reference, lambda _text: None)
+SCENARIOS = list(scenarios(FILES, NOT_HERE))
 
 
 @pytest.mark.parametrize("chip", ["esp32", "esp8266", "stm32f405"])
-@pytest.mark.parametrize(("function", "needs", "arguments"), list(_scenarios()))
-def test_it_passes(chip: str, function: Any, needs: set[str], arguments: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("function", "arguments"), SCENARIOS)
+def test_it_passes(chip: str, function: Any, arguments: dict[str, Any]) -> None:
     has = {"pin_loopback", "romfs"} | ({"rtc_memory"} if chip_named(chip).promised().kept_bytes else set())
     has |= {"hard_irq"} if chip_named(chip).promised().hard_pin_irq else set()
+    needs = {need for mark in getattr(function, "pytestmark", []) if mark.name == "needs" for need in mark.args}
     if needs - has:
         pytest.skip(f"{chip} has no {', '.join(sorted(needs - has))}")
-    scenario = Scenario(_bench(chip))
+    scenario = micropython_scenario(chip)
     function(scenario, **arguments)
     assert scenario.outcome is Outcome.PASS, [m for m in scenario.measurements if m.verdict is not Outcome.PASS]
 
 
 def test_asyncio_that_one_scenario_was_given_is_not_taken_for_the_vms_own_by_the_next() -> None:
-    bench = _bench("esp32")
+    bench = micropython_bench("esp32")
     for name in ("test_an_asyncio_task_sleeps_until_its_event", "test_an_asyncio_task_is_woken_from_a_handler"):
         scenario = Scenario(bench)
-        getattr(_module("interrupt/test_sources.py"), name)(scenario)
+        getattr(suite("interrupt/test_sources.py"), name)(scenario)
         assert scenario.outcome is Outcome.PASS
 
 
@@ -106,16 +58,14 @@ PROMISES = (
     "test_machine_reset_is_told_from_a_wake", "test_a_reset_pulse_ends_a_sleep", "test_cycles_lose_nothing",
     "test_single_operations_are_atomic", "test_rtc_memory_and_clock_are_kept",
 )  # fmt: skip
-_OF_PROMISES = [param for param in _scenarios() if str(param.id).removesuffix("-50") in PROMISES]
+_OF_PROMISES = [param for param in SCENARIOS if str(param.id).removesuffix("-50") in PROMISES]
 
 
 @pytest.mark.parametrize("chip", [name for name in CHIPS if name not in ("esp32", "esp8266", "stm32f405")])
-@pytest.mark.parametrize(("function", "needs", "arguments"), _OF_PROMISES)
-def test_every_chip_is_judged_by_its_ports_promises(
-    chip: str, function: Any, needs: set[str], arguments: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize(("function", "arguments"), _OF_PROMISES)
+def test_every_chip_is_judged_by_its_ports_promises(chip: str, function: Any, arguments: dict[str, Any]) -> None:
     """What nobody promises is left out with the reason, and what is left passes."""
-    scenario = Scenario(_bench(chip))
+    scenario = micropython_scenario(chip)
     try:
         function(scenario, **arguments)
     except Unsuitable as reason:
@@ -127,11 +77,11 @@ def test_every_chip_is_judged_by_its_ports_promises(
 
 
 @pytest.mark.parametrize("chip", CHIPS)
-@pytest.mark.parametrize(("function", "needs", "arguments"), _OF_PROMISES[:2])
+@pytest.mark.parametrize(("function", "arguments"), _OF_PROMISES[:2])
 def test_a_board_that_is_another_chip_than_it_says_fails_and_is_no_error(
-    chip: str, function: Any, needs: set[str], arguments: dict[str, Any]
+    chip: str, function: Any, arguments: dict[str, Any]
 ) -> None:
-    scenario = Scenario(_bench(chip, "esp32"))
+    scenario = micropython_scenario(chip, "esp32")
     try:
         function(scenario, **arguments)
     except Unsuitable as reason:
@@ -181,7 +131,7 @@ class QueueOf:
 def test_a_queue_of_any_depth_passes_where_nobody_promises_one(depth: int, calls: list[int], full: bool) -> None:
     """A queue that takes all callbacks says of none that it is full: it is given more, and not held against the VM."""
     scenario = QueueOf(depth)
-    _module("interrupt/test_callbacks.py").test_the_queue_holds_what_the_port_says(scenario)
+    suite("interrupt/test_callbacks.py").test_the_queue_holds_what_the_port_says(scenario)
     assert scenario.calls == calls
     assert scenario.taken == {"queue.depth": min(depth, 256)}
     assert ("queue.error" in scenario.compared) is full

@@ -72,17 +72,26 @@ def circuitpython_scenario() -> Scenario:
     return Scenario(BoardBench(attached, reference, lambda _text: None))
 
 
-def micropython_scenario(chip: str) -> Scenario:
+def micropython_scenario(chip: str, board_chip: str = "") -> Scenario:
+    """Of a board that says it has ``chip``, and has ``board_chip`` (default: just that)."""
+    return Scenario(micropython_bench(chip, board_chip))
+
+
+def micropython_bench(chip: str, board_chip: str = "") -> BoardBench:
     pins: Any = ("A0", "A1") if chip.startswith("stm32") else (4, 5)
-    board, reference = (ReferenceVm(chip=chip, romfs=suite_romfs()) for _ in range(2))
-    for vm in (board, reference):
-        vm.wire(*pins)
+    board, reference = (ReferenceVm(chip=name, romfs=suite_romfs()) for name in (board_chip or chip, chip))
+    uart = {"esp32": 1, "stm32": 4}.get(CHIPS[chip].family)
+    if not board_chip and CHIPS[chip].port is not None:
+        for vm in (board, reference):
+            vm.wire(*pins)
+            if uart is not None:
+                vm.wire_uart(uart)
     base = "/flash" if CHIPS[chip].family == "stm32" else "/"
     attached = StandIn(
-        entry(chip, "micropython", loopback=[pins]),
+        entry(chip, "micropython", loopback=[pins], uart=uart),
         board,
         romfs=b"in place",
         can_intervene=True,
         abilities=Abilities(base=base, paste_window=128),
     )
-    return Scenario(BoardBench(attached, reference, lambda _text: None))
+    return BoardBench(attached, reference, lambda _text: None)

@@ -114,24 +114,32 @@ def write_html(
 
 
 def run_to_html(
-    run: RunRecord, trends: Trends | None = None, state: Path | None = None, before: RunRecord | None = None
+    run: RunRecord,
+    trends: Trends | None = None,
+    state: Path | None = None,
+    before: RunRecord | None = None,
+    again: int = 0,
 ) -> str:
-    """The whole page."""
+    """The whole page; ``again`` as for :func:`html_page`."""
     from harness.results.report.overview import overview
 
     body = [*_head(run), *overview(run, before), *_attention(run, state)]
     for board in run.boards:
         body += _board(board, trends or {})
-    return html_page(f"Run {run.id}: {run.outcome.value}", body)
+    return html_page(f"Run {run.id}: {run.outcome.value}", body, again=again)
 
 
-def html_page(title: str, body: Iterable[str]) -> str:
-    """A whole page in the style of all reports; ``title`` is plain text, ``body`` is HTML."""
+def html_page(title: str, body: Iterable[str], *, again: int = 0) -> str:
+    """A whole page in the style of all reports; ``title`` is plain text, ``body`` is HTML.
+
+    ``again``: the browser asks for it again after so many seconds; 0: it stays as it is.
+    """
+    refresh = f'<meta http-equiv="refresh" content="{again}">\n' if again else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{safe_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"{refresh}<title>{safe_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )

@@ -36,11 +36,14 @@ def index_to_html(runs: Sequence[RunRecord], pages: Collection[int] = ()) -> str
     body = [
         f'<header><div class="title"><h1>The bench</h1>{badge(newest.outcome)}</div>',
         f"<p>{len(newest.boards)} boards; newest run {newest.id}, {_day(newest.started)}</p></header>",
-        *_glance(newest),
-        *_boards(runs[:_COLUMNS], pages),
-        *_runs(runs, pages),
+        *index_body(runs, pages),
     ]
     return html_page("The bench", body)
+
+
+def index_body(runs: Sequence[RunRecord], pages: Collection[int]) -> list[str]:
+    """The newest run at a glance, the last ones board by board, and the list of them."""
+    return [*_glance(runs[0]), *_boards(runs[:_COLUMNS], pages), *_runs(runs, pages)]
 
 
 def _glance(run: RunRecord) -> Iterator[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 
-from harness.errors import UsageError
 from harness.kinds import Effect, number
+from harness.results.change import Verdict
 from harness.results.run_record import RunRecord
-from harness.results.series import histories
+from harness.results.series import History, recent_histories
 from harness.results.store import Store
 
 _WIDTH, _HEIGHT, _PAD = 130, 26, 3
@@ -28,16 +29,12 @@ def trends_of(run: RunRecord, store: Store) -> Trends:
     """The last values of each figure of ``run``, with the same firmware line, up to this run."""
     trends: dict[Place, Sequence[float]] = {}
     for board in run.boards:
-        try:
-            every = histories(store, board.id, line=board.firmware.line)
-        except UsageError:  # no figure yet
-            continue
+        # Twice as many runs: not every run measures every figure.
+        every = recent_histories(store, board.id, 2 * _MOST_RUNS, until=run.started, line=board.firmware.line)
         for history in every:
-            values = [e.measured for e in history.entries if e.started <= run.started]
+            values = [entry.measured for entry in history.entries[-_MOST_RUNS:]]
             if not any(isinstance(value, str) for value in values):
-                trends[board.id, history.suite, history.scenario, history.name] = [
-                    float(v) for v in values[-_MOST_RUNS:]
-                ]
+                trends[board.id, history.suite, history.scenario, history.name] = [float(value) for value in values]
     return trends
 
 
@@ -63,6 +60,42 @@ def trend_svg(values: Sequence[float], effect: Effect = NO_EFFECT) -> str:
         f"last {len(finite)} runs: {number(low)} to {number(high)}",
         f'<polyline points="{path}" fill="none" stroke="currentColor" stroke-width="1.3"/>'
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" fill="currentColor"/>',
+    )
+
+
+def history_svg(history: History, verdict: Verdict) -> str:
+    """One figure over its runs, larger: a dot a run, a line at each step, the baseline that holds now."""
+    values = [entry.measured for entry in history.entries]
+    numbers = [float(value) for value in values if not isinstance(value, str) and math.isfinite(value)]
+    if len(numbers) != len(values) or len(numbers) < _LEAST_RUNS:
+        return ""
+    low, high = min(numbers), max(numbers)
+    span = (high - low) or 1.0
+    wide, tall, pad = 900, 150, 12
+
+    def x(place: float) -> float:
+        return pad + place * (wide - 2 * pad) / (len(numbers) - 1)
+
+    def y(value: float) -> float:
+        return tall - pad - (value - low) / span * (tall - 2 * pad) if high > low else tall / 2
+
+    parts = []
+    if verdict.baseline is not None and not isinstance(verdict.baseline.middle, str):
+        level = y(min(max(float(verdict.baseline.middle), low), high))
+        parts.append(f'<line x1="{pad}" x2="{wide - pad}" y1="{level:.1f}" y2="{level:.1f}" stroke-dasharray="2 5"/>')
+    for step in verdict.steps:
+        at = x(step.first - 0.5)
+        parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="2" y2="{tall - 2}" stroke-dasharray="6 4"/>')
+    path = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in enumerate(numbers))
+    parts.append(f'<polyline points="{path}" stroke-width="1.2"/>')
+    dots = "".join(f'<circle cx="{x(p):.1f}" cy="{y(v):.1f}" r="2.2"/>' for p, v in enumerate(numbers))
+    least, most = (history.measured_as.written(value, history.unit) for value in (low, high))
+    title = f"{len(numbers)} runs: {least} to {most}"
+    return (
+        f'<svg class="plot" role="img" viewBox="0 0 {wide} {tall}" width="{wide}" fill="none" '
+        f'stroke="currentColor"><title>{escape(title)}</title>{"".join(parts)}'
+        f'<g fill="currentColor" stroke="none">{dots}</g></svg>'
+        f"<p class='soft'>{escape(title)}</p>"
     )
 
 

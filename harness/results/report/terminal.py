@@ -100,6 +100,8 @@ class LiveView:
 
     def __call__(self, event: dict[str, Any]) -> None:
         row = self._rows.get(event["board"])
+        if event["event"] == "told":  # of the run, not of a board
+            self._console.print(Text(f"note: {plain(str(event['text']))}", style="yellow"), soft_wrap=True)
         if row is not None:
             # An event comes from another process, which may be crashing: what makes no sense is not shown.
             with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError):

@@ -11,11 +11,18 @@ LINE_LIMIT = 255
 BEGIN, END, OVER = b"\x04hx>", b"\x04hx<", b"\x04hx."
 #: The program under way. A file costs the heap nothing, and is compiled line by line.
 PROGRAM = "hx_run.lua"
-#: What the board is given once after each start. ``_hxw`` takes a block of a file, ``_hxa`` sums a file up
-#: (length and Adler-32: the language has no bit operations), ``_hxr`` runs the program within its frame, ``_hxe``
-#: ends the frame: by itself, or called by a program that goes on in callbacks and has set ``_hxwait``. The error text
-#: travels with its length: noise on the line must not look like an error of the program.
+#: A file that has not arrived yet.
+COMING = "hx_coming"
+#: The two by the number under which ``_hxo`` opens them.
+OPENED = {PROGRAM: 1, COMING: 2}
+#: What the board is given once after each start. ``_hxo`` opens a file for writing: by a number, for a damaged name is
+#: another file's, made before its echo could tell. ``_hxw`` takes a block of a file, ``_hxa`` sums a file up (length
+#: and Adler-32: the language has no bit operations), ``_hxr`` runs the program within its frame, ``_hxe`` ends the
+#: frame: by itself, or called by a program that goes on in callbacks and has set ``_hxwait``. The error text travels
+#: with its length: noise on the line must not look like an error of the program.
 HELPERS = (
+    f'function _hxo(n) _hxf=file.open(n==1 and "{PROGRAM}" or n==2 and "{COMING}","w") '
+    'print("\\6"..(_hxf and "open" or "shut")..".") end',
     'function _hxw(n,s) print(_hxf:write(s) and "\\6"..n.."." or "\\21") end',
     "function _hxb(n,s) _hxw(n,encoder.fromBase64(s)) end",
     "function _hxa(f) local a,b,n,s=1,0,0,f:read(128) while s do for i=1,#s do a=(a+s:byte(i))%65521 b=(b+a)%65521 end "

@@ -1,0 +1,162 @@
+"""A lab's store on PostgreSQL: 10 million measurements and more, the questions that pages and commands ask of it.
+
+``python -m benchmarks lab_store=10000000``. The server is started for it, on a socket, with fsync off and its defaults
+otherwise. Two stores of so many measurements:
+
+- ``deep``: 20 boards, 80 figures each, as many nights as it takes (the shape of ``history``, which measures SQLite);
+- ``wide``: 200 boards on 20 hosts; a night is a run of each host, 60 scenarios and 300 figures of each board.
+
+Rows are made by the server itself. Each question is asked in a store just opened, as a command has it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from sqlalchemy import text
+
+from harness.results.exchange import counts
+from harness.results.prune import old_runs
+from harness.results.series import figure_histories, histories, recent_histories
+from harness.results.store import Store
+from harness.results.store_schema import limit_row, series_row
+from tests.results.postgresql_server import Server, running_server
+
+_FIRST_NIGHT = 1_735_689_600.0  # 2025-01-01
+_TRIES = 10
+
+
+def main(rows: int = 1_000_000) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    with running_server() as server:
+        _deep(server, rows, figures)
+        _wide(server, rows, figures)
+    return figures
+
+
+def _fill(store: Store, nights: int, hosts: int, boards: int, scenarios: int, of_each: int) -> None:
+    """``of_each`` figures in each scenario; ``boards`` on each of ``hosts``, whose runs are a night."""
+    limit = limit_row("within 25 %", "")
+    with store.database.writing() as connection:
+        connection.execute(text("INSERT INTO limit_applied VALUES (:id, :words, :rule, 'null')"), limit)
+        connection.execute(text("CREATE TEMPORARY TABLE figure (board text, scenario int, place int, id bigint)"))
+        for board in range(hosts * boards):
+            made = []
+            for scenario in range(scenarios):
+                for place in range(of_each):
+                    name = f"f{scenario}_{place}"
+                    row = series_row(f"board{board:03}", "suite", f"scenario{scenario}", name, "time", "us")
+                    made.append({**row, "place": place, "number": scenario})
+            connection.execute(
+                text("INSERT INTO series VALUES (:id, :board, :suite, :scenario, :name, :kind, :unit)"), made
+            )
+            connection.execute(text("INSERT INTO figure VALUES (:board, :number, :place, :id)"), made)
+        connection.execute(
+            text(
+                "INSERT INTO run SELECT n * :hosts + h + 1, md5(n || '.' || h), :first + 86400.0 * n + h, "
+                ":first + 86400.0 * n + h + 3000, 'harness nightly', '{}' "
+                "FROM generate_series(0, :nights - 1) n, generate_series(0, :hosts - 1) h"
+            ),
+            {"hosts": hosts, "nights": nights, "first": _FIRST_NIGHT},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO board SELECT r.id, 'board' || lpad(b::text, 3, '0'), b, 'esp32', 'fw.bin', "
+                "'v1.' || r.id, md5(r.id::text), 'fw', '', '{}' FROM run r, "
+                "generate_series(((r.id - 1) % :hosts) * :boards, ((r.id - 1) % :hosts) * :boards + :boards - 1) b"
+            ),
+            {"hosts": hosts, "boards": boards},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO scenario SELECT row_number() over (), b.run, b.id, s, 'suite', 'scenario' || s, 'pass', "
+                "'', r.started, 1.0, '' FROM board b JOIN run r ON r.id = b.run, generate_series(0, :scenarios - 1) s"
+            ),
+            {"scenarios": scenarios},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO measurement SELECT f.id, s.id, f.place, (1000 + 10 * random())::text, '1000.0', :limit, "
+                "'pass', '[998, 1001, 1003, 1000, 999]', '' FROM scenario s "
+                "JOIN figure f ON f.board = s.board AND f.scenario = s.position"
+            ),
+            {"limit": limit["id"]},
+        )
+        connection.execute(text("DROP TABLE figure"))
+        for table in ("run", "scenario"):
+            connection.execute(text(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))"))
+    with store.database.reading() as connection:
+        connection.execute(text("ANALYZE"))
+        connection.commit()
+
+
+def _size(store: Store) -> float:
+    with store.database.reading() as connection:
+        return float(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+
+def _ask(url: str, question: Callable[[Store], object]) -> tuple[float, float]:
+    """Milliseconds: the median, and the slowest."""
+    taken = []
+    for _ in range(_TRIES):
+        store = Store(url)
+        started = time.perf_counter()
+        question(store)
+        taken.append(1e3 * (time.perf_counter() - started))
+        store.close()
+    return statistics.median(taken), max(taken)
+
+
+def _measure(figures: dict[str, float], label: str, url: str, questions: dict[str, Callable[[Store], object]]) -> None:
+    for name, question in questions.items():
+        median, slowest = _ask(url, question)
+        figures[f"{label}: {name}: median ms"] = median
+        figures[f"{label}: {name}: slowest of {_TRIES} ms"] = slowest
+
+
+def _filled(server: Server, name: str, figures: dict[str, float], rows: int, *shape: int) -> str:
+    url = server.database(name)
+    store = Store(url)
+    started = time.perf_counter()
+    _fill(store, *shape)
+    figures[f"{name}: measurements"] = counts(store)["measurement"]
+    figures[f"{name}: filled, s"] = time.perf_counter() - started
+    figures[f"{name}: bytes of the database for each measurement"] = _size(store) / figures[f"{name}: measurements"]
+    store.close()
+    assert figures[f"{name}: measurements"] > rows / 2
+    return url
+
+
+def _deep(server: Server, rows: int, figures: dict[str, float]) -> None:
+    nights = max(1, rows // 1600)
+    url = _filled(server, "deep", figures, rows, nights, 1, 20, 1, 80)
+
+    def history(store: Store) -> None:
+        (found,) = histories(store, "board007", "f0_33")
+        assert len(found.entries) == nights
+
+    _measure(figures, f"deep, one history of {nights:,} nights", url, {"read": history})
+
+
+def _wide(server: Server, rows: int, figures: dict[str, float]) -> None:
+    nights = max(2, rows // 60_000)
+    url = _filled(server, "wide", figures, rows, nights, 20, 10, 60, 5)
+    figures["wide: nights"] = nights
+
+    def one_run(store: Store) -> None:
+        assert len(store.load_run(store.runs(1)[0]).boards) == 10
+
+    def a_figure_over_all(store: Store) -> None:
+        assert len(figure_histories(store, "suite", "scenario7", "f7_3")) == 200
+
+    questions: dict[str, Callable[[Store], object]] = {
+        "one figure of one board": lambda store: histories(store, "board123", "f7_3"),
+        "all figures of a board over 30 runs": lambda store: recent_histories(store, "board123", 30),
+        "a figure over all 200 boards": a_figure_over_all,
+        "the newest run, whole": one_run,
+        "the last 60 runs without figures": lambda store: store.load_runs(60),
+        "what prune would take": lambda store: old_runs(store, _FIRST_NIGHT + 86400 * nights / 2, 10),
+    }
+    _measure(figures, "wide", url, questions)

@@ -1,0 +1,207 @@
+"""Results for a server: kept in the local store as they come, and sent from there.
+
+A server that is restarted, or away for a night, costs no result and ends no run. A run that is not in yet has a file of
+its name in the state folder's ``unsent``; whoever sends next takes it along.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import select
+
+from harness.errors import BenchFault, HarnessError
+from harness.no_secrets import without_secrets
+from harness.paths import made
+from harness.results.database import Location, ServerAway
+from harness.results.exchange import Imported, calibration_lines, export_lines, import_lines
+from harness.results.store import Store
+from harness.results.store_schema import BOARD, RUN, SCENARIO
+
+#: How often a run that goes on is sent, in seconds, where something has come.
+_EVERY = 15.0
+#: How long a server is waited for, in seconds: at the end of a run, and after Ctrl-C.
+PATIENCE, SHORT_PATIENCE = 60.0, 5.0
+_BETWEEN_TRIES = 1.0
+_UID = re.compile(r"[0-9a-f]{32}")
+
+
+class NotSent(BenchFault):
+    """The run is in the local store ``kept`` under the number ``run``, and the server's store has not all of it."""
+
+    def __init__(self, run: int, kept: Path, server: str, reason: str) -> None:
+        super().__init__(
+            f"the results are kept in {kept}, as run {run}, and are not all in {server}: {reason}",
+            hint="'harness store send --store …' sends them when the server is back; so does the next run",
+        )
+        self.run = run
+        self.kept = kept
+
+
+def kept_in(where: Location, state: Path) -> Path:
+    """The store that a run's results go into first: the one it was given, or the local one of a server's."""
+    return where if isinstance(where, Path) else state / "results.sqlite"
+
+
+# -- what is not in yet --------------------------------------------------------------------------
+
+
+def _book(state: Path) -> Path:
+    return state / "unsent"
+
+
+def remember(state: Path, uid: str, where: str) -> None:
+    """The run ``uid`` belongs into the store ``where``, and is not in it."""
+    (made(_book(state)) / uid).write_text(without_secrets(where) + "\n", "utf-8")
+
+
+def unsent(state: Path, where: str) -> list[str]:
+    """The runs that belong into ``where``."""
+    found = []
+    for file in sorted(_book(state).glob("*")):
+        if _UID.fullmatch(file.name) and file.read_text("utf-8", "replace").strip() == without_secrets(where):
+            found.append(file.name)
+    return found
+
+
+# -- sending -------------------------------------------------------------------------------------
+
+
+def send(local: Store, where: str, state: Path, *, patience: float = 0.0) -> Imported:
+    """Send what ``where`` has not; again changes nothing. What has ended and is in is forgotten in ``unsent``.
+
+    Raises ServerAway when the server cannot be reached for ``patience`` seconds, UsageError for a store that is none.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return _send(local, where, state)
+        except ServerAway:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_BETWEEN_TRIES)
+
+
+def _send(local: Store, where: str, state: Path) -> Imported:
+    target = Store(where)
+    report = Imported()
+    try:
+        for uid in unsent(state, where):
+            number = _number_of(local, uid)
+            if number is not None:
+                lines = [*export_lines(local, [number]), *calibration_lines(local, _boards_of(local, number))]
+                import_lines(target, lines, source=local.name, report=report, origin=True)
+            if number is None or not local.load_run(number, figures=False).interrupted:
+                (_book(state) / uid).unlink(missing_ok=True)
+    finally:
+        target.close()
+    return report
+
+
+def _number_of(store: Store, uid: str) -> int | None:
+    with store.database.reading() as connection:
+        number = connection.execute(select(RUN.c.id).where(RUN.c.uid == uid)).scalar()
+    return None if number is None else int(number)
+
+
+def _boards_of(store: Store, run: int) -> list[str]:
+    return [board.id for board in store.load_run(run, figures=False).boards]
+
+
+def fetch(local: Store, where: str, boards: Iterable[str]) -> None:
+    """What scenarios of ``boards`` look back at: their calibrations, and the newest run of each that has times.
+
+    Raises as :func:`send`.
+    """
+    asked = list(boards)
+    server = Store(where)
+    try:
+        newest = {run for board in asked if (run := _newest_with_times(server, board)) is not None}
+        lines = [*export_lines(server, newest), *calibration_lines(server, asked)]
+    finally:
+        server.close()
+    import_lines(local, lines, source=server.name)
+
+
+def _newest_with_times(store: Store, board: str) -> int | None:
+    query = (
+        select(RUN.c.id)
+        .join(SCENARIO, SCENARIO.c.run == RUN.c.id)
+        .join(BOARD, (BOARD.c.run == RUN.c.id) & (BOARD.c.id == SCENARIO.c.board))
+        .where(SCENARIO.c.board == board, SCENARIO.c.suite == "calibration", RUN.c.finished > 0)
+        .order_by(RUN.c.started.desc())
+        .limit(1)
+    )
+    with store.database.reading() as connection:
+        number = connection.execute(query).scalar()
+    return None if number is None else int(number)
+
+
+class Sending:
+    """Sends a run while it goes on, from a thread of its own, so that a slow server keeps no board waiting."""
+
+    def __init__(self, local: Path, where: str, state: Path) -> None:
+        self._local, self._where, self._state = local, where, state
+        self._news = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name="sending", daemon=True)
+
+    def begin(self, boards: Iterable[str]) -> str:
+        """Fetch what the run looks back at, and send what earlier ones left. "", or why the server is not there.
+
+        Raises UsageError for a store that cannot be one.
+        """
+        local = Store(self._local)
+        try:
+            fetch(local, self._where, boards)
+            send(local, self._where, self._state)
+        except ServerAway as problem:
+            return problem.message
+        finally:
+            local.close()
+            self._thread.start()
+        return ""
+
+    def news(self) -> None:
+        """Something has been recorded."""
+        self._news.set()
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._over.set()
+        self._thread.join()
+
+    def end(self, run: int, patience: float) -> int:
+        """Send the rest. The run's number in the server's store; NotSent when it cannot be reached."""
+        self.stop()
+        local = Store(self._local)
+        try:
+            send(local, self._where, self._state, patience=patience)
+            uid = local.load_run(run, figures=False).uid
+            target = Store(self._where)
+            number = _number_of(target, uid)
+            target.close()
+        except HarnessError as problem:
+            raise NotSent(run, self._local, without_secrets(self._where), problem.message) from None
+        finally:
+            local.close()
+        assert number is not None
+        return number
+
+    def _go_on(self) -> None:
+        local: Store | None = None
+        while not self._over.wait(_EVERY):
+            if not self._news.is_set():
+                continue
+            self._news.clear()
+            try:
+                local = local or Store(self._local)
+                send(local, self._where, self._state)
+            except HarnessError:
+                self._news.set()  # it is tried again, and told at the end
+        if local is not None:
+            local.close()

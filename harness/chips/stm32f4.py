@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.chips._stm32_board_pins import PYBV11
+from harness.chips._stm32_board_pins import NUCLEO_F411RE, PYBV11
 from harness.chips._stm32_port import F4_SIGNATURE, stm32_chip, stm32_port
 from harness.chips.flash_geometry import Device, FlashGeometry, Geometry
 from harness.chips.record import KB
@@ -103,6 +103,7 @@ CHIPS = (
             clock_mhz=96,
             pyb_timers=_FEW_TIMERS,
             backup_registers=20,
+            board_pins=NUCLEO_F411RE,
             not_known=_NO_BACKUP_RAM,
         ),
         flash_geometry=FlashGeometry({0x431: _DEVICE}),

@@ -17,15 +17,23 @@ settings.register_profile("harness", derandomize=True, deadline=None, suppress_h
 settings.load_profile("harness")
 
 
+class FirmwareFiles(dict[str, Path]):
+    """By chip; each is made when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def __missing__(self, chip: str) -> Path:
+        self[chip] = file = self._folder / f"{chip}.bin"
+        file.write_bytes(build_firmware(chip))
+        return file
+
+
 @pytest.fixture(scope="session")
 def firmware_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The healthy firmware of each virtual chip, as a file."""
-    folder = tmp_path_factory.mktemp("firmware")
-    files = {}
-    for chip in (*CHIPS, "stm32f405", "stm32l476"):
-        files[chip] = folder / f"{chip}.bin"
-        files[chip].write_bytes(build_firmware(chip))
-    return files
+    return FirmwareFiles(tmp_path_factory.mktemp("firmware"))
 
 
 @pytest.fixture(params=CHIPS)

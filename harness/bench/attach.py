@@ -280,7 +280,7 @@ class AttachedBoard:
             identity = ChipIdentity(self.board.chip, "", "", None)
             return FlashReport(identity, written=len(image), seconds=time.monotonic() - started)
         with self._restarted() as port:
-            return self._flash.write_romfs(port, image)
+            return self._flash.write_romfs(port, image, self._line.enters_usb_loader)
 
     def offer_romfs(self, *, image_wanted: bool = True) -> str:
         """Have the suites' image in the ROMFS segment of a VM that writes it itself: why not, empty when it is there.
@@ -319,7 +319,7 @@ class AttachedBoard:
         answer after it.
         """
         with self._restarted() as port:
-            return self._flash.write_spare(port, data)
+            return self._flash.write_spare(port, data, self._line.enters_usb_loader)
 
     @contextmanager
     def _restarted(self) -> Iterator[OpenPort]:

@@ -106,12 +106,12 @@ class BoardFlash:
         self.record = self.firmware.record
         return self.written
 
-    def write_romfs(self, port: OpenPort, image: bytes) -> FlashReport:
+    def write_romfs(self, port: OpenPort, image: bytes, enter_loader: Callable[[], None] | None = None) -> FlashReport:
         """Write the ROMFS region alone, as far as it differs; :attr:`romfs` stays as it is.
 
         Raises UsageError for a board without such a region, or an image that does not fit.
         """
-        with flasher_for(self._job(port, self._mark.watched("a ROMFS image", self._report))) as flasher:
+        with flasher_for(self._job(port, self._mark.watched("a ROMFS image", self._report), enter_loader)) as flasher:
             self._check_identity(flasher.identity)
             region = self._device.romfs_region(flasher, [])
             if region is None:
@@ -126,7 +126,7 @@ class BoardFlash:
         self._mark.clear()
         return report
 
-    def write_spare(self, port: OpenPort, data: bytes) -> bytes:
+    def write_spare(self, port: OpenPort, data: bytes, enter_loader: Callable[[], None] | None = None) -> bytes:
         """Write where the flash holds nothing that its VM uses; what is read back there.
 
         Raises UsageError for a board of which no such place is known.
@@ -134,7 +134,7 @@ class BoardFlash:
         place = self._device.spare_flash
         if place is None:
             raise UsageError(f"{self._board.id}: no place in its flash is known to be free")
-        with flasher_for(self._job(port, self._mark.watched("spare flash", self._report))) as flasher:
+        with flasher_for(self._job(port, self._mark.watched("spare flash", self._report), enter_loader)) as flasher:
             self._check_identity(flasher.identity)
             padded = data.ljust(-len(data) % 4 + len(data), b"\xff")
             flasher.write([FlashImage(place, padded, "spare flash")])

@@ -83,6 +83,7 @@ class BoardLine:
             "runtime": self._board.runtime,
             "seed": seed,
             "buffer": means.buffer,
+            "native_usb": means.native_usb,
             "can_reset": self.runtime.can_reset,
             "can_intervene": self.runtime.can_intervene,
         }
@@ -115,12 +116,15 @@ class BoardLine:
         return self._enter_usb_loader if self._traits.enters_usb_loader else None
 
     def _enter_usb_loader(self) -> None:
-        port = self._where.open()
+        """In the middle of a conversation by the port of that, which is then closed: nobody else may open it."""
+        port = self.port if self.speaks else self._where.open()
         try:
             with contextlib.suppress(OSError, serial.SerialException):  # it goes while it is written to
                 port.write(self._traits.enters_usb_loader)
                 port.flush()
         finally:
+            if self._session is not None:
+                self._session.hang_up()
             port.close()
 
     @property

@@ -43,6 +43,7 @@ _ADAPTERS = {
     "067b:2303": "PL2303",
     "303a:1001": "ESP32 USB Serial/JTAG",
     "303a:4001": "ESP32-S3 native USB",
+    "0483:5740": "STM32 virtual COM port (MicroPython among others)",
     "f055:9800": "MicroPython on STM32, native USB",
 }
 #: A chip's own USB that resets it by DTR and RTS, in a sequence of its own (esptool ``USBJTAGSerialReset``).

@@ -42,6 +42,7 @@ def virtual_spec(board: Board, state: Path) -> VirtualSpec:
         lines=virtual.lines,
         fuses=virtual.fuses,
         revision=virtual.revision_numbers,
+        usb=virtual.usb,
         faults=tuple(_checked(fault) for fault in virtual.faults),
     )
 

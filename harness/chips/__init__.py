@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from harness.chips.flash_geometry import Device, FlashGeometry, Geometry
 from harness.chips.port import NEWEST, Port, Reset, Since
 from harness.chips.record import GENERIC, KB, MB, STM32_FLASH_BASE, Chip, Family
-from harness.chips.virtual_parts import EsptoolView, Stm32LoaderView, VirtualParts
+from harness.chips.virtual_parts import EsptoolView, RomWords, Stm32LoaderView, VirtualParts
 from harness.errors import UsageError
 from harness.extensions import resolve
 
@@ -35,6 +35,7 @@ __all__ = [
     "Port",
     "Registry",
     "Reset",
+    "RomWords",
     "Since",
     "Stm32LoaderView",
     "VirtualParts",

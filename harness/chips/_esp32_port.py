@@ -26,6 +26,7 @@ CONSTANTS = {
 _CAUSES = {
     Reset.POWER_ON: 1,
     Reset.PIN: 1,  # EN low powers the whole chip down
+    Reset.USB: 0,  # what the port knows no name for: ESP_RST_USB is none of its cases
     Reset.MACHINE: 2,
     Reset.WATCHDOG: 3,
     Reset.BROWN_OUT: 1,
@@ -48,6 +49,13 @@ _BOOT_PY = b"""\
 #webrepl.start()
 """
 _RISC_V = ("esp32c", "esp32h", "esp32p")
+#: Numbers that are no pins: those of the flash, those that do not exist, and those of the USB that is the console.
+_NO_PINS = {
+    "esp32": frozenset({24, 28, 29, 30, 31}),
+    "esp32s3": frozenset({22, 23, 24, 25, *range(27, 33)}),
+    "esp32c3": frozenset({18, 19}),
+    "esp32c6": frozenset({12, 13, *range(24, 31)}),
+}
 _REFUSED = {
     "esp32c2": "80MHz or 120MHz",
     "esp32c3": "20MHz, 40MHz, 80Mhz or 160MHz",
@@ -136,7 +144,7 @@ def _manners(name: str) -> Manners:
         thread="GIL",
         frequency_refused=f"frequency must be {refused}",
         pin_numbers=PinNumbers(into=1, out=3, open_drain=7, pull_up=2, pull_down=1),
-        no_pins=frozenset({24, 28, 29, 30, 31}) if name == "esp32" else frozenset(),
+        no_pins=_NO_PINS.get(name, frozenset()),
         input_only_from=34 if name == "esp32" else 0,
         sources=_MANNERS_SOURCES,
     )

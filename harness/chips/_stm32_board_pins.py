@@ -28,3 +28,5 @@ NUCLEO_L476RG = {
     **_numbered("A", 0, "A0 A1 A4 B0 C1 C0"),
     **{"LED_GREEN": "A5", "LED_ORANGE": "A5", "LED_RED": "A5", "LED_BLUE": "A4", "SW": "C13"},
 }
+#: As on the other Nucleo of 64 pins, whose chip has a PB11 as well.
+NUCLEO_F411RE = {name: pin for name, pin in NUCLEO_L476RG.items() if name != "PB11"}

@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from harness.chips._esp32_port import esp32_port
 from harness.chips.record import MB, Chip
-from harness.chips.virtual_parts import EsptoolView, VirtualParts
+from harness.chips.virtual_parts import EsptoolView, RomWords, VirtualParts
+
+_ROM = RomWords(
+    greeting="ets Jul 29 2019 12:21:46\n\n",
+    flash="boot:0x13 (SPI_FAST_FLASH_BOOT)",
+    download="boot:0x3 (DOWNLOAD_BOOT(UART0/UART1/SDIO_REI_REO_V2))",
+    before_load="configsip: 0, SPIWP:0xee\nclk_drv:0x00,q_drv:0x00,d_drv:0x00,cs0_drv:0x00,hd_drv:0x00,wp_drv:0x00\n"
+    "mode:DIO, clock div:2\n",
+    reasons={
+        "power-on": (0x1, "POWERON_RESET"),
+        "external": (0x1, "POWERON_RESET"),  # EN gives the same code as power
+        "software": (0xC, "SW_CPU_RESET"),
+        "bootloader": (0x3, "SW_RESET"),
+        "deep-sleep": (0x5, "DEEPSLEEP_RESET"),
+        "watchdog": (0x10, "RTCWDT_RTC_RESET"),
+        "task-watchdog": (0xC, "SW_CPU_RESET"),  # the panic handler restarts, whatever called it
+        "brown-out": (0xF, "RTCWDT_BROWN_OUT_RESET"),
+        "panic": (0xC, "SW_CPU_RESET"),
+    },
+    first=True,
+)
 
 CHIPS = (
     Chip(
@@ -31,6 +51,7 @@ CHIPS = (
             part="ESP32",
             # The real board has 2 MB of PSRAM beside the chip's RAM, which nothing here needs.
             circuitpython_region=327680,
+            loads_at=((0x3FFF_0030, 0x4007_8000, 0x4008_0400), 0x4008_0000),
             esptool=EsptoolView(
                 name="esp32",
                 magic=0x00F01D83,
@@ -58,7 +79,8 @@ CHIPS = (
                 },
                 # Of three bits 0, 1, 3 and 7 are revisions 0 to 3 (ESP-IDF, "Chip Revision").
                 major_bits=((0x3FF5A00C, 1 << 15), (0x3FF5A014, 1 << 20), (0x3FF6607C, 1 << 31)),
-                minor_bits=(0x3FF5A014, 24),
+                minor_at=(0x3FF5A014, 24, 2),
+                rom=_ROM,
             ),
         ),
         sources=("ESP-IDF Programming Guide: Application Startup Flow, Memory Types", "esptool: Firmware Image Format"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.chips._esp32_port import esp32_port
+from harness.chips._esp32_virtual import newer_parts, rom_words
 from harness.chips.port import Since
 from harness.chips.record import MB, Chip
 
@@ -21,6 +22,7 @@ CHIPS = (
             clock_mhz=160,
             frequencies_mhz=(20, 40, 80, 160),
             wakes_by=("timer", "gpio"),
+            uarts=(0, 1),
             history=(
                 Since(
                     "1.20.0",
@@ -29,6 +31,25 @@ CHIPS = (
                     "d7a162516e: 240 MHz is refused",
                 ),
             ),
+        ),
+        virtual=newer_parts(
+            "esp32c3",
+            title="ESP32C3",
+            chip_id=5,
+            magic=0x1B31_506F,
+            pace_ns=15,
+            spi=0x6000_2000,
+            fuses=0x6000_8800,
+            rtc_watchdog=(0x6000_80A8, 0x6000_8094, 0x6000_8090),
+            rom=rom_words(
+                "esp32c3-api1-20210207",
+                "Feb  7 2021",
+                "0xc",
+                "0x4 (DOWNLOAD(USB/UART0/1))",
+                restart=0x3,  # of the whole system, not of its one core alone
+            ),
+            loads_at=((0x3FCD_5810, 0x403C_C710, 0x403C_E710), 0x4038_0000),
+            revision=(0, 4),
         ),
         sources=("ESP-IDF Programming Guide: Application Startup Flow, Memory Types", "esptool: Firmware Image Format"),
     ),

@@ -22,6 +22,7 @@ class Reset(Enum):
 
     POWER_ON = "power on"
     PIN = "reset pin"
+    USB = "reset by USB"
     MACHINE = "machine.reset()"
     WATCHDOG = "watchdog"
     BROWN_OUT = "brown-out"
@@ -146,8 +147,11 @@ class Port:
         if reset not in self.cause_of or reset.value in self.not_known:
             why = self.not_known.get(reset.value, "the port has no cause for it")
             raise Unsuitable(f"the {self.name}'s reset cause after {reset.value} is not known: {why}")
-        names = [name for name, value in self.constants.items() if name.endswith("_RESET")]
-        return next(name for name in names if self.constants[name] == self.cause_of[reset])
+        names = [name for name in self.constants if name.endswith("_RESET")]
+        name = next((name for name in names if self.constants[name] == self.cause_of[reset]), "")
+        if not name:
+            raise Unsuitable(f"the {self.name}'s port has no name for its reset cause after {reset.value}")
+        return name
 
     @property
     def kept_bytes(self) -> int:

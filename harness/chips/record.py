@@ -67,6 +67,12 @@ class Chip:
         """The internal flash in bytes; None where the flash is a chip of its own (ESP)."""
         return self.flash_map[0][1] if self.family == "stm32" else None
 
+    @property
+    def has_serial_jtag(self) -> bool:
+        """Whether its virtual board can be reached by a USB Serial/JTAG unit of its own."""
+        view = self.virtual.esptool if self.virtual is not None else None
+        return view is not None and view.rom is not None and "usb" in view.rom.reasons
+
     def in_flash(self, address: int) -> bool:
         return any(start <= address < start + size for start, size in self.flash_map)
 

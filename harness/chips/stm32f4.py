@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.chips._stm32_board_pins import PYBV11
+from harness.chips._stm32_board_pins import NUCLEO_F411RE, PYBV11
 from harness.chips._stm32_port import F4_SIGNATURE, stm32_chip, stm32_port
 from harness.chips.flash_geometry import Device, FlashGeometry, Geometry
 from harness.chips.record import KB
@@ -103,9 +103,35 @@ CHIPS = (
             clock_mhz=96,
             pyb_timers=_FEW_TIMERS,
             backup_registers=20,
+            board_pins=NUCLEO_F411RE,
             not_known=_NO_BACKUP_RAM,
         ),
         flash_geometry=FlashGeometry({0x431: _DEVICE}),
+        virtual=VirtualParts(
+            pace_ns=22,
+            heap=86784,  # what ports/stm32/boards/stm32f411.ld leaves after as much static data as on PYBV11
+            board="STM32F411",
+            part="STM32F411RE",
+            stm32=Stm32LoaderView(
+                name="stm32f411",
+                line="F4",
+                part="STM32F411RE",
+                device_id=0x431,
+                version=0x31,
+                pages=_DEVICE.geometry.pages(512 * KB),
+                banks=1,
+                unit=4,
+                once=False,
+                ram=((0x2000_0000, 128 * KB),),
+                system=(0x1FFF_0000, 32 * KB),
+                uid_at=F4_SIGNATURE[0],
+                size_at=F4_SIGNATURE[1],
+                option_areas=((0x1FFF_C000, 16),),
+                erase_s={16 * KB: 0.25, 64 * KB: 0.55, 128 * KB: 1.0},
+                mass_s=4.0,
+                program_s=16e-6,
+            ),
+        ),
     ),
     stm32_chip(
         "stm32f446",

@@ -13,6 +13,24 @@ KB = 1024
 
 
 @dataclass(frozen=True)
+class RomWords:
+    """What the boot ROM of an ESP32 chip says on its console, by public boot logs.
+
+    ``greeting`` are its lines before ``rst:``, ``flash`` and ``download`` its two boot modes, ``reasons`` the number
+    and name of each cause of a start. ``before_load`` stands in front of the list of segments. ``first`` is the
+    ESP32's own generation: sizes in decimal, another word for a wrong checksum, no look at the chip's number in the
+    image.
+    """
+
+    greeting: str
+    flash: str
+    download: str
+    before_load: str
+    reasons: dict[str, tuple[int, str]]
+    first: bool = False
+
+
+@dataclass(frozen=True)
 class EsptoolView:
     """What esptool reads of an ESP. Addresses as the CPU sees them.
 
@@ -20,8 +38,9 @@ class EsptoolView:
     controller. ``chip_id`` is what GET_SECURITY_INFO reports, None where the ROM lacks that command; ``security_flags``
     and ``crypt_count`` are its first two fields. ``mac_at`` is the address of the fuse word with the MAC's last bytes.
     ``registers`` have fixed values; the MAC's are added per board. ``fuses`` are the (register, mask) of what can be
-    burnt for good, by name. ``major_bits`` are those that count the major revision, lowest first, ``minor_bits`` the
-    (register, shift) of the minor one.
+    burnt for good, by name. ``major_bits`` are those that count the major revision, lowest first (ESP32), in place of
+    which ``major_at`` is the (register, shift, bits) of what holds it; ``minor_at`` is the same of the minor one.
+    ``rtc_watchdog`` are the registers that esptool resets a chip by: write protection, timeout, configuration.
 
     Register addresses and detection values: esptool documentation, "Serial Protocol", and the chips' technical
     reference manuals, chapters "eFuse Controller" and "SPI".
@@ -41,7 +60,10 @@ class EsptoolView:
     registers: dict[int, int] = field(default_factory=dict)
     fuses: dict[str, tuple[int, int]] = field(default_factory=dict)
     major_bits: tuple[tuple[int, int], ...] = ()
-    minor_bits: tuple[int, int] | None = None
+    major_at: tuple[int, int, int] | None = None
+    minor_at: tuple[int, int, int] | None = None
+    rtc_watchdog: tuple[int, int, int] | None = None
+    rom: RomWords | None = None
     security_flags: int = 0
     crypt_count: int = 0
 
@@ -58,13 +80,17 @@ class EsptoolView:
             registers[address] = registers.get(address, 0) | mask
         if revision is not None:
             major, minor = revision
-            if self.minor_bits is None or major > len(self.major_bits) or minor > 3:
+            most = (1 << self.major_at[2]) - 1 if self.major_at else len(self.major_bits)
+            if self.minor_at is None or major > most or minor >= 1 << self.minor_at[2]:
                 raise ValueError(f"there is no {self.name} of revision v{major}.{minor}")
             for bit, (address, mask) in enumerate(self.major_bits):
                 value = registers.get(address, 0) & ~mask
                 registers[address] = value | mask if bit < major else value
-            address, shift = self.minor_bits
-            registers[address] = registers.get(address, 0) & ~(3 << shift) | minor << shift
+            for place, value in ((self.major_at, major), (self.minor_at, minor)):
+                if place is not None:
+                    address, shift, bits = place
+                    field_mask = ((1 << bits) - 1) << shift
+                    registers[address] = registers.get(address, 0) & ~field_mask | value << shift
         return replace(
             self,
             registers=registers,
@@ -149,7 +175,8 @@ class VirtualParts:
 
     ``pace_ns`` are nanoseconds per executed instruction: round numbers in the proportion of the chips' clocks, no claim
     about silicon. ``heap`` is the raw MicroPython heap of the chip's port in bytes, tables included. ``board`` and
-    ``part`` stand in the VM's banner. ``circuitpython_region`` is what CircuitPython's heap and its supervisor's
+    ``part`` stand in the VM's banner. ``loads_at`` are the addresses in RAM of an ESP image's parts: the boot loader's
+    segments, and the application's code. ``circuitpython_region`` is what CircuitPython's heap and its supervisor's
     allocations share, in bytes; 0: there is no virtual CircuitPython for the chip.
     """
 
@@ -159,4 +186,5 @@ class VirtualParts:
     part: str
     esptool: EsptoolView | None = None
     stm32: Stm32LoaderView | None = None
+    loads_at: tuple[tuple[int, ...], int] = ((), 0)
     circuitpython_region: int = 0

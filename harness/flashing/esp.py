@@ -85,8 +85,8 @@ def _logger() -> _Log:
 
 
 _HINTS = {
-    "connect": "is the chip wired for auto-reset (DTR to IO0, RTS to EN)? Else hold BOOT while it starts; "
-    "is another program using the port?",
+    "connect": "is the chip wired for auto-reset (DTR to IO0, RTS to EN)? At the chip's own USB: flash.before: "
+    "usb-reset. Else hold BOOT while it starts; is another program using the port?",
     "stub": "a weak supply or a long cable shows here first; try a lower flash.baud, or flash.stub: false",
     "baud": "lower flash.baud in boards.yaml",
     "identify": "check the power supply; does the flash chip answer at all?",

@@ -23,13 +23,11 @@ PAYLOAD_MAGIC = b"VMWASM\0\1"
 PACKED_MAGIC = b"VMWASM\0\2"
 _MB = 1024 * 1024
 
-# ESP32: MicroPython's 4 MB table with a ROMFS partition (ports/esp32/partitions-4MiB-romfs.csv).
+# The ESP32 family: MicroPython's 4 MB table with a ROMFS partition (ports/esp32/partitions-4MiB-romfs.csv).
 _ESP32_APP = 0x10000
 _ESP32_APP_SIZE = 0x1D_0000
 _ESP32_ROMFS = (0x1E_0000, 0x2_0000)
 _ESP32_VFS = 0x20_0000
-_ESP32_DROM = 0x3F40_0020
-_ESP32_IRAM = 0x4008_0000
 # ESP8266: MicroPython's 2 MB ROMFS variant; the SDK keeps its parameters in the last 5 sectors.
 _ESP8266_ROMFS = (0xB_0000, 0x5_0000)
 _ESP8266_VFS = 0x10_0000
@@ -47,8 +45,8 @@ def layout(chip: str, flash_size: int = 4 * _MB) -> dict[str, tuple[int, int]]:
     The size of an STM32's flash is its own, whatever ``flash_size`` says. Raises :class:`UsageError` for a flash
     that is too small to hold them (2 MB are enough on the ESP8266, more than 2 MB are needed on the ESP32).
     """
-    if chip == "esp32":
-        return {p.label: (p.offset, p.size) for p in _esp32_partitions(flash_size)}
+    if CHIPS[chip].family == "esp32":
+        return {p.label: (p.offset, p.size) for p in _esp32_partitions(chip, flash_size)}
     own = CHIPS[chip].flash_size
     if own is not None:
         vfs = STM32_FLASH_BASE + own - _STM32_VFS_SIZE
@@ -77,8 +75,8 @@ def build(
     ``version`` is what the inspector then finds in it. Raises :class:`UsageError` when the payload
     does not fit in front of the ROMFS area, or the flash size is not one that the chip can have.
     """
-    if chip == "esp32":
-        return _build_esp32(payload, version, project, flash_size)
+    if CHIPS[chip].family == "esp32":
+        return _build_esp32(chip, payload, version, project, flash_size)
     if CHIPS[chip].family == "stm32":
         return _build_stm32(chip, payload, version, project)
     return _build_esp8266(payload, version, project, flash_size)
@@ -107,10 +105,10 @@ def _filler(tag: str, size: int) -> bytes:
     return out[:size]
 
 
-def _esp32_partitions(flash_size: int) -> list[Partition]:
+def _esp32_partitions(chip: str, flash_size: int) -> list[Partition]:
     vfs_size = flash_size - _ESP32_VFS
     if vfs_size < 16 * partitions.SECTOR:
-        raise UsageError(f"virtual esp32: no room for a filesystem in {flash_size} bytes of flash")
+        raise UsageError(f"virtual {chip}: no room for a filesystem in {flash_size} bytes of flash")
     data = partitions.TYPE_DATA
     return [
         Partition("nvs", data, partitions.DATA_NVS, 0x9000, 0x6000),
@@ -121,14 +119,18 @@ def _esp32_partitions(flash_size: int) -> list[Partition]:
     ]
 
 
-def _build_esp32(payload: bytes, version: str, project: str, flash_size: int) -> bytes:
+def _build_esp32(chip: str, payload: bytes, version: str, project: str, flash_size: int) -> bytes:
+    record = CHIPS[chip]
+    assert record.virtual is not None and record.image_id is not None
+    (data, cache, code), app_code = record.virtual.loads_at
     boot = esp_image.build_esp32(
         [
-            (0x3FFF_0030, _filler("esp32 boot dram", 0x4A0)),
-            (0x4007_8000, _filler("esp32 boot cache", 0x1000)),
-            (0x4008_0400, _filler("esp32 boot iram", 0x600)),
+            (data, _filler(f"{chip} boot dram", 0x4A0)),
+            (cache, _filler(f"{chip} boot cache", 0x1000)),
+            (code, _filler(f"{chip} boot iram", 0x600)),
         ],
-        entry=0x4008_05E4,
+        entry=code + 0x1E4,
+        chip_id=record.image_id,
         flash_size=flash_size,
     )
     desc = app_desc.AppDesc(
@@ -142,20 +144,21 @@ def _build_esp32(payload: bytes, version: str, project: str, flash_size: int) ->
     )
     app = esp_image.build_esp32(
         [
-            (_ESP32_DROM, app_desc.build(desc) + _wrap(payload)),
-            (_ESP32_IRAM, _filler("esp32 app iram", 0x400)),
+            (record.flash_map[0][0] + 0x20, app_desc.build(desc) + _wrap(payload)),
+            (app_code, _filler(f"{chip} app iram", 0x400)),
         ],
-        entry=0x4008_0100,
+        entry=app_code + 0x100,
+        chip_id=record.image_id,
         flash_size=flash_size,
     )
-    table = _esp32_partitions(flash_size)
+    table = _esp32_partitions(chip, flash_size)
     if len(app) > _ESP32_APP_SIZE:
         raise UsageError(
-            f"virtual esp32: a payload of {len(payload)} bytes makes an application of {len(app)}, "
+            f"virtual {chip}: a payload of {len(payload)} bytes makes an application of {len(app)}, "
             f"more than its partition of {_ESP32_APP_SIZE}",
             hint="strip the WebAssembly module of its debug and name sections",
         )
-    start = CHIPS["esp32"].boot_offset
+    start = record.boot_offset
     image = boot.ljust(partitions.TABLE_OFFSET - start, b"\xff") + partitions.build_table(table)
     return image.ljust(_ESP32_APP - start, b"\xff") + app
 

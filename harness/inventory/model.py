@@ -219,11 +219,19 @@ class Virtual(Entry):
     ] = Field(
         default=(),
         max_length=3,
-        description="ESP32: fuses that are burnt, to rehearse what may no longer be written. They can be read; nothing "
-        "is verified or encrypted by them.",
+        description="ESP32 family: fuses that are burnt, to rehearse what may no longer be written. They can be read; "
+        "nothing is verified or encrypted by them.",
     )
     revision: str | None = Field(
-        default=None, pattern=r"^v[0-3]\.[0-3]$", description="ESP32: revision of its silicon, 'v1.0'. Default: v3.0."
+        default=None,
+        pattern=r"^v[0-3]\.[0-3]$",
+        description="ESP32 family: revision of its silicon, 'v1.0'. Default: by chip (ESP32: v3.0).",
+    )
+    usb: Literal["none", "serial-jtag", "cdc"] = Field(
+        default="none",
+        description="The chip's own USB as its console, whose port goes at each reset and in deep sleep and then comes "
+        "back. serial-jtag: the unit of the newer ESP32 chips, whose DTR and RTS reset them. cdc: the firmware's, with "
+        "no port while none runs, and no lines. none: an adapter, which stays.",
     )
     faults: Annotated[tuple[VirtualFault, ...], Field(strict=False)] = Field(
         default=(), max_length=32, description="What goes wrong with it, to rehearse a bad bench."
@@ -677,8 +685,16 @@ class Board(Entry):
             raise ValueError("'power.method: labgrid' is for a board by place, 'identity: {labgrid: …}'")
         if self.virtual and CHIPS[self.chip].virtual is None:
             raise ValueError(f"virtual boards are {', '.join(virtual_chips())}; came {self.chip}")
-        if self.virtual and self.chip != "esp32" and (self.virtual.fuses or self.virtual.revision):
-            raise ValueError(f"'fuses' and 'revision' are those of a virtual esp32; came {self.chip}")
+        if self.virtual and (self.virtual.fuses or self.virtual.revision):
+            parts = CHIPS[self.chip].virtual
+            view = parts.esptool if parts is not None else None
+            if view is None or not view.fuses:
+                raise ValueError(f"'fuses' and 'revision' are for virtual chips of the ESP32 family; came {self.chip}")
+            view.burnt(self.virtual.fuses, self.virtual.revision_numbers)
+        if self.virtual and self.virtual.usb == "serial-jtag":
+            having = [name for name in virtual_chips() if CHIPS[name].has_serial_jtag]
+            if self.chip not in having:
+                raise ValueError(f"a USB Serial/JTAG unit have {', '.join(having)}; came {self.chip}")
         if self.firmware and self.firmware.build and not self.virtual:
             raise ValueError("'build: virtual' makes firmware for virtual boards only; give 'path' instead")
         family = CHIPS[self.chip].family

@@ -136,6 +136,17 @@ class Scenario:
         """Whether the harness can reset the chip by its wiring."""
         return self._bench.attached.can_reset
 
+    @property
+    def has_own_usb(self) -> bool:
+        """Whether the board's port is the chip's own USB, which goes at each reset and in deep sleep."""
+        return "native_usb" in self._bench.attached.board.capabilities
+
+    @property
+    def can_reset_asleep(self) -> bool:
+        """Whether a reset works in deep sleep too: a port that is the chip's own USB takes its lines along."""
+        by_lines = not self._bench.attached.board.flash.boot_command
+        return self.can_reset and not (by_lines and self.has_own_usb)
+
     def write_romfs(self, image: bytes) -> None:
         """Put ``image`` into the ROMFS region of both sides, alone, and start them again."""
         reference = self._bench.reference

@@ -43,6 +43,8 @@ _FATAL: tuple[tuple[str, bytes], ...] = (
     ("safe mode", rb"You are in safe mode because:"),
     ("brown-out", rb"(?:E BOD: )?Brownout detector was triggered"),
     ("boot", rb"invalid header: 0x[0-9a-f]{8}"),
+    ("boot", rb"Invalid chip id\. Expected \d+ read \d+\."),
+    ("boot", rb"Checksum failure\. Calculated 0x[0-9a-f]+ stored 0x[0-9a-f]+"),
     ("boot", rb"csum err[^\r\n]{0,30}"),
     ("boot", rb"flash read err, \d+"),
     ("boot", rb"ets_main\.c \d+"),

@@ -53,6 +53,8 @@ class Board:
         self.sources = WakeSources()
         #: In deep sleep: no VM runs until :meth:`sleep_through` or a reset.
         self.asleep = False
+        #: ``machine.bootloader()``: the reset that comes leads there. The reference has none, and starts again.
+        self.into_loader = False
         self._woken = False
         self._light = False
         #: What the running VM wants to hear about a pin's change.

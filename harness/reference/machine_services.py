@@ -253,7 +253,8 @@ class Services:
         self._board.sources.at_ns = self._wake_time(ms)
         raise ChipReset(Reset.DEEP_SLEEP)
 
-    def _reset(self, _a: int, _b: int, _c: int) -> None:
+    def _reset(self, into_loader: int, _b: int, _c: int) -> None:
+        self._board.into_loader = into_loader == 1
         raise ChipReset(Reset.MACHINE)
 
     def _reset_cause(self, _a: int, _b: int, _c: int) -> int:

@@ -194,6 +194,7 @@ def _client(kind: str, session: Session, begin: Mapping[str, Any], nonces: rando
         intervene=(lambda _intervention: None) if can_intervene else None,
         buffer=begin.get("buffer"),
         nonces=nonces,
+        native_usb=bool(begin.get("native_usb")),
     )
     return traits_of(kind).make_client(session, means)
 

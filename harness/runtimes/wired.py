@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from harness.errors import SET_ASIDE, ApplicationInTheWay, BenchFault, DoesNotStart, FirmwareFailure, Unreadable
@@ -66,14 +67,36 @@ class Wired:
         self._pulse_reset()
         self.enter(after_reset=True)
 
+    def _first_of_start(self, intervention: Intervention | None, within: float) -> Read:
+        """The first byte of the start that a sleep or a reset leads to, with an intervention in between.
+
+        A chip whose port is its own USB takes it along into its sleep: what is to be done to it is done all the same.
+        """
+        if intervention is None:
+            return self.session.read_exactly(1, deadline=within)
+        moment = Deadline(intervention.after)
+        first = self.session.read_exactly(1, deadline=moment)
+        went = first.reason is Reason.CLOSED and self._native_usb
+        if went:
+            time.sleep(moment.left)
+        if went or first.reason is Reason.DEADLINE:
+            first = self._first_after(intervention, within)
+        return first
+
     def _first_after(self, intervention: Intervention, within: float) -> Read:
         """Intervene in a sleep, and read the first byte of the start that this leads to."""
+        self._came_back = False
         self._intervene(intervention)
         if self._came_back:  # a new port: the chip has started
             return Read(b"", Reason.CLOSED)
         return self.session.read_exactly(1, deadline=within)
 
     def _intervene(self, intervention: Intervention) -> None:
+        if intervention.what == "reset" and self.session.closed:
+            raise BenchFault(
+                "the chip sleeps, and its reset lines have gone with its port",
+                hint="a chip whose port is its own USB is woken by its power, by a pin, or by a person",
+            )
         if intervention.what == "reset":
             self._pulse_reset()
         elif self._from_outside is not None:

@@ -18,6 +18,7 @@ from harness.errors import BenchFault, UsageError
 from harness.reference.pins import PinName
 from harness.virtual.control import order
 from harness.virtual.live_board import LiveBoard, Surroundings
+from harness.virtual.native_usb import Usb
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class VirtualSpec:
     empty; ``port`` 0 takes a free one; ``keep`` leaves it running when its starter is gone. ``pace`` is ``chip`` or
     ``fast``; ``loopback``, ``uart``, ``button`` and ``gpio16_rst`` are what its pins are wired to; ``lines`` says how
     an STM32's NRST and BOOT0 are, where they differ from DTR and RTS (``harness.virtual.stm32.stm32_chip.LINES``);
-    ``fuses`` are burnt into an ESP32, ``revision`` is its (major, minor) one where it is not the usual; ``faults`` are
+    ``fuses`` are burnt into an ESP32, ``revision`` is its (major, minor) one where it is not the usual; ``usb`` makes
+    its console a USB device of its own (:mod:`harness.virtual.native_usb`); ``faults`` are
     those of :class:`harness.virtual.faults.Fault` that it has from the start."""
 
     id: str
@@ -46,6 +48,7 @@ class VirtualSpec:
     lines: tuple[str, ...] = ()
     fuses: tuple[str, ...] = ()
     revision: tuple[int, int] | None = None
+    usb: Usb = "none"
     faults: tuple[dict[str, object], ...] = ()
 
     @property
@@ -128,6 +131,22 @@ class RunningBoard:
     def mend(self) -> None:
         """End all its faults, and give its port back."""
         order(self._control, "mend")
+
+    def dfu(self) -> dict[str, str]:
+        """Memory layout and serial number of an STM32 that is in its boot loader on USB; empty when it is not."""
+        return {str(key): str(value) for key, value in order(self._control, "dfu").items()}
+
+    def dfu_read(self, address: int, size: int, file: Path) -> None:
+        """Have it read from the CPU's ``address`` into ``file``."""
+        order(self._control, "dfu-read", address=address, size=size, file=str(file.resolve()))
+
+    def dfu_write(self, address: int, file: Path) -> None:
+        """Have the content of ``file`` written there; what the sectors held beside it is gone."""
+        order(self._control, "dfu-write", address=address, file=str(file.resolve()))
+
+    def dfu_leave(self) -> None:
+        """Let it start what its flash holds."""
+        order(self._control, "dfu-leave")
 
     @property
     def faults(self) -> dict[str, int]:

@@ -11,6 +11,8 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
+from harness.chips import RomWords, chip_named
+from harness.virtual.live_board import virtual_parts
 from harness.virtual.nor_flash import Flash
 from harness.virtual.rom import xor_checksum
 from harness.virtual.serial_chip import Boot
@@ -21,19 +23,9 @@ _PAYLOAD_MAGIC = b"VMWASM\0\1"
 _APP_DESC_SIZE = 256
 _TABLE, _TABLE_SIZE = 0x8000, 0xC00
 _IROM = 0x9000
+#: Starts at which there is no program counter to tell of.
+_WITHOUT_PC = ("power-on", "external", "deep-sleep", "brown-out")
 
-#: Reset reasons as the ESP32's ROM numbers and names them.
-ESP32_REASONS = {
-    "power-on": (0x1, "POWERON_RESET"),
-    "external": (0x1, "POWERON_RESET"),  # EN gives the same code as power
-    "software": (0xC, "SW_CPU_RESET"),
-    "bootloader": (0x3, "SW_RESET"),
-    "deep-sleep": (0x5, "DEEPSLEEP_RESET"),
-    "watchdog": (0x10, "RTCWDT_RTC_RESET"),
-    "task-watchdog": (0xC, "SW_CPU_RESET"),  # the panic handler restarts, whatever called it
-    "brown-out": (0xF, "RTCWDT_BROWN_OUT_RESET"),
-    "panic": (0xC, "SW_CPU_RESET"),
-}
 #: ESP8266: 1 power on, 2 external reset; a software restart repeats what was before.
 ESP8266_REASONS = {"power-on": 1, "external": 2, "software": 2, "watchdog": 4, "panic": 2, "deep-sleep": 2}
 
@@ -43,23 +35,36 @@ class _Bad(Exception):
 
 
 def boot(chip: str, flash: Flash, reason: str) -> Boot:
-    return _boot_esp8266(flash, reason) if chip == "esp8266" else _boot_esp32(flash, reason)
+    return _boot_esp8266(flash, reason) if chip == "esp8266" else _boot_esp32(chip, flash, reason)
 
 
 def download_text(chip: str, reason: str) -> tuple[int, bytes]:
-    """(baud, text) when IO0 is held low at reset."""
+    """(baud, text) when the boot loader is asked for at a reset."""
     if chip == "esp8266":
         cause = ESP8266_REASONS[reason]
         return 74880, f"\r\n ets Jan  8 2013,rst cause:{cause}, boot mode:(1,6)\r\n\r\n".encode()
-    code, name = ESP32_REASONS[reason]
-    return 115200, (
-        f"ets Jul 29 2019 12:21:46\r\n\r\nrst:0x{code:x} ({name}),"
-        "boot:0x3 (DOWNLOAD_BOOT(UART0/UART1/SDIO_REI_REO_V2))\r\nwaiting for download\r\n"
-    ).encode()
+    rom = _rom(chip)
+    said = Boot()
+    said.say(115200, _banner(rom, reason, rom.download) + "waiting for download\n")
+    return said.text[0]
+
+
+def _rom(chip: str) -> RomWords:
+    view = virtual_parts(chip).esptool
+    assert view is not None and view.rom is not None, f"nobody has written down what the {chip}'s ROM says"
+    return view.rom
+
+
+def _banner(rom: RomWords, reason: str, mode: str) -> str:
+    code, name = rom.reasons[reason]
+    # The newer ROMs tell where the program was that a reset of the core has ended.
+    pc = "" if rom.first or reason in _WITHOUT_PC else "Saved PC:0x40000000\n"
+    return f"{rom.greeting}rst:0x{code:x} ({name}),{mode}\n{pc}"
 
 
 @dataclass(frozen=True)
 class _Image:
+    chip_id: int
     segments: list[tuple[int, int, int]]  # address, size, flash offset of the data
     checksum: tuple[int, int]  # computed, stored
     end: int  # flash offset after the checksum byte
@@ -91,7 +96,8 @@ def _image(flash: Flash, offset: int, extended: bool) -> _Image:
     if last + 1 > flash.size:
         raise _Bad("flash read err, 1000")
     stored = flash.read(last, 1)[0]
-    return _Image(segments, (checksum, stored), last + 1, extended and header[23] == 1, entry)
+    chip_id = struct.unpack_from("<H", header, 12)[0]
+    return _Image(chip_id, segments, (checksum, stored), last + 1, extended and header[23] == 1, entry)
 
 
 def _payload(data: bytes) -> bytes | None:
@@ -104,34 +110,38 @@ def _payload(data: bytes) -> bytes | None:
 # -- ESP32 ---------------------------------------------------------------------------------------
 
 
-def _boot_esp32(flash: Flash, reason: str) -> Boot:
+def _boot_esp32(chip: str, flash: Flash, reason: str) -> Boot:
     result = Boot()
-    code, name = ESP32_REASONS[reason]
-    result.say(
-        115200,
-        f"ets Jul 29 2019 12:21:46\n\nrst:0x{code:x} ({name}),boot:0x13 (SPI_FAST_FLASH_BOOT)\n",
-    )
+    rom, record = _rom(chip), chip_named(chip)
+    result.say(115200, _banner(rom, reason, rom.flash))
     try:
-        image = _image(flash, 0x1000, extended=True)
+        image = _image(flash, record.boot_offset, extended=True)
     except _Bad as bad:
         line = str(bad)
         repeat = 3 if line.startswith("invalid header") else 1
         result.say(115200, f"{line}\n" * repeat + ("" if repeat > 1 else "ets_main.c 371 \n"))
         return result
-    result.say(
-        115200,
-        "configsip: 0, SPIWP:0xee\nclk_drv:0x00,q_drv:0x00,d_drv:0x00,cs0_drv:0x00,hd_drv:0x00,wp_drv:0x00\n",
-    )
-    result.say(115200, "mode:DIO, clock div:2\n")
+    if not rom.first and image.chip_id != record.image_id:
+        wrong = f"Invalid chip id. Expected {record.image_id} read {image.chip_id}. Bootloader for wrong chip?"
+        result.say(115200, f"{wrong}\nets_main.c 329 \n")
+        return result
+    result.say(115200, rom.before_load)
     for index, (address, size, _) in enumerate(image.segments):
-        result.say(115200, f"load:0x{address:08x},len:{size}\n" + ("ho 0 tail 12 room 4\n" if index == 0 else ""))
+        length = f"{size}" if rom.first else f"0x{size:x}"
+        room = "ho 0 tail 12 room 4\n" if rom.first and index == 0 else ""
+        result.say(115200, f"load:0x{address:08x},len:{length}\n{room}")
     computed, stored = image.checksum
     if computed != stored:
-        result.say(115200, f"csum err:0x{stored:02x}!=0x{computed:02x}\nets_main.c 384 \n")
+        wrong = f"csum err:0x{stored:02x}!=0x{computed:02x}\nets_main.c 384 \n"
+        if not rom.first:
+            wrong = f"Checksum failure. Calculated 0x{computed:02x} stored 0x{stored:02x}\nets_main.c 329 \n"
+        result.say(115200, wrong)
         return result
+    if not rom.first and image.hash_appended:
+        _say_wrong_hash(flash, record.boot_offset, image, result)
     result.say(115200, f"entry 0x{image.entry:08x}\n")
     try:
-        _second_stage(flash, result)
+        _second_stage(flash, result, record.image_id)
     except _Bad as bad:
         result.payload = None
         result.again_because = "bootloader"
@@ -139,8 +149,17 @@ def _boot_esp32(flash: Flash, reason: str) -> Boot:
     return result
 
 
-def _second_stage(flash: Flash, result: Boot) -> None:
-    """What the bootloader at 0x1000 does: partition table, then the application with checksum and hash."""
+def _say_wrong_hash(flash: Flash, offset: int, image: _Image, result: Boot) -> None:
+    """The newer ROMs compute the boot loader's SHA-256, and start it all the same."""
+    computed = hashlib.sha256(flash.read(offset, image.end - offset)).digest()
+    stored = flash.read(image.end, min(32, flash.size - image.end))
+    if computed != stored:
+        words = f"SHA-256 comparison failed:\nCalculated: {computed.hex()}\nExpected: {stored.hex()}\n"
+        result.say(115200, f"{words}Attempting to boot anyway...\n")
+
+
+def _second_stage(flash: Flash, result: Boot, chip_id: int | None) -> None:
+    """What the boot loader in the flash does: partition table, then the application with checksum and hash."""
     result.partitions = _partitions(flash)
     if "factory" not in result.partitions:
         raise _Bad("E (68) boot: No bootable app partitions in the partition table")
@@ -157,6 +176,11 @@ def _second_stage(flash: Flash, result: Boot) -> None:
         if magic == 0xE9:
             words = f"E (71) esp_image: image at 0x{offset:x} has invalid segments"
         raise _Bad(f"{words}\n" + not_bootable % (74, 79)) from None
+    if image.chip_id != chip_id:
+        # ESP-IDF, bootloader_common_check_chip_validity().
+        raise _Bad(
+            f"E (72) boot_comm: mismatch chip ID, expected {chip_id}, found {image.chip_id}\n" + not_bootable % (74, 79)
+        )
     computed, stored = image.checksum
     if computed != stored:
         raise _Bad(

@@ -10,6 +10,7 @@ import contextlib
 import json
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import BenchFault, UsageError
@@ -55,7 +56,7 @@ class ControlServer:
             return self._do(str(order.pop("do")), **order) or {}
         except UsageError as problem:
             return {"error": problem.message}
-        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as problem:
             return {"error": f"not an order: {type(problem).__name__}: {problem}"[:200]}
 
     def _do(
@@ -67,6 +68,9 @@ class ControlServer:
         down: bool = False,
         on: bool = True,
         fault: dict[str, Any] | None = None,
+        address: int = 0,
+        size: int = 0,
+        file: str = "",
     ) -> dict[str, Any] | None:
         chip = self._chip
         if what == "lead":
@@ -85,9 +89,27 @@ class ControlServer:
             chip.faults.add(Fault(**(fault or {})))
         elif what == "mend":
             chip.mend()
+        elif what == "dfu":
+            loader = chip.usb_loader
+            return {"memory": loader.memory, "serial": loader.serial} if loader is not None else None
+        elif what.startswith("dfu-"):
+            self._dfu(what, address, size, file)
         else:
             raise UsageError(f"there is no order {what!r}")
         return None
+
+    def _dfu(self, what: str, address: int, size: int, file: str) -> None:
+        loader = self._chip.usb_loader
+        if loader is None:
+            raise UsageError("the board is not in its USB boot loader")
+        if what == "dfu-read":
+            Path(file).write_bytes(loader.read(address, size))
+        elif what == "dfu-write":
+            loader.write(address, Path(file).read_bytes())
+        elif what == "dfu-leave":
+            self._chip.leave_usb_loader()
+        else:
+            raise UsageError(f"there is no order {what!r}")
 
 
 def order(port: int, what: str, **arguments: object) -> dict[str, Any]:

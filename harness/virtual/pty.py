@@ -30,17 +30,27 @@ class PtyChip(Protocol):
     def leave_download(self) -> None: ...
 
 
+def _raw_pty() -> tuple[int, str]:
+    """A new pty's master side and its name."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    name = os.ttyname(slave)
+    os.close(slave)  # so that a client's close is seen
+    return master, name
+
+
 class PtyWire:
-    """Serves ``chip`` on a pty; ``link`` is a path that leads to it for as long as it is there."""
+    """Serves ``chip`` on a pty whose name is not ``other_than``; ``link`` is a path that leads to it for as long as it
+    is there."""
 
     baud: int | None = None
 
-    def __init__(self, chip: PtyChip, link: Path) -> None:
+    def __init__(self, chip: PtyChip, link: Path, *, other_than: str = "") -> None:
         self._chip = chip
-        self._master, slave = os.openpty()
-        tty.setraw(slave)
-        self.path = os.ttyname(slave)
-        os.close(slave)  # so that a client's close is seen
+        self._master, self.path = _raw_pty()
+        if self.path == other_than:  # the kernel gives the lowest name that is free
+            first, (self._master, self.path) = self._master, _raw_pty()
+            os.close(first)
         os.set_blocking(self._master, False)
         self._link = link
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -42,13 +42,14 @@ class Rfc2217Server:
     def __init__(self, chip: LineChip, port: int = 0) -> None:
         self._chip = chip
         self._listener = socket.create_server(("127.0.0.1", port))
+        self._port = int(self._listener.getsockname()[1])
         self._client: _Client | None = None
         self._closing = False
         threading.Thread(target=self._accept, args=(self._listener,), name="rfc2217", daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"rfc2217://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"rfc2217://127.0.0.1:{self._port}"
 
     def close(self) -> None:
         self._closing = True
@@ -65,15 +66,19 @@ class Rfc2217Server:
             self._client.finished.wait(_CLOSE_NOTICED)
 
     def appear(self, port: int) -> None:
-        """Plug it in again, at ``port`` (0: at another one). Raises OSError when that is taken."""
+        """Plug it in again, at ``port`` (0: at another one); nothing happens when it is. Raises OSError when that is
+        taken."""
+        if not self._closing:
+            return
         self._listener = socket.create_server(("127.0.0.1", port))
+        self._port = int(self._listener.getsockname()[1])
         self._closing = False
         threading.Thread(target=self._accept, args=(self._listener,), name="rfc2217", daemon=True).start()
 
     @property
     def port(self) -> int:
-        """The TCP port it listens at; only while it is plugged in."""
-        return int(self._listener.getsockname()[1])
+        """The TCP port it listens at; while it is unplugged the one that it had."""
+        return self._port
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._closing:

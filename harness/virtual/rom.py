@@ -37,6 +37,9 @@ class Host(Protocol):
         ...
 
     def run_application(self) -> None: ...
+    def watchdog_armed(self) -> None:
+        """The RTC's watchdog was switched on: it resets the chip after a while, unless it is switched off again."""
+        ...
 
 
 class _Refused(Exception):
@@ -50,6 +53,8 @@ class _Refused(Exception):
 _INVALID_MESSAGE, _FAILED_TO_ACT, _CHECKSUM = 0x05, 0x06, 0x07
 _STUB_BAD_LENGTH, _STUB_CHECKSUM, _STUB_NOT_IN_FLASH_MODE = 0xC0, 0xC1, 0xC6
 _STUB_INFLATE, _STUB_NOT_ENOUGH, _STUB_TOO_MUCH = 0xC7, 0xC8, 0xC9
+#: What opens the RTC watchdog's registers, and the bit that switches it on (TRM, "Watchdog Timers").
+_WATCHDOG_KEY, _WATCHDOG_ENABLED = 0x50D83AA1, 1 << 31
 
 _STUB_ONLY = {0xD0, 0xD1, 0xD2, 0xD3}
 _NEEDS = {0x0B: "spi", 0x0D: "spi", 0x0E: "slow-read", 0x0F: "baud", 0x13: "md5"} | dict.fromkeys(
@@ -141,6 +146,7 @@ class Loader:
         self._write: _Write | None = None
         self._read: _Read | None = None
         self.stub = False
+        self._watchdog_unlocked = False
         self._leaving = False
         self._commands: dict[int, Callable[[bytes], tuple[int, bytes]]] = {
             0x02: self._flash_begin,
@@ -256,7 +262,15 @@ class Loader:
         for address, value, mask, _delay in struct.iter_unpack("<IIII", body):
             if self._spi.owns(address):
                 self._spi.write(address, self._spi.read(address) & ~mask | value & mask)
+            elif self._chip.rtc_watchdog is not None:
+                self._write_watchdog(address, value, *self._chip.rtc_watchdog)
         return 0, b""
+
+    def _write_watchdog(self, address: int, value: int, protection: int, _timeout: int, configuration: int) -> None:
+        if address == protection:
+            self._watchdog_unlocked = value == _WATCHDOG_KEY
+        elif address == configuration and self._watchdog_unlocked and value & _WATCHDOG_ENABLED:
+            self._host.watchdog_armed()
 
     def _mem_begin(self, body: bytes) -> tuple[int, bytes]:
         size = struct.unpack_from("<I", body)[0]

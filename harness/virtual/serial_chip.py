@@ -20,6 +20,7 @@ from harness.virtual.application import AppContext, Application, ApplicationFact
 from harness.virtual.fault_effects import as_the_board_is, at_boot, decay
 from harness.virtual.faults import Fault, Faults
 from harness.virtual.live_board import LiveBoard, Surroundings
+from harness.virtual.native_usb import Usb
 from harness.virtual.nor_flash import Flash
 
 APP_BAUD = 115200
@@ -28,11 +29,13 @@ _RECEIVE_LIMIT = 64 * 1024
 _CAUSES = {
     "power-on": (Reset.POWER_ON, "power-on"),
     "external": (Reset.PIN, "external"),
+    "usb": (Reset.USB, "usb"),
     "software": (Reset.MACHINE, "software"),
     "bootloader": (Reset.MACHINE, "software"),
     "panic": (Reset.MACHINE, "software"),
     "watchdog": (Reset.WATCHDOG, "watchdog"),
     "task-watchdog": (Reset.WATCHDOG, "watchdog"),
+    "rtc-watchdog": (Reset.WATCHDOG, "watchdog"),
     "brown-out": (Reset.BROWN_OUT, "brown-out"),
     "deep-sleep": (Reset.DEEP_SLEEP, "deep-sleep"),
 }
@@ -47,6 +50,16 @@ class Wire(Protocol):
     @property
     def baud(self) -> int | None: ...
     def send(self, data: bytes) -> None: ...
+
+
+class UsbLoader(Protocol):
+    """A boot loader on USB (:mod:`harness.virtual.stm32.dfu`)."""
+
+    memory: str
+    serial: str
+
+    def read(self, address: int, size: int) -> bytes: ...
+    def write(self, address: int, data: bytes) -> None: ...
 
 
 class Loader(Protocol):
@@ -78,6 +91,8 @@ class SerialChip(ABC):
 
     #: Seconds between two tries of a chip that does not boot.
     boot_pause = 0.28
+    #: Whether a detector resets it when its supply dips.
+    notices_brown_out = False
     #: The chip's identity as ``machine.unique_id`` gives it; b"": the one of the chip's table entry.
     uid = b""
 
@@ -109,10 +124,34 @@ class SerialChip(ABC):
         self._powered = False
         self._loader: Loader | None = None
         self._life: _Life | None = None
+        #: Whose USB the console is (:mod:`harness.virtual.native_usb`).
+        self.usb: Usb = "none"
+        self._usb_there = True
+        #: Set by whoever serves the port: the chip's own USB device has come or gone.
+        self.on_usb: Callable[[bool], None] = lambda _present: None
         #: What goes wrong between the wire and this chip.
         self.faults = Faults(self, faults)
         #: Set by whoever serves the port: takes it away for some seconds (None: for good), perhaps to another name.
         self.on_lost_port: Callable[[float | None, bool], None] = lambda _seconds, _renamed: None
+
+    def put_behind(self, usb: Usb) -> None:
+        """Let its console be a USB device of its own, before it is powered on.
+
+        Raises UsageError for a unit that the chip has not.
+        """
+        if usb == "serial-jtag":
+            raise UsageError(f"the {self.name} has no USB Serial/JTAG unit", hint="expected virtual.usb: none or cdc")
+        self.usb = usb
+        self._usb_there = usb != "cdc"
+
+    @property
+    def usb_loader(self) -> UsbLoader | None:
+        """The boot loader that the chip is in, if it is one on USB."""
+        return None
+
+    def leave_usb_loader(self) -> None:
+        """Start what the flash holds. Raises UsageError on a chip without such a loader."""
+        raise UsageError(f"the {self.name} has no USB boot loader that is modelled")
 
     # -- what a family of chips does in its own way ----------------------------------------------
 
@@ -159,6 +198,7 @@ class SerialChip(ABC):
             if not self._powered:
                 self.noinit.clear()
                 self._powered = True
+                self.usb_there(self.usb != "cdc")
                 self._powered_on()
 
     def power_off(self) -> None:
@@ -168,6 +208,7 @@ class SerialChip(ABC):
             self._powered = False
             self.faults.power_cut()
             self._hold()
+            self.usb_there(self.usb == "none")
 
     def press_reset(self, *, boot: bool = False) -> None:
         """A person presses the reset button, and with ``boot`` holds the other one meanwhile. Raises UsageError on a
@@ -190,12 +231,27 @@ class SerialChip(ABC):
             life.end()
 
     def _start(self, reason: str) -> None:
+        if self._loader is not None or (self._life is not None and self._life.runs_application):
+            self.usb_there(self.usb == "none")
         self._hold()
         self._life = _Life(self, reason)
 
     @property
     def downloading(self) -> bool:
         return self._loader is not None
+
+    # -- its own USB -----------------------------------------------------------------------------
+
+    def usb_there(self, present: bool) -> None:
+        """The device that the console is has come, or gone.
+
+        Who was connected hears and says nothing more from here on, whenever his port goes.
+        """
+        if present != self._usb_there:
+            self._usb_there = present
+            if not present:
+                self.wires.clear()
+            self.on_usb(present)
 
     # -- console ---------------------------------------------------------------------------------
 
@@ -213,6 +269,8 @@ class SerialChip(ABC):
     def receive(self, data: bytes, wire: Wire) -> None:
         """Bytes from a client."""
         with self._lock:
+            if self.usb != "none" and wire not in self.wires:
+                return
             data = self._carried(data, wire)
             self._talking = wire
             self.feed(self.faults.to_board(data))
@@ -227,12 +285,12 @@ class SerialChip(ABC):
 
     def _carried(self, data: bytes, wire: Wire) -> bytes:
         """What arrives on the other side, in either direction."""
-        ours, theirs = self._baud, wire.baud
+        ours, theirs = self._baud, wire.baud if self.usb == "none" else None
         if ours is not None and self._loader is None and self.faults.lasts("slow-crystal"):
             ours = ours * 26 // 40
         if ours is not None and theirs is not None and abs(ours - theirs) > 0.03 * theirs:
             return bytes(self._garbled() for _ in data)
-        parity: str | None = getattr(wire, "parity", None)
+        parity: str | None = getattr(wire, "parity", None) if self.usb == "none" else None
         if parity is None or parity == self._parity:
             return data
         # One side's parity bit stands where the other has its stop bit, which is 1: right by chance for every byte
@@ -337,6 +395,10 @@ class _Life:
             self._console.push(data)
             self._chip.board.ring()
 
+    @property
+    def runs_application(self) -> bool:
+        return self._app is not None
+
     def _emit(self, data: bytes, baud: int | None = None) -> None:
         if not self._ended.is_set():
             self._chip.emit(data, baud)
@@ -355,6 +417,7 @@ class _Life:
             for baud, text in booted.text:
                 self._emit(text, baud)
             if booted.payload is None:
+                chip.usb_there(chip.usb != "cdc")
                 reason = booted.again_because
                 chip.settled.set()
                 self._ended.wait(chip.boot_pause if reason else None)
@@ -364,7 +427,7 @@ class _Life:
             self._emit(noise)
             if chip.faults.boots("brown-out-loop"):
                 chip.settled.set()
-                reason = self._say_last_words(Exit(Ended.BROWN_OUT if chip.name == "esp32" else Ended.RESET_PIN))
+                reason = self._say_last_words(Exit(Ended.BROWN_OUT if chip.notices_brown_out else Ended.RESET_PIN))
                 self._ended.wait(chip.boot_pause)
                 continue
             context = AppContext(
@@ -386,6 +449,8 @@ class _Life:
                 reason = self._say_last_words(Exit(Ended.CRASH, str(problem)))
                 continue
             self._app = app
+            if not self._ended.is_set():
+                chip.usb_there(True)
             chip.settled.set()
             if self._ended.is_set():  # the reset came while the application was being made
                 return
@@ -394,6 +459,7 @@ class _Life:
             self._console.forget()
             if end.why is Ended.STOPPED:
                 return
+            chip.usb_there(chip.usb == "none")
             try:
                 reason = self._sleep() if end.why is Ended.DEEP_SLEEP else self._say_last_words(end)
             except _Over:

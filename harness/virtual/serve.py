@@ -27,6 +27,7 @@ from harness.virtual.bench import VirtualSpec
 from harness.virtual.control import ControlServer
 from harness.virtual.esp_chip import Chip
 from harness.virtual.faults import Fault
+from harness.virtual.native_usb import UsbPlug
 from harness.virtual.nor_flash import SECTOR, Flash
 from harness.virtual.pty import PtyWire
 from harness.virtual.rfc2217_server import Rfc2217Server
@@ -112,8 +113,16 @@ def serve(spec: VirtualSpec) -> None:
     lock = _only_one(spec)
     chip = _chip(spec)
     server = Rfc2217Server(chip, spec.port)
+    chip.put_behind(spec.usb)
     control = ControlServer(chip)
-    pty = PtyWire(chip, spec.folder / f"{spec.id}.tty") if spec.pty else None
+    link = spec.folder / f"{spec.id}.tty"
+    plug = UsbPlug(
+        server,
+        (lambda was: PtyWire(chip, link, other_than=was)) if spec.pty else None,
+        lambda: _tell(spec, server, control),
+        up=spec.usb != "cdc",
+    )
+    chip.on_usb = plug.set
     chip.power_on()
     # What is sent to a chip that still boots is lost, so until then the board is not ready for a client.
     chip.settled.wait(_BOOT_TIME)
@@ -128,8 +137,7 @@ def serve(spec: VirtualSpec) -> None:
     chip.power_off()
     server.close()
     control.close()
-    if pty:
-        pty.close()
+    plug.close()
     lock.close()
 
 

@@ -33,16 +33,16 @@ def test_alone(scenario):
 """
 
 
-def test_two_runs_at_once_use_each_of_five_boards_one_after_the_other(tmp_path: Path) -> None:
+def test_two_runs_at_once_use_each_of_six_boards_one_after_the_other(tmp_path: Path) -> None:
     bench = shipped_bench().read_text().replace("      pty: true\n", "      pace: fast\n")
     (tmp_path / "boards.yaml").write_text(bench)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "test_own.py").write_text(SUITE)
-    command = [sys.executable, "-m", "harness", "run", "own", "--jobs", "5"]
+    command = [sys.executable, "-m", "harness", "run", "own", "--jobs", "6"]
     both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     out = [one.communicate(timeout=200)[0] for one in both]
     assert [one.returncode for one in both] == [0, 0], out
-    boards = ("vesp32", "vesp8266", "vstm32", "vfeather", "vnodemcu")
+    boards = ("vesp32", "vesp8266", "vs3", "vstm32", "vfeather", "vnodemcu")
     for board in boards:
         lines = (tmp_path / "own" / f"{board}.times").read_text().splitlines()
         first, second = sorted(tuple(map(float, line.split())) for line in lines)

@@ -134,7 +134,12 @@ def test_a_mac_of_decimal_digits_stays_text(write: Write) -> None:
         ("id: two", "id: one", "8: boards[1].id: id 'one' is also that of boards[0].id in line 3"),
         ("id: two", "id: Two", "8: boards[1].id: text 'Two' does not have the right form: Name of the board"),
         ("id: two\n", "id: two\n    id: three\n", "9: boards[1].id: key given twice; the first is in line 8"),
-        ("chip: esp8266", "chip: stm32f407", "virtual boards are esp32, esp8266, stm32f405, stm32l476; came stm32f407"),
+        (
+            "chip: esp8266",
+            "chip: stm32f407",
+            "virtual boards are esp32, esp32c3, esp32c6, esp32s3, esp8266, stm32f405, stm32f411, stm32l476; "
+            "came stm32f407",
+        ),
         ("  - id: two", "  - 3\n  - id: two", "8: boards[1]: expected a mapping, came the number 3"),
         (
             "flash: {baud",
@@ -338,6 +343,7 @@ def test_the_shipped_bench_holds_the_virtual_boards() -> None:
     assert [(b.id, b.chip, b.runtime) for b in bench.boards] == [
         ("vesp32", "esp32", "micropython"),
         ("vesp8266", "esp8266", "micropython"),
+        ("vs3", "esp32s3", "micropython"),
         ("vstm32", "stm32f405", "micropython"),
         ("vfeather", "esp32", "circuitpython"),
         ("vnodemcu", "esp8266", "nodemcu"),

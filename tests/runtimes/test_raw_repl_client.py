@@ -310,11 +310,24 @@ def test_a_program_that_prints_a_crash_has_not_crashed(forger: MicroPythonBoard)
         forger.run("crash")
 
 
+class Listening(ScriptedBoard):
+    """Keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.heard = bytearray()
+        super().__init__()
+
+    def _getc(self) -> int:
+        char = super()._getc()
+        self.heard.append(char)
+        return char
+
+
 class Reappearing:
     """A board whose port is its own: each reset takes it, and it is another one a moment later."""
 
     def __init__(self) -> None:
-        self.boards = [ScriptedBoard()]
+        self.boards = [Listening()]
         self.gone_until = 0.0
         self.session: Session
 
@@ -323,7 +336,7 @@ class Reappearing:
         old._vanishes_at = old._taken + 1  # its own thread closes it, at the next byte
         self.session.port.write(b"\r")
         old._thread.join(5)
-        self.boards.append(ScriptedBoard())
+        self.boards.append(Listening())
         self.gone_until = time.monotonic() + 0.3
 
     def open(self) -> Any:
@@ -341,6 +354,8 @@ def test_a_port_that_goes_at_our_own_reset_is_awaited(native_usb: bool) -> None:
     for _ in range(2):
         board.hard_reset()
         assert board.run("print(6*7)").stdout == b"42\r\n"
+        # The prompt of the start has gone with the port: it is asked for another before anything is interrupted.
+        assert device.boards[-1].heard.startswith(b"\r\r\x03\x03" if native_usb else b"\r\x03\x03")
     board.close()
     device.boards.pop().close()
     for scripted in device.boards:

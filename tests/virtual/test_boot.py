@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.formats import esp_image
 from harness.formats.virtual_image import flash_offset
+from harness.link.panics import find_panic
 from harness.virtual.boot import boot
 from harness.virtual.nor_flash import Flash
 from harness.virtual.virtual_firmware import build_firmware
@@ -27,12 +29,52 @@ def words(chip: str, flash: Flash, reason: str = "power-on") -> str:
     return b"".join(text for _, text in boot(chip, flash, reason).text).decode()
 
 
-@pytest.mark.parametrize("chip", ["esp32", "esp8266"])
+NEWER = ["esp32s3", "esp32c3", "esp32c6"]
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp8266", *NEWER])
 def test_a_whole_image_boots(chip: str) -> None:
     found = boot(chip, programmed(chip), "power-on")
     assert found.payload is not None
     assert found.payload[:4] == b"\0asm"
-    assert found.partitions["romfs"] == ((0x1E0000, 0x20000) if chip == "esp32" else (0xB0000, 0x50000))
+    assert found.partitions["romfs"] == ((0xB0000, 0x50000) if chip == "esp8266" else (0x1E0000, 0x20000))
+
+
+@pytest.mark.parametrize(("chip", "number"), [("esp32s3", 9), ("esp32c3", 5), ("esp32c6", 13)])
+def test_a_newer_rom_says_what_it_loads_and_refuses_another_chips_image(chip: str, number: int) -> None:
+    said = words(chip, programmed(chip))
+    assert said.startswith(f"ESP-ROM:{chip}")
+    assert "rst:0x1 (POWERON),boot:0x" in said and "(SPI_FAST_FLASH_BOOT)\r\nSPIWP:0xee\r\n" in said
+    assert "len:0x4a0" in said and "Saved PC" not in said
+    flash = Flash(SIZE)
+    flash.program(0, build_firmware("esp32"))
+    said = words(chip, flash, "software")
+    assert f"Invalid chip id. Expected {number} read 0. Bootloader for wrong chip?\r\nets_main.c 329" in said
+    assert "Saved PC:0x" in said
+    panic = find_panic(said.encode(), reset_expected=True)
+    assert panic is not None and panic.kind == "boot" and "Invalid chip id" in panic.text
+
+
+@pytest.mark.parametrize("chip", NEWER)
+def test_a_boot_loader_does_not_start_another_chips_application(chip: str) -> None:
+    image = bytearray(build_firmware(chip))
+    image[0x10000 + 12] = 0  # the chip's number in the application's header
+    flash = Flash(SIZE)
+    flash.program(0, bytes(image))
+    found = boot(chip, flash, "power-on")
+    assert found.payload is None
+    assert "mismatch chip ID, expected" in words(chip, flash)
+
+
+def test_a_newer_rom_starts_a_boot_loader_whose_hash_is_wrong() -> None:
+    image = bytearray(build_firmware("esp32s3"))
+    end = esp_image.parse(bytes(image)).length
+    image[end - 1] ^= 1
+    flash = Flash(SIZE)
+    flash.program(0, bytes(image))
+    said = words("esp32s3", flash)
+    assert "SHA-256 comparison failed:" in said and "Attempting to boot anyway..." in said
+    assert boot("esp32s3", flash, "power-on").payload is not None
 
 
 def test_rom_text_is_at_the_roms_baud_rate() -> None:
@@ -67,6 +109,8 @@ def test_erased_flash() -> None:
         ("esp32", 0x10000, "has invalid magic byte"),
         ("esp32", 0x10000 + 5000, "Checksum failed"),
         ("esp32", 0x10000 + 23, ""),
+        ("esp32s3", 40, "Checksum failure. Calculated 0x"),
+        ("esp32c3", 0x10000 + 5000, "Checksum failed"),
         ("esp8266", 20, "csum err"),
         ("esp8266", 0x9000 + 5000, "Fatal exception 0(IllegalInstructionCause)"),
     ],
@@ -87,11 +131,11 @@ def test_one_flipped_bit_is_found_where_the_chip_finds_it(chip: str, at: int, te
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from(["esp32", "esp8266"]))
+@given(st.integers(0, 2**32), st.sampled_from(["esp32", "esp8266", *NEWER]))
 def test_no_flash_content_breaks_the_rom(seed: int, chip: str) -> None:
     """Random headers over an otherwise plausible layout: it boots or says why not."""
     source = random.Random(seed)
-    flash = Flash(256 * 1024 if chip == "esp32" else 2 * 1024 * 1024)
+    flash = Flash(2 * 1024 * 1024 if chip == "esp8266" else 256 * 1024)
     for offset in (0, 0x1000, 0x8000, 0x9000 - 4):
         head = bytes([0xE9, source.randrange(0, 20)]) + source.randbytes(60)
         flash.program(offset, head if source.random() < 0.8 else source.randbytes(64))

@@ -7,6 +7,7 @@ import pytest
 
 from harness.formats.virtual_image import flash_offset
 from harness.virtual import esp_chip as chip_module
+from harness.virtual.application import Ended, Exit
 from harness.virtual.cpu import create
 from harness.virtual.esp_chip import Chip
 from harness.virtual.live_board import Surroundings
@@ -39,6 +40,8 @@ def make(firmware_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> It
     ("kind", "causes"),
     [
         ("esp32", {"power": 1, "EN": 1, "machine": 2, "soft": 5}),
+        ("esp32s3", {"power": 1, "EN": 1, "machine": 2, "soft": 5}),
+        ("esp32c3", {"power": 1, "EN": 1, "machine": 2, "soft": 5}),
         ("esp8266", {"power": 0, "EN": 6, "machine": 4, "soft": 4}),
     ],
 )
@@ -62,7 +65,7 @@ def test_each_reset_has_its_cause_and_rtc_memory_is_kept_or_lost_with_it(
     device.wire.clear()
     esp_reset_pulse(device.chip)
     device.raw()
-    after("EN", b"" if kind == "esp32" else b"kept")  # EN low powers the ESP32's RTC domain down
+    after("EN", b"kept" if kind == "esp8266" else b"")  # EN low powers an ESP32's RTC domain down
     device.wire.clear()
     device.chip.power_off()
     device.chip.power_on()
@@ -115,6 +118,34 @@ def test_a_pin_wakes_an_esp32_and_says_that_it_did(make: Make) -> None:
     assert device.run("import machine as m; print(m.reset_cause(), m.wake_reason() == m.EXT0_WAKE)") == b"4 True\n"
 
 
+@pytest.mark.parametrize(
+    ("kind", "how", "says"),
+    [
+        (
+            "esp32s3",
+            "esp32.wake_on_ext0(m.Pin(4, m.Pin.IN, m.Pin.PULL_DOWN), 1)\nm.deepsleep(600000)",
+            b"rst:0x5 (DSLEEP),boot:0x8 ",
+        ),
+        ("esp32c3", "m.deepsleep(20)", b"rst:0x5 (DSLEEP),boot:0xc "),
+    ],
+)
+def test_a_newer_chip_wakes_with_its_roms_words(make: Make, kind: str, how: str, says: bytes) -> None:
+    device = make(kind, around=Surroundings(button=4))
+    device.start(f"import machine as m, esp32\nm.RTC().memory(b'kept')\n{how}")
+    if kind == "esp32s3":
+        device.wait_asleep()
+        device.chip.board.lead(4, 1)
+    device.wire.wait(says)
+    device.raw()
+    assert device.run(STATE) == b"cause 4 b'kept'\n"
+
+
+def test_a_crash_on_risc_v_is_told_as_one() -> None:
+    risc_v, xtensa = (Chip(kind, Flash(4 << 20), MAC, create) for kind in ("esp32c3", "esp32s3"))
+    assert "(Store access fault)" in risc_v.last_words(Exit(Ended.CRASH, "here"))[0]
+    assert "(StoreProhibited)" in xtensa.last_words(Exit(Ended.CRASH, "here"))[0]
+
+
 def test_an_esp8266_wakes_through_gpio16_as_an_external_reset(make: Make) -> None:
     device = make("esp8266", around=Surroundings(gpio16_rst=True))
     device.start("import machine as m\nm.deepsleep(10)")
@@ -145,6 +176,8 @@ def test_an_esp8266_that_pulls_gpio16_low_resets_itself(make: Make) -> None:
     ("kind", "text", "cause"),
     [
         ("esp32", (b"task_wdt: Task watchdog got triggered.", b"rst:0xc (SW_CPU_RESET)"), 3),
+        ("esp32s3", (b"CPU 1: mp_task", b"rst:0xc (RTC_SW_CPU_RST),boot:0x8", b"Saved PC:0x"), 3),
+        ("esp32c3", (b"CPU 0: mp_task", b"rst:0x3 (RTC_SW_SYS_RST),boot:0xc", b"Saved PC:0x"), 3),
         ("esp8266", (b"rst cause:4",), 1),
     ],
 )

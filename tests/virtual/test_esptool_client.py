@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
-from tests.running_boards import tool
+from tests.running_boards import tool, wait_for_vm
 
 FLASH_SIZE = 4 * 1024 * 1024
+#: What esptool calls each chip, and the word that it is told by where it does not give its number.
+CALLED = {
+    "esp8266": ("ESP8266EX", "0xfff0c101"),
+    "esp32": ("ESP32-D0WD-V3 (revision v3.0)", "0x00f01d83"),
+    "esp32s3": ("ESP32-S3 (QFN56) (revision v0.2)", "0x00000009"),
+    "esp32c3": ("ESP32-C3 (QFN32) (revision v0.4)", "0x1b31506f"),
+}
 
 
-@pytest.fixture(scope="module", params=["esp32", "esp8266"])
+@pytest.fixture(scope="module", params=CALLED)
 def blank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBoard]:
     """A chip with erased flash."""
     spec = VirtualSpec(f"b{request.param}", request.param, str(tmp_path_factory.mktemp("blank")))
@@ -39,14 +46,13 @@ def esptool(board: RunningBoard, *arguments: str, check: bool = True) -> subproc
 
 def test_it_is_what_it_says(blank: RunningBoard) -> None:
     output = esptool(blank, "flash-id").stdout
-    expected = "ESP32-D0WD-V3 (revision v3.0)" if "esp32" in blank.id else "ESP8266EX"
-    assert expected in output
+    name, magic = CALLED[blank.id.removeprefix("b")]
+    assert name in output
     assert "Detected flash size: 4MB" in output
     assert "Manufacturer: ef" in output
     assert re.search(r"MAC:\s+02(:[0-9a-f]{2}){5}", output)
     assert "MAC:" in esptool(blank, "read-mac").stdout
     assert "MAC:" in esptool(blank, "chip-id").stdout
-    magic = "0x00f01d83" if "esp32" in blank.id else "0xfff0c101"
     assert magic in esptool(blank, "read-mem", "0x40001000").stdout
 
 
@@ -143,3 +149,31 @@ def test_the_reset_lines_work_over_rfc2217(vesp32: RunningBoard, firmware_files:
     assert "Connected to ESP32" in done.stdout
     assert re.search(r"Changing baud rate to 460800.*Changed\..*", done.stdout, re.DOTALL)
     assert tool("mpremote", "connect", vesp32.url, "exec", "print(6 * 7)").stdout.strip() == "42"
+
+
+@pytest.mark.parametrize("chip", [name for name in CALLED if name not in ("esp8266", "esp32")])
+def test_a_newer_chip_on_uart_is_reset_programmed_and_started(
+    chip: str, tmp_path: Path, firmware_files: dict[str, Path]
+) -> None:
+    """Its image is at its own offset with its own number; a devkit's two transistors reset it."""
+    with start(VirtualSpec(f"n{chip}", chip, str(tmp_path))) as board:
+        other = esptool(board, "write-flash", "0x0", str(firmware_files["esp32"]), check=False)
+        assert other.returncode == 2
+        assert f"not an {CALLED[chip][0].split(' (')[0]} image" in re.sub(r"\s+", " ", other.stdout + other.stderr)
+        assert flash_of(board).strip(b"\xff") == b""
+        done = tool("esptool", "--port", board.url, "--baud", "921600", "write-flash", "0x0", str(firmware_files[chip]))
+        assert "Hash of data verified" in done.stdout
+        wait_for_vm(board)
+        name = CALLED[chip][0].split(" (")[0].replace("-", "")
+        said = tool("mpremote", "connect", board.url, "exec", "import os; print(os.uname().machine)").stdout
+        assert said.strip() == f"virtual {name} board with {name}"
+
+
+def test_a_chip_is_reset_by_its_watchdog(tmp_path: Path, firmware_files: dict[str, Path]) -> None:
+    """Where no line leads to the reset input, a loader arms the RTC's watchdog."""
+    with start(VirtualSpec("wdt", "esp32c3", str(tmp_path))) as board:
+        esptool(board, "write-flash", "0x0", str(firmware_files["esp32c3"]))
+        left = tool("esptool", "--port", board.url, "--after", "watchdog-reset", "chip-id")
+        assert "Hard resetting with a watchdog" in left.stdout
+        cause = "import machine; print(machine.reset_cause() == machine.WDT_RESET)"
+        assert tool("mpremote", "connect", board.url, "resume", "exec", cause).stdout.strip() == "True"

@@ -28,6 +28,9 @@ class Host:
 
     def lock_baud(self) -> None: ...
 
+    def watchdog_armed(self) -> None:
+        self.armed = True
+
     def run_application(self) -> None:
         self.started += 1
 

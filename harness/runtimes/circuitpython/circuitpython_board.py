@@ -284,9 +284,7 @@ class CircuitPythonBoard(MicroPythonBoard):
                 ended = time.perf_counter()
             with self.session.expecting_disconnect(within=within):
                 if not first:
-                    read = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
-                    if read.reason is Reason.DEADLINE and intervention is not None:
-                        read = self._first_after(intervention, within)
+                    read = self._first_of_start(intervention, within)
                     if read.reason is Reason.DEADLINE:
                         raise FirmwareFailure(f"the chip did not start again within {within:g} s")
                     first = read.data

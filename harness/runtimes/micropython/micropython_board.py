@@ -50,15 +50,15 @@ class MicroPythonBoard(RawRepl):
             output = self._until_last_record()
             ended = time.perf_counter()
             with self.session.expecting_disconnect(within=within):  # native USB goes with the chip
-                first = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
-                if first.reason is Reason.DEADLINE and intervention is not None:
-                    first = self._first_after(intervention, within)
+                first = self._first_of_start(intervention, within)
             silent = time.perf_counter() - ended
             if first.data == EOF:
                 raise self._not_reset()
             if first.reason is Reason.DEADLINE:
                 raise FirmwareFailure(f"the chip did not start again within {within:g} s")
             self.session.transcript.note(f"started again after {silent:.3f} s")
+            if first.reason is Reason.CLOSED:
+                self._ask_for_a_prompt()
             rest = self._until_started(first.data)
         self.enter()
         return Restart(output, silent, first.data + rest)

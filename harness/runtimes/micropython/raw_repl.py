@@ -116,9 +116,17 @@ class RawRepl(RawPrograms):
                 self._insist(end)
             idle = min(idle * 1.7, 2.0)
 
+    def _ask_for_a_prompt(self) -> None:
+        """On a port that has come back: what the start printed has gone with the one before, the prompt too. An empty
+        line leads to another, and interrupts nothing."""
+        self._came_back = False
+        self._say_while_starting(b"\r")
+
     def _listen_to_the_start(self, end: Deadline) -> None:
         """Until a prompt, silence, or what tells that the start is over and a program of the board's own goes on: it
         prints more than a start does, or has restarted the VM once more than we can have."""
+        if self._came_back:
+            self._ask_for_a_prompt()
         for _ in range(2):
             read = self._hear(*self._started, _RESTARTED, idle=_START / 2, deadline=end, limit=_START_PRINTS)
             if read.matched != _RESTARTED:

@@ -198,9 +198,7 @@ class NodeMcuBoard(NodeMcuRepl):
                 if not read.ok:
                     raise self._lost("the program's last record", read)
             ended = self._clock()
-            first = self.session.read_exactly(1, deadline=within if intervention is None else intervention.after)
-            if first.reason is Reason.DEADLINE and intervention is not None:
-                first = self._first_after(intervention, within)
+            first = self._first_of_start(intervention, within)
             while first.data in (b"\r", b"\n"):  # of the record's own line
                 first = self.session.read_exactly(1, deadline=within)
             silent = self._clock() - ended

@@ -20,6 +20,7 @@ from harness.virtual.live_board import Surroundings, virtual_parts
 from harness.virtual.nor_flash import Flash
 from harness.virtual.serial_chip import Boot, SerialChip
 from harness.virtual.stm32.bootloader import SYNC, Bootloader
+from harness.virtual.stm32.dfu import DfuLoader
 from harness.virtual.stm32.options import Options
 from harness.virtual.stm32.stm32_boot import boot
 
@@ -60,6 +61,7 @@ class Stm32Chip(SerialChip):
         self._fast = surroundings is not None and surroundings.fast
         self._driven: tuple[bool, bool] | None = None  # DTR and RTS; None: nobody drives them
         self._quiet = True  # on a wire without lines: nothing was sent since it was opened
+        self._dfu: DfuLoader | None = None
 
     # -- lines -----------------------------------------------------------------------------------
 
@@ -78,7 +80,8 @@ class Stm32Chip(SerialChip):
         return asserted == ("boot0-inverted" in self._wired)
 
     def set_lines(self, *, dtr: bool, rts: bool) -> None:
-        self._drive((dtr, rts))
+        if self.usb == "none":
+            self._drive((dtr, rts))
 
     def release_lines(self) -> None:
         self._drive(None)
@@ -111,6 +114,10 @@ class Stm32Chip(SerialChip):
     def _out_of_reset(self, reason: str) -> None:
         if self._loads:
             self._load()
+        elif self.usb == "cdc" and reason == "power-on" and self.boot(reason).payload is None:
+            # Without firmware it has no port and no way there: somebody has held BOOT0 as it got power.
+            self._dfu = DfuLoader(self.spec, self.flash, self.uid)
+            self.settled.set()
         else:
             self._run_flash(reason)
 
@@ -126,8 +133,25 @@ class Stm32Chip(SerialChip):
         self._loader = Bootloader(self.spec, self.flash, self.options, self.uid, self, fast=self._fast)
         self.settled.set()
 
+    def _hold(self) -> None:
+        self._dfu = None
+        super()._hold()
+
+    @property
+    def usb_loader(self) -> DfuLoader | None:
+        return self._dfu
+
+    def leave_usb_loader(self) -> None:
+        with self._lock:
+            if self._dfu is not None:
+                self._run_flash("software")
+
     def _reset_again(self, reason: str) -> bool:
-        if not self._loads:
+        wanted, self.board.into_loader = self.board.into_loader, False
+        if wanted and self.usb == "cdc" and self.options.level < 2:
+            self._dfu = DfuLoader(self.spec, self.flash, self.uid)
+            return False
+        if not (self._loads or (wanted and self.options.level < 2)):
             return True
         # This is the thread of the life that ends, which whoever holds the lock may be waiting for.
         threading.Thread(target=self._load_after, args=(self._life,), name="reset", daemon=True).start()

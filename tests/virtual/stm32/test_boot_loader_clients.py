@@ -16,7 +16,7 @@ from harness.virtual.bench import RunningBoard, VirtualSpec, start
 
 CHIPS = {chip.name: chip.virtual.stm32 for chip in ALL_CHIPS.values() if chip.virtual and chip.virtual.stm32}
 
-FAMILY = {"stm32f405": "F4", "stm32l476": "L4"}
+FAMILY = {"stm32f405": "F4", "stm32f411": "F4", "stm32l476": "L4"}
 CONTENT = bytes(range(256)) * 40 + b"odd end"
 
 

@@ -34,6 +34,13 @@ def stop():
     ask(_LIGHT_SLEEP, _FOREVER)
 
 
+def bootloader(*_):
+    ask(_RESET, 1)
+
+
+machine.bootloader = bootloader
+
+
 def standby():
     ask(_DEEP_SLEEP, _FOREVER)
 

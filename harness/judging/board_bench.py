@@ -120,7 +120,16 @@ class BoardBench:
                 raise Unsuitable(f"program {program.name} is too large for a VM with {heap} bytes of heap") from None
             raise
 
-    def offer_romfs(self) -> str:
+    def no_romfs(self) -> str:
+        """Why board and reference do not hold the suite's ROMFS image, in words; empty when they do."""
+        if not self.attached.romfs and (why := self._offer_romfs()):
+            return why
+        if isinstance(self.reference, ReferenceVm) and not self.reference.mounts_romfs:
+            which = self.reference.build or "a build of the VM"
+            return f"the reference ({which}) mounts no ROMFS; 'reference' in boards.yaml names another"
+        return ""
+
+    def _offer_romfs(self) -> str:
         """See :meth:`harness.judging.ready_board.ReadyBoard.offer_romfs`; the reference gets the same image."""
         if not isinstance(self.reference, ReferenceVm):
             return "the reference of this board's runtime has no ROMFS"

@@ -97,7 +97,7 @@ class Scenario:
     @property
     def no_romfs(self) -> str:
         """Why they do not, in words; empty when they do."""
-        return "" if self._bench.attached.romfs else self._bench.offer_romfs()
+        return self._bench.no_romfs()
 
     @property
     def no_romfs_region(self) -> str:

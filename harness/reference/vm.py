@@ -410,6 +410,11 @@ class ReferenceVm:
         self._config = replace(self._config, romfs=image)
         self.soft_reset()
 
+    @property
+    def mounts_romfs(self) -> bool:
+        """Whether this build of the VM has mounted the image in its flash: not every tree's has ROMFS."""
+        return not self.run("import os\nos.stat('/rom')").stderr
+
     def close(self) -> None:
         self._life.end()
 

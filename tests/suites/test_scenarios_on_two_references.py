@@ -12,6 +12,7 @@ from harness.errors import FirmwareFailure, Unsuitable
 from harness.judging.limits import Limit
 from harness.judging.outcome import Outcome
 from harness.judging.scenario import Scenario
+from harness.reference.vm import ReferenceVm
 from harness.runtimes.program import Program
 from tests.suites.two_sides import micropython_bench, micropython_scenario, scenarios, suite
 
@@ -136,3 +137,12 @@ def test_a_queue_of_any_depth_passes_where_nobody_promises_one(depth: int, calls
     assert scenario.taken == {"queue.depth": min(depth, 256)}
     assert ("queue.error" in scenario.compared) is full
     assert bool(scenario.skipped) is not full
+
+
+def test_a_reference_without_romfs_is_told_and_not_the_firmwares_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference that was built from a tree may have none, where the board's VM has one."""
+    scenario = micropython_scenario("esp32")
+    assert scenario.no_romfs == ""
+    assert not ReferenceVm(chip="esp32").mounts_romfs
+    monkeypatch.setattr(ReferenceVm, "mounts_romfs", False)
+    assert "mounts no ROMFS; 'reference' in boards.yaml names another" in scenario.no_romfs

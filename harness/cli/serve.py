@@ -26,6 +26,7 @@ def serve(bench: str, store: str, host: str, port: int, certificates: str) -> No
     A page of a run that goes on is asked for again by itself. On an address beyond this machine everybody who asks must
     give the token of HARNESS_SERVE_TOKEN (as a password, of any user); encryption is a reverse proxy's matter.
     """
+    from harness.inventory.load import load_bench
     from harness.inventory.selection import bench_file
     from harness.paths import state_dir
     from harness.results.database import location
@@ -48,6 +49,7 @@ def serve(bench: str, store: str, host: str, port: int, certificates: str) -> No
             hint=f"{TOKEN}=$(openssl rand -hex 16) harness serve --host {host}, or listen on 127.0.0.1",
         )
     file = bench_file(bench)
+    load_bench(file, check_files=False)  # a file that is wrong is told here, and not to who reads the pages
     state = state_dir(file)
     served = Served(file, state, location(store, state / "results.sqlite"), Path(certificates))
     hosts = frozenset({"localhost", "127.0.0.1", "::1", host}) if near else None

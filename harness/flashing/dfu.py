@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.children import run_child
 from harness.chips import STM32_FLASH_BASE
-from harness.errors import BenchFault, UsageError
+from harness.errors import BenchFault, FinalFault, UsageError
 from harness.flashing.flasher import ChipIdentity, FlashingMethod, FlashJob
 from harness.flashing.stm32_access import AccessFailed, AccessFlasher
 from harness.flashing.stm32_sectors import Sector, geometry_of, sectors_of
@@ -112,14 +112,31 @@ class DfuUtil:
         self._device: DfuDevice | None = None
         self.where = f"dfu-util ({serial or path or 'any device'})"
 
+    def _entered(self, enter: Callable[[], None]) -> list[DfuDevice]:
+        """The devices after ``enter`` has been asked. A board that is just starting has its port soon, or is in its
+        boot loader by itself. Raises the BenchFault of ``enter`` when neither came."""
+        deadline = time.monotonic() + self._patience
+        trouble: BenchFault | None = BenchFault(f"{self.where}: the board could not be asked into its boot loader")
+        devices: list[DfuDevice] = []
+        while not devices and time.monotonic() < deadline:
+            if trouble is not None:
+                try:
+                    enter()
+                    trouble = None
+                except FinalFault:
+                    raise
+                except BenchFault as problem:
+                    trouble = problem
+            time.sleep(0.2)
+            devices = self._matching()
+        if not devices and trouble is not None:
+            raise trouble
+        return devices
+
     def open(self) -> tuple[ChipIdentity, Sequence[Sector]]:
         devices = self._matching()
         if not devices and self._enter is not None:
-            self._enter()
-            deadline = time.monotonic() + self._patience
-            while not devices and time.monotonic() < deadline:
-                time.sleep(0.2)
-                devices = self._matching()
+            devices = self._entered(self._enter)
         if len(devices) != 1:
             listed = "".join(f"\n    {device}" for device in devices) or " none"
             raise BenchFault(

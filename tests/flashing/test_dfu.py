@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import BenchFault, UsageError
-from harness.flashing.dfu import DfuUtil, parse_list, parse_memory
+from harness.flashing.dfu import DfuDevice, DfuUtil, parse_list, parse_memory
 from harness.flashing.flasher import FlashImage, FlashReport
 from harness.flashing.stm32_access import AccessFailed, AccessFlasher
 
@@ -180,3 +180,26 @@ def test_any_memory_string_is_a_bounded_layout_or_an_error(text: str) -> None:
 @given(st.text(max_size=300))
 def test_any_list_is_read_without_trouble(text: str) -> None:
     assert isinstance(parse_list(f'Found DFU: [0483:df11] {text}, path="{text}", alt=0, name="{text}"'), list)
+
+
+def test_a_board_that_is_still_starting_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its port is not there yet; or it never comes, since the board is in its boot loader by itself."""
+    device = DfuDevice("1-1", "S", 0, "@Internal Flash  /0x08000000/04*016Kg")
+    asked: list[str] = []
+
+    def enter() -> None:
+        asked.append("")
+        if len(asked) < 3:
+            raise BenchFault("nothing listens there")
+
+    def found(tool: DfuUtil, *, after: int) -> list[DfuDevice]:
+        return [device] if len(asked) >= after else []
+
+    for after in (3, 2):  # asked, and by itself
+        asked.clear()
+        monkeypatch.setattr(DfuUtil, "_matching", lambda tool, after=after: found(tool, after=after))
+        assert DfuUtil("stm32f405", enter=enter)._entered(enter) == [device]
+    monkeypatch.setattr(DfuUtil, "_matching", lambda tool: [])
+    asked.clear()
+    with pytest.raises(BenchFault, match="nothing listens there"):
+        DfuUtil("stm32f405", enter=enter, patience=0.3)._entered(enter)

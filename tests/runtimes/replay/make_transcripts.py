@@ -42,7 +42,7 @@ CASES = {
     "lua_line_damaged": ("nodemcu", {"kind": "drop", "rate": 1.0, "after": 100, "count": 1, "direction": "to-board"}),
     "lua_end_lost": (
         "nodemcu",
-        {"kind": "drop", "rate": 1.0, "after": 639, "count": 4, "direction": "to-host"},
+        {"kind": "drop", "rate": 1.0, "after": 570, "count": 4, "direction": "to-host"},
     ),
     "lua_reset_while_running": ("nodemcu", {"kind": "reset-running", "after": 500}),
 }

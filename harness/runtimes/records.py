@@ -35,13 +35,14 @@ _BODY = re.compile(
 )
 
 
-def drawn_number(below: Callable[[int], int] = secrets.randbelow) -> int:
-    """What the records of one run of a program are counted from.
+#: Each has nine digits and is a small int of any VM that takes as many bytes of bytecode (py/emitbc.c: seven bits a
+#: byte), so that which of them stands in a program is in no figure.
+DRAWN_NUMBERS = range(300_000_000, 1_000_000_000)
 
-    Each has nine digits and is a small int of any VM that takes as many bytes of bytecode (py/emitbc.c: seven bits a
-    byte), so that which one was drawn is in no figure.
-    """
-    return 300_000_000 + below(700_000_000)
+
+def drawn_number(below: Callable[[int], int] = secrets.randbelow) -> int:
+    """What the records of one run of a program are counted from: one of :data:`DRAWN_NUMBERS`."""
+    return DRAWN_NUMBERS[below(len(DRAWN_NUMBERS))]
 
 
 class DamagedRecords(BenchFault):

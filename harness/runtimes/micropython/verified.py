@@ -17,12 +17,14 @@ around it; its figures come in records with checksums as all do.
 from __future__ import annotations
 
 import binascii
+import itertools
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 from harness.errors import BenchFault
 from harness.link.panics import printable
+from harness.runtimes.records import DRAWN_NUMBERS
 
 #: Run after :func:`wrapped`. The name goes before the program begins.
 EXECUTE = b"exec(globals().pop('_hx'))"
@@ -30,8 +32,10 @@ EXECUTE = b"exec(globals().pop('_hx'))"
 _WRAPPER = """def _hx(t):
 {before} return {sum}=={expected} and {result}
 _hx=_hx("""
-_CRC = "__import__('binascii').crc32({})"
-_PLAIN_SUM = " c=1\n for b in t:c=(c*31+b)%65521\n"
+_CRC = "__import__('binascii').crc32({},{})"
+_PLAIN_SUM = " c={}\n for b in t:c=(c*31+b)%65521\n"
+#: Five digits, three bytes of bytecode.
+_PLAIN_SUMS = range(10_000, 65521)
 _COMPILED = "compile({},'<stdin>','exec')"
 _TRACEBACK = b"Traceback (most recent call last):\r\n"
 _FRAME = re.compile(rb'  File "<stdin>"(?:, line \d+)?, in <module>\r\n')
@@ -82,11 +86,19 @@ class Style:
         return None
 
 
-def sum_of(source: bytes, style: Style) -> int:
-    """What the board makes of ``source`` when it has arrived whole."""
-    if style.crc32:
-        return binascii.crc32(source)
-    total = 1
+def sum_of(source: bytes, style: Style) -> tuple[int, int]:
+    """What the board makes of ``source`` when it has arrived whole, and from which number it begins.
+
+    A VM with words of 32 bits keeps a number of 2**30 or more on its heap, and one block or one byte of bytecode more in
+    the wrapper moves what a program finds there. So a sum is begun from the number (three digits, two bytes) with which
+    it has as many digits and bytes as any other program's.
+    """
+    sum_from, of_one_length = (binascii.crc32, DRAWN_NUMBERS) if style.crc32 else (_plain_sum, _PLAIN_SUMS)
+    sums = ((sum_from(source, start), start) for start in itertools.count(100))
+    return next(found for found in sums if found[0] in of_one_length)
+
+
+def _plain_sum(source: bytes, total: int) -> int:
     for byte in source:
         total = (total * 31 + byte) % 65521
     return total
@@ -95,10 +107,11 @@ def sum_of(source: bytes, style: Style) -> int:
 @lru_cache(maxsize=64)
 def wrapped(source: bytes, style: Style) -> bytes:
     """``source`` as text in a program that leaves it compiled as ``_hx`` when its sum is right, else False."""
+    expected, start = sum_of(source, style)
     head = _WRAPPER.format(
-        before="" if style.crc32 else _PLAIN_SUM,
-        sum=_CRC.format("t") if style.crc32 else "c",
-        expected=sum_of(source, style),
+        before="" if style.crc32 else _PLAIN_SUM.format(start),
+        sum=_CRC.format("t", start) if style.crc32 else "c",
+        expected=expected,
         result=_result("t", style),
     )
     return head.encode() + _literal(source) + b")"
@@ -107,10 +120,11 @@ def wrapped(source: bytes, style: Style) -> bytes:
 def sum_collected(source: bytes, style: Style) -> tuple[bytes, ...]:
     """The same for a text that lies in ``_hx[0]`` already: programs of less than 64 bytes, the input of a small board,
     to be run one by one."""
-    end = f"_hx=_hs=={sum_of(source, style)} and {_result('_hx.pop()', style)}".encode()
+    expected, start = sum_of(source, style)
+    end = f"_hx=_hs=={expected} and {_result('_hx.pop()', style)}".encode()
     if style.crc32:
-        return f"_hs={_CRC.format('_hx[0]')}".encode(), end, b"del _hs"
-    return b"_hs=_hb=1", b"for _hb in _hx[0]:_hs=(_hs*31+_hb)%65521", end, b"del _hs,_hb"
+        return f"_hs={_CRC.format('_hx[0]', start)}".encode(), end, b"del _hs"
+    return f"_hs=_hb={start}".encode(), b"for _hb in _hx[0]:_hs=(_hs*31+_hb)%65521", end, b"del _hs,_hb"
 
 
 def _result(text: str, style: Style) -> str:

@@ -119,15 +119,12 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
     """
     if isinstance(request.store, Path):
         return _run(request, watch)
-    from harness.results.sending import PATIENCE, SHORT_PATIENCE, NotSent, Sending, kept_in, remember
+    from harness.results.sending import PATIENCE, SHORT_PATIENCE, NotSent, Sending, kept_in
 
     kept = kept_in(request.store, request.state)
     sending = Sending(kept, request.store, request.state)
     if away := sending.begin(board.id for board in request.boards):
         watch({"event": "told", "board": "", "text": f"{away}; results are kept in {kept} until it is back"})
-
-    def begun(uid: str) -> None:
-        remember(request.state, uid, str(request.store))
 
     def watching(event: dict[str, Any]) -> None:
         if event["event"] in ("result", "end"):
@@ -135,7 +132,7 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
         watch(event)
 
     try:
-        number = _run(replace(request, store=kept), watching, begun)
+        number = _run(replace(request, store=kept), watching, sending.begun)
     except RunInterrupted as stopped:
         with contextlib.suppress(NotSent):
             sending.end(stopped.run, SHORT_PATIENCE)

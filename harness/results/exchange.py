@@ -123,17 +123,15 @@ def import_lines(
     lines: Iterable[str],
     *,
     source: str = "import",
-    report: Imported | None = None,
     origin: bool = False,
 ) -> Imported:
     """Add what ``store`` has not. Each run is one transaction; ``source`` names the lines in messages.
 
     ``origin``: the lines come from where the runs are made, so what they say of a board replaces what is there.
-    ``report`` is added to.
     Raises UsageError for a line that is none of an export, with its number: the runs before that line's run have
     been added.
     """
-    report = report or Imported()
+    report = Imported()
     pending: list[tuple[int, dict[str, Any]]] = []
     head = False
     number = 0

@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from sqlalchemy import select
@@ -27,6 +28,8 @@ _EVERY = 15.0
 #: How long a server is waited for, in seconds: at the end of a run, and after Ctrl-C.
 PATIENCE, SHORT_PATIENCE = 60.0, 5.0
 _BETWEEN_TRIES = 1.0
+#: A run without an end that began longer ago than this does not go on, in seconds.
+_LONGEST = 86_400.0
 _UID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -71,34 +74,37 @@ def unsent(state: Path, where: str) -> list[str]:
 # -- sending -------------------------------------------------------------------------------------
 
 
-def send(local: Store, where: str, state: Path, *, patience: float = 0.0) -> Imported:
-    """Send what ``where`` has not; again changes nothing. What has ended and is in is forgotten in ``unsent``.
+def send(local: Store, where: str, state: Path, *, only: str = "", patience: float = 0.0) -> Imported:
+    """Send what ``where`` has not (``only``: of that run alone); again changes nothing. What is in and will not grow is
+    forgotten in ``unsent``.
 
     Raises ServerAway when the server cannot be reached for ``patience`` seconds, UsageError for a store that is none.
     """
     end = time.monotonic() + patience
     while True:
         try:
-            return _send(local, where, state)
+            return _send(local, where, state, only)
         except ServerAway:
             if time.monotonic() >= end:
                 raise
             time.sleep(_BETWEEN_TRIES)
 
 
-def _send(local: Store, where: str, state: Path) -> Imported:
+def _send(local: Store, where: str, state: Path, only: str) -> Imported:
+    asked = [uid for uid in unsent(state, where) if only in ("", uid)]
+    numbers = {uid: number for uid in asked if (number := _number_of(local, uid)) is not None}
+    runs = {uid: local.load_run(number, figures=False) for uid, number in numbers.items()}
+    boards = {board.id for run in runs.values() for board in run.boards}
     target = Store(where)
-    report = Imported()
     try:
-        for uid in unsent(state, where):
-            number = _number_of(local, uid)
-            if number is not None:
-                lines = [*export_lines(local, [number]), *calibration_lines(local, _boards_of(local, number))]
-                import_lines(target, lines, source=local.name, report=report, origin=True)
-            if number is None or not local.load_run(number, figures=False).interrupted:
-                (_book(state) / uid).unlink(missing_ok=True)
+        lines = chain(export_lines(local, numbers.values()), calibration_lines(local, boards))
+        report = import_lines(target, lines, source=local.name, origin=True)
     finally:
         target.close()
+    for uid in asked:
+        run = runs.get(uid)
+        if run is None or not run.interrupted or run.started < time.time() - _LONGEST:
+            (_book(state) / uid).unlink(missing_ok=True)
     return report
 
 
@@ -106,10 +112,6 @@ def _number_of(store: Store, uid: str) -> int | None:
     with store.database.reading() as connection:
         number = connection.execute(select(RUN.c.id).where(RUN.c.uid == uid)).scalar()
     return None if number is None else int(number)
-
-
-def _boards_of(store: Store, run: int) -> list[str]:
-    return [board.id for board in store.load_run(run, figures=False).boards]
 
 
 def fetch(local: Store, where: str, boards: Iterable[str]) -> None:
@@ -121,10 +123,9 @@ def fetch(local: Store, where: str, boards: Iterable[str]) -> None:
     server = Store(where)
     try:
         newest = {run for board in asked if (run := _newest_with_times(server, board)) is not None}
-        lines = [*export_lines(server, newest), *calibration_lines(server, asked)]
+        import_lines(local, chain(export_lines(server, newest), calibration_lines(server, asked)), source=server.name)
     finally:
         server.close()
-    import_lines(local, lines, source=server.name)
 
 
 def _newest_with_times(store: Store, board: str) -> int | None:
@@ -149,22 +150,29 @@ class Sending:
         self._news = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="sending", daemon=True)
+        self._uid = ""
 
     def begin(self, boards: Iterable[str]) -> str:
         """Fetch what the run looks back at, and send what earlier ones left. "", or why the server is not there.
 
         Raises UsageError for a store that cannot be one.
         """
+        away = ""
         local = Store(self._local)
         try:
             fetch(local, self._where, boards)
             send(local, self._where, self._state)
         except ServerAway as problem:
-            return problem.message
+            away = problem.message
         finally:
             local.close()
-            self._thread.start()
-        return ""
+        self._thread.start()
+        return away
+
+    def begun(self, uid: str) -> None:
+        """The run that goes on."""
+        self._uid = uid
+        remember(self._state, uid, self._where)
 
     def news(self) -> None:
         """Something has been recorded."""
@@ -173,7 +181,8 @@ class Sending:
     def stop(self) -> None:
         """Send no more."""
         self._over.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def end(self, run: int, patience: float) -> int:
         """Send the rest. The run's number in the server's store; NotSent when it cannot be reached."""
@@ -200,7 +209,7 @@ class Sending:
             self._news.clear()
             try:
                 local = local or Store(self._local)
-                send(local, self._where, self._state)
+                send(local, self._where, self._state, only=self._uid)
             except HarnessError:
                 self._news.set()  # it is tried again, and told at the end
         if local is not None:

@@ -171,11 +171,7 @@ def figure_histories(store: Store, suite: str, scenario: str, name: str, *, sinc
         series = connection.execute(wanted.order_by(SERIES.c.board)).all()
         keys = [row.id for row in series]
         rows = connection.execute(_recent(MEASUREMENT.c.series.in_(keys), RUN.c.started > since)).all()
-    return [
-        history
-        for board in dict.fromkeys(row.board for row in series)
-        for history in _histories([row for row in series if row.board == board], rows)
-    ]
+    return _histories(series, rows)
 
 
 def _recent(*where: Any) -> Select[Any]:
@@ -191,13 +187,16 @@ def _recent(*where: Any) -> Select[Any]:
 
 
 def _histories(series: Sequence[Any], rows: Sequence[Any]) -> list[History]:
-    """What ``rows`` (key of the series, then an entry's columns) hold of ``series``, which are of one board."""
-    values: dict[int, list[Any]] = {row.id: [] for row in series}
+    """What ``rows`` (key of the series, then an entry's columns) hold of ``series``, board by board."""
+    values: dict[int, list[Any]] = {}
     for key, *entry in rows:
-        if key in values:
-            values[key].append(entry)
+        values.setdefault(key, []).append(entry)
+    boards: dict[str, list[Any]] = {}
+    for row in series:
+        if row.id in values:
+            boards.setdefault(row.board, []).append(row)
     found = []
-    for several in _by_figure([row for row in series if values[row.id]]):
+    for several in (figure for rows_of_board in boards.values() for figure in _by_figure(rows_of_board)):
         merged = sorted((entry for one in several for entry in values[one.id]), key=lambda entry: (entry[1], entry[0]))
         lines: dict[str, dict[int, Entry]] = {}
         for line, made in _entries(merged):

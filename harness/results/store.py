@@ -125,9 +125,11 @@ class Store:
         known = ", ".join(map(str, self.runs(5))) or "none"
         raise UsageError(f"{self.name} has no run {run}", hint=f"newest runs: {known}")
 
-    def load_runs(self, limit: int) -> list[RunRecord]:
-        """The newest runs, newest first, without figures."""
+    def load_runs(self, limit: int, *, board: str = "") -> list[RunRecord]:
+        """The newest runs (``board``: that had it), newest first, without figures."""
         newest = select(RUN).order_by(RUN.c.started.desc(), RUN.c.id.desc()).limit(limit)
+        if board:
+            newest = newest.where(RUN.c.id.in_(select(BOARD.c.run).where(BOARD.c.id == board)))
         with self.database.reading() as connection:
             return read_runs(connection, connection.execute(newest).all(), figures=False)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,10 +14,10 @@ from harness.inventory.locks import seen_owner
 from harness.judging.outcome import Outcome
 from harness.results.before import run_before
 from harness.results.flaky import flakiness
-from harness.results.report.html import badge, figure, html_page, run_to_html, safe_text
+from harness.results.report.html import badge, day, figure, html_page, run_to_html, safe_text
 from harness.results.report.nightly_index import index_body
 from harness.results.report.plots import history_svg, trend_svg, trends_of
-from harness.results.run_record import BoardRecord, RunRecord
+from harness.results.run_record import RunRecord
 from harness.results.series import History, boards, figure_histories, recent_histories
 from harness.results.store import Store
 from harness.serving.app import Served
@@ -85,7 +84,7 @@ def _boards_now(served: Served) -> Iterator[str]:
         owner = seen_owner(board, served.state)
         held = f"{owner.user}, {owner.purpose or 'process ' + str(owner.pid)}, {owner.age}" if owner else "free"
         health = book.of(board.id)
-        words = "ok" if health.state is State.OK else f"{health.state.value} since {_day(health.since)}"
+        words = "ok" if health.state is State.OK else f"{health.state.value} since {day(health.since)}"
         colour = {State.OK: "pass", State.QUARANTINED: "fail"}.get(health.state, "marginal")
         yield f"<tr><td><a href='{_to_board(board.id)}'>{safe_text(board.id)}</a></td><td>{safe_text(board.chip)}</td>"
         yield f"<td>{safe_text(board.runtime)}</td><td>{safe_text(held, 120)}</td>"
@@ -100,9 +99,8 @@ def _certificates(served: Served) -> Iterator[str]:
     if files:
         yield "<section><h3>Certificates</h3><ul>"
         for file in files:
-            day = _day(file.stat().st_mtime)
             yield f"<li><a href='/certificate/{quote(file.name)}'>{safe_text(file.name)}</a>"
-            yield f" <span class='soft'>{day}</span></li>"
+            yield f" <span class='soft'>{day(file.stat().st_mtime)}</span></li>"
         yield "</ul></section>"
 
 
@@ -137,9 +135,7 @@ def board_page(served: Served, store: Store, board: str) -> str:
     health = HealthBook(served.state).of(board)
     body = [f"<header><h1>{safe_text(board)}</h1><p><a href='/'>the bench</a></p></header>"]
     body += ["<section><h3>Health</h3>", f"<p>{safe_text(health.state.value)} {safe_text(health.reason, 400)}</p><ul>"]
-    body += [
-        f"<li>{_day(at)} <b>{safe_text(state)}</b> {safe_text(why, 400)}</li>" for at, state, why in health.history
-    ]
+    body += [f"<li>{day(at)} <b>{safe_text(state)}</b> {safe_text(why, 400)}</li>" for at, state, why in health.history]
     body += ["</ul></section>", *_runs_of(store, board), *_flaky(store, board), *_figures_of(store, board)]
     return html_page(board, body)
 
@@ -152,17 +148,14 @@ def _benchs(served: Served) -> list[str]:
 
 
 def _runs_of(store: Store, board: str) -> Iterator[str]:
-    found: list[tuple[RunRecord, BoardRecord]] = []
-    for run in store.load_runs(4 * _RUNS):
-        found += [(run, record) for record in run.boards if record.id == board]
-        if len(found) >= _LISTED:
-            break
+    runs = store.load_runs(_LISTED, board=board)
+    found = [(run, record) for run in runs for record in run.boards if record.id == board]
     yield "<section><h3>Last runs</h3><div class='scroll'><table class='grid'><thead><tr>"
     yield "<th>run</th><th>began</th><th>outcome</th><th>scenarios</th><th>firmware</th></tr></thead><tbody>"
     for run, record in found:
         outcomes = [scenario.outcome for scenario in record.scenarios]
         told = ", ".join(f"{outcomes.count(one)} {one.value}" for one in Outcome if one in outcomes)
-        yield f"<tr><td><a href='/run-{run.id}.html'>{run.id}</a></td><td>{_day(run.started)}</td>"
+        yield f"<tr><td><a href='/run-{run.id}.html'>{run.id}</a></td><td>{day(run.started)}</td>"
         yield f"<td>{badge(record.outcome)}</td><td>{told}</td>"
         yield f"<td>{safe_text(f'{record.firmware.name} {record.firmware.version}', 80)}</td></tr>"
         if record.problem:
@@ -236,7 +229,7 @@ def _history(history: History) -> Iterator[str]:
             after = figure(step.after, history.unit, history.kind)
             sure = "" if step.confirmed else " (not certain yet)"
             yield f"<li>{before} → {after}{sure}, first in <a href='/run-{entry.run}.html'>run {entry.run}</a>, "
-            yield f"{_day(entry.started)}, {safe_text(entry.version, 80)}</li>"
+            yield f"{day(entry.started)}, {safe_text(entry.version, 80)}</li>"
         yield "</ul>"
     yield "</section>"
 
@@ -247,7 +240,3 @@ def _to_board(board: str) -> str:
 
 def _to_figure(history: History) -> str:
     return "/figure/" + "/".join(quote(part, safe="") for part in (history.suite, history.scenario, history.name))
-
-
-def _day(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -300,6 +300,11 @@ def _title(scenario: ScenarioResult) -> str:
     return f"{scenario.suite}: {scenario.name.replace('_', ' ')}"
 
 
+def day(moment: float) -> str:
+    """A Unix time, to the minute."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def badge(outcome: Outcome) -> str:
     """The outcome as a coloured label."""
     return f'<span class="verdict {outcome.value}">{outcome.value}</span>'

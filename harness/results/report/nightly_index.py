@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.errors import UsageError
 from harness.judging.outcome import Outcome, worst
-from harness.results.report.html import badge, html_page, safe_text
+from harness.results.report.html import badge, day, html_page, safe_text
 from harness.results.run_record import BoardRecord, RunRecord
 
 _SIGNS = {
@@ -35,7 +34,7 @@ def index_to_html(runs: Sequence[RunRecord], pages: Collection[int] = ()) -> str
     newest = runs[0]
     body = [
         f'<header><div class="title"><h1>The bench</h1>{badge(newest.outcome)}</div>',
-        f"<p>{len(newest.boards)} boards; newest run {newest.id}, {_day(newest.started)}</p></header>",
+        f"<p>{len(newest.boards)} boards; newest run {newest.id}, {day(newest.started)}</p></header>",
         *index_body(runs, pages),
     ]
     return html_page("The bench", body)
@@ -95,7 +94,7 @@ def _runs(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
         scenarios = [s.outcome for board in run.boards for s in board.scenarios]
         counts = [(outcome, scenarios.count(outcome)) for outcome in Outcome]
         told = ", ".join(f"{count} {outcome.value}" for outcome, count in counts if count)
-        yield f"<tr><td>{_link(run, pages)}</td><td>{_day(run.started)}</td><td>{badge(run.outcome)}</td>"
+        yield f"<tr><td>{_link(run, pages)}</td><td>{day(run.started)}</td><td>{badge(run.outcome)}</td>"
         yield f"<td>{told}{' (did not end)' if run.interrupted else ''}</td>"
         yield f"<td><code>{safe_text(run.command, 120)}</code></td></tr>"
     yield "</tbody></table></div></section>"
@@ -103,7 +102,3 @@ def _runs(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
 
 def _link(run: RunRecord, pages: Collection[int]) -> str:
     return f'<a href="run-{run.id}.html">{run.id}</a>' if run.id in pages else str(run.id)
-
-
-def _day(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")

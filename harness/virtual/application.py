@@ -78,8 +78,8 @@ class Application(Protocol):
         """EN went low. Called from another thread; ``run`` must return within 100 ms."""
         ...
 
-    def received(self, data: bytes) -> None:
-        """Called from the line's thread for each received chunk, before ``Console.read`` can see it.
+    def received(self, data: bytes) -> bytes:
+        """Called from the line's thread for each received chunk; what it returns is what ``Console.read`` gets.
 
         The interrupt side of the UART driver: this is where Ctrl-C is noticed.
         """

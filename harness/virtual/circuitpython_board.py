@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import json
+from collections import deque
 
 from harness.chips import Reset, chip_named
 from harness.reference.chip_board import ChipReset
@@ -24,7 +25,7 @@ from harness.reference.supervised import code_program
 from harness.reference.supervisor_state import NVM_SIZE, Ended, RunReason, SafeMode, SupervisorState
 from harness.virtual.application import AppContext, Application, Exit
 from harness.virtual.application import Ended as ChipEnded
-from harness.virtual.board_repl import CTRL_D, SoftReset
+from harness.virtual.board_repl import CTRL_C, CTRL_D, SoftReset
 from harness.virtual.cpu import ENDS, SYSTEM_ROM_SECTION, WasmApplication
 from harness.virtual.flash_files import FlashFiles
 from harness.virtual.languages import LANGUAGES, Language
@@ -128,6 +129,7 @@ class CircuitPythonApplication(WasmApplication):
             )
         self._code: bytes | None = None
         self._alive = False
+        self._heeded: deque[bytes] = deque()
 
     # -- Application -----------------------------------------------------------------------------
 
@@ -148,6 +150,11 @@ class CircuitPythonApplication(WasmApplication):
             self.noinit["sleep_memory"] = self.state.sleep_memory
             if hasattr(self, "vm"):
                 self.vm.machine.close()
+
+    def received(self, data: bytes) -> bytes:
+        kept = super().received(data)
+        self._heeded.append(bytes([CTRL_C]) * (len(data) - len(kept)))
+        return kept
 
     def stop(self) -> None:
         self._stopped = True
@@ -257,7 +264,6 @@ class CircuitPythonApplication(WasmApplication):
         self._heap, self._code = span.size, code
         self._make_vm()
         self._alive = True
-        self._running_program = self._starting = code is not None
         try:
             self._check_stop()
             self.vm.run()
@@ -272,7 +278,9 @@ class CircuitPythonApplication(WasmApplication):
         self._check_stop()
         if self._running_program:
             self._finish_program()
-        self._swallow = 0
+        heeded = b"".join(self._heeded.popleft() for _ in range(len(self._heeded)))
+        if code is not None:  # what interrupted a code file is a key all the same
+            self._typed[:0] = heeded
 
     def _config(self) -> VmConfig:
         return VmConfig(heap_size=self._heap, system_rom=self._system_rom)
@@ -282,8 +290,7 @@ class CircuitPythonApplication(WasmApplication):
             return super()._next_source()
         if self._code is None:
             raise SoftReset  # the code file is over, and with it this life
-        source, self._code, self._starting = self._code, None, False
-        self._raise_interrupt()
+        source, self._code = self._code, None
         return source
 
     def _host_call(self, name: str, argument: str) -> str:

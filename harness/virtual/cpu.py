@@ -19,7 +19,7 @@ from harness.chips import Reset, chip_named
 from harness.reference.chip_board import ChipReset
 from harness.reference.engine.engine_vm import Vm, VmConfig, without_port_frames
 from harness.reference.engine.heap_map import BLOCK
-from harness.reference.engine.tree_vm import TreeVm
+from harness.reference.engine.tree_vm import TreeVm, is_from_tree
 from harness.reference.engine.vm_of import built_in_depth, vm_of
 from harness.reference.engine.wasm_machine import Crashed, Stopped
 from harness.reference.engine.wasm_module import custom_sections
@@ -31,6 +31,7 @@ from harness.virtual.application import AppContext, Application, Ended, Exit
 from harness.virtual.board_repl import CTRL_C, Repl, SoftReset
 from harness.virtual.defects import DEFECTS, HEALTHY
 from harness.virtual.flash_files import FlashFiles
+from harness.virtual.keyboard import Keyboard
 from harness.virtual.live_board import virtual_parts
 from harness.virtual.nor_flash import SECTOR as FLASH_SECTOR
 
@@ -118,10 +119,11 @@ class WasmApplication:
         self.interrupts: Interrupts
         self.services: Services
         self._running_program = False
-        self._starting = False  # no start file is open yet: a Ctrl-C waits for the first
-        self._interrupt_wanted = False
-        self._interrupt_char: int | None = CTRL_C
-        self._swallow = 0  # Ctrl-C bytes that acted as an interrupt and must not be read as input
+        self._keyboard = Keyboard()
+        #: A VM from a source tree says itself when it sets the interrupt character.
+        self._tells_interrupt_char = is_from_tree(context.payload)
+        self._start_files: list[str] = []  # those that have not been opened yet
+        self._start_file = ""  # the one that is being read: it does not run yet
         self._stopped = False
         self._error = bytearray()
         self._typed = bytearray()  # read from the console, not yet taken
@@ -136,7 +138,12 @@ class WasmApplication:
     def _open_files(self, offset: int, size: int) -> FlashFiles:
         manners = self._chip.manners
         files = FlashFiles(
-            self._context.flash, offset, size, self._opened, first=manners.first_files if manners is not None else ()
+            self._context.flash,
+            offset,
+            size,
+            self._opened,
+            self._read,
+            first=manners.first_files if manners is not None else (),
         )
         if files.fresh and manners is not None:
             self._console.write(manners.first_words)
@@ -171,6 +178,7 @@ class WasmApplication:
             except Crashed as crash:
                 return Exit(Ended.CRASH, str(crash))
             finally:
+                self._keyboard.listen(None)
                 self.services.end()
                 self.board.vm_ended()
             if self._stopped:
@@ -184,7 +192,7 @@ class WasmApplication:
 
     def _make_vm(self) -> None:
         """A new life; what is left of the one before is given back."""
-        config = self._config()  # first: from here on a Ctrl-C is for the start files, and giving back takes a while
+        config = self._config()
         if hasattr(self, "vm"):
             self.vm.machine.close()
         self.vm = vm_of(self._context.payload, self, config, self._host_call, alarm=self._alarm)
@@ -202,32 +210,48 @@ class WasmApplication:
         self.board.ring()
         self.vm.machine.stop()
 
-    def received(self, data: bytes) -> None:
-        char = self._interrupt_char
-        if self._running_program and char is not None and char in data:
-            self._swallow += data.count(char)
-            self._interrupt_wanted = True
-            if not self._starting:
-                self.vm.machine.at_next_point(self._raise_interrupt)
+    def received(self, data: bytes) -> bytes:
+        kept = self._keyboard.received(data)
+        if len(kept) < len(data):
+            self.vm.machine.at_next_point(self._raise_interrupt)
             self.board.ring()
+        return kept
 
     def _raise_interrupt(self) -> None:
-        if self._interrupt_wanted:
-            self._interrupt_wanted = False
+        if self._keyboard.take():
             self.vm.raise_interrupt()
 
+    # As in upstream's parse_compile_execute() (shared/runtime/pyexec.c) Ctrl-C interrupts a start file while that runs.
+    # While the VM restarts, and while a file is read and compiled, it is input.
+
     def _opened(self, path: str) -> None:
-        if self._starting and path in ("/boot.py", "/main.py"):
-            self._starting = False
+        """A file is opened; is it the next start file, then the one before has ended. Raises OSError (EINTR) when that
+        was interrupted: the VM looks at what is pending then, and no other start file is run."""
+        if path in self._start_files:
+            self._keyboard.listen(None)
             self._raise_interrupt()
+            if self.vm.interrupt_pending:
+                self._start_files.clear()
+                raise InterruptedError(errno.EINTR, "Ctrl-C")
+            self._start_files.remove(path)
+            self._start_file = path
         if self._file_size:
             self.vm.charge_open_file(self._file_size)
+
+    def _read(self, path: str) -> None:
+        """A file has been read to its end, or closed."""
+        if path == self._start_file:
+            self._start_file = ""
+            self._keyboard.listen(CTRL_C)
 
     def _config(self) -> VmConfig:
         files = ["boot.py"] if self._has("/boot.py") else []
         if not self._repl.raw and self._has("/main.py"):
             files.append("main.py")
-        self._running_program = self._starting = bool(files)
+        self._running_program = bool(files)
+        self._keyboard.listen(None)
+        self._start_files = [] if self._tells_interrupt_char else [f"/{name}" for name in files]
+        self._start_file = ""
         offset, size = self._context.partitions.get("romfs", (0, 0))
         romfs = self._context.flash.read(offset, size)
         # All of the region is mapped; what is no image is not mounted.
@@ -256,7 +280,8 @@ class WasmApplication:
             self._context.noinit[argument] = count.to_bytes(4, "little")
             return str(count - 1)
         if name == "kbd_intr":
-            self._interrupt_char = int(argument) if 0 <= int(argument) < 256 else None
+            self._keyboard.listen(int(argument) if 0 <= int(argument) < 256 else None)
+            self._raise_interrupt()
         return ""
 
     def _rom_region(self, what: str, *words: str) -> int:
@@ -352,22 +377,18 @@ class WasmApplication:
 
     def _woken(self) -> bool:
         """Ctrl-C ends any wait."""
-        return self._interrupt_wanted or self.vm.interrupt_pending
+        return self._keyboard.wanted or self.vm.interrupt_pending
 
     def _served(self) -> bool:
-        return self._interrupt_wanted or self.interrupts.callbacks_waiting
+        return self._keyboard.wanted or self.interrupts.callbacks_waiting
 
     def _check_stop(self) -> None:
         if self._stopped:
             raise Stopped
 
     def _take(self, size: int) -> None:
-        """What has been received so far, without the Ctrl-C that have been heeded."""
-        data = self._console.read(size, 0)
-        while self._swallow and CTRL_C in data:
-            self._swallow -= 1
-            data = data.replace(bytes([CTRL_C]), b"", 1)
-        self._typed += data
+        """What has been received so far."""
+        self._typed += self._console.read(size, 0)
 
     def getc(self) -> int:
         """The next character for the REPL."""
@@ -387,6 +408,8 @@ class WasmApplication:
             self._finish_program()
         source = self._next_source()
         self._running_program = True
+        if not self._tells_interrupt_char:
+            self._keyboard.listen(CTRL_C)
         self._arm()
         return source
 
@@ -402,9 +425,9 @@ class WasmApplication:
                 self._repl.restart()
 
     def _finish_program(self) -> None:
-        self._running_program = self._starting = False
-        self._interrupt_wanted = False
-        self._interrupt_char = CTRL_C
+        self._running_program = False
+        self._keyboard.listen(None)
+        self._keyboard.take()
         self.vm.withdraw_interrupt()
         error, self._error = bytes(self._error), bytearray()
         self._repl.finished(without_port_frames(error))

@@ -281,14 +281,12 @@ def never_hard(_app: WasmApplication, original: Callable[..., None], slot: int, 
 
 def deaf_in_sleep(app: WasmApplication) -> None:
     received = app.received
-    app.__dict__.update(
-        received=lambda data: received(data.replace(b"\3", b"") if app.services.sleeps_until_ns is not None else data)
-    )
+    app.__dict__.update(received=lambda data: received(data) if app.services.sleeps_until_ns is None else data)
 
 
 def deaf(app: WasmApplication) -> None:
     """What is typed reaches a program that reads it, and interrupts none."""
-    app.__dict__.update(received=lambda _data: None)
+    app.__dict__.update(received=lambda data: data)
 
 
 def shallow(by: int) -> Callable[[WasmApplication], None]:
@@ -409,8 +407,8 @@ def deaf_in_poll(app: WasmApplication) -> None:
             app.marks.discard("polls")
             return source
 
-        def hear(data: bytes) -> None:
-            received(data.replace(b"\3", b"") if "polls" in app.marks else data)
+        def hear(data: bytes) -> bytes:
+            return data if "polls" in app.marks else received(data)
 
         app.__dict__.update(sleep_ns=poll, next_program=next_program, received=hear)
 

@@ -60,7 +60,8 @@ def _checked(action: Callable[[], _T]) -> _T:
 class FlashFiles:
     """``Files`` on the partition at ``offset``; formatted and given its ``first`` files when it holds none.
 
-    ``opened`` is called with the path of each file that is opened. ``fresh`` tells whether it was formatted now.
+    ``opened`` is called with the path of each file that is opened, and what it raises is the opening's error; ``read``
+    with that of each that has been read to its end or is closed. ``fresh`` tells whether it was formatted now.
     """
 
     def __init__(
@@ -69,9 +70,11 @@ class FlashFiles:
         offset: int,
         size: int,
         opened: Callable[[str], None] = lambda _path: None,
+        read: Callable[[str], None] = lambda _path: None,
         first: Iterable[tuple[str, bytes]] = (),
     ) -> None:
         self._opened = opened
+        self._read = read
         self._region = _Region(flash, offset)
         self._fs = LittleFS(
             context=self._region,
@@ -125,7 +128,7 @@ class FlashFiles:
         else:
             text = "rb+"
         self._opened(path)
-        return _FlashFile(_checked(lambda: self._fs.open(path, text, buffering=0)))
+        return _FlashFile(_checked(lambda: self._fs.open(path, text, buffering=0)), lambda: self._read(path))
 
     def content(self, path: str) -> bytes:
         """All of a file, read by the chip and not by the guest: nobody is told that it was opened."""
@@ -155,11 +158,15 @@ class FlashFiles:
 
 
 class _FlashFile:
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, was_read: Callable[[], None]) -> None:
         self._raw = raw
+        self._was_read = was_read
 
     def read(self, size: int) -> bytes:
-        return _checked(lambda: bytes(self._raw.read(size)))
+        data = _checked(lambda: bytes(self._raw.read(size)))
+        if size and not data:
+            self._was_read()
+        return data
 
     def write(self, data: bytes) -> int:
         return _checked(lambda: int(self._raw.write(data)))
@@ -177,3 +184,4 @@ class _FlashFile:
             _checked(self._raw.close)
         finally:
             setattr(self._raw, "__IOBase_closed", True)
+            self._was_read()

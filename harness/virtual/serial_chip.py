@@ -390,9 +390,8 @@ class _Life:
             self._thread.join(2.0)
 
     def receive(self, data: bytes) -> None:
-        if self._app is not None:
-            self._app.received(data)
-            self._console.push(data)
+        if (app := self._app) is not None:
+            self._console.push(app.received(data))
             self._chip.board.ring()
 
     @property

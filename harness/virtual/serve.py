@@ -60,8 +60,8 @@ class Echo:
     def stop(self) -> None:
         self._stopped.set()
 
-    def received(self, data: bytes) -> None:
-        pass
+    def received(self, data: bytes) -> bytes:
+        return data
 
 
 def _factory(app: str) -> ApplicationFactory:

@@ -91,8 +91,7 @@ class QueuePort:
         return self._chip.console.taken(size, self.timeout)
 
     def write(self, data: bytes) -> int:
-        self._chip.app.received(data)
-        self._chip.console.put(data)
+        self._chip.console.put(self._chip.app.received(data))
         self._chip.board.ring()
         return len(data)
 

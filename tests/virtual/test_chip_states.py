@@ -193,7 +193,8 @@ def test_a_crash_detail_cannot_carry_control_characters(make: Make) -> None:
 
         def stop(self) -> None: ...
 
-        def received(self, data: bytes) -> None: ...
+        def received(self, data: bytes) -> bytes:
+            return data
 
     chip._factory = lambda _context: Crashing()
     with pytest.MonkeyPatch.context() as patch:

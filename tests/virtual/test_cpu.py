@@ -107,27 +107,6 @@ def test_a_main_py_that_never_ends_is_stopped_by_ctrl_c() -> None:
     rig.stop()
 
 
-def test_ctrl_c_that_comes_while_the_vm_starts_stops_the_first_start_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Rig()
-    first.raw()
-    first.run(b"with open('boot.py', 'w') as f: n = f.write('import time\\nprint(1)\\ntime.sleep(100)\\nprint(2)')")
-    first.stop()
-    made = cpu.WasmApplication._make_vm
-
-    def interrupted(app: cpu.WasmApplication) -> None:
-        made(app)
-        app.received(b"\x03")
-
-    monkeypatch.setattr(cpu.WasmApplication, "_make_vm", interrupted)
-    rig = Rig(flash=first.flash)
-    heard = rig.expect(b">>> ")
-    assert b"KeyboardInterrupt" in heard
-    assert b"2\r\n" not in heard
-    rig.send(b"3 + 4\r")
-    rig.expect(b"7\r\n>>> ")
-    rig.stop()
-
-
 def test_a_romfs_image_in_flash_is_mounted_and_runs_in_place() -> None:
     flash = Flash(FLASH_SIZE)
     image = build_romfs({"in_flash.py": b"def f(): return 'from flash'\n"})
@@ -158,22 +137,6 @@ def test_modules_built_for_other_services_give_way_to_those_that_fit() -> None:
             assert rig.run(b"import machine; print(machine.reset_cause())") == expected
         else:
             rig.expect(b"soft reboot")  # what was flashed is what runs, for better or worse
-        rig.stop()
-
-
-def test_a_main_py_that_restarts_at_once_is_stopped_whenever_ctrl_c_comes() -> None:
-    """Also while boot.py, which has nothing to interrupt, is being run: upstream's main() then skips main.py."""
-    first = Rig()
-    first.raw()
-    first.run(b"with open('main.py', 'w') as f: n = f.write('import machine\\nmachine.soft_reset()')")
-    first.stop()
-    for _ in range(20):
-        rig = Rig(flash=first.flash)
-        rig.expect(b"MPY: soft reboot\r\n")
-        rig.send(b"\r\x03\x03")
-        rig.expect(b">>> ")
-        rig.send(b"3 + 4\r")
-        rig.expect(b"7\r\n")
         rig.stop()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 
 from harness.chips import Reset
 from harness.reference.engine.prepare import vm_module
@@ -25,11 +26,14 @@ class FakeConsole:
         self.sent = bytearray()
         self.news = threading.Condition()
         self.stopped = False
+        #: Called on the VM's thread with what it has just sent.
+        self.heard: Callable[[bytes], None] = lambda _data: None
 
     def write(self, data: bytes) -> None:
         with self.news:
             self.sent += data
             self.news.notify_all()
+        self.heard(data)
 
     def read(self, size: int, timeout: float | None) -> bytes:
         if not self.buffer:
@@ -75,8 +79,8 @@ class Rig:
         self.exit = self.app.run()
 
     def send(self, data: bytes) -> None:
-        self.app.received(data)
-        self.console.to_app.put(data)
+        if kept := self.app.received(data):
+            self.console.to_app.put(kept)
         self.board.ring()
 
     def expect(self, text: bytes) -> bytes:

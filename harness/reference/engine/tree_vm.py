@@ -199,6 +199,7 @@ class TreeVm:
             self._port.sleep_ns(ns)
 
     def _set_interrupt_char(self, char: int) -> None:
+        self._call("kbd_intr", str(char))
         self._interrupt_char = char
 
     def _take_layout(self, at: int, count: int) -> None:

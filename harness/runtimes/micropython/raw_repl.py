@@ -82,8 +82,10 @@ class RawRepl(RawPrograms):
         """Take the board to raw mode and prove that it listens.
 
         Works on a board that prints garbage first (a ROM at another baud rate), whose ``main.py`` never ends, or
-        that sits in any REPL mode. An application that sleeps or restarts at once is met in the moment before. Raises
-        BenchFault with what came when it does not answer, ApplicationInTheWay when that is a program's doing.
+        that sits in any REPL mode. An application that sleeps or restarts soon is met in a wait or a loop before; one
+        that has none cannot be: Ctrl-C is input until a start file runs, and straight code does not look at it
+        (MicroPython ``shared/runtime/pyexec.c``, ``py/vm.c``). Raises BenchFault with what came when it does not
+        answer, ApplicationInTheWay when that is a program's doing.
         """
         with self.session.expecting_reset():
             self._enter(after_reset)

@@ -99,8 +99,9 @@ class NodeMcuApplication:
         self._stopped = True
         self._context.board.ring()
 
-    def received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> bytes:
         """Nothing in NodeMCU looks at what is typed before the line editor does: there is no Ctrl-C."""
+        return data
 
     def _check(self) -> None:
         if self._stopped:

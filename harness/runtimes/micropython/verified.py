@@ -89,7 +89,7 @@ class Style:
 def sum_of(source: bytes, style: Style) -> tuple[int, int]:
     """What the board makes of ``source`` when it has arrived whole, and from which number it begins.
 
-    A VM with words of 32 bits keeps a number of 2**30 or more on its heap, and one block or one byte of bytecode more in
+    A VM with words of 32 bits keeps a number of 2**30 or more on its heap, and a block or a byte of bytecode more in
     the wrapper moves what a program finds there. So a sum is begun from the number (three digits, two bytes) with which
     it has as many digits and bytes as any other program's.
     """

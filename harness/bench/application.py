@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 
 from harness.errors import Refused
 from harness.link.panics import printable
+from harness.runtimes.abilities import ASIDE
 from harness.runtimes.interface import BoardRuntime
 from harness.runtimes.traits import Language
 
-#: How a start file is called while it is aside.
-ASIDE = "hx_aside_"
 #: Renames what is there to what is not; prints what became of each pair of names.
 _PYTHON = """
 def _m(pairs):

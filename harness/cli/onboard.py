@@ -147,10 +147,16 @@ def _two_pins(text: str) -> str:
     """Two pins as ``18 19``; empty for none."""
     if text.strip().lower() in ("", "none", "no", "n", "-"):
         return ""
-    pins = re.findall(r"[A-Za-z0-9_]{1,16}", text)
-    if len(pins) != 2 or pins[0] == pins[1] or not all(re.fullmatch(r"\d{1,3}|[A-Za-z]\w*", pin) for pin in pins):
+    from harness.inventory.fields import check_pin
+
+    words = [word for word in re.split(r"[\s,\[\]]+", text) if word]
+    try:
+        pins = [check_pin(int(word) if word.isdecimal() else word) for word in words]
+    except ValueError as problem:
+        raise click.UsageError(str(problem)) from None
+    if len(pins) != 2 or pins[0] == pins[1]:
         raise click.UsageError("two pins, such as 18 19 or A0 A1; Return for none")
-    return " ".join(pins)
+    return " ".join(map(str, pins))
 
 
 def _back_up(board: Onboarding, address: str, file: Path, bench: Path, console: Console) -> None:

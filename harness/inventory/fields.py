@@ -69,7 +69,8 @@ def _parse_size(value: object) -> object:
     return int(match.group(1)) * (KB if match.group(2) == "KB" else MB)
 
 
-def _check_pin(value: object) -> int | str:
+def check_pin(value: object) -> int | str:
+    """A pin's number or name as boards have them. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 256:
         return value
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,15}", value):
@@ -152,7 +153,7 @@ Size = Annotated[
 SilkName = Annotated[
     str, AfterValidator(one_of(SILKS, "board")), WithJsonSchema({"type": "string", "enum": list(SILKS)})
 ]
-Pin = Annotated[int | str, PlainValidator(_check_pin), WithJsonSchema({"type": ["integer", "string"]})]
+Pin = Annotated[int | str, PlainValidator(check_pin), WithJsonSchema({"type": ["integer", "string"]})]
 #: A tag of a place in a lab (labgrid's own rule for keys); a number stands for its digits.
 LabTag = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,60}$")]
 LabTagValue = Annotated[

@@ -144,8 +144,7 @@ class Scenario:
     @property
     def can_reset_asleep(self) -> bool:
         """Whether a reset works in deep sleep too: a port that is the chip's own USB takes its lines along."""
-        by_lines = not self._bench.attached.board.flash.boot_command
-        return self.can_reset and not (by_lines and self.has_own_usb)
+        return self.can_reset and not self.has_own_usb
 
     def write_romfs(self, image: bytes) -> None:
         """Put ``image`` into the ROMFS region of both sides, alone, and start them again."""

@@ -53,6 +53,8 @@ class Abilities:
 
 #: The folder of the harness on a board. No module of a user's is called so.
 OWN_FOLDER = "hx_files"
+#: How a start file is called while it is set aside: it stays the user's, and is swept away with nothing.
+ASIDE = "hx_aside_"
 
 #: Capabilities that are asked of a VM of whose port nothing is known, whatever boards.yaml says or does not say.
 ASKED_CAPABILITIES = ("romfs",)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from harness.link.session import Session
     from harness.runtimes.traits import Means
 
+#: So many files are told by name and size, and the start files beside them.
+FILES_SHOWN = 24
 #: How much of a start file is read to see whether it does anything, in bytes.
 START_FILE_LIMIT = 4096
 

@@ -92,12 +92,12 @@ class Wired:
         return self.session.read_exactly(1, deadline=within)
 
     def _intervene(self, intervention: Intervention) -> None:
-        if intervention.what == "reset" and self.session.closed:
-            raise BenchFault(
-                "the chip sleeps, and its reset lines have gone with its port",
-                hint="a chip whose port is its own USB is woken by its power, by a pin, or by a person",
-            )
         if intervention.what == "reset":
+            if self.session.closed:
+                raise BenchFault(
+                    "the chip sleeps, and its reset lines have gone with its port",
+                    hint="a chip whose port is its own USB is woken by its power, by a pin, or by a person",
+                )
             self._pulse_reset()
         elif self._from_outside is not None:
             self._from_outside(intervention)

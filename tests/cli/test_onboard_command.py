@@ -188,9 +188,11 @@ def test_nothing_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_person_at_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, devkit())
     monkeypatch.setattr(command, "_at_terminal", lambda: True)
-    done = harness("onboard", "/dev/ttyUSB1", "--no-run", said="n\n18\n18 19\ny\n")
+    done = harness("onboard", "/dev/ttyUSB1", "--no-run", said="n\n18\n300 301\nD4D4D4D4D4D4D4D4D4\n18, 019\ny\n")
     assert done.exit_code == 0, done.output
     assert "Error: two pins, such as 18 19" in done.output
+    assert "Error: expected a pin number (0 to 255)" in done.output
+    assert "came 'D4D4D4D4D4D4D4D4D4'" in done.output
     (entry,) = load_bench("boards.yaml").boards
     assert (entry.application, entry.wiring.loopback) == ("keep", ((18, 19),))
     assert "pin_loopback" in entry.capabilities

@@ -139,6 +139,13 @@ def test_an_interrupted_upload_leaves_nothing_under_the_files_name(line: Line) -
     assert board.get("a.lua") == b"return 2" and "hx_coming" not in board.listdir()
 
 
+def test_a_file_that_does_not_arrive_is_told_by_the_name_that_it_was_given(line: Line) -> None:
+    port, board = line
+    port.up = once(b"\x061.", b"\x069.")
+    with pytest.raises(BenchFault, match=r"^a\.lua: block 1 was not acknowledged"):
+        board.put("a.lua", b"-" * 600)
+
+
 @pytest.mark.parametrize("change", [(b"_hxo(1)", b"_hxo(11)"), (b"_hxo(1)", b"_hxo(2)"), (b"run.lua", b"rrun.lua")])
 def test_a_damaged_name_makes_no_file(line: Line, change: tuple[bytes, bytes]) -> None:
     port, board = line

@@ -16,7 +16,7 @@ from harness.errors import BenchFault
 from harness.link.panics import printable
 from harness.runtimes.abilities import ASKED_MODULES, OWN_FOLDER, Abilities
 from harness.runtimes.interface import BoardRuntime, RunResult
-from harness.runtimes.micropython.file_programs import BACK_AND_EMPTY
+from harness.runtimes.micropython.file_programs import BACK_AND_EMPTY, SWEEP_FLAT
 from harness.runtimes.micropython.raw_repl import RawRepl
 from harness.runtimes.pieces import parts_of
 
@@ -50,10 +50,9 @@ _WRITING = (
             _empty(own)
         made = 1
     else:
-        for name in os.listdir():
-            if name[:3] == "hx_" and name[:9] != "hx_aside_":
-                os.remove(name)
-    name = own + "/hx_ask"
+"""
+    + SWEEP_FLAT
+    + """    name = own + "/hx_ask"
     file = open(name, "w")
     file.write("x")
     file.close()

@@ -5,6 +5,8 @@ To be completed with ``%``; a path goes in as its ``repr``.
 
 from __future__ import annotations
 
+from harness.runtimes.abilities import ASIDE
+
 _CRC = """
 def _c(path):
     from binascii import crc32
@@ -114,6 +116,12 @@ finally:
 #: (base, own folder): files that were set aside are the user's again.
 GIVE_BACK = "import os\n" + _BACK + "_back(%r, %r)\ndel _back\n"
 
+#: In a function that has imported ``os``, on a filesystem without folders: all of the harness's own is gone.
+SWEEP_FLAT = f"""        for name in os.listdir():
+            if name[:3] == "hx_" and name[:{len(ASIDE)}] != "{ASIDE}":
+                os.remove(name)
+"""
+
 #: (base, own folder): the same, and the folder and all that is in it is gone. Without folders: all files named hx_.
 SWEEP = (
     "import os\n"
@@ -122,10 +130,9 @@ SWEEP = (
     + """
 def _sweep(base, own):
     if not hasattr(os, "mkdir"):
-        for name in os.listdir():
-            if name[:3] == "hx_" and name[:9] != "hx_aside_":
-                os.remove(name)
-        return
+"""
+    + SWEEP_FLAT
+    + """        return
     try:
         os.listdir(own)
     except OSError:

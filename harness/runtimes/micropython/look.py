@@ -7,7 +7,7 @@ import re
 
 from harness.errors import BenchFault, FirmwareFailure, HarnessError
 from harness.link.session import Session
-from harness.runtimes.looked import START_FILE_LIMIT, Look
+from harness.runtimes.looked import FILES_SHOWN, START_FILE_LIMIT, Look
 from harness.runtimes.micropython.ask_abilities import ask_abilities
 from harness.runtimes.micropython.ask_who import chip_names
 from harness.runtimes.micropython.micropython_board import MicroPythonBoard
@@ -15,7 +15,6 @@ from harness.runtimes.pieces import parts_of
 from harness.runtimes.traits import Means
 
 #: Files that are told; how many more there are is counted.
-_FILES = 24
 # Names as hex: they can hold anything. A folder has the type 0x4000 in os.stat (MicroPython documentation, "os").
 _LIST = """
 import os
@@ -32,7 +31,7 @@ def _size(name):
     return -1 if stat[0] & 0x4000 else stat[6]
 def _list():
     names = sorted(os.listdir())
-    for name in names[:FILES]:
+    for name in [n for i, n in enumerate(names) if i < FILES or n in STARTS]:
         size = _try(lambda: _size(name))
         print("\\x06file %s %d" % (_hex(name), -1 if size is None else size))
     room = _try(lambda: os.statvfs(_at or "/")) or (0, 0, 0, 0)
@@ -41,7 +40,7 @@ try:
     _list()
 finally:
     del _list, _size, _hex, _at, _try
-""".replace("FILES", str(_FILES))
+""".replace("FILES", str(FILES_SHOWN))
 _FILE = re.compile(rb"\x06file ((?:[0-9a-f]{2}){1,255}) (-?\d{1,10})\r?\n")
 _ROOM = re.compile(rb"\x06room (\d{1,6}) (\d{1,15}) (\d{1,15}) ((?:[0-9a-f]{2}){0,100})-\r?\n")
 _FLOAT = "print('float', 1.5 * 2)"
@@ -57,8 +56,8 @@ def look(session: Session, means: Means, start_files: tuple[str, ...]) -> Look:
         resets = _resets(board) if means.reset else None
         facts = board.facts
         abilities = ask_abilities(board.run, lambda source: parts_of(source, facts), writes=False)
-        files, count, size, free, folder = _files(board)
-        starts = {name: _text(board, folder, name) for name, _ in files if name in start_files}
+        files, count, size, free, folder = _files(board, start_files)
+        starts = {name: _text(board, folder, name, size) for name, size in files if name in start_files}
         return Look(
             version=facts.version,
             machine=facts.machine,
@@ -93,9 +92,12 @@ def _resets(board: MicroPythonBoard) -> bool:
     return b"hx_mark False" in board.run(_MARKED).stdout
 
 
-def _files(board: MicroPythonBoard) -> tuple[tuple[tuple[str, int], ...], int, int, int, str]:
+def _files(
+    board: MicroPythonBoard, start_files: tuple[str, ...]
+) -> tuple[tuple[tuple[str, int], ...], int, int, int, str]:
     """Files, how many there are in all, size and free room of their filesystem, and the folder that they are in."""
-    result = b"".join(board.run(part).stdout for part in parts_of(_LIST, board.facts))
+    question = _LIST.replace("STARTS", repr(start_files))
+    result = b"".join(board.run(part).stdout for part in parts_of(question, board.facts))
     room = _ROOM.search(result)
     if room is None:  # no os, or no filesystem
         return (), 0, 0, 0, ""
@@ -107,8 +109,10 @@ def _named(digits: bytes) -> str:
     return binascii.unhexlify(digits).decode("utf-8", "replace")
 
 
-def _text(board: MicroPythonBoard, folder: str, name: str) -> bytes:
-    """The beginning of a start file; empty when it cannot be read."""
+def _text(board: MicroPythonBoard, folder: str, name: str, size: int) -> bytes:
+    """A start file; empty when it cannot be read, or is so long that it does something whatever it holds."""
+    if size > START_FILE_LIMIT:
+        return b""
     try:
         return board.get(f"{folder.rstrip('/')}/{name}")[:START_FILE_LIMIT]
     except HarnessError:

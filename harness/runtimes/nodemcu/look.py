@@ -10,12 +10,11 @@ import re
 
 from harness.errors import FirmwareFailure
 from harness.link.session import Session
-from harness.runtimes.looked import START_FILE_LIMIT, Look
+from harness.runtimes.looked import FILES_SHOWN, Look
 from harness.runtimes.nodemcu.nodemcu_board import NodeMcuBoard
 from harness.runtimes.traits import Means
 from harness.runtimes.who import ChipNames
 
-_FILES = 24
 _VERSION = (
     'do local i=node.info("sw_version") local a,b,c=node.info() '
     'print("\\6v "..(type(i)=="table" and tostring(i.git_release or i.node_version_major) or a.."."..b.."."..c)) end'
@@ -31,7 +30,7 @@ _LIST = f'for n,s in pairs(file.list()) do print("\\6f "..n:gsub(".",{_HEX})..":
 _ROOM = 'do local f,u,t=file.fsinfo() print("\\6r "..t.." "..f) end'
 _READ = f'do local f=file.open("NAME") local s=f:read(SIZE) f:close() print("\\6t "..(s or ""):gsub(".",{_HEX})) end'
 #: Bytes of a start file that are read at most: enough to see that it does something.
-_PEEK = min(START_FILE_LIMIT, 256)
+_PEEK = 256
 
 
 def look(session: Session, means: Means, start_files: tuple[str, ...]) -> Look:
@@ -44,6 +43,7 @@ def look(session: Session, means: Means, start_files: tuple[str, ...]) -> Look:
     heap = _told(board, _HEAP, rb"\x06h (\d{1,10}) (true|false)")
     room = _told(board, _ROOM, rb"\x06r (\d{1,10}) (\d{1,10})")
     found = sorted(_files(board))
+    shown = [file for n, file in enumerate(found) if n < FILES_SHOWN or file[0] in start_files]
     starts = {}
     for name, _ in found:
         if name in start_files:
@@ -60,8 +60,8 @@ def look(session: Session, means: Means, start_files: tuple[str, ...]) -> Look:
         floats=bool(heap) and heap[1] == b"true",
         ctrl_c=False,
         folder="/" if room else "",
-        files=tuple(found[:_FILES]),
-        more_files=max(0, len(found) - _FILES),
+        files=tuple(shown),
+        more_files=len(found) - len(shown),
         filesystem_size=int(room[0]) if room else None,
         filesystem_free=int(room[1]) if room else None,
         start_files=starts,

@@ -119,7 +119,7 @@ class NodeMcuBoard(NodeMcuRepl):
         return RunResult(stdout, error, time.perf_counter() - started)
 
     def _start(self, source: str) -> None:
-        self._write(PROGRAM, source.encode())
+        self._write(PROGRAM, source.encode(), PROGRAM)
         self._in_hand = False
         self.session.write(b"_hxr()\r")
         read = self.session.read_until(BEGIN, idle=GRACE, deadline=GRACE)
@@ -271,16 +271,19 @@ class NodeMcuBoard(NodeMcuRepl):
         self._take_in_hand()
         self._name_it(name)
         self._say("file.remove(_hxn)")  # there may not be room for both
-        self._write(COMING, data)
+        self._write(COMING, data, path)
         if self._answer(f'print("\\6"..tostring(file.rename("{COMING}",_hxn))..".")') != "true":
-            raise Refused(f"{path} cannot be written: file.rename answered false")
+            raise Refused(
+                f"{path} cannot be written: file.rename answered false",
+                hint="is there space on the board's filesystem? Its names have at most 31 characters",
+            )
 
     def _name_it(self, name: str) -> None:
         """Its echo shows that the name arrived, before anything is done to a file of that name."""
         self._say(f'_hxn="{name}"')
 
-    def _write(self, name: str, data: bytes) -> None:
-        """One of ``OPENED``, in acknowledged lines."""
+    def _write(self, name: str, data: bytes, path: str) -> None:
+        """One of ``OPENED``, in acknowledged lines; ``path`` is what it is to people."""
         self._take_in_hand()
         blocks = list(text_blocks(data))
         if self._base64 and len(data) > 64:
@@ -289,15 +292,15 @@ class NodeMcuBoard(NodeMcuRepl):
         # One that an interrupted upload left open would come over this one when it is closed.
         self._say("if _hxf then pcall(_hxf.close,_hxf) end")
         if self._answer(f"_hxo({OPENED[name]})") != "open":
-            raise Refused(f"{name} cannot be written", hint="is there space on the board's filesystem?")
+            raise Refused(f"{path} cannot be written", hint="is there space on the board's filesystem?")
         for index, block in enumerate(blocks):
             if self._answer(block % index) != str(index):
-                raise BenchFault(f"{name}: block {index} was not acknowledged", hint="check the cable")
+                raise BenchFault(f"{path}: block {index} was not acknowledged", hint="check the cable")
         self._say("_hxf:close() _hxf=nil")
         came = self._sum(name, len(data))
         if came != (expected := _summed(data)):
             raise BenchFault(
-                f"{name}: expected {expected} (length and Adler-32) after writing, the board says {came}",
+                f"{path}: expected {expected} (length and Adler-32) after writing, the board says {came}",
                 hint="is there space on the board's filesystem? Check the cable",
             )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 
+from harness.runtimes.abilities import ASIDE
+
 #: Longest line that is sent, its end included, in bytes: the board's buffer less one.
 LINE_LIMIT = 255
 #: Where the output of a program begins and ends, and where its error text does; long enough not to come by chance.
@@ -33,10 +35,10 @@ HELPERS = (
     "if not o then _hxe(tostring(e)) elseif not _hxwait then _hxe() end end",
 )
 #: Takes all files of the harness's own off the board. The filesystem has no folders: how names begin is one. What is
-#: set aside there is the user's (:data:`harness.bench.application.ASIDE`).
-SWEEP = """
+#: set aside there is the user's.
+SWEEP = f"""
 for name in pairs(file.list()) do
-  if name:sub(1, 3) == "hx_" and name:sub(1, 9) ~= "hx_aside_" then file.remove(name) end
+  if name:sub(1, 3) == "hx_" and name:sub(1, {len(ASIDE)}) ~= "{ASIDE}" then file.remove(name) end
 end
 """
 FACTS = """

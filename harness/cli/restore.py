@@ -69,5 +69,4 @@ def _at_port(address: str, note: Note, bench: str) -> tuple[Board, Path]:
     from harness.inventory.selection import bench_file
     from harness.paths import state_dir
 
-    here = bench or Path("boards.yaml").exists()
-    return board_at(address, note.chip), state_dir(bench_file(bench) if here else Path("boards.yaml"))
+    return board_at(address, note.chip), state_dir(bench_file(bench) if bench else Path("boards.yaml"))

@@ -120,20 +120,17 @@ def run(
 
         list_plan(request, json_file)
         return
-    stopped: RunInterrupted | None = None
-    unsent: NotSent | None = None
+    ended: RunInterrupted | NotSent | None = None
     with LiveView(request.boards, console) as view:
         times = Timings([board.id for board in chosen], view)
         try:
             number = run_bench(request, times)
-        except RunInterrupted as interrupted:
-            stopped, number, path = interrupted, interrupted.run, interrupted.kept
-        except NotSent as problem:
-            unsent, number, path = problem, problem.run, problem.kept
+        except (RunInterrupted, NotSent) as problem:
+            ended, number, path = problem, problem.run, problem.kept
     results = Store(path)
     record = results.load_run(number)
     print_run(record, console, all_figures=figures, state=state)
-    everything = not (suites or keywords or last_failed or stopped)
+    everything = not (suites or keywords or last_failed or isinstance(ended, RunInterrupted))
     for words in (*ports_together(record), *unused_limits(chosen, record, results, everything=everything)):
         console.print(Text(f"warning: {words}", style="yellow"), soft_wrap=True)
     if timings:
@@ -142,10 +139,8 @@ def run(
     for name, target in wanted:
         formats.write(name, finished, target)
     results.close()
-    if stopped is not None:
-        raise stopped
-    if unsent is not None:
-        raise unsent
+    if ended is not None:
+        raise ended
     sys.exit(record.exit_code)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 
-_ANY = re.DOTALL
 _HEADER_MODE = re.compile(rb"mode:([A-Z_]{3,7}), clock div:([1-9])")
 #: Words of the ROM when it cannot load what it reads: nothing is written there, or it does not read what is.
 _UNREADABLE = re.compile(
@@ -25,37 +24,37 @@ _QUAD_FIRMWARE = "this firmware is built for quad flash, and the chip says that 
 #: Evidence, and what to try. The first that is found counts.
 _TABLE: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (
-        re.compile(rb"Brownout detector was triggered|_BROWN_OUT_RESET|\(BROWNOUT_RST\)", _ANY),
+        re.compile(rb"Brownout detector was triggered|_BROWN_OUT_RESET|\(BROWNOUT_RST\)"),
         "the supply dips when the chip starts: give the board another USB port, a hub with its own supply or a shorter "
         "cable, and take off what it feeds. Another write does not help",
     ),
     (
-        re.compile(rb"Octal Flash option selected, but EFUSE not configured", _ANY),
+        re.compile(rb"Octal Flash option selected, but EFUSE not configured"),
         "this firmware is built for octal flash, and the chip's fuses say that it has quad flash: take the firmware "
         "without 'octal flash' (OPI) for this module",
     ),
     (
-        re.compile(rb"Octal Flash Mode Enabled.{0,1500}?(?:assert failed: do_core_init|Probe failed)", _ANY),
+        re.compile(rb"Octal Flash Mode Enabled.{0,1500}?(?:assert failed: do_core_init|Probe failed)", re.DOTALL),
         f"{_QUAD_FIRMWARE}: take the firmware for modules with octal flash (OPI; such as WROOM-2)",
     ),
     (
-        re.compile(rb"smaller than the size in the binary image header", _ANY),
+        re.compile(rb"smaller than the size in the binary image header"),
         "the image's header declares more flash than the chip has: take the firmware variant for this flash size",
     ),
     (
-        re.compile(rb"exceeds flash chip size", _ANY),
+        re.compile(rb"exceeds flash chip size"),
         "the partition table needs more flash than the chip has: take the firmware variant for this flash size",
     ),
     (
-        re.compile(rb"mismatch chip ID, expected \d+, found \d+", _ANY),
+        re.compile(rb"mismatch chip ID, expected \d+, found \d+"),
         "the application is for another chip than its boot loader: take the firmware for this chip",
     ),
     (
-        re.compile(rb"chip revision check failed|Image requires (?:chip|efuse blk) rev", _ANY),
+        re.compile(rb"chip revision check failed|Image requires (?:chip|efuse blk) rev"),
         "the firmware is for another revision of this chip: take a build for this one",
     ),
     (
-        re.compile(rb"Failed to init external RAM!|PSRAM enabled but initialization failed. Bailing out", _ANY),
+        re.compile(rb"Failed to init external RAM!|PSRAM enabled but initialization failed\. Bailing out"),
         "this firmware needs PSRAM, and none answers in the way that it asks: take the firmware without SPIRAM, or the "
         "variant for this module's PSRAM (quad or octal)",
     ),

@@ -169,16 +169,18 @@ _ROM_LINES = re.compile(
 
 def is_text(data: bytes) -> bool:
     """Whether ``data`` can be what somebody said: nothing at all can, and so can a few damaged bytes."""
-    plain = sum(0x20 <= byte < 0x7F or byte in b"\r\n\t\x1b" for byte in data)
-    return len(data) < 16 or plain >= 0.7 * len(data)
+    return len(data) < 16 or _plain(data) >= 0.7 * len(data)
 
 
 def by_application(data: bytes) -> bytes:
     """What a program may have printed of ``data``: all but the ROM's lines; nothing when that is no text, as of a
     console at another rate."""
     left = _ROM_LINES.sub(b"", data)
-    plain = sum(0x20 <= byte < 0x7F or byte in b"\r\n\t\x1b" for byte in left)
-    return left if len(left.strip()) >= 8 and plain >= 0.9 * len(left) else b""
+    return left if len(left.strip()) >= 8 and _plain(left) >= 0.9 * len(left) else b""
+
+
+def _plain(data: bytes) -> int:
+    return sum(0x20 <= byte < 0x7F or byte in b"\r\n\t\x1b" for byte in data)
 
 
 def _around(data: bytes, start: int, end: int) -> str:

@@ -304,18 +304,15 @@ class SupervisorState:
         return int(self._exists(self._memory().read(address, size).decode("utf-8", "replace")))
 
     def _on_persist(self, address: int, size: int, offered: int) -> str:
-        self._heap.offered = offered
         data = size.to_bytes(4, "little") + self._memory().read(address, size)
-        return self._replace("persisted", data)
+        return self._replace("persisted", data, offered)
 
     def _on_next(self, address: int, size: int, offered: int) -> str:
-        self._heap.offered = offered
         options, *name = self._memory().read(address, size)
-        return self._replace("next_code", bytes([options | NextCode.NEWLY_SET, *name, 0]))
+        return self._replace("next_code", bytes([options | NextCode.NEWLY_SET, *name, 0]), offered)
 
     def _on_client(self, length: int, offered: int) -> int:
-        self._heap.offered = offered
-        allocation = self._allocated(length)
+        allocation = self._allocated(length, offered)
         if isinstance(allocation, int):
             return allocation
         self.clients.append(allocation)
@@ -332,27 +329,26 @@ class SupervisorState:
         assert self.persisted is not None
         return int.from_bytes(self.persisted.read()[:4], "little")
 
-    def _replace(self, name: str, data: bytes) -> str:
+    def _replace(self, name: str, data: bytes, offered: int) -> str:
         """Put ``data`` in the place of an allocation, which is kept until that has succeeded.
 
         "0" when it is done; otherwise the size in bytes of the piece that the guest is to offer.
         """
         before: Allocation | None = getattr(self, name)
         if before is None or before.get_length() != (len(data) + 3) & ~3:
-            allocation = self._allocated(len(data))
+            allocation = self._allocated(len(data), offered)
             if isinstance(allocation, int):
                 return str(allocation)
             self.region.free(before)
             setattr(self, name, allocation)
             before = allocation
         before.write(data)
-        self._heap.offered = 0
         return "0"
 
-    def _allocated(self, length: int) -> Allocation | int:
+    def _allocated(self, length: int, offered: int) -> Allocation | int:
         """A movable one, with the piece that the guest has offered where no hole fits; otherwise the size in bytes of
         the piece that it is to offer, -1 when it has offered one in vain."""
-        offered = self._heap.offered
+        self._heap.offered = offered
         allocation = self.region.allocate(length, movable=True)
         self._heap.offered = 0
         return allocation or (-1 if offered else NODE + ((length + 3) & ~3))

@@ -68,6 +68,10 @@ class PortBusy(FinalFault):
     """Another program has the board's port open."""
 
 
+class PlaceLost(FinalFault):
+    """A lab's place is not ours any more, or of no use: no fault of the board's, nor of its firmware's."""
+
+
 class Refused(BenchFault):
     """The board answered, and said no: a full or missing filesystem, a file that is not there.
 

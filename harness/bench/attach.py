@@ -16,6 +16,7 @@ from harness.bench.application import LeftApplication
 from harness.bench.board_flash import BoardFlash
 from harness.bench.board_line import BoardLine
 from harness.bench.checked_firmware import Report, firmware_of
+from harness.bench.device import HEARD_WITHIN
 from harness.bench.device_of import device_of
 from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import QUARANTINE_AFTER, HealthBook, Quarantined, State
@@ -37,8 +38,6 @@ from harness.runtimes.traits import traits_of
 
 #: A run that was killed lets go of its boards within this time, in seconds.
 _LOCK_PATIENCE = 10.0
-#: What has just gone wrong may come of something that has not been heard of for so long, in seconds.
-_HEARD_WITHIN = 2.0
 #: Characters of an event's words: a board can have a say in them.
 _EVENT_LIMIT = 300
 
@@ -174,7 +173,7 @@ class AttachedBoard:
 
     def require(self) -> None:
         """After trouble: raises FinalFault when that came of the board's not being ours any more."""
-        if (gone := self.device.why_gone(_HEARD_WITHIN)) is not None:
+        if (gone := self.device.why_gone(HEARD_WITHIN)) is not None:
             raise gone
 
     # -- life ------------------------------------------------------------------------------------

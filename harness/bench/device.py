@@ -40,6 +40,10 @@ class FlashReader(Protocol):
     def read(self, offset: int, size: int) -> bytes: ...
 
 
+#: What has just gone wrong may come of something that has not been heard of for so long, in seconds.
+HEARD_WITHIN = 2.0
+
+
 class Device(Protocol):
     """One board. :meth:`start` comes before everything but :meth:`whereabouts` and :meth:`switch_now`."""
 

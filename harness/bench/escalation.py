@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from harness.errors import BenchFault, HarnessError, PortBusy
+from harness.errors import BenchFault, FinalFault, HarnessError, PlaceLost
 from harness.link.deadline import Deadline
 
 #: What a whole recovery may cost, in seconds.
@@ -32,11 +32,11 @@ def escalate(
     """Try ``steps`` in order until one helps; returns its name. ``told`` hears of each before it is tried.
 
     ``bounded`` makes everything inside it end at a deadline. Raises BenchFault with what each step came to when none
-    helped, or when ``budget`` seconds are over.
+    helped, or when ``budget`` seconds are over; PlaceLost at once, for nothing more may be done to that board then.
     """
     end = Deadline(budget)
     outcomes: list[str] = []
-    busy: PortBusy | None = None
+    final: FinalFault | None = None
     for step in steps:
         if end.passed:
             outcomes.append(f"the budget of {budget:g} s was over before '{step.name}'")
@@ -45,13 +45,15 @@ def escalate(
         try:
             with bounded(end.at_most(step.limit)):
                 step.attempt()
+        except PlaceLost:
+            raise
         except HarnessError as problem:
-            busy = problem if isinstance(problem, PortBusy) else None
+            final = problem if isinstance(problem, FinalFault) else None
             outcomes.append(f"{step.name}: {problem.message[:160]}")
         else:
             return step.name
-    if busy is not None:  # at the end another program had the port: that says nothing about the board
-        raise busy
+    if final is not None:  # at the end another program had the port, or the like: that says nothing about the board
+        raise final
     raise BenchFault(
         f"the board could not be recovered. {'; '.join(outcomes) or 'There is no way to'}",
         hint="look at its power, its cable and its adapter",

@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import strict_json
+from harness.bench.board_flash import require_identity
 from harness.bench.board_port import console_opener
+from harness.bench.device import HEARD_WITHIN
 from harness.bench.device_of import device_of
 from harness.chips import CHIPS, STM32_FLASH_BASE
 from harness.errors import BenchFault, UsageError
@@ -63,7 +65,8 @@ def note_of(file: Path) -> Path:
 def flasher_of(board: Board, state: Path, progress: Progress, *, purpose: str) -> Iterator[Flasher]:
     """The chip of ``board`` in its boot loader, the board locked meanwhile. ``state`` is the bench's state folder.
 
-    Raises UsageError where nothing here reads or writes that flash, BenchFault when the chip does not answer.
+    Raises UsageError where nothing here reads or writes that flash, BenchFault when the chip does not answer,
+    FinalFault when it is another than the entry's, or not ours any more.
     """
     if board.flash_method in ("none", "command"):
         raise UsageError(
@@ -76,9 +79,16 @@ def flasher_of(board: Board, state: Path, progress: Progress, *, purpose: str) -
             device.start(progress)
             address = device.find()
             port = console_opener(board)(address) if needs_port(board) else None
+            if port is not None:
+                device.listen(lambda _kind, words: progress(words, 0, 0), port.close)
             try:
                 with flasher_for(FlashJob(board, port, progress, address)) as flasher:
+                    require_identity(board, flasher.identity, address)
                     yield flasher
+            except BenchFault:
+                if gone := device.why_gone(HEARD_WITHIN):
+                    raise gone from None
+                raise
             finally:
                 if port is not None:
                     port.close()
@@ -269,7 +279,7 @@ def _with_its_own(board: Board) -> Board:
 
 def _require_same(board: Board, chip: ChipIdentity, note: Note, *, other_board: bool) -> None:
     for name, was, came in (("MAC", note.mac, chip.mac), ("unique id", note.uid, chip.uid)):
-        if was == came or not (was or came):
+        if was == came:
             continue
         if note.encrypted:
             raise UsageError(

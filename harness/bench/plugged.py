@@ -50,6 +50,8 @@ _ADAPTERS = {
 USB_JTAG = "303a:1001"
 #: Vendors whose serial ports are the chip's own USB: Espressif, MicroPython, Adafruit, Raspberry Pi, Arduino.
 _NATIVE = ("303a", "f055", "239a", "2e8a", "2341")
+#: The same of a vendor whose debug probes have ports that stay.
+_NATIVE_PRODUCTS = ("0483:5740",)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class Plugged:
     @property
     def native_usb(self) -> bool:
         """Whether the port is the chip's own USB, and goes when the chip is reset."""
-        return self.kind == "port" and self.vid_pid.partition(":")[0] in _NATIVE
+        own = self.vid_pid.partition(":")[0] in _NATIVE or self.vid_pid in _NATIVE_PRODUCTS
+        return self.kind == "port" and own
 
     @property
     def _doubtful(self) -> bool:

@@ -23,6 +23,7 @@ from harness.formats.romfs import MAGIC
 from harness.formats.suite_romfs import suite_files, suite_romfs
 from harness.inventory.model import Board
 from harness.link.boot_words import cause
+from harness.link.coming_back import until_there
 from harness.link.deadline import Deadline
 from harness.link.panics import printable
 from harness.link.ports import no_reset_lines
@@ -189,14 +190,7 @@ class Preparation:
     def _started_by_hand(self, runtime: BoardRuntime) -> None:
         """Have a person start the application. Raises the last BenchFault when nobody does."""
         self._report(f"written; press EN once to start it (waiting {BY_HAND_WITHIN:g} s)", 0, 0)
-        end = Deadline(BY_HAND_WITHIN)
-        while True:
-            try:
-                runtime.enter(after_reset=True)
-                return
-            except BenchFault:
-                if end.passed:
-                    raise
+        until_there(lambda: runtime.enter(after_reset=True), Deadline(BY_HAND_WITHIN))
 
     def _prove_identity(self, runtime: BoardRuntime) -> ChipNames:
         """Who answers, asked before anything else. Raises FinalFault for another board."""

@@ -705,6 +705,12 @@ class Board(Entry):
         if self.flash_method in not_for_it:
             allowed = (*usual, "command", "none")
             raise ValueError(f"flash.method of {self.chip}: expected {', '.join(allowed)}; came {self.flash_method}")
+        in_lab = self.identity is not None and self.identity.labgrid is not None
+        if in_lab and self.flash_method in ("dfu", "swd") and not self.flash.probe:
+            raise ValueError(
+                f"flash.method {self.flash_method} reaches what is plugged in at this computer, and not a place of a "
+                "lab: give stm32-uart, a command or none, or flash.probe for a probe that is here"
+            )
         return self
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.errors import BenchFault, FirmwareFailure, HarnessError, PortBusy, VmCrashed
+from harness.errors import BenchFault, FinalFault, FirmwareFailure, HarnessError, VmCrashed
 from harness.judging.ready_board import DoubtfulBoard
 from harness.judging.scenario import Scenario
 
@@ -37,7 +37,7 @@ def judged_again(
         raise failure
     try:
         board.recover(first, gentle=False)
-    except PortBusy:
+    except FinalFault:
         raise
     except BenchFault as problem:
         raise BenchFault(

@@ -362,7 +362,7 @@ class Keeper:
                     self._monitor.close()
                 self._monitor = Monitor(self._lab)
                 now = next((p for p in self._lab.places(max(5.0, end.left)) if p.name == place), None)
-            except LabAway:
+            except HarnessError:  # also one that is still starting, and refuses
                 continue
             if now is None or now.acquired != self._owner:
                 self._maybe = ""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import BenchFault, FinalFault, HarnessError, UsageError
+from harness.errors import FinalFault, HarnessError, PlaceLost, UsageError
 from harness.inventory.model import LabgridPlace
 from harness.labgrid.client import PATIENCE, Lab, Resource, own_name
 from harness.labgrid.keeper import Wanted
@@ -22,10 +22,6 @@ from harness.link.deadline import Deadline
 _TAKING = 6 * PATIENCE
 #: How long the end of a run waits for the place to be given back, in seconds. The keeper tries on for longer.
 RELEASE_WITHIN = 8.0
-
-
-class PlaceLost(FinalFault):
-    """The place is not ours any more, or of no use: no fault of the board's, nor of its firmware's."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class Lease:
             try:
                 news = self._news.get(timeout=patience)
             except queue.Empty:
-                raise BenchFault(f"the lab at {self.lab.address}: nothing was heard for {patience:g} s") from None
+                raise FinalFault(f"the lab at {self.lab.address}: nothing was heard for {patience:g} s") from None
             match news["say"]:
                 case "waiting":
                     report(f"waiting for {news['text']}")
@@ -84,7 +80,7 @@ class Lease:
                     kind = UsageError if news["kind"] == "usage" else FinalFault
                     raise kind(news["text"], hint=news["hint"])
                 case "end":
-                    raise BenchFault(
+                    raise FinalFault(
                         "the process that takes places of the lab has ended", hint="is it still installed?"
                     )
 
@@ -121,11 +117,16 @@ class Lease:
 
     @property
     def _place(self) -> str:
-        return self.held.place if self.held else self._wanted.place or "of the lab"
+        return self._known or "of the lab"
+
+    @property
+    def _known(self) -> str:
+        """Its name; empty as long as any that fits will do."""
+        return self.held.place if self.held else self._wanted.place or ""
 
     @property
     def _by_hand(self) -> str:
-        return f"; by hand: labgrid-client -p {self._place} release"
+        return f"; by hand: labgrid-client -p {self._known} release" if self._known else ""
 
     def _without_keeper(self, why: str, end: Deadline) -> str:
         """It was killed, or had to give up."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.application import ASIDE
 from harness.bench.attach import AttachedBoard, Options, attach
 from harness.errors import Refused
 from harness.inventory.load import load_bench
 from harness.inventory.schema import json_schema
+from harness.runtimes.abilities import ASIDE
 from harness.runtimes.ask_names import read_facts
 from harness.runtimes.interface import RunResult
 from harness.runtimes.program import Program

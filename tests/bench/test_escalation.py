@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.bench.escalation import RecoveryStep, escalate
-from harness.errors import BenchFault, FirmwareFailure
+from harness.errors import BenchFault, FinalFault, FirmwareFailure, PlaceLost
 from harness.link.deadline import Deadline, driven_by
 from harness.link.session import Session
 from tests.hostile.hostile_lines import HostilePort
@@ -36,6 +36,19 @@ def test_it_stops_at_the_first_step_that_helps() -> None:
 def test_a_crash_on_the_way_is_a_step_that_did_not_help() -> None:
     _, action = escalated(FirmwareFailure("crashed"), None)
     assert action() == "step 1"
+
+
+def test_nothing_more_is_done_to_a_board_that_is_not_ours_any_more() -> None:
+    tried, action = escalated(BenchFault("no"), PlaceLost("released by somebody else"), None)
+    with pytest.raises(PlaceLost):
+        action()
+    assert tried == ["step 0", "step 1"]
+
+
+def test_what_no_trying_mends_stays_that() -> None:
+    _, action = escalated(BenchFault("no"), FinalFault("boards were swapped"))
+    with pytest.raises(FinalFault, match="^boards were swapped"):
+        action()
 
 
 def test_when_nothing_helps_each_step_is_told() -> None:

@@ -20,7 +20,7 @@ from harness.bench.bench_entries import board_at
 from harness.bench.flash_backup import Note, back_up, load, note_of
 from harness.chips import MB
 from harness.cli import main
-from harness.errors import BenchFault, UsageError
+from harness.errors import BenchFault, FinalFault, UsageError
 from harness.flashing.flasher import ChipIdentity, Security
 from harness.virtual.bench import RunningBoard, VirtualSpec, start
 from tests.running_boards import tool
@@ -178,6 +178,19 @@ def test_another_board_is_refused_unless_told(tmp_path: Path) -> None:
         assert flash_of(tmp_path) == b"\xff" * MB
         assert harness("restore", pty_of(board), file, "--other-board").exit_code == 0
     assert flash_of(tmp_path) == before
+
+
+def test_a_board_that_was_swapped_is_never_written(tmp_path: Path) -> None:
+    """--other-board is about the backup: the bench file's own word on who the board is stands."""
+    with chip(tmp_path, content(MB, 8)) as board:
+        file = saved(board, tmp_path)
+    with chip(tmp_path, b"\xff" * MB, mac="02:00:00:00:00:23") as board:
+        entry = board_at(pty_of(board), "esp32")
+        assert entry.identity is not None
+        named = entry.model_copy(update={"identity": entry.identity.model_copy(update={"mac": MAC})})
+        with pytest.raises(FinalFault, match=f"expected the chip with MAC {MAC}, at .* is 02:00:00:00:00:23"):
+            flash_backup.restore(named, tmp_path, load(Path(file)), lambda *_: None, other_board=True)
+    assert flash_of(tmp_path) == b"\xff" * MB
 
 
 def test_another_chip_and_a_smaller_flash_are_refused(tmp_path: Path) -> None:

@@ -159,6 +159,15 @@ def test_native_usb_goes_with_the_chip(tmp_path: Path, vid_pid: str, reset: str)
     assert ("native_usb" in entry.capabilities) == (vid_pid == "303a:1001")
 
 
+@pytest.mark.parametrize(
+    ("vid_pid", "own"), [("f055:9800", True), ("0483:5740", True), ("0483:374b", False), ("10c4:ea60", False)]
+)
+def test_an_stm32s_own_usb_is_told_from_its_debug_probes(tmp_path: Path, vid_pid: str, own: bool) -> None:
+    """0483 is the vendor of both."""
+    board = Onboarding(answer(chip="stm32f405", mac="", uid="0" * 24, esp=None), plugged(vid_pid))
+    assert ("native_usb" in entry_of(board, tmp_path).capabilities) == own
+
+
 def test_an_emulator_without_raw_paste_gets_a_buffer(tmp_path: Path) -> None:
     look = Look(paste_window=0, floats=True)
     board = Onboarding(answer(port="/dev/pts/9", chip="", mac="", esp=None, no_lines=NO_LINES, look=look))

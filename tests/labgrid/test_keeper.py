@@ -17,7 +17,8 @@ from harness.labgrid.client import Lab
 from harness.labgrid.keeper import Keeper, Orders, PlaceNews, Wanted
 
 #: Its state is files beside it: ``places`` (a line each: name, tags), ``has-NAME`` (who has it), ``broken-NAME``
-#: (its exporter is away), ``away`` (the coordinator is), ``monitor`` (what that prints), ``log`` (its arguments).
+#: (its exporter is away), ``away`` (the coordinator is),
+#: ``starting`` (it refuses once), ``monitor`` (what that prints), ``log`` (its arguments).
 CLIENT = """\
 #!/bin/sh
 cd "$(dirname "$0")"
@@ -27,6 +28,7 @@ place=none
 [ "$1" = -p ] && { place=$2; shift 2; }
 case "$1" in
 -v)
+    [ ! -e starting ] || { rm starting; echo "labgrid-client: Error: not yet" >&2; exit 1; }
     while read -r name tags; do
         has=$(cat "has-$name" 2>/dev/null || echo None)
         [ ! -e "reserved-$name" ] || has="$has
@@ -210,6 +212,17 @@ def test_a_coordinator_that_comes_back_and_knows_us_is_no_trouble(lab: Path, sta
     assert run.until("lost")["text"] == (
         "place 'esp-1' was released by somebody else while it was in use; now eve on lab2 has it"
     )
+
+
+def test_a_coordinator_that_refuses_while_it_starts_is_asked_again(lab: Path, start: Start) -> None:
+    run = start(place="esp-1")
+    run.until("held")
+    (lab / "starting").touch()
+    _lose_coordinator(lab)
+    (lab / "away").unlink()
+    run.until("away")
+    assert "is still ours" in run.until("back")["text"]
+    assert not (lab / "starting").exists()
 
 
 def test_a_coordinator_that_stays_away_ends_the_run_and_is_asked_again_to_release(

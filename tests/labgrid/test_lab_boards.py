@@ -130,6 +130,13 @@ def test_power_by_labgrid_is_for_boards_by_place() -> None:
         switch_for(board(power={"method": "labgrid", "options": {"nme": "x"}}).power)
 
 
+@pytest.mark.parametrize("method", ["dfu", "swd"])
+def test_what_reaches_boards_at_this_computer_writes_no_place_of_a_lab(method: str) -> None:
+    with pytest.raises(ValidationError, match="reaches what is plugged in at this computer"):
+        board(chip="stm32f405", flash={"method": method})
+    assert board(chip="stm32f405", flash={"method": method, "probe": "0671FF"}).flash_method == method
+
+
 def test_a_place_is_locked_by_its_name_and_any_place_with_tags_by_the_boards() -> None:
     assert lock_names(board()) == lock_names(board(id="other"))
     assert lock_names(board()) != lock_names(board({"place": "esp-2"}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -60,13 +61,11 @@ def test_a_bench_is_flashed_judged_and_the_second_time_not_rewritten(folder: Pat
     first = harness(folder, "run", "--json", "out.json", "--junit", "out.xml")
     assert first.returncode == 0, first.stdout + first.stderr
     run = report(folder)
-    # How long compiling takes depends on the holes in the heap, which differ between a board and the reference by what
-    # ran before: that one figure may come out marginal.
     off = {
         m["name"] for b in run["boards"] for s in b["scenarios"] for m in s["measurements"] if m["verdict"] != "pass"
     }
     assert run["exit_code"] == 0
-    assert run["outcome"] == "pass" or off <= {"bench.compiling"} | _skipped(run), off
+    assert run["outcome"] == "pass" or off <= _skipped(run), off
     assert [b["id"] for b in run["boards"]] == ["tv32", "tv8266"]
     for board in run["boards"]:
         assert board["facts"]["flashed_bytes"] > 500_000
@@ -101,8 +100,10 @@ def test_a_leaking_firmware_fails_with_the_figure(folder: Path) -> None:
     assert done.returncode == 1
     board = report(folder)["boards"][0]
     leak = next(m for s in board["scenarios"] for m in s["measurements"] if m["name"] == "reload.leak")
-    assert (leak["measured"], leak["reference"], leak["verdict"]) == (64, 0, "fail")
-    assert "reload.leak is 64 B" in done.stdout
+    assert (leak["reference"], leak["verdict"]) == (0, "fail")
+    # The heap moves with the leak, and what the collector takes for pointers with it: less than half a block.
+    assert abs(leak["measured"] - 64) < 8
+    assert re.search(r"reload\.leak is 6\d(\.\d+)? B", done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ _WRITING = (
             _empty(own)
         made = 1
     else:
-"""
+""".replace("OWN_FOLDER", OWN_FOLDER)
     + SWEEP_FLAT
     + """    name = own + "/hx_ask"
     file = open(name, "w")
@@ -76,7 +76,7 @@ def _base():
     return ["", why, "0"]
 _said = _base()
 del _base, _bases, _writes, _empty, _back
-""".replace("OWN_FOLDER", OWN_FOLDER)
+"""
 )
 #: In place of that, for a board on which nothing may be written.
 _NOT_WRITING = """_said = ["", "not tried", "0"]

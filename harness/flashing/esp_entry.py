@@ -137,6 +137,7 @@ def wait_for_hands(port: Any, chip: str, connect: Callable[[], None], progress: 
                 ) from None
         with contextlib.suppress(serial.SerialException, OSError):
             port.close()
+        time.sleep(0.1)  # where the port itself is gone each try ends at once
 
 
 def nobody_there(port: Any, chip: str) -> FinalFault:

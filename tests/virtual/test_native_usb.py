@@ -84,6 +84,15 @@ class Watched:
         self.wire = Listener()
         self.chip.wires.append(self.wire)
 
+    def wait(self, *changes: bool) -> None:
+        """Until its device has changed so."""
+
+        def looked() -> None:
+            if self.seen != [*changes]:
+                raise BenchFault(f"seen: {self.seen}")
+
+        until_there(looked, Deadline(10))
+
 
 @pytest.fixture
 def echoing(firmware_files: dict[str, Path]) -> Iterator[Watched]:
@@ -100,8 +109,7 @@ def test_an_application_takes_its_port_along_and_the_loader_keeps_it(echoing: Wa
     chip, first = echoing.chip, echoing.wire
     assert echoing.seen == []
     chip.receive(b"\x12", first)  # it resets the chip
-    while echoing.seen != [False, True]:
-        chip.settled.wait(0.01)
+    echoing.wait(False, True)
     chip.receive(b"not heard", first)
     assert b"not heard" not in first.heard and first.heard.count(b"echo:") == 1
     echoing.connect()
@@ -110,8 +118,7 @@ def test_an_application_takes_its_port_along_and_the_loader_keeps_it(echoing: Wa
     echoing.wire.wait(b"rst:0x15 (USB_UART_CHIP_RESET),boot:0x4 (DOWNLOAD(USB/UART0/1))")
     assert chip.downloading and echoing.seen == [False, True]
     chip.run_application()
-    while echoing.seen != [False, True, False, True]:
-        chip.settled.wait(0.01)
+    echoing.wait(False, True, False, True)
 
 
 def test_a_host_that_goes_while_it_holds_the_reset_lets_the_chip_start(echoing: Watched) -> None:
@@ -120,8 +127,7 @@ def test_a_host_that_goes_while_it_holds_the_reset_lets_the_chip_start(echoing: 
     assert chip._life is None
     chip.wires.remove(echoing.wire)
     chip.release_lines()
-    while echoing.seen != [False, True]:
-        chip.settled.wait(0.01)
+    echoing.wait(False, True)
 
 
 def test_a_chip_without_firmware_keeps_the_port_of_its_rom_and_an_application_of_its_own_has_none() -> None:

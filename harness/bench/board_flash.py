@@ -89,7 +89,7 @@ class BoardFlash:
             self._report(f"{cut_off}; comparing and writing again", 0, 0)
         progress = self._mark.watched(self.firmware.record.name, self._report)
         with flasher_for(self._job(port, progress, enter_loader)) as flasher:
-            self.identity_proved |= require_identity(self._board, flasher.identity, self._address())
+            self._check_identity(flasher.identity)
             images = list(self.firmware.images)
             region = self._device.romfs_region(flasher, images) if romfs else None
             if region is not None:
@@ -112,7 +112,7 @@ class BoardFlash:
         Raises UsageError for a board without such a region, or an image that does not fit.
         """
         with flasher_for(self._job(port, self._mark.watched("a ROMFS image", self._report), enter_loader)) as flasher:
-            self.identity_proved |= require_identity(self._board, flasher.identity, self._address())
+            self._check_identity(flasher.identity)
             region = self._device.romfs_region(flasher, [])
             if region is None:
                 raise UsageError(
@@ -135,7 +135,7 @@ class BoardFlash:
         if place is None:
             raise UsageError(f"{self._board.id}: no place in its flash is known to be free")
         with flasher_for(self._job(port, self._mark.watched("spare flash", self._report), enter_loader)) as flasher:
-            self.identity_proved |= require_identity(self._board, flasher.identity, self._address())
+            self._check_identity(flasher.identity)
             padded = data.ljust(-len(data) % 4 + len(data), b"\xff")
             flasher.write([FlashImage(place, padded, "spare flash")])
             came = flasher.read(place, len(data))
@@ -163,6 +163,9 @@ class BoardFlash:
                 f"{board.id}: {other}",
                 hint="erase its partition 'otadata' once (esptool erase-region), or write the image to that partition",
             )
+
+    def _check_identity(self, chip: ChipIdentity) -> None:
+        self.identity_proved |= require_identity(self._board, chip, self._address())
 
 
 def require_identity(board: Board, chip: ChipIdentity, address: str) -> bool:

@@ -101,13 +101,14 @@ def _group_hint(address: str) -> str:
 
     try:
         status = Path(address).stat()
-        group, members = grp.getgrgid(status.st_gid).gr_name, grp.getgrgid(status.st_gid).gr_mem
+        owners = grp.getgrgid(status.st_gid)
         user = pwd.getpwuid(os.getuid()).pw_name
     except (OSError, KeyError):
         return "add yourself to the group that owns it (often dialout or uucp) and log in again"
+    group = owners.gr_name
     if status.st_mode & 0o060 != 0o060 or status.st_gid == 0:
         return f"only root may open it: 'harness doctor' shows a udev rule that gives it to a group (now: {group})"
-    if user in members:
+    if user in owners.gr_mem:
         return f"you are in the group {group}, but were not when you logged in: log out and in again"
     return f"sudo usermod -aG {group} {user}, then log out and in again ('harness doctor' looks at it too)"
 

@@ -153,7 +153,8 @@ class CircuitPythonApplication(WasmApplication):
 
     def received(self, data: bytes) -> bytes:
         kept = super().received(data)
-        self._heeded.append(bytes([CTRL_C]) * (len(data) - len(kept)))
+        if heeded := len(data) - len(kept):
+            self._heeded.append(bytes([CTRL_C]) * heeded)
         return kept
 
     def stop(self) -> None:

@@ -14,7 +14,6 @@ from harness.runtimes.micropython.micropython_board import MicroPythonBoard
 from harness.runtimes.pieces import parts_of
 from harness.runtimes.traits import Means
 
-#: Files that are told; how many more there are is counted.
 # Names as hex: they can hold anything. A folder has the type 0x4000 in os.stat (MicroPython documentation, "os").
 _LIST = """
 import os

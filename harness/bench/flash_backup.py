@@ -187,6 +187,8 @@ def _base(chip: str) -> int:
 
 def load(file: Path) -> tuple[Note, bytes]:
     """A backup and its note. Raises UsageError when one of them is missing or damaged."""
+    if not file.exists():
+        raise UsageError(f"there is no file {str(file)!a}")
     note = _read_note(file)
     try:
         if file.stat().st_size != note.size:

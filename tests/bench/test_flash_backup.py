@@ -180,6 +180,11 @@ def test_another_board_is_refused_unless_told(tmp_path: Path) -> None:
     assert flash_of(tmp_path) == before
 
 
+def test_a_backup_that_is_not_there_is_told_as_that(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="^there is no file '.*nothing.bin'"):
+        load(tmp_path / "nothing.bin")
+
+
 def test_a_board_that_was_swapped_is_never_written(tmp_path: Path) -> None:
     """--other-board is about the backup: the bench file's own word on who the board is stands."""
     with chip(tmp_path, content(MB, 8)) as board:

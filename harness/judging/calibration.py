@@ -19,6 +19,7 @@ from harness.judging.limits import Limit, within_percent
 from harness.judging.profiles import GENERIC, PLAIN, PROFILES, profile_named
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.program import Program
+from harness.runtimes.records import DRAWN_NUMBERS
 
 #: Fewer points than this say nothing about a board.
 LEAST_POINTS = 5
@@ -163,7 +164,7 @@ def spread_of(ratios: Mapping[str, float]) -> float:
 
 
 #: What the records of the counted run are numbered from: their checksums take memory by it, and so by a little work.
-_NUMBER = 300_000_000
+_NUMBER = DRAWN_NUMBERS[0]
 
 
 def work_of(program: Program, reference: ReferenceVm, *, rounds: int = 5) -> dict[str, tuple[float, ...]]:

@@ -36,8 +36,8 @@ _BODY = re.compile(
 
 
 #: Each has nine digits and is a small int of any VM that takes as many bytes of bytecode (py/emitbc.c: seven bits a
-#: byte), so that which of them stands in a program is in no figure.
-DRAWN_NUMBERS = range(300_000_000, 1_000_000_000)
+#: byte), so that which of them stands in a program is in no figure. The last record of a run has nine digits, too.
+DRAWN_NUMBERS = range(300_000_000, 1_000_000_000 - _MAX_RECORDS)
 
 
 def drawn_number(below: Callable[[int], int] = secrets.randbelow) -> int:

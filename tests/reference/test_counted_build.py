@@ -13,6 +13,7 @@ from harness.reference.engine.prepare import vm_module
 from harness.reference.engine.wasm_module import engine, sections
 from harness.reference.vm import ReferenceVm
 from harness.runtimes.program import Program
+from harness.runtimes.records import DRAWN_NUMBERS
 
 #: One function for each kind of instruction that the VM's module may or may not have.
 TEXT = """
@@ -107,7 +108,7 @@ def test_work_is_told_for_each_operation_and_again_the_same() -> None:
     with ReferenceVm() as reference:
         assert reference.facts.word_size == 4  # asked in a life of its own
         reference.soft_reset()
-        here = program.run(reference)
+        here = program.run(reference, drawn=DRAWN_NUMBERS[0])  # as the counted run: a heap to the byte alike
         work = work_of(program, reference)
         assert work_of(program, reference) == work
     assert list(work) == [one.name for one in here.observations]

@@ -110,6 +110,7 @@ def test_an_old_record_that_is_printed_again_is_not_taken_for_the_program_s(
 def test_drawn_numbers_take_as_many_bytes_each() -> None:
     least, most = drawn_number(lambda below: 0), drawn_number(lambda below: below - 1)
     assert len(str(least)) == len(str(most)) == 9
+    assert len(str(most + 10_000)) == 9  # the end record of as many figures as a run may have
     assert 1 << 27 < least < most < 1 << 30  # signed, seven bits a byte; a small int of 31 bits
 
 

@@ -11,11 +11,12 @@ Rows are made by the server itself. Each question is asked in a store just opene
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from harness.results.exchange import counts
 from harness.results.prune import old_runs
@@ -26,6 +27,8 @@ from tests.results.postgresql_server import Server, running_server
 
 _FIRST_NIGHT = 1_735_689_600.0  # 2025-01-01
 _TRIES = 10
+#: About as long as that of a run.
+_ENVIRONMENT = json.dumps({f"package {number}": "1.2.3" for number in range(20)} | {"suite suite7": "0123456789ab"})
 
 
 def main(rows: int = 1_000_000) -> dict[str, float]:
@@ -37,29 +40,24 @@ def main(rows: int = 1_000_000) -> dict[str, float]:
 
 
 def _fill(store: Store, nights: int, hosts: int, boards: int, scenarios: int, of_each: int) -> None:
-    """``of_each`` figures in each scenario; ``boards`` on each of ``hosts``, whose runs are a night."""
+    """``of_each`` figures in each scenario; ``boards`` on each of ``hosts``, whose runs are a night.
+
+    In the order in which nights would bring them; the indices and the checks of foreign keys come afterwards.
+    """
     limit = limit_row("within 25 %", "")
     with store.database.writing() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))  # no trigger a row for foreign keys
+        connection.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
         connection.execute(text("INSERT INTO limit_applied VALUES (:id, :words, :rule, 'null')"), limit)
         connection.execute(text("CREATE TEMPORARY TABLE figure (board text, scenario int, place int, id bigint)"))
-        for board in range(hosts * boards):
-            made = []
-            for scenario in range(scenarios):
-                for place in range(of_each):
-                    name = f"f{scenario}_{place}"
-                    row = series_row(f"board{board:03}", "suite", f"scenario{scenario}", name, "time", "us")
-                    made.append({**row, "place": place, "number": scenario})
-            connection.execute(
-                text("INSERT INTO series VALUES (:id, :board, :suite, :scenario, :name, :kind, :unit)"), made
-            )
-            connection.execute(text("INSERT INTO figure VALUES (:board, :number, :place, :id)"), made)
+        _figures(connection, hosts * boards, scenarios, of_each)
         connection.execute(
             text(
                 "INSERT INTO run SELECT n * :hosts + h + 1, md5(n || '.' || h), :first + 86400.0 * n + h, "
-                ":first + 86400.0 * n + h + 3000, 'harness nightly', '{}' "
+                ":first + 86400.0 * n + h + 3000, 'harness nightly', :environment "
                 "FROM generate_series(0, :nights - 1) n, generate_series(0, :hosts - 1) h"
             ),
-            {"hosts": hosts, "nights": nights, "first": _FIRST_NIGHT},
+            {"hosts": hosts, "nights": nights, "first": _FIRST_NIGHT, "environment": _ENVIRONMENT},
         )
         connection.execute(
             text(
@@ -69,27 +67,63 @@ def _fill(store: Store, nights: int, hosts: int, boards: int, scenarios: int, of
             ),
             {"hosts": hosts, "boards": boards},
         )
+        indices = _taken_away(connection, "scenario_by_name", "measurement_of_scenario")
+        connection.execute(text("ALTER TABLE measurement DROP CONSTRAINT measurement_pkey"))
         connection.execute(
             text(
-                "INSERT INTO scenario SELECT row_number() over (), b.run, b.id, s, 'suite', 'scenario' || s, 'pass', "
-                "'', r.started, 1.0, '' FROM board b JOIN run r ON r.id = b.run, generate_series(0, :scenarios - 1) s"
+                "INSERT INTO scenario SELECT row_number() over (), b.run, b.id, s, 'suite' || s / 10, 'scenario' || s, "
+                "CASE WHEN random() < 0.01 THEN 'fail' ELSE 'pass' END, '', r.started + 30 * s, 30.0, "
+                "'transcripts/run-' || b.run || '/' || b.id || '.jsonl#1000-2000' "
+                "FROM board b JOIN run r ON r.id = b.run, generate_series(0, :scenarios - 1) s ORDER BY b.run, b.id, s"
             ),
             {"scenarios": scenarios},
         )
+        connection.execute(text("ANALYZE scenario"))
         connection.execute(
             text(
                 "INSERT INTO measurement SELECT f.id, s.id, f.place, (1000 + 10 * random())::text, '1000.0', :limit, "
                 "'pass', '[998, 1001, 1003, 1000, 999]', '' FROM scenario s "
-                "JOIN figure f ON f.board = s.board AND f.scenario = s.position"
+                "JOIN figure f ON f.board = s.board AND f.scenario = s.position ORDER BY s.id, f.place"
             ),
             {"limit": limit["id"]},
         )
         connection.execute(text("DROP TABLE figure"))
+        connection.execute(text("ALTER TABLE measurement ADD PRIMARY KEY (series, scenario, position)"))
+        for index in indices:
+            connection.execute(text(index))
         for table in ("run", "scenario"):
             connection.execute(text(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))"))
-    with store.database.reading() as connection:
-        connection.execute(text("ANALYZE"))
-        connection.commit()
+    with store.database.reading() as connection:  # as the server does it by itself in the course of the nights
+        connection.connection.driver_connection.autocommit = True  # type: ignore[union-attr]
+        connection.connection.cursor().execute("VACUUM ANALYZE")
+        connection.connection.driver_connection.autocommit = False  # type: ignore[union-attr]
+
+
+def _figures(connection: Connection, boards: int, scenarios: int, of_each: int) -> None:
+    """The series, and beside them the table by which measurements find theirs."""
+    rows = [
+        ({**series_row(f"board{board:03}", f"suite{scenario // 10}", f"scenario{scenario}", f"f{scenario}_{place}",
+                       "time", "us")}, scenario, place)
+        for board in range(boards)
+        for scenario in range(scenarios)
+        for place in range(of_each)
+    ]  # fmt: skip
+    with connection.connection.cursor() as cursor:
+        with cursor.copy("COPY series (id, board, suite, scenario, name, kind, unit) FROM STDIN") as copy:  # type: ignore[attr-defined]
+            for row, _, _ in rows:
+                copy.write_row(tuple(row.values()))
+        with cursor.copy("COPY figure FROM STDIN") as copy:  # type: ignore[attr-defined]
+            for row, scenario, place in rows:
+                copy.write_row((row["board"], scenario, place, row["id"]))
+
+
+def _taken_away(connection: Connection, *indices: str) -> list[str]:
+    """Drops them, and says by what statements they come back."""
+    made = "SELECT indexdef FROM pg_indexes WHERE indexname = :name"
+    statements = [str(connection.execute(text(made), {"name": name}).scalar_one()) for name in indices]
+    for name in indices:
+        connection.execute(text(f"DROP INDEX {name}"))
+    return statements
 
 
 def _size(store: Store) -> float:
@@ -149,7 +183,7 @@ def _wide(server: Server, rows: int, figures: dict[str, float]) -> None:
         assert len(store.load_run(store.runs(1)[0]).boards) == 10
 
     def a_figure_over_all(store: Store) -> None:
-        assert len(figure_histories(store, "suite", "scenario7", "f7_3")) == 200
+        assert len(figure_histories(store, "suite0", "scenario7", "f7_3")) == 200
 
     questions: dict[str, Callable[[Store], object]] = {
         "one figure of one board": lambda store: histories(store, "board123", "f7_3"),

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from sqlalchemy import exists, select
+
 from harness.judging.outcome import Outcome
 from harness.results.run_record import RunRecord, ScenarioResult
 from harness.results.store import Store
-
-_LOOKED_AT = 50
+from harness.results.store_schema import RUN, SCENARIO
 
 
 def run_before(run: RunRecord, store: Store) -> RunRecord | None:
     """The last finished run before ``run`` that had one of its boards with results; None when there is none."""
-    boards = {board.id for board in run.boards}
-    for number in store.runs(_LOOKED_AT):
-        if number == run.id:
-            continue
-        other = store.load_run(number, figures=False)
-        earlier = other.started < run.started and not other.interrupted
-        if earlier and any(board.id in boards and board.scenarios for board in other.boards):
-            return other
-    return None
+    boards = [board.id for board in run.boards]
+    tested = exists().where(SCENARIO.c.run == RUN.c.id, SCENARIO.c.board.in_(boards))
+    before = (
+        select(RUN.c.id)
+        .where(RUN.c.started < run.started, RUN.c.finished > 0, RUN.c.id != run.id, tested)
+        .order_by(RUN.c.started.desc(), RUN.c.id.desc())
+        .limit(1)
+    )
+    with store.database.reading() as connection:
+        number = connection.execute(before).scalar()
+    return None if number is None else store.load_run(number, figures=False)
 
 
 def changes(run: RunRecord, before: RunRecord) -> list[tuple[str, ScenarioResult, Outcome]]:

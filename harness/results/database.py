@@ -203,7 +203,9 @@ def _url(where: Location) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": int(BUSY_SECONDS)})
+        engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": int(BUSY_SECONDS)})
+        event.listen(engine, "connect", _planned_for_a_store)
+        return engine
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -217,6 +219,15 @@ def _engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _planned_for_a_store(connection: Any, _record: object) -> None:
+    """How the server is to plan for this connection: short questions, which indices answer out of memory. With its
+    defaults (for disks that turn) it reads tables whole where a hundred rows are asked for, and compiles for longer
+    than it would take."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('random_page_cost', '1.1', false), set_config('jit', 'off', false)")
+    connection.commit()
 
 
 def _set_version(connection: Connection) -> None:

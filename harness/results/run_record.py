@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from harness.bench.firmware_record import FirmwareRecord
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome, exit_code, worst
+
+
+def board_outcome(problem: str, scenarios: Collection[Outcome]) -> Outcome:
+    """The worst of its scenarios; a board without any, or with a problem, is an error at least."""
+    return worst([Outcome.ERROR, *scenarios] if problem or not scenarios else scenarios)
+
+
+def run_outcome(boards: Iterable[Outcome], *, interrupted: bool) -> Outcome:
+    """A board of which nothing was judged counts as an error: a check that did not happen has not passed."""
+    each = [outcome if outcome is not Outcome.SKIPPED else Outcome.ERROR for outcome in boards]
+    if interrupted or not each:
+        each.append(Outcome.ERROR)
+    return worst(each)
 
 
 @dataclass(frozen=True)
@@ -54,10 +68,7 @@ class BoardRecord:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst of its scenarios; a board without any, or with a problem, is an error at least."""
-        if self.problem or not self.scenarios:
-            return worst([Outcome.ERROR, *(s.outcome for s in self.scenarios)])
-        return worst(s.outcome for s in self.scenarios)
+        return board_outcome(self.problem, [s.outcome for s in self.scenarios])
 
 
 @dataclass(frozen=True)
@@ -78,11 +89,7 @@ class RunRecord:
 
     @property
     def outcome(self) -> Outcome:
-        """A board of which nothing was judged counts as an error: a check that did not happen has not passed."""
-        each = [b.outcome if b.outcome is not Outcome.SKIPPED else Outcome.ERROR for b in self.boards]
-        if self.interrupted or not each:
-            each.append(Outcome.ERROR)
-        return worst(each)
+        return run_outcome((board.outcome for board in self.boards), interrupted=self.interrupted)
 
     @property
     def interrupted(self) -> bool:

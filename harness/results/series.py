@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
+import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Connection, Select, Text, cast, func, literal, select, type_coerce
 
 from harness.errors import UsageError
 from harness.judging.outcome import Outcome
@@ -22,8 +25,7 @@ from harness.results.suite_editions import edition_of
 _FAR = 1e12
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A figure in one run. ``started`` is the run's Unix time; ``version`` and ``sha256`` are the firmware's."""
 
     run: int
@@ -100,6 +102,18 @@ def boards(store: Store) -> list[str]:
         return list(connection.execute(select(SERIES.c.board).distinct().order_by(SERIES.c.board)).scalars())
 
 
+def is_known(store: Store, board: str) -> bool:
+    """Whether the store has a figure of ``board``."""
+    with store.database.reading() as connection:
+        return connection.execute(select(SERIES.c.id).where(SERIES.c.board == board).limit(1)).first() is not None
+
+
+def newest_run(store: Store) -> float:
+    """When the newest run began (Unix seconds); 0 in a store without any."""
+    with store.database.reading() as connection:
+        return float(connection.execute(select(func.max(RUN.c.started))).scalar() or 0.0)
+
+
 def figure_names(store: Store, board: str) -> list[str]:
     """The names of all figures that ``board`` has in the store."""
     with store.database.reading() as connection:
@@ -123,18 +137,10 @@ def histories(store: Store, board: str, wanted: str = "*", *, line: str = "", la
             shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
             raise UsageError(f"{board} has no figure {wanted!r}", hint=f"patterns are possible; it has: {shown}")
         found: list[History] = []
-        made_with = {row.id: row.environment for row in connection.execute(select(RUN.c.id, RUN.c.environment))}
-        for rows in _by_figure(chosen):
-            lines: dict[str, dict[int, Entry]] = {}
-            row = rows[-1]
-            for entry_line, entry in _entries(connection.execute(_query([one.id for one in rows], board))):
-                edition = edition_of(made_with.get(entry.run, {}), row.suite)
-                lines.setdefault(entry_line, {})[entry.run] = replace(entry, edition=edition)
-            for name, entries in lines.items():
-                if not line or name == line:
-                    kept = tuple(entries.values())[-last:]
-                    words = (board, name, row.suite, row.scenario, row.name, row.kind, row.unit)
-                    found.append(History(*words, kept))
+        tested = _tested(connection, BOARD.c.id == board)
+        for several in _by_figure(chosen):
+            rows = connection.execute(_measured(MEASUREMENT.c.series.in_([row.id for row in several])))
+            found += [history for history in _made(several, rows, tested, last) if not line or history.line == line]
     if not found and not line:
         raise UsageError(f"the figure {wanted!r} of {board} was skipped in every run")
     if not found:
@@ -145,20 +151,60 @@ def histories(store: Store, board: str, wanted: str = "*", *, line: str = "", la
 def recent_histories(store: Store, board: str, runs: int, *, until: float = math.inf, line: str = "") -> list[History]:
     """All figures of ``board`` over its last ``runs`` runs that began by ``until`` (Unix seconds), in one reading.
 
-    As :func:`histories` without the suites' editions; empty when there is nothing.
+    As :func:`histories`, without samples; empty when there is nothing.
     """
-    newest = (
+    with store.database.reading() as connection:
+        chosen = list(connection.execute(_newest(board, runs, until)).scalars())
+        tested = _tested(connection, BOARD.c.id == board, BOARD.c.run.in_(chosen))
+        where = (SCENARIO.c.board == board, SCENARIO.c.run.in_(chosen))
+        rows = connection.execute(_measured(*where, samples=False)).all()
+        series = connection.execute(select(SERIES).where(SERIES.c.board == board)).all()
+    return [history for history in _histories(series, rows, tested) if not line or history.line == line]
+
+
+def recent_values(
+    store: Store, board: str, runs: int, *, until: float, line: str
+) -> dict[tuple[str, str, str], list[Value]]:
+    """What :func:`recent_histories` has of one line, as values alone, oldest first, by suite, scenario and figure.
+
+    The database makes one text of each figure: for a page that shows thousands of them.
+    """
+    newest = _newest(board, runs, until).where(BOARD.c.firmware_line == line)
+    with store.database.reading() as connection:
+        chosen = list(connection.execute(newest).scalars())
+        numbers = (SCENARIO.c.run, SCENARIO.c.position, MEASUREMENT.c.position)
+        words = [part for number in numbers for part in (cast(number, Text), " ")]
+        value = functools.reduce(operator.add, [*words, type_coerce(MEASUREMENT.c.measured, Text)])
+        joined = (
+            select(MEASUREMENT.c.series, func.aggregate_strings(value, "\n").label("joined"))
+            .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
+            .where(SCENARIO.c.board == board, SCENARIO.c.run.in_(chosen))
+            .where(MEASUREMENT.c.verdict != Outcome.SKIPPED.value)
+            .group_by(MEASUREMENT.c.series)
+            .subquery()
+        )
+        rows = connection.execute(select(*SERIES.c, joined.c.joined).join(joined, joined.c.series == SERIES.c.id)).all()
+    order = {str(run): place for place, run in enumerate(reversed(chosen))}
+    found: dict[tuple[str, str, str], list[Value]] = {}
+    for several in _by_figure(list(rows)):
+        tries = []
+        for run, scenario, position, text in (t.split(" ", 3) for row in several for t in row.joined.split("\n")):
+            tries.append((order[run], int(scenario), int(position), text))
+        last = {run: text for run, _, _, text in sorted(tries)}
+        values = map(value_of, json.loads(f"[{','.join(last.values())}]"))
+        if kept := [value for value in values if value is not None]:
+            found[several[-1].suite, several[-1].scenario, several[-1].name] = kept
+    return found
+
+
+def _newest(board: str, runs: int, until: float) -> Select[Any]:
+    return (
         select(BOARD.c.run)
         .join(RUN, RUN.c.id == BOARD.c.run)
         .where(BOARD.c.id == board, RUN.c.started <= min(until, _FAR))
         .order_by(RUN.c.started.desc(), RUN.c.id.desc())
         .limit(runs)
     )
-    with store.database.reading() as connection:
-        chosen = list(connection.execute(newest).scalars())
-        rows = connection.execute(_recent(SCENARIO.c.board == board, SCENARIO.c.run.in_(chosen))).all()
-        series = connection.execute(select(SERIES).where(SERIES.c.board == board)).all()
-    return [history for history in _histories(series, rows) if not line or history.line == line]
 
 
 def figure_histories(store: Store, suite: str, scenario: str, name: str, *, since: float = 0.0) -> list[History]:
@@ -169,43 +215,91 @@ def figure_histories(store: Store, suite: str, scenario: str, name: str, *, sinc
     wanted = select(SERIES).where(SERIES.c.suite == suite, SERIES.c.scenario == scenario, SERIES.c.name == name)
     with store.database.reading() as connection:
         series = connection.execute(wanted.order_by(SERIES.c.board)).all()
-        keys = [row.id for row in series]
-        rows = connection.execute(_recent(MEASUREMENT.c.series.in_(keys), RUN.c.started > since)).all()
-    return _histories(series, rows)
+        names, keys = {row.board for row in series}, [row.id for row in series]
+        tested = _tested(connection, BOARD.c.id.in_(names), RUN.c.started > since)
+        query = _measured(MEASUREMENT.c.series.in_(keys), RUN.c.started > since)
+        rows = connection.execute(query.join(RUN, RUN.c.id == SCENARIO.c.run)).all()
+    return _histories(series, rows, tested)
 
 
-def _recent(*where: Any) -> Select[Any]:
+class _Tested(NamedTuple):
+    """A run as one board had it."""
+
+    started: float
+    version: str
+    sha256: str
+    line: str
+    environment: Mapping[str, str]
+
+
+def _tested(connection: Connection, *where: Any) -> dict[tuple[str, int], _Tested]:
+    """By board and run."""
+    query = (
+        select(BOARD.c.id, BOARD.c.run, RUN.c.started, BOARD.c.firmware_version, BOARD.c.firmware_sha256,
+               BOARD.c.firmware_line, type_coerce(RUN.c.environment, Text))
+        .join(RUN, RUN.c.id == BOARD.c.run)
+        .where(*where)
+    )  # fmt: skip
+    parsed: dict[str, Mapping[str, str]] = {}  # most nights are made with what the night before was made with
+    found = {}
+    for board, run, started, version, sha256, line, environment in connection.execute(query):
+        if environment not in parsed:
+            parsed[environment] = json.loads(environment)
+        found[board, run] = _Tested(started, version, sha256, line, parsed[environment])
+    return found
+
+
+def _measured(*where: Any, samples: bool = True) -> Select[Any]:
+    """Series, run, measured, samples (both as JSON) and verdict, so that the last try of a run comes last."""
     return (
-        select(MEASUREMENT.c.series, *_COLUMNS)
+        select(
+            MEASUREMENT.c.series,
+            SCENARIO.c.run,
+            type_coerce(MEASUREMENT.c.measured, Text),
+            type_coerce(MEASUREMENT.c.samples, Text) if samples else literal("[]", Text),
+            MEASUREMENT.c.verdict,
+        )
         .select_from(MEASUREMENT)
         .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
-        .join(RUN, RUN.c.id == SCENARIO.c.run)
-        .join(BOARD, and_(BOARD.c.run == SCENARIO.c.run, BOARD.c.id == SCENARIO.c.board))
         .where(*where, MEASUREMENT.c.verdict != Outcome.SKIPPED.value)
-        .order_by(RUN.c.started, RUN.c.id, SCENARIO.c.position, MEASUREMENT.c.position)
+        .order_by(SCENARIO.c.position, MEASUREMENT.c.position)
     )
 
 
-def _histories(series: Sequence[Any], rows: Sequence[Any]) -> list[History]:
-    """What ``rows`` (key of the series, then an entry's columns) hold of ``series``, board by board."""
-    values: dict[int, list[Any]] = {}
-    for key, *entry in rows:
-        values.setdefault(key, []).append(entry)
+def _histories(series: Sequence[Any], rows: Sequence[Any], tested: Mapping[tuple[str, int], _Tested]) -> list[History]:
+    """What ``rows`` (as :func:`_measured` asks for) hold of ``series``, board by board."""
     boards: dict[str, list[Any]] = {}
     for row in series:
-        if row.id in values:
-            boards.setdefault(row.board, []).append(row)
-    found = []
-    for several in (figure for rows_of_board in boards.values() for figure in _by_figure(rows_of_board)):
-        merged = sorted((entry for one in several for entry in values[one.id]), key=lambda entry: (entry[1], entry[0]))
-        lines: dict[str, dict[int, Entry]] = {}
-        for line, made in _entries(merged):
-            lines.setdefault(line, {})[made.run] = made
-        row = several[-1]
-        for line, entries in lines.items():
-            words = (row.board, line, row.suite, row.scenario, row.name, row.kind, row.unit)
-            found.append(History(*words, tuple(entries.values())))
-    return found
+        boards.setdefault(row.board, []).append(row)
+    figures = [several for rows_of_board in boards.values() for several in _by_figure(rows_of_board)]
+    place = {row.id: number for number, several in enumerate(figures) for row in several}
+    values: list[list[Any]] = [[] for _ in figures]
+    for row in rows:
+        values[place[row[0]]].append(row)
+    return [history for several, own in zip(figures, values, strict=True) for history in _made(several, own, tested)]
+
+
+def _made(
+    series: Sequence[Any], rows: Iterable[Any], tested: Mapping[tuple[str, int], _Tested], last: int = 0
+) -> list[History]:
+    """The histories of one figure, a firmware line each, out of its ``rows``."""
+    newest = series[-1]
+    board, suite = newest.board, newest.suite
+    by_run: dict[int, tuple[str, Entry]] = {}
+    for _, run, measured, samples, verdict in rows:
+        figure = value_of(json.loads(measured))
+        made = tested.get((board, run))
+        if figure is None or made is None:
+            continue
+        edition = edition_of(made.environment, suite)
+        taken = samples_of(json.loads(samples)) if samples != "[]" else ()
+        entry = Entry(run, made.started, figure, taken, Outcome(verdict), made.version, made.sha256, edition)
+        by_run[run] = made.line, entry
+    lines: dict[str, list[Entry]] = {}
+    for line, entry in sorted(by_run.values(), key=lambda one: (one[1].started, one[1].run)):
+        lines.setdefault(line, []).append(entry)
+    words = (suite, newest.scenario, newest.name, newest.kind, newest.unit)
+    return [History(board, line, *words, tuple(entries[-last:])) for line, entries in lines.items()]
 
 
 def _by_figure(chosen: list[Any]) -> list[list[Any]]:
@@ -220,30 +314,3 @@ def _by_figure(chosen: list[Any]) -> list[list[Any]]:
 def _matches(row: Any, wanted: str) -> bool:
     label = f"{row.suite}: {row.scenario}: {row.name}"
     return row.name == wanted or fnmatch.fnmatchcase(row.name, wanted) or fnmatch.fnmatchcase(label, wanted)
-
-
-#: Of an entry, in the order in which :func:`_entries` takes them.
-_COLUMNS = (
-    RUN.c.id, RUN.c.started, MEASUREMENT.c.measured, MEASUREMENT.c.samples, MEASUREMENT.c.verdict,
-    BOARD.c.firmware_version, BOARD.c.firmware_sha256, BOARD.c.firmware_line,
-)  # fmt: skip
-
-
-def _query(series: list[int], board: str) -> Select[Any]:
-    """One range of the table of measurements for each series, and a look at scenario, run and board for each."""
-    return (
-        select(*_COLUMNS)
-        .select_from(MEASUREMENT)
-        .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
-        .join(RUN, RUN.c.id == SCENARIO.c.run)
-        .join(BOARD, and_(BOARD.c.run == SCENARIO.c.run, BOARD.c.id == board))
-        .where(MEASUREMENT.c.series.in_(series), MEASUREMENT.c.verdict != Outcome.SKIPPED.value)
-        .order_by(RUN.c.started, RUN.c.id, SCENARIO.c.position, MEASUREMENT.c.position)
-    )  # fmt: skip
-
-
-def _entries(rows: Any) -> Any:
-    for run, started, measured, samples, verdict, version, sha256, line in rows:
-        if (figure := value_of(measured)) is None:
-            continue
-        yield line, Entry(run, started, figure, samples_of(samples), Outcome(verdict), version, sha256)

@@ -32,7 +32,7 @@ from sqlalchemy.engine import Dialect
 from harness.bench.firmware_record import FirmwareRecord
 
 #: The version that this code reads and writes.
-VERSION = 5
+VERSION = 6
 
 _ESCAPE = "\x01json:"
 
@@ -181,8 +181,10 @@ CALIBRATION = Table(
 )
 
 Index("run_by_time", RUN.c.started)
+Index("board_by_name", BOARD.c.id, BOARD.c.run)
 Index("scenario_by_name", SCENARIO.c.board, SCENARIO.c.suite, SCENARIO.c.name)
 Index("series_of_board", SERIES.c.board)
+Index("series_of_figure", SERIES.c.suite, SERIES.c.scenario, SERIES.c.name)
 Index("measurement_of_scenario", MEASUREMENT.c.scenario, MEASUREMENT.c.position)
 
 
@@ -243,6 +245,15 @@ _STEP_4 = """
 _STEP_5 = """
     ALTER TABLE measurement ADD COLUMN reason TEXT NOT NULL DEFAULT ''
 """
+#: What is asked of one board, and of one figure over all boards, reads no table whole.
+_STEP_6 = """
+    CREATE INDEX board_by_name ON board (id, run);
+    CREATE INDEX series_of_figure ON series (suite, scenario, name)
+"""
+#: The server would read all measurements for each limit that is taken out; the one that takes them out has looked.
+_STEP_6_SERVER = """
+    ALTER TABLE measurement DROP CONSTRAINT measurement_limit_applied_fkey
+"""
 
 
 def upgrade(connection: Connection, version: int) -> None:
@@ -258,6 +269,8 @@ def upgrade(connection: Connection, version: int) -> None:
         _execute(connection, _STEP_4)
     if version < 5:
         _execute(connection, _STEP_5)
+    if version < 6:
+        _execute(connection, _STEP_6 if is_sqlite(connection) else f"{_STEP_6};\n{_STEP_6_SERVER}")
 
 
 def _step_3(connection: Connection) -> str:

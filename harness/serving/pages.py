@@ -11,15 +11,14 @@ from harness.bench.health import HealthBook, State
 from harness.errors import HarnessError, UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.locks import seen_owner
-from harness.judging.outcome import Outcome
 from harness.results.before import run_before
 from harness.results.flaky import flakiness
 from harness.results.report.html import badge, day, figure, html_page, run_to_html, safe_text
-from harness.results.report.nightly_index import index_body
+from harness.results.report.nightly_index import index_body, outcomes_words
 from harness.results.report.plots import history_svg, trend_svg, trends_of
-from harness.results.run_record import RunRecord
-from harness.results.series import History, boards, figure_histories, recent_histories
+from harness.results.series import History, figure_histories, is_known, newest_run, recent_histories
 from harness.results.store import Store
+from harness.results.summaries import RunSummary, run_summaries, summary_of
 from harness.serving.app import Served
 
 _RUNS = 60
@@ -37,11 +36,11 @@ _AGAIN = 5
 def bench_page(served: Served) -> str:
     """The boards as they are now, tonight's run, and the last runs."""
     body = ["<header><h1>The bench</h1></header>", *_boards_now(served), *_certificates(served)]
-    runs: list[RunRecord] = []
+    runs: list[RunSummary] = []
     if not isinstance(served.store, Path) or served.store.exists():
         store = Store(served.store)
         try:
-            runs = store.load_runs(_RUNS)
+            runs = run_summaries(store, _RUNS)
         finally:
             store.close()
     going = [run for run in runs if goes_on(run)]
@@ -50,23 +49,17 @@ def bench_page(served: Served) -> str:
     return html_page("The bench", body, again=_AGAIN if going else 0)
 
 
-def goes_on(run: RunRecord) -> bool:
+def goes_on(run: RunSummary) -> bool:
     """Whether it has no end yet, and something came of it lately."""
-    return run.interrupted and time.time() - max([run.started, *_times(run)]) < _QUIET
+    return run.interrupted and time.time() - run.heard < _QUIET
 
 
-def _times(run: RunRecord) -> Iterator[float]:
-    for board in run.boards:
-        yield from (scenario.started + scenario.seconds for scenario in board.scenarios)
-        yield from (event.at for event in board.events)
-
-
-def _going_on(runs: list[RunRecord]) -> Iterator[str]:
+def _going_on(runs: list[RunSummary]) -> Iterator[str]:
     for run in runs:
         yield f"<section><h3>Goes on: <a href='run-{run.id}.html'>run {run.id}</a></h3><ul>"
         for board in run.boards:
-            last = board.scenarios[-1].name.replace("_", " ") if board.scenarios else "being made ready"
-            yield f"<li>{badge(board.outcome)} <b>{safe_text(board.id)}</b> {len(board.scenarios)} scenarios, "
+            last = board.last.replace("_", " ") or "being made ready"
+            yield f"<li>{badge(board.outcome)} <b>{safe_text(board.id)}</b> {board.counts.total()} scenarios, "
             yield f"the last: {safe_text(last, 120)}</li>"
         yield "</ul></section>"
 
@@ -124,13 +117,13 @@ def certificate(served: Served, name: str) -> str:
 
 def run_page(served: Served, store: Store, number: int) -> str:
     run = store.load_run(number)
-    again = _AGAIN if goes_on(run) else 0
+    again = _AGAIN if goes_on(summary_of(run)) else 0
     return run_to_html(run, trends_of(run, store), served.state, run_before(run, store), again=again)
 
 
 def board_page(served: Served, store: Store, board: str) -> str:
     """How it is, its last runs, and each of its figures over them."""
-    if board not in boards(store) and board not in _benchs(served):
+    if not is_known(store, board) and board not in _benchs(served):
         raise UsageError(f"there is no board {board!r}", hint="the page of the bench lists them")
     health = HealthBook(served.state).of(board)
     body = [f"<header><h1>{safe_text(board)}</h1><p><a href='/'>the bench</a></p></header>"]
@@ -148,15 +141,12 @@ def _benchs(served: Served) -> list[str]:
 
 
 def _runs_of(store: Store, board: str) -> Iterator[str]:
-    runs = store.load_runs(_LISTED, board=board)
-    found = [(run, record) for run in runs for record in run.boards if record.id == board]
+    runs = run_summaries(store, _LISTED, board=board)
     yield "<section><h3>Last runs</h3><div class='scroll'><table class='grid'><thead><tr>"
     yield "<th>run</th><th>began</th><th>outcome</th><th>scenarios</th><th>firmware</th></tr></thead><tbody>"
-    for run, record in found:
-        outcomes = [scenario.outcome for scenario in record.scenarios]
-        told = ", ".join(f"{outcomes.count(one)} {one.value}" for one in Outcome if one in outcomes)
+    for run, record in ((one, record) for one in runs for record in one.boards):
         yield f"<tr><td><a href='/run-{run.id}.html'>{run.id}</a></td><td>{day(run.started)}</td>"
-        yield f"<td>{badge(record.outcome)}</td><td>{told}</td>"
+        yield f"<td>{badge(record.outcome)}</td><td>{outcomes_words(record.counts)}</td>"
         yield f"<td>{safe_text(f'{record.firmware.name} {record.firmware.version}', 80)}</td></tr>"
         if record.problem:
             yield f"<tr class='why'><td colspan='5' class='reason'>{safe_text(record.problem, 400)}</td></tr>"
@@ -200,9 +190,7 @@ def figure_page(_served: Served, store: Store, name: str) -> str:
     """A figure (``suite/scenario/figure``) over all boards that have it, with the steps that the history finds."""
     suite, _, rest = name.partition("/")
     scenario, _, figure_name = rest.partition("/")
-    newest = store.load_runs(1)
-    since = newest[0].started - _BACK if newest else 0.0
-    found = figure_histories(store, suite, scenario, figure_name, since=since)
+    found = figure_histories(store, suite, scenario, figure_name, since=newest_run(store) - _BACK)
     if not found:
         raise UsageError(f"no board has a figure {name!r}", hint="a board's page lists its figures")
     title = f"{suite}: {scenario.replace('_', ' ')}: {figure_name}"

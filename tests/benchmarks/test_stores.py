@@ -33,7 +33,7 @@ def test_a_labs_store() -> None:
     with running_server() as server:
         store = Store(server.database("lab"))
         lab_store._fill(store, 2, 2, 3, 4, 5)
-        found = figure_histories(store, "suite", "scenario3", "f3_4")
+        found = figure_histories(store, "suite0", "scenario3", "f3_4")
         assert [(one.board, len(one.entries)) for one in found] == [(f"board{n:03}", 2) for n in range(6)]
         run = store.load_run(store.runs(1)[0])
         assert [len(board.scenarios) for board in run.boards] == [4, 4, 4] and len(store.runs()) == 4

@@ -167,3 +167,20 @@ def test_the_command_serves_and_ends(served: Served) -> None:
     with serve(folder, "--host", "0.0.0.0") as process:
         said = process.communicate(timeout=30)[0]
     assert process.returncode == 2 and "no token is set" in said
+
+
+def test_the_lists_of_runs_are_counted_by_the_database(
+    client: FlaskClient, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(served)
+    for build in range(3):
+        nightly(store, {"x": ("heap", 48)}, build=build, outcome=Outcome.FAIL if build else Outcome.PASS)
+
+    def whole(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("a list needs no scenario of its own")
+
+    monkeypatch.setattr(Store, "load_runs", whole)
+    monkeypatch.setattr(Store, "load_run", whole)
+    page = text(client, "/")
+    assert page.count("1 fail") == 2 and "1 pass" in page
+    assert text(client, "/board/b").count("1 fail") == 2

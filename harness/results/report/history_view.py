@@ -88,7 +88,7 @@ def history_to_json(history: History, verdict: Verdict) -> dict[str, Any]:
         }
         for s in verdict.steps
     ]
-    entries = [{**asdict(e), "samples": list(e.samples), "verdict": e.verdict.value} for e in history.entries]
+    entries = [{**e._asdict(), "samples": list(e.samples), "verdict": e.verdict.value} for e in history.entries]
     baseline = None if verdict.baseline is None else asdict(verdict.baseline)
     return {**fields, "baseline": baseline, "steps": steps, "runs": entries}
 

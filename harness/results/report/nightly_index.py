@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import UsageError
 from harness.judging.outcome import Outcome, worst
 from harness.results.report.html import badge, day, html_page, safe_text
-from harness.results.run_record import BoardRecord, RunRecord
+from harness.results.run_record import RunRecord
+from harness.results.summaries import BoardSummary, RunSummary, summary_of
 
 _SIGNS = {
     Outcome.PASS: "●",
@@ -35,18 +36,18 @@ def index_to_html(runs: Sequence[RunRecord], pages: Collection[int] = ()) -> str
     body = [
         f'<header><div class="title"><h1>The bench</h1>{badge(newest.outcome)}</div>',
         f"<p>{len(newest.boards)} boards; newest run {newest.id}, {day(newest.started)}</p></header>",
-        *index_body(runs, pages),
+        *index_body([summary_of(run) for run in runs], pages),
     ]
     return html_page("The bench", body)
 
 
-def index_body(runs: Sequence[RunRecord], pages: Collection[int]) -> list[str]:
+def index_body(runs: Sequence[RunSummary], pages: Collection[int]) -> list[str]:
     """The newest run at a glance, the last ones board by board, and the list of them."""
     return [*_glance(runs[0]), *_boards(runs[:_COLUMNS], pages), *_runs(runs, pages)]
 
 
-def _glance(run: RunRecord) -> Iterator[str]:
-    suites = list(dict.fromkeys(s.suite for board in run.boards for s in board.scenarios))
+def _glance(run: RunSummary) -> Iterator[str]:
+    suites = list(dict.fromkeys(suite for board in run.boards for suite in board.suites))
     yield "<section><h3>Board by suite</h3><div class='scroll'><table class='grid'><thead><tr><th>board</th>"
     yield "".join(f"<th>{safe_text(suite)}</th>" for suite in suites) + "</tr></thead><tbody>"
     for board in run.boards:
@@ -57,48 +58,51 @@ def _glance(run: RunRecord) -> Iterator[str]:
     yield "</tbody></table></div></section>"
 
 
-def _cell(board: BoardRecord, suite: str) -> str:
-    outcomes = [s.outcome for s in board.scenarios if s.suite == suite]
+def _cell(board: BoardSummary, suite: str) -> str:
+    outcomes = board.suites.get(suite)
     if not outcomes:
         return "<td class='soft'>–</td>"
-    judged = [outcome for outcome in outcomes if outcome is not Outcome.SKIPPED]
-    good = sum(outcome is Outcome.PASS for outcome in judged)
-    return f"<td>{badge(worst(outcomes))}<br><span class='soft'>{good} of {len(judged)}</span></td>"
+    judged = sum(count for outcome, count in outcomes.items() if outcome is not Outcome.SKIPPED)
+    good = outcomes.get(Outcome.PASS, 0)
+    return f"<td>{badge(worst(outcomes))}<br><span class='soft'>{good} of {judged}</span></td>"
 
 
-def _boards(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
+def _boards(runs: Sequence[RunSummary], pages: Collection[int]) -> Iterator[str]:
     """Each board's outcome in the last runs, oldest first."""
     names = list(dict.fromkeys(board.id for run in runs for board in run.boards))
     ordered = list(reversed(runs))
+    outcomes = [{board.id: board.outcome for board in run.boards} for run in ordered]
     yield "<section><h3>The last runs, board by board</h3><div class='scroll'><table class='grid'><thead><tr>"
     yield "<th>board</th>"
     yield "".join(f"<th>{_link(run, pages)}</th>" for run in ordered) + "</tr></thead><tbody>"
     for name in names:
         yield f"<tr><td>{safe_text(name)}</td>"
-        for run in ordered:
-            board = next((entry for entry in run.boards if entry.id == name), None)
-            if board is None:
+        for run in outcomes:
+            outcome = run.get(name)
+            if outcome is None:
                 yield "<td></td>"
             else:
-                outcome = board.outcome
                 yield f'<td class="{outcome.value}" title="{outcome.value}">{_SIGNS[outcome]}</td>'
         yield "</tr>"
     signs = ", ".join(f"{sign} {outcome.value}" for outcome, sign in _SIGNS.items())
     yield f"</tbody></table></div><p class='soft'>{signs}</p></section>"
 
 
-def _runs(runs: Sequence[RunRecord], pages: Collection[int]) -> Iterator[str]:
+def _runs(runs: Sequence[RunSummary], pages: Collection[int]) -> Iterator[str]:
     yield "<section><h3>Runs</h3><div class='scroll'><table class='grid'><thead><tr><th>run</th><th>began</th>"
     yield "<th>outcome</th><th>scenarios</th><th>command</th></tr></thead><tbody>"
     for run in runs:
-        scenarios = [s.outcome for board in run.boards for s in board.scenarios]
-        counts = [(outcome, scenarios.count(outcome)) for outcome in Outcome]
-        told = ", ".join(f"{count} {outcome.value}" for outcome, count in counts if count)
+        told = outcomes_words(run.counts)
         yield f"<tr><td>{_link(run, pages)}</td><td>{day(run.started)}</td><td>{badge(run.outcome)}</td>"
         yield f"<td>{told}{' (did not end)' if run.interrupted else ''}</td>"
         yield f"<td><code>{safe_text(run.command, 120)}</code></td></tr>"
     yield "</tbody></table></div></section>"
 
 
-def _link(run: RunRecord, pages: Collection[int]) -> str:
+def outcomes_words(counts: Mapping[Outcome, int]) -> str:
+    """How many had which outcome."""
+    return ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts.get(outcome))
+
+
+def _link(run: RunSummary, pages: Collection[int]) -> str:
     return f'<a href="run-{run.id}.html">{run.id}</a>' if run.id in pages else str(run.id)

@@ -9,7 +9,7 @@ from html import escape
 from harness.kinds import Effect, number
 from harness.results.change import Verdict
 from harness.results.run_record import RunRecord
-from harness.results.series import History, recent_histories
+from harness.results.series import History, recent_values
 from harness.results.store import Store
 
 _WIDTH, _HEIGHT, _PAD = 130, 26, 3
@@ -30,11 +30,11 @@ def trends_of(run: RunRecord, store: Store) -> Trends:
     trends: dict[Place, Sequence[float]] = {}
     for board in run.boards:
         # Twice as many runs: not every run measures every figure.
-        every = recent_histories(store, board.id, 2 * _MOST_RUNS, until=run.started, line=board.firmware.line)
-        for history in every:
-            values = [entry.measured for entry in history.entries[-_MOST_RUNS:]]
-            if not any(isinstance(value, str) for value in values):
-                trends[board.id, history.suite, history.scenario, history.name] = [float(value) for value in values]
+        every = recent_values(store, board.id, 2 * _MOST_RUNS, until=run.started, line=board.firmware.line)
+        for figure, values in every.items():
+            newest = values[-_MOST_RUNS:]
+            if not any(isinstance(value, str) for value in newest):
+                trends[board.id, *figure] = [float(value) for value in newest]
     return trends
 
 

@@ -1,0 +1,78 @@
+"""Runs as lists show them: counted by the database, and the same as counted from whole records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.bench.firmware_record import FirmwareRecord
+from harness.judging.outcome import Outcome
+from harness.results.report.plots import trends_of
+from harness.results.run_record import BoardRecord, Event, ScenarioResult
+from harness.results.series import recent_histories, recent_values
+from harness.results.store import Store
+from harness.results.summaries import run_summaries, summary_of
+from tests.results.postgresql_server import running_server
+from tests.results.sample_stores import nightly
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "sqlite":
+        yield Store(tmp_path / "results.sqlite")
+        return
+    pytest.importorskip("psycopg")
+    with running_server() as server:
+        yield Store(server.database("summaries"))
+
+
+def fill(store: Store) -> None:
+    nightly(store, {"x": ("heap", 48)}, build=0)
+    nightly(store, {"x": ("heap", 48)}, build=1, outcome=Outcome.FAIL)
+    run = store.start_run("harness nightly")
+    for position, name in enumerate(("b", "c", "silent")):
+        board = BoardRecord(name, "esp32", FirmwareRecord("fw.bin", "v2", "ab"), problem="no power" * (name == "c"))
+        store.record_board(run, board, position=position)
+    for place, (suite, outcome) in enumerate(
+        [("z", Outcome.PASS), ("a", Outcome.SKIPPED), ("z", Outcome.MARGINAL), ("z", Outcome.PASS)]
+    ):
+        store.record_scenario(run, "b", ScenarioResult(suite, f"n{place}", outcome, "", (), 5.0, 9e9 + place))
+    store.record_event(run, "c", Event("reset", "x", 9e9 + 100))
+
+
+def test_the_database_counts_what_the_records_hold(store: Store) -> None:
+    fill(store)
+    found = run_summaries(store, 10)
+    assert found == [summary_of(run) for run in store.load_runs(10)]
+    newest = found[0]
+    assert newest.heard == 9e9 + 100 and newest.interrupted and newest.outcome is Outcome.ERROR
+    assert [(board.id, board.last) for board in newest.boards] == [("b", "n3"), ("c", ""), ("silent", "")]
+    assert list(newest.boards[0].suites) == ["z", "a"]  # as they ran
+    assert newest.counts == {Outcome.PASS: 2, Outcome.MARGINAL: 1, Outcome.SKIPPED: 1}
+    assert [run.outcome for run in found] == [run.outcome for run in store.load_runs(10)]
+
+
+def test_of_one_board_only_it_is_counted(store: Store) -> None:
+    fill(store)
+    nightly(store, {"x": ("heap", 48)}, build=2, board="other")
+    found = run_summaries(store, 2, board="b")
+    assert [[board.id for board in run.boards] for run in found] == [["b"], ["b"]]
+    assert found[0].counts == {Outcome.PASS: 2, Outcome.MARGINAL: 1, Outcome.SKIPPED: 1}
+
+
+def test_values_in_one_text_are_those_of_the_histories(store: Store) -> None:
+    for build, value in enumerate([48, 64, 48]):
+        run = nightly(store, {"x": ("heap", value), "s": ("state", f'a "word", {build}\n')}, build=build)
+        again = store.load_run(run).boards[0].scenarios[0]
+        store.record_scenario(run, "b", again)  # tried again: the last one counts, once
+    nightly(store, {"x": ("heap", 1)}, build=9, name="another.bin")
+    newest = store.load_run(3)
+    values = recent_values(store, "b", 60, until=newest.started, line="fw")
+    assert values == {
+        (history.suite, history.scenario, history.name): [entry.measured for entry in history.entries]
+        for history in recent_histories(store, "b", 60, line="fw")
+    }
+    assert values["reload", "leaks", "x"] == [48, 64, 48]
+    assert trends_of(newest, store) == {("b", "reload", "leaks", "x"): [48.0, 64.0, 48.0]}

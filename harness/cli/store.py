@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group("store", context_settings=CONTEXT)
 def store() -> None:
-    """What is in a results store; export, import, merge, send and prune it."""
+    """What is in a results store; export, import, merge, send and prune it; who may do so."""
 
 
 @store.command("info", context_settings=CONTEXT)
@@ -144,6 +144,37 @@ def prune_command(days: float, keep: int, yes: bool, store: str) -> None:
         remove_unused(opened)
         console.print(Text(f"{opened.name}: {what} were taken out"), soft_wrap=True)
     opened.close()
+
+
+@store.command("grant", context_settings=CONTEXT)
+@click.option("--reader", "readers", multiple=True, metavar="ROLE", help="May read everything and write nothing.")
+@click.option("--writer", "writers", multiple=True, metavar="ROLE", help="May add runs as well, and take none away.")
+@click.option("--yes", is_flag=True, help="Execute it; without it the SQL is printed and nothing is changed.")
+@store_option
+def grant_command(readers: tuple[str, ...], writers: tuple[str, ...], yes: bool, store: str) -> None:
+    """Let roles of the server read its --store, or add runs to it.
+
+    The roles are there already (CREATE ROLE name LOGIN), and --store names the role that made the store. Without --yes
+    it prints the SQL for psql.
+    """
+    from harness.results.opening import where
+    from harness.results.roles import grant, grants
+    from harness.results.store import Store
+    from harness.shown import say
+
+    if not readers and not writers:
+        raise UsageError("nobody is named", hint="--reader ROLE, --writer ROLE, or several of them")
+    statements = grants(readers, writers)
+    if not yes:
+        click.echo("".join(f"{statement};\n" for statement in statements), nl=False)
+        return
+    place = where(store)
+    if isinstance(place, Path):
+        raise UsageError("a file has no roles", hint="name a server: --store postgresql://owner@host/name")
+    opened = Store(place)
+    grant(opened, statements)
+    opened.close()
+    say(", ".join([*(f"{name} may read" for name in readers), *(f"{name} may add runs" for name in writers)]))
 
 
 @store.command("send", context_settings=CONTEXT)

@@ -66,6 +66,11 @@ def _is_away(problem: Exception) -> bool:
     return any(words in str(problem.orig).lower() for words in _AWAY_WORDS)
 
 
+def _is_refused(problem: Exception) -> bool:
+    """Whether the server does not let this role do it (SQLSTATE insufficient_privilege)."""
+    return isinstance(problem, DBAPIError) and getattr(problem.orig, "sqlstate", "") == "42501"
+
+
 class Database:
     """Raises UsageError when it cannot be opened or belongs to something else; nothing is written then.
 
@@ -138,6 +143,8 @@ class Database:
                 f"{self.name}: the store is damaged, or its disk is full: {_cause(problem)}",
                 hint="make room; move a damaged file away, 'sqlite3 FILE .recover' may save what is in it",
             )
+        if _is_refused(problem):
+            return self._refused(problem)
         if _is_away(problem):
             return ServerAway(
                 f"{self.name}: the store's server cannot be reached: {_cause(problem)}",
@@ -153,6 +160,23 @@ class Database:
             hint="name a file on a local disk that you may write, or postgresql://user@host/database, with --store",
         )
 
+    def _refused(self, problem: Exception) -> UsageError:
+        return UsageError(
+            f"{self.name}: the server does not let this role do that: {_cause(problem)}",
+            hint="readers read, writers add runs, the role that made the store does everything ('harness store grant')",
+        )
+
+    def must_take_runs(self) -> None:
+        """Raises UsageError when this role may read the store alone."""
+        if self._engine.dialect.name == "sqlite":
+            return
+        with self.reading() as connection:
+            if not connection.exec_driver_sql("SELECT has_table_privilege('run', 'INSERT')").scalar_one():
+                raise UsageError(
+                    f"{self.name}: this role may read the store and add no runs",
+                    hint="name a writer's role in --store, or have it made one by 'harness store grant --writer NAME'",
+                )
+
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         with self._engine.connect().execution_options(writing=True) as connection, connection.begin():
@@ -160,11 +184,14 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction; on disk when this ends. Raises BenchFault when it cannot be."""
+        """A transaction; on disk when this ends. Raises BenchFault when it cannot be, UsageError when the server does
+        not let this role."""
         try:
             with self._writing() as connection:
                 yield connection
         except (SQLAlchemyError, sqlite3.Error, ValueError) as problem:
+            if _is_refused(problem):
+                raise self._refused(problem) from None
             kind = ServerAway if _is_away(problem) else BenchFault
             raise kind(
                 f"{self.name}: the result could not be stored: {_cause(problem)}",
@@ -178,7 +205,7 @@ class Database:
             with self._engine.connect().execution_options(**self._snapshot) as connection:
                 yield connection
         except (SQLAlchemyError, sqlite3.Error, ValueError, TypeError) as problem:
-            if _is_away(problem):
+            if _is_away(problem) or _is_refused(problem):
                 raise self._unusable(problem) from None
             raise BenchFault(
                 f"{self.name}: results cannot be read, the store is damaged or gone: {_cause(problem)}",

@@ -128,6 +128,14 @@ def fetch(local: Store, where: str, boards: Iterable[str]) -> None:
         server.close()
 
 
+def _must_take_runs(where: str) -> None:
+    server = Store(where)
+    try:
+        server.database.must_take_runs()
+    finally:
+        server.close()
+
+
 def _newest_with_times(store: Store, board: str) -> int | None:
     query = (
         select(RUN.c.id)
@@ -155,11 +163,12 @@ class Sending:
     def begin(self, boards: Iterable[str]) -> str:
         """Fetch what the run looks back at, and send what earlier ones left. "", or why the server is not there.
 
-        Raises UsageError for a store that cannot be one.
+        Raises UsageError for a store that cannot be one, and for one that this role may not add runs to.
         """
         away = ""
         local = Store(self._local)
         try:
+            _must_take_runs(self._where)
             fetch(local, self._where, boards)
             send(local, self._where, self._state)
         except ServerAway as problem:

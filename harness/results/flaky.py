@@ -43,12 +43,13 @@ class Flakiness:
         return min(1.0, max(0.0, (middle + sign * half) / (1 + z * z / n)))
 
 
-def flakiness(store: Store, board: str = "", *, last: int = 0) -> list[Flakiness]:
+def flakiness(store: Store, board: str = "", *, last: int = 0, since: float = 0.0) -> list[Flakiness]:
     """The scenarios (of ``board``, or of all) that were seen to be flaky, the worst first.
 
     Only results of one image (by hash) and one edition of the suite are held against each other: what changed with the
     firmware is a regression and not flaky, and what changed with the suite is neither. ``last``: only so many newest
-    results of a scenario. Results of images without a hash are left out.
+    results of a scenario; ``since``: only of runs that began after it (Unix seconds). Results of images without a hash
+    are left out.
     """
     query = (
         select(
@@ -66,9 +67,14 @@ def flakiness(store: Store, board: str = "", *, last: int = 0) -> list[Flakiness
     )
     if board:
         query = query.where(SCENARIO.c.board == board)
+    if since:
+        query = query.where(RUN.c.started >= since)
     results: dict[tuple[str, str, str], list[tuple[str, bool]]] = {}
     with store.database.reading() as connection:
-        made_with = {row.id: row.environment for row in connection.execute(select(RUN.c.id, RUN.c.environment))}
+        environments = select(RUN.c.id, RUN.c.environment).where(RUN.c.started >= since)
+        if board:
+            environments = environments.where(RUN.c.id.in_(select(BOARD.c.run).where(BOARD.c.id == board)))
+        made_with = {row.id: row.environment for row in connection.execute(environments)}
         for row in connection.execute(query):
             key = (row.board, row.suite, row.name)
             tested = f"{row.firmware_sha256} {edition_of(made_with.get(row.run, {}), row.suite)}"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import functools
 import json
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, cast, func, literal, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, literal, select, type_coerce
 
 from harness.errors import UsageError
 from harness.judging.outcome import Outcome
@@ -23,6 +21,9 @@ from harness.results.suite_editions import edition_of
 
 #: No run begins later, in Unix seconds; a database takes no infinity.
 _FAR = 1e12
+
+
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
 
 class Entry(NamedTuple):
@@ -108,6 +109,13 @@ def is_known(store: Store, board: str) -> bool:
         return connection.execute(select(SERIES.c.id).where(SERIES.c.board == board).limit(1)).first() is not None
 
 
+def boards_with(store: Store, suite: str, scenario: str, name: str) -> int:
+    """How many boards have a figure."""
+    where = (SERIES.c.suite == suite, SERIES.c.scenario == scenario, SERIES.c.name == name)
+    with store.database.reading() as connection:
+        return int(connection.execute(select(func.count(SERIES.c.board.distinct())).where(*where)).scalar_one())
+
+
 def newest_run(store: Store) -> float:
     """When the newest run began (Unix seconds); 0 in a store without any."""
     with store.database.reading() as connection:
@@ -139,7 +147,10 @@ def histories(store: Store, board: str, wanted: str = "*", *, line: str = "", la
         found: list[History] = []
         tested = _tested(connection, BOARD.c.id == board)
         for several in _by_figure(chosen):
-            rows = connection.execute(_measured(MEASUREMENT.c.series.in_([row.id for row in several])))
+            # Follows from the series, and lets the server take the scenarios out of their index.
+            newest = several[-1]
+            own = and_(SCENARIO.c.board == board, SCENARIO.c.suite == newest.suite, SCENARIO.c.name == newest.scenario)
+            rows = connection.execute(_measured(MEASUREMENT.c.series.in_([row.id for row in several]), own))
             found += [history for history in _made(several, rows, tested, last) if not line or history.line == line]
     if not found and not line:
         raise UsageError(f"the figure {wanted!r} of {board} was skipped in every run")
@@ -173,8 +184,9 @@ def recent_values(
     with store.database.reading() as connection:
         chosen = list(connection.execute(newest).scalars())
         numbers = (SCENARIO.c.run, SCENARIO.c.position, MEASUREMENT.c.position)
-        words = [part for number in numbers for part in (cast(number, Text), " ")]
-        value = functools.reduce(operator.add, [*words, type_coerce(MEASUREMENT.c.measured, Text)])
+        value: ColumnElement[str] = type_coerce(MEASUREMENT.c.measured, Text)
+        for number in reversed(numbers):
+            value = cast(number, Text) + " " + value
         joined = (
             select(MEASUREMENT.c.series, func.aggregate_strings(value, "\n").label("joined"))
             .join(SCENARIO, SCENARIO.c.id == MEASUREMENT.c.scenario)
@@ -184,17 +196,23 @@ def recent_values(
             .subquery()
         )
         rows = connection.execute(select(*SERIES.c, joined.c.joined).join(joined, joined.c.series == SERIES.c.id)).all()
-    order = {str(run): place for place, run in enumerate(reversed(chosen))}
+    order = [str(run) for run in reversed(chosen)]
     found: dict[tuple[str, str, str], list[Value]] = {}
     for several in _by_figure(list(rows)):
-        tries = []
-        for run, scenario, position, text in (t.split(" ", 3) for row in several for t in row.joined.split("\n")):
-            tries.append((order[run], int(scenario), int(position), text))
-        last = {run: text for run, _, _, text in sorted(tries)}
-        values = map(value_of, json.loads(f"[{','.join(last.values())}]"))
+        last: dict[str, str] = {}
+        for run, _, rest in (text.partition(" ") for row in several for text in row.joined.split("\n")):
+            if run not in last or _places(rest) > _places(last[run]):  # tried again
+                last[run] = rest
+        texts = [last[run].split(" ", 2)[2] for run in order if run in last]
+        values = map(value_of, json.loads(f"[{','.join(texts)}]"))
         if kept := [value for value in values if value is not None]:
             found[several[-1].suite, several[-1].scenario, several[-1].name] = kept
     return found
+
+
+def _places(rest: str) -> tuple[int, int]:
+    scenario, position, _ = rest.split(" ", 2)
+    return int(scenario), int(position)
 
 
 def _newest(board: str, runs: int, until: float) -> Select[Any]:
@@ -217,8 +235,13 @@ def figure_histories(store: Store, suite: str, scenario: str, name: str, *, sinc
         series = connection.execute(wanted.order_by(SERIES.c.board)).all()
         names, keys = {row.board for row in series}, [row.id for row in series]
         tested = _tested(connection, BOARD.c.id.in_(names), RUN.c.started > since)
-        query = _measured(MEASUREMENT.c.series.in_(keys), RUN.c.started > since)
-        rows = connection.execute(query.join(RUN, RUN.c.id == SCENARIO.c.run)).all()
+        # Numbers of scenarios grow: none of these runs has one below its boards' first. So the server takes a piece of
+        # each figure out of the index, and not all of it.
+        runs = {run for _, run in tested}
+        begins = select(func.min(SCENARIO.c.id)).where(SCENARIO.c.run.in_(runs), SCENARIO.c.position == 0)
+        first = min(connection.execute(begins.group_by(SCENARIO.c.run)).scalars(), default=0)
+        where = (MEASUREMENT.c.series.in_(keys), MEASUREMENT.c.scenario >= first)
+        rows = connection.execute(_measured(*where)).all()
     return _histories(series, rows, tested)
 
 
@@ -286,14 +309,17 @@ def _made(
     newest = series[-1]
     board, suite = newest.board, newest.suite
     by_run: dict[int, tuple[str, Entry]] = {}
-    for _, run, measured, samples, verdict in rows:
-        figure = value_of(json.loads(measured))
+    rows = list(rows)
+    measured = json.loads(f"[{','.join([row[2] for row in rows])}]")  # all at once: a call for each took most of it
+    samples = json.loads(f"[{','.join([row[3] for row in rows])}]")
+    for (_, run, _, _, verdict), kept, several in zip(rows, measured, samples, strict=True):
+        figure = value_of(kept)
         made = tested.get((board, run))
         if figure is None or made is None:
             continue
         edition = edition_of(made.environment, suite)
-        taken = samples_of(json.loads(samples)) if samples != "[]" else ()
-        entry = Entry(run, made.started, figure, taken, Outcome(verdict), made.version, made.sha256, edition)
+        taken = samples_of(several)
+        entry = Entry(run, made.started, figure, taken, _OUTCOMES[verdict], made.version, made.sha256, edition)
         by_run[run] = made.line, entry
     lines: dict[str, list[Entry]] = {}
     for line, entry in sorted(by_run.values(), key=lambda one: (one[1].started, one[1].run)):

@@ -262,7 +262,7 @@ def value_of(kept: object) -> Value | None:
 
 def samples_of(kept: object) -> tuple[float, ...]:
     """Those of a figure's samples that are numbers."""
-    return tuple(one for one in kept if isinstance(one, int | float)) if isinstance(kept, list | tuple) else ()
+    return tuple([one for one in kept if isinstance(one, int | float)]) if isinstance(kept, list | tuple) else ()
 
 
 def _scenarios(

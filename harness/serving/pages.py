@@ -16,14 +16,16 @@ from harness.results.flaky import flakiness
 from harness.results.report.html import badge, day, figure, html_page, run_to_html, safe_text
 from harness.results.report.nightly_index import index_body, outcomes_words
 from harness.results.report.plots import history_svg, trend_svg, trends_of
-from harness.results.series import History, figure_histories, is_known, newest_run, recent_histories
+from harness.results.series import History, boards_with, figure_histories, is_known, newest_run, recent_histories
 from harness.results.store import Store
 from harness.results.summaries import RunSummary, run_summaries, summary_of
 from harness.serving.app import Served
 
 _RUNS = 60
-#: Of one figure, how many seconds back from the newest run (half a year); of a board, how many runs are listed.
-_BACK, _LISTED = 183 * 86_400.0, 20
+#: Of one figure, how many days back from the newest run; fewer where more than so many boards have it.
+_DAYS, _FEWER_DAYS, _MANY_BOARDS = 183, 30, 40
+#: Of a board, how many runs are listed; flaky scenarios are looked for in ``_DAYS`` as well.
+_LISTED = 20
 #: A run without an end goes on as long as something came in the last so many seconds.
 _QUIET = 900.0
 #: Seconds after which a page of something that goes on is asked for again.
@@ -154,7 +156,7 @@ def _runs_of(store: Store, board: str) -> Iterator[str]:
 
 
 def _flaky(store: Store, board: str) -> Iterator[str]:
-    found = flakiness(store, board)
+    found = flakiness(store, board, since=newest_run(store) - 86_400.0 * _DAYS)
     if found:
         yield "<section><h3>Passes and fails with one firmware</h3><ul>"
         for one in found:
@@ -190,11 +192,12 @@ def figure_page(_served: Served, store: Store, name: str) -> str:
     """A figure (``suite/scenario/figure``) over all boards that have it, with the steps that the history finds."""
     suite, _, rest = name.partition("/")
     scenario, _, figure_name = rest.partition("/")
-    found = figure_histories(store, suite, scenario, figure_name, since=newest_run(store) - _BACK)
+    days = _DAYS if boards_with(store, suite, scenario, figure_name) <= _MANY_BOARDS else _FEWER_DAYS
+    found = figure_histories(store, suite, scenario, figure_name, since=newest_run(store) - 86_400.0 * days)
     if not found:
         raise UsageError(f"no board has a figure {name!r}", hint="a board's page lists its figures")
     title = f"{suite}: {scenario.replace('_', ' ')}: {figure_name}"
-    body = [f"<header><h1>{safe_text(title)}</h1><p><a href='/'>the bench</a></p></header>"]
+    body = [f"<header><h1>{safe_text(title)}</h1><p><a href='/'>the bench</a>; the last {days} days</p></header>"]
     for history in found:
         body += _history(history)
     return html_page(title, body)

@@ -134,8 +134,8 @@ def test_a_writer_has_its_night_and_takes_nothing_away(lab: Lab, tmp_path: Path)
     before = filled(lab.owner)
     assert (before["run"], before["scenario"]) == (3, 3)
     refused("store", "prune", "--older-than", "0", "--keep", "1", "--yes", "--store", lab.writer)
-    done = harness("store", "grant", "--writer", "reader", "--yes", "--store", lab.writer)
-    assert done.exit_code == 2 and "this role did not make the store" in done.output
+    told = harness("store", "grant", "--writer", "reader", "--yes", "--store", lab.writer)
+    assert told.exit_code == 2 and "this role did not make the store" in told.output
     with psycopg.connect(lab.writer, autocommit=True) as connection:
         tables = ("run", "board", "scenario", "series", "limit_applied", "measurement", "event", "calibration")
         for table in tables:

@@ -6,13 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from harness.bench.firmware_record import FirmwareRecord
 from harness.judging.outcome import Outcome
+from harness.results.flaky import flakiness
 from harness.results.report.plots import trends_of
 from harness.results.run_record import BoardRecord, Event, ScenarioResult
-from harness.results.series import recent_histories, recent_values
+from harness.results.series import (
+    boards_with,
+    figure_histories,
+    is_known,
+    newest_run,
+    recent_histories,
+    recent_values,
+)
 from harness.results.store import Store
+from harness.results.store_schema import RUN
 from harness.results.summaries import run_summaries, summary_of
 from tests.results.postgresql_server import running_server
 from tests.results.sample_stores import nightly
@@ -76,3 +86,27 @@ def test_values_in_one_text_are_those_of_the_histories(store: Store) -> None:
     }
     assert values["reload", "leaks", "x"] == [48, 64, 48]
     assert trends_of(newest, store) == {("b", "reload", "leaks", "x"): [48.0, 64.0, 48.0]}
+
+
+def test_a_figure_since_a_time_whatever_the_order_in_which_runs_came_in(store: Store) -> None:
+    """Runs are merged in later than they were: the numbers of their scenarios say nothing about their time."""
+    begun = {nightly(store, {"x": ("heap", day)}, build=0, board=board): day
+             for day, board in ((9, "b"), (2, "b"), (8, "c"), (1, "c"), (7, "b"), (5, "b"))}  # fmt: skip
+    with store.database.writing() as connection:
+        for run, day in begun.items():
+            connection.execute(update(RUN).where(RUN.c.id == run).values(started=86_400.0 * day))
+    found = figure_histories(store, "reload", "leaks", "x", since=86_400.0 * 4)
+    assert [(one.board, [entry.measured for entry in one.entries]) for one in found] == [("b", [5, 7, 9]), ("c", [8])]
+    assert figure_histories(store, "reload", "leaks", "x", since=86_400.0 * 99) == []
+    assert (boards_with(store, "reload", "leaks", "x"), newest_run(store)) == (2, 86_400.0 * 9)
+    assert is_known(store, "c") and not is_known(store, "d")
+
+
+def test_flaky_since_a_time(store: Store) -> None:
+    for outcome in (Outcome.FAIL, Outcome.PASS, Outcome.PASS):
+        last = nightly(store, {"x": ("heap", 48)}, build=0, outcome=outcome)
+    (flaky,) = flakiness(store, "b")
+    assert (flaky.tried, flaky.odd) == (3, 1)
+    with store.database.writing() as connection:
+        connection.execute(update(RUN).where(RUN.c.id < last - 1).values(started=100.0))
+    assert flakiness(store, "b", since=1000.0) == []

@@ -252,8 +252,7 @@ def _planned_for_a_store(connection: Any, _record: object) -> None:
     """How the server is to plan for this connection: short questions, which indices answer out of memory. With its
     defaults (for disks that turn) it reads tables whole where a hundred rows are asked for, and compiles for longer
     than it would take."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('random_page_cost', '1.1', false), set_config('jit', 'off', false)")
+    connection.execute("SELECT set_config('random_page_cost', '1.1', false), set_config('jit', 'off', false)")
     connection.commit()
 
 

@@ -180,3 +180,20 @@ def test_short_questions_are_planned_as_such(url: str) -> None:
         kept = [connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in ("random_page_cost", "jit")]
     store.close()
     assert kept == ["1.1", "off"]
+
+
+def test_a_server_that_goes_while_it_is_connected_to_is_away_and_no_traceback(
+    server: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(url).close()
+    connect = psycopg.connect
+
+    def connected_and_gone(*arguments: object, **options: object) -> object:
+        connection = connect(*arguments, **options)
+        with connect(server.url % "postgres", autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [connection.info.backend_pid])
+        return connection
+
+    monkeypatch.setattr(psycopg, "connect", connected_and_gone)
+    with pytest.raises(ServerAway):
+        Store(url)

@@ -68,6 +68,10 @@ class PortBusy(FinalFault):
     """Another program has the board's port open."""
 
 
+class PlaceHeld(FinalFault):
+    """Somebody else has the lab's place: it may be free later."""
+
+
 class PlaceLost(FinalFault):
     """A lab's place is not ours any more, or of no use: no fault of the board's, nor of its firmware's."""
 

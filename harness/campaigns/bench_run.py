@@ -18,17 +18,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.bench.firmware_record import FirmwareRecord
 from harness.campaigns.board_process import STORE, BoardProcess
 from harness.campaigns.plan import Found, collect, require_some
+from harness.campaigns.work import HandedOver, Listed, Task, Work, unknown_board
 from harness.errors import Interrupted, UsageError
 from harness.inventory.model import Board
 from harness.judging.keywords import Keywords
 from harness.judging.run_events import parse
+from harness.labgrid.client import own_name
 from harness.paths import made, suites_dir
 from harness.results.database import Location
 from harness.results.environment import this_environment
-from harness.results.run_record import BoardRecord
+from harness.results.night import Night
 from harness.results.store import Store
 from harness.results.suite_editions import editions
 
@@ -69,6 +70,8 @@ class RunRequest:
     resume: int = 0
     #: A person watches, and can press a board's buttons.
     attended: bool = False
+    #: The night that is shared with other hosts, through the store; empty: the boards are ours alone.
+    night: str = ""
 
 
 class RunInterrupted(Interrupted):
@@ -90,6 +93,7 @@ class _Child:
     rest: bytes = b""
     problem: str = ""
     stopped_by: str = ""
+    handed_over: HandedOver | None = None
 
     @property
     def events(self) -> int:
@@ -132,7 +136,7 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
         watch(event)
 
     try:
-        number = _run(replace(request, store=kept), watching, sending.begun)
+        number = _run(replace(request, store=kept), watching, sending.begun, sending.now, request.store)
     except RunInterrupted as stopped:
         with contextlib.suppress(NotSent):
             sending.end(stopped.run, SHORT_PATIENCE)
@@ -143,31 +147,38 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
     return sending.end(number, PATIENCE)
 
 
-def _run(request: RunRequest, watch: Watcher, begun: Callable[[str], None] = lambda _uid: None) -> int:
+def _run(
+    request: RunRequest,
+    watch: Watcher,
+    begun: Callable[[str], None] = lambda _uid: None,
+    send: Callable[[], None] = lambda: None,
+    shared: Location = "",
+) -> int:
+    """``shared`` is the store that other hosts have in common with us, and ``send`` brings there what has come."""
     found = planned(request)
     store = Store(request.store)
     run = request.resume or _new_run(store, request)
     begun(store.load_run(run, figures=False).uid)
-    done = _done(store, run)
-    left = found.without(done)
     asked = [board for board in request.boards if found.boards.get(board.id)]
-    for position, board in enumerate(asked):
-        if board.id in done:
-            store.record_problem(run, board.id, "")
-        else:
-            store.record_board(run, BoardRecord(board.id, board.chip, FirmwareRecord("", "", "")), position=position)
+    work: Work
+    if request.night:
+        from harness.campaigns.lab_night import LabWork
+
+        night = Night(Store(shared or request.store), request.night, own_name(), store.load_run(run, figures=False).uid)
+        work = LabWork(night, asked, found, store, run, send=send, watch=watch)
+    else:
+        work = _listed(request, asked, found, store, run)
     for board in request.boards:
         if board not in asked:
             watch({"event": "end", "board": board.id, "problem": "", "not_asked": True})
     end = time.monotonic() + request.total_seconds
-    waiting = [board for board in asked if left.boards[board.id]]
     active: dict[int, _Child] = {}
     interrupted = False
     with selectors.DefaultSelector() as selector:
         try:
-            while waiting or active:
-                while waiting and len(active) < max(1, request.jobs):
-                    child = _start(request, waiting.pop(0), run)
+            while active or work.goes_on:
+                while len(active) < max(1, request.jobs) and (task := work.next()) is not None:
+                    child = _start(request, task, run)
                     active[child.events] = child
                     selector.register(child.events, selectors.EVENT_READ)
                 for key, _ in selector.select(timeout=0.2):
@@ -175,34 +186,49 @@ def _run(request: RunRequest, watch: Watcher, begun: Callable[[str], None] = lam
                     if not _read(child, watch):
                         selector.unregister(child.events)
                         del active[child.events]
-                        _finish(child, store, run, watch)
+                        _finish(child, store, run, watch, work)
                 _end_overdue(active, request)
                 if time.monotonic() > end:
-                    for board in waiting:
-                        store.record_problem(run, board.id, "the time of the whole run was over before its turn")
-                    waiting.clear()
+                    work.over("the time of the whole run was over before its turn")
                     for child in active.values():
                         _stop(child, f"the time of the whole run, {_minutes(request.total_seconds)}, was over")
+                for child in active.values():
+                    if why := work.gone(child.board.id):
+                        _stop(child, why)
                 watch({"event": "tick", "board": ""})
         except KeyboardInterrupt:
             interrupted = True
+            work.over("interrupted before its turn")
             for child in active.values():
                 _stop(child, "interrupted")
             for child in active.values():
-                _finish(child, store, run, watch)
-    for board in waiting if interrupted else []:
-        store.record_problem(run, board.id, "interrupted before its turn")
+                _finish(child, store, run, watch, work)
     if not interrupted:
-        _hold_against(found, store, run)
+        _hold_against(work.planned, store, run)
         store.finish_run(run)
+    work.close()
     store.close()
     if interrupted:
         raise RunInterrupted(run, request.store)
     return run
 
 
+def _listed(request: RunRequest, asked: list[Board], found: Found, store: Store, run: int) -> Listed:
+    done = _done(store, run)
+    left = found.without(done)
+    for position, board in enumerate(asked):
+        if board.id in done:
+            store.record_problem(run, board.id, "")
+        else:
+            store.record_board(run, unknown_board(board), position=position)
+    return Listed([board for board in asked if left.boards[board.id]], found, store, run)
+
+
 def _new_run(store: Store, request: RunRequest) -> int:
-    return store.start_run(request.command, environment=this_environment() | editions(suite_paths(request.suites)))
+    night = {"night": request.night} if request.night else {}
+    return store.start_run(
+        request.command, environment=this_environment() | editions(suite_paths(request.suites)) | night
+    )
 
 
 def planned(request: RunRequest) -> Found:
@@ -237,11 +263,19 @@ def _selecting(request: RunRequest, logs: Path) -> list[str]:
     ]
 
 
-def _start(request: RunRequest, board: Board, run: int) -> _Child:
-    logs = _logs(request)
+def _start(request: RunRequest, task: Task, run: int) -> _Child:
+    logs, board = _logs(request), task.board
     log = logs / f"{board.id}.log"
+    selecting = _selecting(request, logs)
+    if task.only is not None:
+        only = logs / f"only-{board.id}.json"
+        only.write_text(json.dumps(sorted((board.id, place.suite, place.name) for place in task.only)), "utf-8")
+        selecting += ["--harness-only", str(only)]
+    wait = request.wait if task.wait is None else task.wait
     arguments = [
-        *(*_selecting(request, logs), "--boards", board.id, "--wait", f"{request.wait:g}", "--harness-run", str(run)),
+        *(*selecting, "--boards", board.id, "--wait", f"{wait:g}", "--harness-run", str(run)),
+        *(["--harness-hand-over"] if task.hand_over else []),
+        *(["--harness-place", task.place] if task.place else []),
         *(["--no-flash"] if not request.flash else []),
         *(["--set-aside"] if request.set_aside else []),
         *(["--harness-attended"] if request.attended else []),
@@ -270,6 +304,8 @@ def _read(child: _Child, watch: Watcher) -> bool:
         if event is not None and event["board"] == child.board.id:
             if event["event"] == "problem":
                 child.problem = str(event.get("text", ""))
+            elif event["event"] == "handed_over":
+                child.handed_over = HandedOver(str(event.get("kind", "")), str(event.get("text", "")))
             watch(event)
     return True
 
@@ -316,7 +352,7 @@ def _hold_against(found: Found, store: Store, run: int) -> None:
             store.record_problem(run, board.id, f"{board.problem}; {count}" if board.problem else first)
 
 
-def _finish(child: _Child, store: Store, run: int, watch: Watcher) -> None:
+def _finish(child: _Child, store: Store, run: int, watch: Watcher, work: Work) -> None:
     code = child.process.wait(_GRACE)
     if code is None:
         child.process.kill()
@@ -325,9 +361,12 @@ def _finish(child: _Child, store: Store, run: int, watch: Watcher) -> None:
     problem = child.problem
     if child.stopped_by:
         problem = child.stopped_by
+    elif child.handed_over:
+        problem = child.handed_over.text
     elif not problem and code not in (0, 1):
         tail = child.log.read_text("utf-8", "replace").strip().splitlines()[-3:]
         problem = f"its process ended with code {code}: {' / '.join(tail)[:400]} (see {child.log})"
     if problem:
         store.record_problem(run, child.board.id, problem)
+    work.ended(child.board, problem, child.handed_over)
     watch({"event": "end", "board": child.board.id, "problem": problem})

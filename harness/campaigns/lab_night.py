@@ -29,6 +29,8 @@ from harness.results.store import Store
 _EVERY = 5.0
 #: How often the lab is asked for its places while a board waits for one, in seconds: a second of processor time each.
 _ASK_EVERY = 10.0
+#: Between two boards that begin, in seconds: hosts that start together are to share them.
+_BETWEEN = 0.5
 #: After how long a board that was not to be had is tried again, in seconds.
 _PAUSE = 15.0
 #: So often a board's place may be lost before the board is an error.
@@ -93,7 +95,7 @@ class LabWork:
         self._mine: set[str] = set()
         self._lists: dict[Lab, tuple[float, list[Place]]] = {}
         self._over = False
-        self._next_sync = -math.inf
+        self._next_sync = self._next_begin = -math.inf
         #: Since when the store has heard us; who was silent before may only have found it as we did.
         self._heard_since: float | None = -math.inf
         self._lab_away = ""
@@ -111,7 +113,7 @@ class LabWork:
 
     def next(self) -> Task | None:
         self._sync()
-        if self._over or self._heard_since is None:
+        if self._over or self._heard_since is None or self._clock() < self._next_begin:
             return None
         for name, board in self._boards.items():
             if not self._is_open(name) or self._clock() < board.not_before:
@@ -125,6 +127,7 @@ class LabWork:
                 self._unheard(problem)
                 return None
             if task is not None:
+                self._next_begin = self._clock() + _BETWEEN
                 return task
         return None
 

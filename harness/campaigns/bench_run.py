@@ -21,7 +21,7 @@ from typing import Any
 from harness.campaigns.board_process import STORE, BoardProcess
 from harness.campaigns.plan import Found, collect, require_some
 from harness.campaigns.work import HandedOver, Listed, Task, Work, unknown_board
-from harness.errors import Interrupted, UsageError
+from harness.errors import BenchFault, Interrupted, UsageError
 from harness.inventory.model import Board
 from harness.judging.keywords import Keywords
 from harness.judging.run_events import parse
@@ -118,6 +118,8 @@ def suite_paths(names: tuple[str, ...]) -> list[str]:
 def run_bench(request: RunRequest, watch: Watcher) -> int:
     """Run, and return the run's id in the store. Raises RunInterrupted after Ctrl-C: what has finished is kept.
 
+    A night that is shared needs its server from the start: BenchFault when it is not there.
+
     Results for a server's store go into the local one first, so a server that goes away ends no run; NotSent when it
     has not come back at the end. ``request.resume`` is a run of the local store then.
     """
@@ -127,7 +129,11 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
 
     kept = kept_in(request.store, request.state)
     sending = Sending(kept, request.store, request.state)
-    if away := sending.begin(board.id for board in request.boards):
+    away = sending.begin(board.id for board in request.boards)
+    if away and request.night:
+        sending.stop()
+        raise BenchFault(away, hint="a night that hosts share needs its store: who has which board stands there")
+    if away:
         watch({"event": "told", "board": "", "text": f"{away}; results are kept in {kept} until it is back"})
 
     def watching(event: dict[str, Any]) -> None:

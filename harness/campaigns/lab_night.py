@@ -233,13 +233,16 @@ class LabWork:
         if not board.left:
             board.closing = (DONE, "")
             return None
-        # Of an earlier try as well: its events stay, its problem goes.
-        self._store.record_board(self._run, unknown_board(board.entry), position=list(self._boards).index(name))
+        if name in self.planned.boards:  # an earlier try of ours: what is known of it stays
+            self._store.record_problem(self._run, name, "")
+        else:
+            self._store.record_board(self._run, unknown_board(board.entry), position=list(self._boards).index(name))
+        left = f"{len(board.left)} of {len(board.plan)} scenarios were left"
         if before.state == TAKEN:
             words = f"taken over from {before.holder}, of whom nothing was heard for {before.silent:.0f} s"
-            self._event(name, f"{words}: {len(board.left)} of {len(board.plan)} scenarios were left")
+            self._event(name, f"{words}: {left}")
         elif ended:
-            self._event(name, f"gone on with: {len(board.left)} of {len(board.plan)} scenarios were left")
+            self._event(name, f"gone on with{f' at {place}' if place else ''}: {left}")
         board.before = self._results(name)
         self.planned.boards[name] = [*self.planned.boards.get(name, []), *board.left]
         board.place, board.running = place, True
@@ -279,7 +282,9 @@ class LabWork:
                 one.closing = (DONE, why.text)
                 return
             where = "another board of its kind" if others else "the same place, when it is there again"
-            self._event(name, f"{at}: {why.text}; {len(left)} of {len(one.plan)} scenarios are left for {where}")
+            # Of a place that was lost the words have come already, from who holds it.
+            reason = f"{why.text}; " if why.kind == DEAD else ""
+            self._event(name, f"{at}: {reason}{len(left)} of {len(one.plan)} scenarios are left for {where}")
         one.closing = (OPEN, why.text)
         self._forget_what_is_left(one)
 

@@ -21,6 +21,7 @@ from harness.virtual.virtual_firmware import build_firmware
 from tests.running_boards import programmed_board
 
 _SUITES = ("deep_sleep", "reload")
+_CAN = "capabilities: [deep_sleep, rtc_memory, light_sleep, timer_irq, float]"
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -43,7 +44,7 @@ def main(count: int = 16) -> dict[str, float]:
 
 def _run(folder: Path, suite: str, urls: list[str], figures: dict[str, float]) -> float:
     entries = (
-        f"  - {{id: b{number}, chip: esp32, runtime: micropython, identity: {{url: '{url}'}}}}\n"
+        f"  - {{id: b{number}, chip: esp32, runtime: micropython, identity: {{url: '{url}'}}, {_CAN}}}\n"
         for number, url in enumerate(urls)
     )
     (folder / "boards.yaml").write_text("boards:\n" + "".join(entries))

@@ -111,11 +111,12 @@ def nightly(
     told = [*ports_together(record), *unused_limits(chosen, record, results, everything=everything)]
     trends = trends_of(record, results)
     earlier = [past for past in results.load_runs(_INDEXED) if past.id != number]
+    before = _night_before(results, earlier, chosen, shared)
     results.close()
     print_run(record, console, state=state)
     for words in told:
         console.print(Text(f"warning: {words}", style="yellow"), soft_wrap=True)
-    _write(record, earlier, trends, out, state)
+    _write(record, before, earlier, trends, out, state)
     console.print(Text(f"reports: {out}/index.html, run-{number}.html, junit.xml, run.json, summary.md"))
     if unsent is not None:
         raise unsent
@@ -163,8 +164,19 @@ def _is_shared(run: RunRecord) -> bool:
     return "night" in run.environment
 
 
-def _write(run: RunRecord, earlier: list[RunRecord], trends: Trends, out: Path, state: Path) -> None:
-    before = next((one for one in earlier if _is_nightly(one) and not one.interrupted), None)
+def _night_before(results: Store, earlier: list[RunRecord], boards: list[Board], shared: str) -> RunRecord | None:
+    """The last night before this one that came to its end: that of all hosts, when it was shared."""
+    ended = [one for one in earlier if _is_nightly(one) and not one.interrupted]
+    last = next((one for one in ended if not shared or one.environment.get("night") != shared), None)
+    if last is None or not _is_shared(last):
+        return last
+    whole = Night(results, last.environment["night"], "", "").record(boards, last.command)
+    return replace(whole, id=last.id)
+
+
+def _write(
+    run: RunRecord, before: RunRecord | None, earlier: list[RunRecord], trends: Trends, out: Path, state: Path
+) -> None:
     markdown = run_to_markdown(run, before)
     (out / "summary.md").write_text(markdown, "utf-8")
     step_page = os.environ.get("GITHUB_STEP_SUMMARY")

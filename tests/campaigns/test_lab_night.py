@@ -11,6 +11,7 @@ import pytest
 
 from harness.bench.firmware_record import FirmwareRecord
 from harness.campaigns.lab_night import LabWork, with_twins
+from harness.campaigns.nightly import _night_before
 from harness.campaigns.plan import Found
 from harness.campaigns.plan import Place as Scenario
 from harness.campaigns.work import HandedOver, Task
@@ -312,3 +313,29 @@ def test_a_broken_store_is_no_reason_to_go_on(world: World, monkeypatch: pytest.
     with pytest.raises(BenchFault, match="disk is full"):
         a.begins()
     monkeypatch.undo()
+
+
+def test_a_shared_night_is_held_against_the_whole_of_the_one_before(tmp_path: Path) -> None:
+    """Neither against another host's part of the same night, nor against one host's part of the last."""
+    store = Store(tmp_path / "results.sqlite")
+    unknown = FirmwareRecord("", "", "")
+    runs = []
+    for night, one in (("1", ONE), ("1", TWO), ("2", ONE), ("2", TWO)):
+        run = store.start_run("harness nightly --lab " + night, environment={"night": night})
+        part = Night(store, night, one.id, store.load_run(run).uid)
+        part.join(["one", "two"])
+        assert part.take(one.id)
+        store.record_board(run, BoardRecord(one.id, "esp32", unknown))
+        store.record_scenario(run, one.id, ScenarioResult("own", "first", Outcome.PASS))
+        part.done(one.id)
+        store.finish_run(run)
+        runs.append(run)
+    earlier = [run for run in store.load_runs(10) if run.id != runs[-1]]
+    before = _night_before(store, earlier, [ONE, TWO], "2")
+    assert before is not None
+    assert before.id == runs[1]
+    assert [board.id for board in before.boards] == ["one", "two"]
+    own = _night_before(store, earlier, [ONE, TWO], "")
+    assert own is not None
+    assert own.id == runs[2], "a night of this host alone is held against whatever came last"
+    store.close()

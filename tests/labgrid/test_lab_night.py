@@ -121,7 +121,7 @@ class Night:
             process.communicate()
 
 
-def ended(process: subprocess.Popen[str], within: float = 150) -> tuple[int, str]:
+def ended(process: subprocess.Popen[str], within: float = 300) -> tuple[int, str]:
     try:
         out, _ = process.communicate(timeout=within)
     except subprocess.TimeoutExpired:
@@ -187,7 +187,7 @@ def test_a_lost_exporter_costs_its_board_and_the_rest_goes_on_elsewhere(night: N
     """What any board can do is done by another one; one that was named by its place is an error with the reason."""
     run = night.host("desk-1", holds="one any")
     lost = [night.at("desk-1") / f"{board}.stays" for board in ("one", "any")]
-    until(lambda: all(file.exists() for file in lost) or run.poll() is not None, 60, "both are in the middle")
+    until(lambda: all(file.exists() for file in lost) or run.poll() is not None, 150, "both are in the middle")
     assert night.lab.acquired("esp-2"), "the first that is free"
     night.lab.stop_exporter("first")
     code, out = ended(run)
@@ -207,10 +207,10 @@ def test_a_lost_exporter_costs_its_board_and_the_rest_goes_on_elsewhere(night: N
 def test_what_somebody_else_has_waits_and_a_killed_host_is_gone_on_with(night: Night) -> None:
     night.lab.client("-p", "esp-3", "acquire", user="bob")
     killed = night.host("desk-1", holds="one")
-    until(lambda: (night.at("desk-1") / "one.stays").exists() or killed.poll() is not None, 60, "it is in the middle")
+    until(lambda: (night.at("desk-1") / "one.stays").exists() or killed.poll() is not None, 150, "it is in the middle")
     killed.send_signal(signal.SIGKILL)
     other = night.host("desk-2")
-    until(lambda: night.results["one", "stays"] > 0 or other.poll() is not None, 150, "it was gone on with")
+    until(lambda: night.results["one", "stays"] > 0 or other.poll() is not None, 300, "it was gone on with")
     assert other.poll() is None, "esp-3 is bob's"
     assert night.results["three", "answers"] == 0
     night.lab.client("-p", "esp-3", "release", user="bob")

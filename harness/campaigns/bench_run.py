@@ -25,11 +25,9 @@ from harness.errors import BenchFault, Interrupted, UsageError
 from harness.inventory.model import Board
 from harness.judging.keywords import Keywords
 from harness.judging.run_events import parse
-from harness.labgrid.client import own_name
 from harness.paths import made, suites_dir
 from harness.results.database import Location
 from harness.results.environment import this_environment
-from harness.results.night import Night
 from harness.results.store import Store
 from harness.results.suite_editions import editions
 
@@ -169,6 +167,8 @@ def _run(
     work: Work
     if request.night:
         from harness.campaigns.lab_night import LabWork
+        from harness.labgrid.client import own_name
+        from harness.results.night import Night
 
         night = Night(Store(shared or request.store), request.night, own_name(), store.load_run(run, figures=False).uid)
         work = LabWork(night, asked, found, store, run, send=send, watch=watch)

@@ -37,7 +37,7 @@ _RESULT = re.compile(r" *[0-9.]+ s  (\S+) +(pass|marginal|fail|error|skipped) +(
 #: Seconds: what a place may stay acquired for, and what a night may take.
 _FREE_WITHIN, _NIGHT = 60.0, 900.0
 #: Between a host's start and its kill, in seconds.
-_KILLED_AFTER = (4.0, 25.0)
+_KILLED_AFTER = (6.0, 40.0)
 #: So many kills of a night, which is then run to its end.
 _OF_A_NIGHT = 10
 _KILLS_SUITE = ("reload", "interrupt")
@@ -159,7 +159,7 @@ def _boards_of(where: str, night: str) -> list[tuple[int, str]]:
 def _kills(lab: _Lab, store: str, kills: int, figures: dict[str, float]) -> None:
     draw = random.Random(_SEED)
     told = lost = late = left = 0
-    longest = 0.0
+    longest = lingered = 0.0
     done = 0
     by_kind: Counter[str] = Counter()
     night, said = "", set[tuple[str, str, str]]()
@@ -192,7 +192,10 @@ def _kills(lab: _Lab, store: str, kills: int, figures: dict[str, float]) -> None
                 if match := _RESULT.fullmatch(line.rstrip()):
                     said.add((match[1], match[3], match[4]))
                     told += 1
-            left += len([pid for pid in tree if _alive(pid)])
+            while (alive := sum(map(_alive, tree))) and time.monotonic() < begun + _FREE_WITHIN:
+                time.sleep(0.1)
+            lingered = max(lingered, time.monotonic() - begun)
+            left += alive
             done += 1
             by_kind[what] += 1
         if night:
@@ -205,7 +208,8 @@ def _kills(lab: _Lab, store: str, kills: int, figures: dict[str, float]) -> None
         figures["of them not in the common store at the end of the night"] = lost
         figures["longest that a place stayed acquired after a kill, s"] = longest
         figures["kills after which a place was held for more than a minute"] = late
-        figures["processes left"] = left
+        figures["longest that a process went on after a kill, s"] = lingered
+        figures["processes left after a minute"] = left
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:

@@ -170,7 +170,9 @@ def _run(
         from harness.labgrid.client import own_name
         from harness.results.night import Night
 
-        night = Night(Store(shared or request.store), request.night, own_name(), store.load_run(run, figures=False).uid)
+        host, _, user = own_name().partition("/")
+        uid = store.load_run(run, figures=False).uid
+        night = Night(Store(shared or request.store), request.night, f"{user} on {host}", uid)
         work = LabWork(night, asked, found, store, run, send=send, watch=watch)
     else:
         work = _listed(request, asked, found, store, run)

@@ -3,13 +3,14 @@ left, where otherwise each scenario would end as an error. Somebody else, or thi
 
 from __future__ import annotations
 
-from harness.errors import BenchFault, FinalFault, PlaceHeld, PlaceLost, PortBusy
+from harness.errors import BenchFault, FinalFault, PlaceAbsent, PlaceHeld, PlaceLost, PortBusy
 from harness.inventory.model import Bench, LabgridPlace
 from harness.judging.outcome import Outcome
 from harness.labgrid.client import LabAway
 from harness.results.run_record import ScenarioResult
 
-#: Somebody has the place; the coordinator does not answer; the place is ours no more; it is no such board, or dead.
+#: Somebody has the place; the coordinator does not answer; the place is ours no more, or nothing stands behind it; it
+#: is no such board, or dead.
 HELD, AWAY, LOST, DEAD = "held", "away", "lost", "dead"
 
 
@@ -35,7 +36,7 @@ class HandingOver:
             return HELD
         if isinstance(error, LabAway):
             return AWAY
-        if isinstance(error, PlaceLost):
+        if isinstance(error, (PlaceLost, PlaceAbsent)):
             return LOST
         unfit = isinstance(error, BenchFault) and not attached
         return DEAD if self._spare and (unfit or isinstance(error, (GivenUp, FinalFault))) else ""

@@ -31,10 +31,10 @@ _EVERY = 5.0
 _ASK_EVERY = 10.0
 #: Between two boards that begin, in seconds: hosts that start together are to share them.
 _BETWEEN = 0.5
-#: After how long a board that was not to be had is tried again, in seconds.
+#: After how long a board that was not to be had is tried again, in seconds; twice as long each time its place is lost.
 _PAUSE = 15.0
-#: So often a board's place may be lost before the board is an error.
-_TRIES = 3
+#: So often a board's place may be lost before the board is an error: with the pauses some 8 minutes.
+_TRIES = 6
 #: How long a server is waited for at the end, and after Ctrl-C, in seconds.
 _PATIENCE, _SHORT_PATIENCE = 60.0, 5.0
 _LAB = "lab"
@@ -278,6 +278,7 @@ class LabWork:
                 one.not_before = -math.inf
             elif why.kind == LOST and one.lost < _TRIES:
                 one.dead.discard(at)  # there is no other, and it may come back
+                one.not_before = self._clock() + _PAUSE * 2 ** (one.lost - 1)
             else:
                 one.closing = (DONE, why.text)
                 return

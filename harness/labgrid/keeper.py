@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from harness.children import end_with_parent, kill_group
-from harness.errors import BenchFault, FinalFault, HarnessError, PlaceHeld, UsageError
+from harness.errors import BenchFault, FinalFault, HarnessError, PlaceAbsent, PlaceHeld, UsageError
 from harness.labgrid.client import Lab, LabAway, LabRefused, Place, holder, own_name
 from harness.link.deadline import Deadline
 from harness.link.panics import printable
@@ -42,7 +42,9 @@ _LOOK = 1.0
 #: A line of the monitor's that is longer is none, in bytes.
 _LINE_LIMIT = 100_000
 #: What a refusal is called on its way to the run, so that it is the same error there.
-REFUSALS: dict[str, type[HarnessError]] = {"usage": UsageError, "held": PlaceHeld, "away": LabAway}
+REFUSALS: dict[str, type[HarnessError]] = {
+    "usage": UsageError, "held": PlaceHeld, "away": LabAway, "absent": PlaceAbsent
+}  # fmt: skip
 #: What the coordinator says when somebody was faster.
 _TAKEN = ("already acquired", "was not reserved for")
 #: The state in which there is nothing left to release.
@@ -224,8 +226,8 @@ class Keeper:
                 return self._acquire(place.name, place.name)
             except _Taken:
                 continue
-            except LabRefused as refused:  # its exporter is away; with tags another place may do
-                problem = refused
+            except PlaceAbsent as absent:  # with tags another place may do
+                problem = absent
         if problem is not None and not any(place.held for place in fitting):
             raise problem
         busy = _busy(self._wanted, fitting)
@@ -255,9 +257,8 @@ class Keeper:
             self._maybe = ""
             if any(sign in refused.said for sign in _TAKEN):
                 raise _Taken from None
-            raise LabRefused(
+            raise PlaceAbsent(
                 f"{self._wanted} cannot be acquired: {refused.said}",
-                refused.said,
                 hint=f"does its exporter run? 'labgrid-client -p {expected or self._wanted.place} show'",
             ) from None
         acquired = printable(match[1].encode(), 200) if (match := _ACQUIRED.search(said)) else expected

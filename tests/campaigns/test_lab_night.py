@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +178,16 @@ def test_a_kind_of_board_of_which_all_are_dead_is_an_error(world: World) -> None
 
 def test_a_named_place_that_is_lost_is_tried_again_and_not_for_ever(world: World) -> None:
     a = world.host("a", ONE)
-    tries = 0
-    while (task := a.begins()) is not None:
-        tries += 1
-        a.ends(task, "exporter 'x' is gone", "lost")
-        assert a.work.next() is None, "not at once"
-        assert tries < 10
-    assert tries == 3
+    begun = []
+    for _ in range(60):
+        if (task := a.begins()) is not None:
+            begun.append(world.now)
+            a.ends(task, "exporter 'x' is gone", "lost")
+            assert a.work.next() is None, "not at once"
+    assert len(begun) == 6
+    pauses = [later - before for before, later in pairwise(begun)]
+    assert pauses == sorted(pauses)
+    assert 400 < sum(pauses) < 700
     assert a.night.claims()["one"].problem == "exporter 'x' is gone"
 
 

@@ -19,6 +19,7 @@ from harness.errors import BenchFault, FinalFault, UsageError
 from harness.flashing.flasher import ChipIdentity, Flasher, FlashImage, FlashJob, FlashReport, Progress
 from harness.flashing.mark import WriteMark
 from harness.flashing.methods import flasher_for, needs_port
+from harness.formats.lfs.region import FoundImage, find_image
 from harness.formats.suite_romfs import suite_romfs
 from harness.inventory.model import Board
 from harness.link.ports import OpenPort
@@ -55,6 +56,8 @@ class BoardFlash:
         self.identity_proved = False
         #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
         self.romfs = b""
+        #: What a NodeMCU board's Lua Flash Store held before the firmware was written the first time; None: not known.
+        self.lfs_before: FoundImage | None = None
 
     @property
     def can_write(self) -> bool:
@@ -98,6 +101,8 @@ class BoardFlash:
                 if len(self.romfs) > size:
                     raise UsageError(f"{self._board.id}: the suite's ROMFS image does not fit into {size} bytes")
                 images.append(FlashImage(offset, self.romfs, "ROMFS image of the suites", size))
+            if self.written is None and self._board.runtime == "nodemcu" and self._board.flash_method == "esptool":
+                self.lfs_before = find_image(flasher.read) if CHIPS[self._board.chip].family == "esp8266" else None
             self.written = flasher.write(images)
             self._check_start(flasher, images)
         self._mark.clear()

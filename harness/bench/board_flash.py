@@ -101,8 +101,8 @@ class BoardFlash:
                 if len(self.romfs) > size:
                     raise UsageError(f"{self._board.id}: the suite's ROMFS image does not fit into {size} bytes")
                 images.append(FlashImage(offset, self.romfs, "ROMFS image of the suites", size))
-            if self.written is None and self._board.runtime == "nodemcu" and self._board.flash_method == "esptool":
-                self.lfs_before = find_image(flasher.read) if CHIPS[self._board.chip].family == "esp8266" else None
+            if self.written is None and self._tells_of_lfs:
+                self.lfs_before = find_image(flasher.read)
             self.written = flasher.write(images)
             self._check_start(flasher, images)
         self._mark.clear()
@@ -155,6 +155,13 @@ class BoardFlash:
             with contextlib.suppress(BenchFault):  # a board that only shows up while it is written has none yet
                 address = self._device.find()
         return FlashJob(self._board, port, progress, address, enter_loader, self._attended)
+
+    @property
+    def _tells_of_lfs(self) -> bool:
+        """Whether its flash can be read for a Lua Flash Store before it is written: the ESP8266's ROM reads none."""
+        board = self._board
+        known = board.runtime == "nodemcu" and CHIPS[board.chip].family == "esp8266"
+        return known and board.flash_method == "esptool" and board.flash.stub
 
     def _check_start(self, flasher: Flasher, images: list[FlashImage]) -> None:
         board = self._board

@@ -126,6 +126,22 @@ def test_firmware_without_a_region_is_told(tmp_path: Path) -> None:
     assert [f"({used} B at 0x0c0000" in words and "has no LFS region" in words for words in lfs_words(told)] == [True]
 
 
+def test_a_board_that_is_written_without_a_stub_is_not_read(tmp_path: Path) -> None:
+    """The ESP8266's ROM alone reads no flash; what was kept tells of the image then."""
+    told: list[tuple[str, str]] = []
+    firmware(tmp_path)
+    bench = tmp_path / "boards.yaml"
+    bench.write_text(BENCH + "    flash: {stub: false}\n")
+    attached = ready(tmp_path, told)
+    load_image(attached, "app.img")
+    attached.close()
+    ready(tmp_path, told).close()
+    firmware(tmp_path, lfs_offset=ELSEWHERE)
+    bench.write_text(BENCH + "    flash: {stub: false}\n")
+    ready(tmp_path, told).close()
+    assert ["at 0x0a0000" in words for words in lfs_words(told)] == [True]
+
+
 @pytest.mark.parametrize(
     ("now", "said", "words"),
     [

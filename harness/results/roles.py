@@ -9,11 +9,15 @@ from sqlalchemy.exc import ProgrammingError
 
 from harness.errors import UsageError
 from harness.results.store import Store
-from harness.results.store_schema import BOARD, CALIBRATION, METADATA, RUN
+from harness.results.store_schema import BOARD, CALIBRATION, METADATA, NIGHT_BOARD, RUN
 
 _TABLES = (*METADATA.tables, "store_version")
-#: What a run changes after it has been added: its end, what is known of its boards, their newest calibrations.
-_CHANGED = (f"UPDATE (finished) ON {RUN.name}", f"UPDATE ON {BOARD.name}", f"UPDATE ON {CALIBRATION.name}")
+#: What a run changes after it has been added: its end, what is known of its boards, their newest calibrations, and who
+#: has which board of a night that hosts share.
+_CHANGED = (
+    f"UPDATE (finished) ON {RUN.name}",
+    *(f"UPDATE ON {table.name}" for table in (BOARD, CALIBRATION, NIGHT_BOARD)),
+)
 
 _OWNS = "SELECT pg_has_role(tableowner, 'USAGE') FROM pg_tables WHERE tablename = 'run' AND schemaname = 'public'"
 

@@ -32,7 +32,7 @@ from sqlalchemy.engine import Dialect
 from harness.bench.firmware_record import FirmwareRecord
 
 #: The version that this code reads and writes.
-VERSION = 6
+VERSION = 7
 
 _ESCAPE = "\x01json:"
 
@@ -180,6 +180,28 @@ CALIBRATION = Table(
     Column("fit", Text, nullable=False),
 )
 
+#: Which runs a night is made of, that several hosts share.
+NIGHT_RUN = Table(
+    "night_run",
+    METADATA,
+    Column("night", Text, primary_key=True),
+    Column("uid", Text, primary_key=True),
+)
+
+#: Who has which board of a night: ``state`` is open, taken or done, ``uid`` the run of the one that has or had it,
+#: ``beat`` when it was last heard of, by the database's clock, ``problem`` why a board that is done is an error.
+NIGHT_BOARD = Table(
+    "night_board",
+    METADATA,
+    Column("night", Text, primary_key=True),
+    Column("board", Words, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("holder", Words, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("beat", Double, nullable=False),
+    Column("problem", Words, nullable=False),
+)
+
 Index("run_by_time", RUN.c.started)
 Index("board_by_name", BOARD.c.id, BOARD.c.run)
 Index("scenario_by_name", SCENARIO.c.board, SCENARIO.c.suite, SCENARIO.c.name)
@@ -245,13 +267,19 @@ _STEP_4 = """
 _STEP_5 = """
     ALTER TABLE measurement ADD COLUMN reason TEXT NOT NULL DEFAULT ''
 """
-#: What is asked of one board, and of one figure over all boards, reads no table whole.
 _STEP_6 = """
+    CREATE TABLE night_run (night TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (night, uid));
+    CREATE TABLE night_board (
+        night TEXT NOT NULL, board TEXT NOT NULL, state TEXT NOT NULL, holder TEXT NOT NULL, uid TEXT NOT NULL,
+        beat DOUBLE PRECISION NOT NULL, problem TEXT NOT NULL, PRIMARY KEY (night, board))
+"""
+#: What is asked of one board, and of one figure over all boards, reads no table whole.
+_STEP_7 = """
     CREATE INDEX board_by_name ON board (id, run);
     CREATE INDEX series_of_figure ON series (suite, scenario, name)
 """
 #: The server would read all measurements for each limit that is taken out; the one that takes them out has looked.
-_STEP_6_SERVER = """
+_STEP_7_SERVER = """
     ALTER TABLE measurement DROP CONSTRAINT measurement_limit_applied_fkey
 """
 
@@ -270,7 +298,9 @@ def upgrade(connection: Connection, version: int) -> None:
     if version < 5:
         _execute(connection, _STEP_5)
     if version < 6:
-        _execute(connection, _STEP_6 if is_sqlite(connection) else f"{_STEP_6};\n{_STEP_6_SERVER}")
+        _execute(connection, _STEP_6)
+    if version < 7:
+        _execute(connection, _STEP_7 if is_sqlite(connection) else f"{_STEP_7};\n{_STEP_7_SERVER}")
 
 
 def _step_3(connection: Connection) -> str:

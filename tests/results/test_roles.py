@@ -137,7 +137,19 @@ def test_a_writer_has_its_night_and_takes_nothing_away(lab: Lab, tmp_path: Path)
     told = harness("store", "grant", "--writer", "reader", "--yes", "--store", lab.writer)
     assert told.exit_code == 2 and "this role did not make the store" in told.output
     with psycopg.connect(lab.writer, autocommit=True) as connection:
-        tables = ("run", "board", "scenario", "series", "limit_applied", "measurement", "event", "calibration")
+        connection.execute("INSERT INTO night_board VALUES ('n', 'b', 'open', '', '', 0, '')")
+        assert connection.execute("UPDATE night_board SET state = 'taken'").rowcount == 1
+        tables = (
+            "run",
+            "board",
+            "scenario",
+            "series",
+            "limit_applied",
+            "measurement",
+            "event",
+            "calibration",
+            "night_board",
+        )
         for table in tables:
             for statement in (f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE", f"DROP TABLE {table} CASCADE"):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -176,7 +188,7 @@ def test_what_cannot_be_granted_is_told(lab: Lab, tmp_path: Path) -> None:
 
 def test_a_reader_of_an_older_store_leaves_it_as_it_is(lab: Lab) -> None:
     with psycopg.connect(lab.owner, autocommit=True) as connection:
-        connection.execute("UPDATE store_version SET version = 5")
+        connection.execute("UPDATE store_version SET version = 6")
         connection.execute("DROP INDEX board_by_name, series_of_figure")
     with pytest.raises(UsageError, match="must be owner"):
         Store(lab.reader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,7 +124,7 @@ def run(
         jobs=jobs,
         wait=wait,
         attended=console.is_terminal,
-        command=" ".join(["harness", *sys.argv[1:]]),
+        command=shlex.join(["harness", *sys.argv[1:]]),
     )
     if list_only:
         from harness.campaigns.plan_listing import list_plan

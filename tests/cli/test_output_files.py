@@ -49,4 +49,6 @@ def test_what_a_run_found_and_its_other_reports_outlive_one_that_fails(tmp_path:
     assert ended.returncode == code, ended.stderr
     assert "/dev/full cannot be written: No space left on device" in ended.stderr
     assert (tmp_path / "page.html").exists()
-    assert Store(tmp_path / ".harness" / "results.sqlite").load_run(1).finished
+    record = Store(tmp_path / ".harness" / "results.sqlite").load_run(1)
+    assert record.finished
+    assert "-k 'grow in their steps'" in record.command  # as it can be typed again

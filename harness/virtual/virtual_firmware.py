@@ -42,7 +42,8 @@ def require_variant(name: str | None, runtime: str = "") -> None:
         meant = f"near it: {'; '.join(f'{key} ({fitting[key].sentence})' for key in near)}. " if near else ""
         what = f" of {runtime}" if name in DEFECTS else ""
         raise UsageError(
-            f"there is no firmware variant {name!r}{what}", hint=f"{meant}'harness selfcheck --list' shows them all"
+            f"there is no firmware variant {name!r}{what}",
+            hint=f"{meant}'harness selfcheck --list' shows them all (CircuitPython's with --board vfeather)",
         )
 
 

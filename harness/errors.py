@@ -68,6 +68,14 @@ class PortBusy(FinalFault):
     """Another program has the board's port open."""
 
 
+class PlaceHeld(FinalFault):
+    """Somebody else has the lab's place: it may be free later."""
+
+
+class PlaceAbsent(FinalFault):
+    """Nothing stands behind the lab's place now: its exporter is away, and may come back."""
+
+
 class PlaceLost(FinalFault):
     """A lab's place is not ours any more, or of no use: no fault of the board's, nor of its firmware's."""
 

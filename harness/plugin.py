@@ -36,6 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--harness-select", action="append", default=[], metavar="EXPR", help="as -k of 'harness run'")
     group.addoption("--harness-only", default="", help="internal: a file that names the scenarios to run")
     group.addoption("--harness-plan", default="", help="internal: a file to write what would run to")
+    group.addoption("--harness-hand-over", action="store_true", help="internal: what is left is run on another board")
+    group.addoption("--harness-place", default="", help="internal: the lab's place that the board is to have")
     group.addoption("--harness-look-again", action="store_true", help="internal: also at boards in quarantine")
     group.addoption("--harness-events", type=int, default=-1, help="internal: descriptor for events")
 

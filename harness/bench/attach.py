@@ -19,8 +19,9 @@ from harness.bench.checked_firmware import Report, firmware_of
 from harness.bench.device import HEARD_WITHIN
 from harness.bench.device_of import device_of
 from harness.bench.firmware_record import FirmwareRecord
+from harness.bench.flash_store import KeptStore, found_before, look_at
 from harness.bench.health import QUARANTINE_AFTER, HealthBook, Quarantined, State
-from harness.bench.known_facts import keep
+from harness.bench.known_facts import keep, known_store
 from harness.bench.preparation import Preparation
 from harness.bench.recovery import PORT_PATIENCE, Recovery
 from harness.errors import BenchFault, FinalFault, FirmwareFailure, HarnessError, Refused, UsageError
@@ -33,7 +34,7 @@ from harness.link.ports import OpenPort
 from harness.link.transcript import Transcript
 from harness.link.transcript_files import FOLDER
 from harness.runtimes.abilities import Abilities
-from harness.runtimes.interface import BoardRuntime, Facts, RomWriter
+from harness.runtimes.interface import BoardRuntime, Facts, LfsTeller, RomWriter
 from harness.runtimes.traits import traits_of
 
 #: A run that was killed lets go of its boards within this time, in seconds.
@@ -94,6 +95,8 @@ class AttachedBoard:
         self._aside = options.set_aside or board.application == "aside"
         self._left = left
         self._rom_taken = False
+        #: What is known of its Lua Flash Store; None for a VM without one.
+        self.store: KeptStore | None = None
         self._preparation = Preparation(
             board, self.device, traits, self._flash, self._line, report, self.happened, left, set_aside=self._aside
         )
@@ -151,6 +154,11 @@ class AttachedBoard:
     def can_power(self) -> bool:
         """Whether something here can cut its power."""
         return self._recovery.can_power
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know of it who only had it made ready, a line each."""
+        return [f"{self.store.problem}; {self.store.hint}"] if self.store and self.store.problem else []
 
     # -- what happens to it ----------------------------------------------------------------------
 
@@ -222,7 +230,32 @@ class AttachedBoard:
             self.happened("recovery", f"by a {started}")
             self.health.recovered(self.board.id, "a new start")
 
-        keep(options.state, self.board.id, self.facts, self.abilities)
+        written = self.flashed is not None and self.flashed.written > 0
+        self.store = self._look_at_store(written=written)
+        keep(options.state, self.board.id, self.facts, self.abilities, self.store)
+        for warning in self.warnings:
+            self.happened("lfs", warning)
+        self._stack.callback(self._keep_store)
+
+    def _look_at_store(self, *, written: bool = False) -> KeptStore | None:
+        """What is known of the board's Lua Flash Store now; None for a VM without one."""
+        before = found_before(known_store(self._options.state, self.board.id), self._flash.lfs_before)
+        runtime = self.runtime
+        if not isinstance(runtime, LfsTeller):
+            return None
+        now = None
+        with suppress(HarnessError):  # a hint, for which no run is given up
+            now = runtime.lfs_state()
+        if now is None:
+            return before
+        return look_at(before, now, runtime.lfs_start_words, own=runtime.loaded_own_lfs, written=written)
+
+    def _keep_store(self) -> None:
+        """The suites may have loaded an image of theirs."""
+        runtime = self._line.runtime if self._line.speaks else None
+        if isinstance(runtime, LfsTeller) and runtime.loaded_own_lfs:
+            with suppress(HarnessError):
+                keep(self._options.state, self.board.id, self.facts, self.abilities, self._look_at_store())
 
     def _give_back(self) -> None:
         """Put back what was set aside; what cannot be now is by whoever attaches to the board next."""

@@ -19,6 +19,7 @@ from harness.errors import BenchFault, FinalFault, UsageError
 from harness.flashing.flasher import ChipIdentity, Flasher, FlashImage, FlashJob, FlashReport, Progress
 from harness.flashing.mark import WriteMark
 from harness.flashing.methods import flasher_for, needs_port
+from harness.formats.lfs.region import FoundImage, find_image
 from harness.formats.suite_romfs import suite_romfs
 from harness.inventory.model import Board
 from harness.link.ports import OpenPort
@@ -55,6 +56,8 @@ class BoardFlash:
         self.identity_proved = False
         #: The ROMFS image that the chip holds and the reference must hold too; empty when unknown.
         self.romfs = b""
+        #: What a NodeMCU board's Lua Flash Store held before the firmware was written the first time; None: not known.
+        self.lfs_before: FoundImage | None = None
 
     @property
     def can_write(self) -> bool:
@@ -98,6 +101,8 @@ class BoardFlash:
                 if len(self.romfs) > size:
                     raise UsageError(f"{self._board.id}: the suite's ROMFS image does not fit into {size} bytes")
                 images.append(FlashImage(offset, self.romfs, "ROMFS image of the suites", size))
+            if self.written is None and self._tells_of_lfs:
+                self.lfs_before = find_image(flasher.read)
             self.written = flasher.write(images)
             self._check_start(flasher, images)
         self._mark.clear()
@@ -150,6 +155,13 @@ class BoardFlash:
             with contextlib.suppress(BenchFault):  # a board that only shows up while it is written has none yet
                 address = self._device.find()
         return FlashJob(self._board, port, progress, address, enter_loader, self._attended)
+
+    @property
+    def _tells_of_lfs(self) -> bool:
+        """Whether its flash can be read for a Lua Flash Store before it is written: the ESP8266's ROM reads none."""
+        board = self._board
+        known = board.runtime == "nodemcu" and CHIPS[board.chip].family == "esp8266"
+        return known and board.flash_method == "esptool" and board.flash.stub
 
     def _check_start(self, flasher: Flasher, images: list[FlashImage]) -> None:
         board = self._board

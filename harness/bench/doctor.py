@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.bench.finding import Finding, Severity
 from harness.bench.host_machine import Machine, UsbDevice
+from harness.bench.known_facts import known_store
 from harness.bench.lab_device import LabDevice
 from harness.bench.plugged import Plugged, plugged_in
 from harness.errors import HarnessError
@@ -280,6 +281,14 @@ def _control_lines(patient: Patient) -> Iterator[Finding]:
             )
 
 
+def _flash_stores(patient: Patient) -> Iterator[Finding]:
+    """What was found when each board was last made ready: no board is asked here."""
+    for board in patient.bench.boards if patient.bench else ():
+        store = known_store(patient.state, board.id)
+        if store is not None and store.problem:
+            yield Finding("LFS", "warning", f"{board.id}: {store.problem}", store.hint)
+
+
 def _disk(patient: Patient) -> Iterator[Finding]:
     places: dict[str, Callable[[], Path]] = {
         "results and transcripts": lambda: patient.state,
@@ -367,6 +376,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     _identities,
     _labs,
     _control_lines,
+    _flash_stores,
     _tools,
     _disk,
     _reference,

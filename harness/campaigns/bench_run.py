@@ -18,17 +18,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.bench.firmware_record import FirmwareRecord
 from harness.campaigns.board_process import STORE, BoardProcess
 from harness.campaigns.plan import Found, collect, require_some
-from harness.errors import Interrupted, UsageError
+from harness.campaigns.work import HandedOver, Listed, Task, Work, unknown_board
+from harness.errors import BenchFault, Interrupted, UsageError
 from harness.inventory.model import Board
 from harness.judging.keywords import Keywords
 from harness.judging.run_events import parse
 from harness.paths import made, suites_dir
 from harness.results.database import Location
 from harness.results.environment import this_environment
-from harness.results.run_record import BoardRecord
 from harness.results.store import Store
 from harness.results.suite_editions import editions
 
@@ -69,6 +68,8 @@ class RunRequest:
     resume: int = 0
     #: A person watches, and can press a board's buttons.
     attended: bool = False
+    #: The night that is shared with other hosts, through the store; empty: the boards are ours alone.
+    night: str = ""
 
 
 class RunInterrupted(Interrupted):
@@ -90,6 +91,7 @@ class _Child:
     rest: bytes = b""
     problem: str = ""
     stopped_by: str = ""
+    handed_over: HandedOver | None = None
 
     @property
     def events(self) -> int:
@@ -114,6 +116,8 @@ def suite_paths(names: tuple[str, ...]) -> list[str]:
 def run_bench(request: RunRequest, watch: Watcher) -> int:
     """Run, and return the run's id in the store. Raises RunInterrupted after Ctrl-C: what has finished is kept.
 
+    A night that is shared needs its server from the start: BenchFault when it is not there.
+
     Results for a server's store go into the local one first, so a server that goes away ends no run; NotSent when it
     has not come back at the end. ``request.resume`` is a run of the local store then.
     """
@@ -123,7 +127,11 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
 
     kept = kept_in(request.store, request.state)
     sending = Sending(kept, request.store, request.state)
-    if away := sending.begin(board.id for board in request.boards):
+    away = sending.begin(board.id for board in request.boards)
+    if away and request.night:
+        sending.stop()
+        raise BenchFault(away, hint="a night that hosts share needs its store: who has which board stands there")
+    if away:
         watch({"event": "told", "board": "", "text": f"{away}; results are kept in {kept} until it is back"})
 
     def watching(event: dict[str, Any]) -> None:
@@ -132,7 +140,7 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
         watch(event)
 
     try:
-        number = _run(replace(request, store=kept), watching, sending.begun)
+        number = _run(replace(request, store=kept), watching, sending.begun, sending.now, request.store)
     except RunInterrupted as stopped:
         with contextlib.suppress(NotSent):
             sending.end(stopped.run, SHORT_PATIENCE)
@@ -143,31 +151,42 @@ def run_bench(request: RunRequest, watch: Watcher) -> int:
     return sending.end(number, PATIENCE)
 
 
-def _run(request: RunRequest, watch: Watcher, begun: Callable[[str], None] = lambda _uid: None) -> int:
+def _run(
+    request: RunRequest,
+    watch: Watcher,
+    begun: Callable[[str], None] = lambda _uid: None,
+    send: Callable[[], None] = lambda: None,
+    shared: Location = "",
+) -> int:
+    """``shared`` is the store that other hosts have in common with us, and ``send`` brings there what has come."""
     found = planned(request)
     store = Store(request.store)
     run = request.resume or _new_run(store, request)
     begun(store.load_run(run, figures=False).uid)
-    done = _done(store, run)
-    left = found.without(done)
     asked = [board for board in request.boards if found.boards.get(board.id)]
-    for position, board in enumerate(asked):
-        if board.id in done:
-            store.record_problem(run, board.id, "")
-        else:
-            store.record_board(run, BoardRecord(board.id, board.chip, FirmwareRecord("", "", "")), position=position)
+    work: Work
+    if request.night:
+        from harness.campaigns.lab_night import LabWork
+        from harness.labgrid.client import own_name
+        from harness.results.night import Night
+
+        host, _, user = own_name().partition("/")
+        uid = store.load_run(run, figures=False).uid
+        night = Night(Store(shared or request.store), request.night, f"{user} on {host}", uid)
+        work = LabWork(night, asked, found, store, run, send=send, watch=watch)
+    else:
+        work = _listed(request, asked, found, store, run)
     for board in request.boards:
         if board not in asked:
             watch({"event": "end", "board": board.id, "problem": "", "not_asked": True})
     end = time.monotonic() + request.total_seconds
-    waiting = [board for board in asked if left.boards[board.id]]
     active: dict[int, _Child] = {}
     interrupted = False
     with selectors.DefaultSelector() as selector:
         try:
-            while waiting or active:
-                while waiting and len(active) < max(1, request.jobs):
-                    child = _start(request, waiting.pop(0), run)
+            while active or work.goes_on:
+                while len(active) < max(1, request.jobs) and (task := work.next()) is not None:
+                    child = _start(request, task, run)
                     active[child.events] = child
                     selector.register(child.events, selectors.EVENT_READ)
                 for key, _ in selector.select(timeout=0.2):
@@ -175,34 +194,49 @@ def _run(request: RunRequest, watch: Watcher, begun: Callable[[str], None] = lam
                     if not _read(child, watch):
                         selector.unregister(child.events)
                         del active[child.events]
-                        _finish(child, store, run, watch)
+                        _finish(child, store, run, watch, work)
                 _end_overdue(active, request)
                 if time.monotonic() > end:
-                    for board in waiting:
-                        store.record_problem(run, board.id, "the time of the whole run was over before its turn")
-                    waiting.clear()
+                    work.over("the time of the whole run was over before its turn")
                     for child in active.values():
                         _stop(child, f"the time of the whole run, {_minutes(request.total_seconds)}, was over")
+                for child in active.values():
+                    if why := work.gone(child.board.id):
+                        _stop(child, why)
                 watch({"event": "tick", "board": ""})
         except KeyboardInterrupt:
             interrupted = True
+            work.over("interrupted before its turn")
             for child in active.values():
                 _stop(child, "interrupted")
             for child in active.values():
-                _finish(child, store, run, watch)
-    for board in waiting if interrupted else []:
-        store.record_problem(run, board.id, "interrupted before its turn")
+                _finish(child, store, run, watch, work)
     if not interrupted:
-        _hold_against(found, store, run)
+        _hold_against(work.planned, store, run)
         store.finish_run(run)
+    work.close()
     store.close()
     if interrupted:
         raise RunInterrupted(run, request.store)
     return run
 
 
+def _listed(request: RunRequest, asked: list[Board], found: Found, store: Store, run: int) -> Listed:
+    done = _done(store, run)
+    left = found.without(done)
+    for position, board in enumerate(asked):
+        if board.id in done:
+            store.record_problem(run, board.id, "")
+        else:
+            store.record_board(run, unknown_board(board), position=position)
+    return Listed([board for board in asked if left.boards[board.id]], found, store, run)
+
+
 def _new_run(store: Store, request: RunRequest) -> int:
-    return store.start_run(request.command, environment=this_environment() | editions(suite_paths(request.suites)))
+    night = {"night": request.night} if request.night else {}
+    return store.start_run(
+        request.command, environment=this_environment() | editions(suite_paths(request.suites)) | night
+    )
 
 
 def planned(request: RunRequest) -> Found:
@@ -237,11 +271,19 @@ def _selecting(request: RunRequest, logs: Path) -> list[str]:
     ]
 
 
-def _start(request: RunRequest, board: Board, run: int) -> _Child:
-    logs = _logs(request)
+def _start(request: RunRequest, task: Task, run: int) -> _Child:
+    logs, board = _logs(request), task.board
     log = logs / f"{board.id}.log"
+    selecting = _selecting(request, logs)
+    if task.only is not None:
+        only = logs / f"only-{board.id}.json"
+        only.write_text(json.dumps(sorted((board.id, place.suite, place.name) for place in task.only)), "utf-8")
+        selecting += ["--harness-only", str(only)]
+    wait = request.wait if task.wait is None else task.wait
     arguments = [
-        *(*_selecting(request, logs), "--boards", board.id, "--wait", f"{request.wait:g}", "--harness-run", str(run)),
+        *(*selecting, "--boards", board.id, "--wait", f"{wait:g}", "--harness-run", str(run)),
+        *(["--harness-hand-over"] if task.hand_over else []),
+        *(["--harness-place", task.place] if task.place else []),
         *(["--no-flash"] if not request.flash else []),
         *(["--set-aside"] if request.set_aside else []),
         *(["--harness-attended"] if request.attended else []),
@@ -270,6 +312,8 @@ def _read(child: _Child, watch: Watcher) -> bool:
         if event is not None and event["board"] == child.board.id:
             if event["event"] == "problem":
                 child.problem = str(event.get("text", ""))
+            elif event["event"] == "handed_over":
+                child.handed_over = HandedOver(str(event.get("kind", "")), str(event.get("text", "")))
             watch(event)
     return True
 
@@ -316,7 +360,7 @@ def _hold_against(found: Found, store: Store, run: int) -> None:
             store.record_problem(run, board.id, f"{board.problem}; {count}" if board.problem else first)
 
 
-def _finish(child: _Child, store: Store, run: int, watch: Watcher) -> None:
+def _finish(child: _Child, store: Store, run: int, watch: Watcher, work: Work) -> None:
     code = child.process.wait(_GRACE)
     if code is None:
         child.process.kill()
@@ -325,9 +369,12 @@ def _finish(child: _Child, store: Store, run: int, watch: Watcher) -> None:
     problem = child.problem
     if child.stopped_by:
         problem = child.stopped_by
+    elif child.handed_over:
+        problem = child.handed_over.text
     elif not problem and code not in (0, 1):
         tail = child.log.read_text("utf-8", "replace").strip().splitlines()[-3:]
         problem = f"its process ended with code {code}: {' / '.join(tail)[:400]} (see {child.log})"
     if problem:
         store.record_problem(run, child.board.id, problem)
+    work.ended(child.board, problem, child.handed_over)
     watch({"event": "end", "board": child.board.id, "problem": problem})

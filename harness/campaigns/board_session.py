@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 from harness.bench.attach import AttachedBoard, Options, attach
-from harness.bench.firmware_record import FirmwareRecord
 from harness.bench.health import HealthBook, Quarantined, State
 from harness.campaigns.assert_words import assert_words
 from harness.campaigns.asserts import asserts
 from harness.campaigns.board_process import STORE
 from harness.campaigns.collected import declared_by, line_of, place_in_suite, sort_out, told
+from harness.campaigns.handing_over import GivenUp, HandingOver, at_place
+from harness.campaigns.work import unknown_board
 from harness.errors import (
     BenchFault,
     FinalFault,
@@ -33,7 +34,6 @@ from harness.errors import (
     UsageError,
 )
 from harness.inventory.load import load_bench
-from harness.inventory.model import Board
 from harness.inventory.selection import bench_file, chosen_boards
 from harness.judging.board_bench import BoardBench
 from harness.judging.calibration import Calibration
@@ -65,10 +65,6 @@ _GIVE_UP_AFTER = 3
 _REASON_LIMIT = 8_000
 
 
-class GivenUp(BenchFault):
-    """The board is left alone for the rest of the run."""
-
-
 class _Session:
     """What one pytest session knows: the bench, the store, and the boards that are ready."""
 
@@ -76,7 +72,10 @@ class _Session:
         option = config.getoption
         file = bench_file(option("--bench"))
         self.bench = load_bench(file)
+        if place := option("--harness-place"):
+            self.bench = at_place(self.bench, option("--boards"), place)
         self.boards = chosen_boards(self.bench, option("--boards") or None)
+        self.handing_over = HandingOver(option("--harness-hand-over"), spare=bool(place))
         state = state_dir(file)
         self.options = Options(
             state,
@@ -125,10 +124,18 @@ class _Session:
         """An event of ``board``, in the scenario that goes on."""
         self.store.record_event(self.run, board, Event(kind, text, time.time(), self.places.get(board, "")))
 
+    def keep(self, board: str, result: ScenarioResult) -> None:
+        """A scenario has ended."""
+        self.store.record_scenario(self.run, board, result)
+        told = {"outcome": result.outcome.value, "reason": result.reason}
+        self.events(board).send("result", suite=result.suite, name=result.name, **told)
+
     def events(self, board: str) -> Events:
         return self._events.setdefault(board, Events(board, self._descriptor))
 
     def finish(self) -> None:
+        for result in self.handing_over.rest():
+            self.keep(self.boards[0].id, result)
         if not self._given_run:
             self.store.finish_run(self.run)
         if "store" in vars(self):
@@ -172,11 +179,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         count = sum(board_of(item) == board.id for item in session.items)
         state.events(board.id).send("planned", count=count)
         if not state._given_run and count:
-            state.store.record_board(state.run, _unknown(board), position=position)
-
-
-def _unknown(board: Board) -> BoardRecord:
-    return BoardRecord(board.id, board.chip, FirmwareRecord("", "", ""))
+            state.store.record_board(state.run, unknown_board(board), position=position)
 
 
 def _done_before(config: pytest.Config) -> set[tuple[str, str, str]]:
@@ -407,10 +410,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         started=started,
         transcript=place_since(session.options.state, transcript, begin),
     )
-    _count(session, board, result, item.stash.get(_ERROR, None))
-    session.store.record_scenario(session.run, board, result)
+    error = item.stash.get(_ERROR, None)
+    _count(session, board, result, error)
     events = session.events(board)
-    events.send("result", suite=suite, name=name, outcome=result.outcome.value, reason=result.reason)
+    if kind := session.handing_over.kind_of(error, attached=board in session.attached):
+        events.send("handed_over", kind=kind, text=error.message if isinstance(error, HarnessError) else str(error))
+        item.session.shouldstop = "what is left is run elsewhere"
+        return outcome
+    for kept in session.handing_over.sure(result):
+        session.keep(board, kept)
     if events.orphaned:
         item.session.shouldstop = "the run that started this process is gone"
     return outcome

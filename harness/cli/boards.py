@@ -161,11 +161,12 @@ def check(ids: str, bench: str) -> None:
     state, console, code = state_dir(file), Terminal(), 0
     for board in chosen_boards(loaded, ids):
         try:
-            attach(board, Options(state, check=True, purpose="harness boards check"), lambda *_: None).close()
+            attached = attach(board, Options(state, check=True, purpose="harness boards check"), lambda *_: None)
+            attached.close()
         except HarnessError as problem:
             console.print(Text(f"{board.id}: {problem}", style="magenta"), soft_wrap=True)
             code = max(code, problem.exit_code)
         else:
             HealthBook(state).release(board.id, "a check passed")
-            console.print(Text(f"{board.id}: ok"))
+            console.print(Text("\n  ".join([f"{board.id}: ok", *attached.warnings])), soft_wrap=True)
     sys.exit(code)

@@ -53,7 +53,7 @@ def flash(bench: str, boards: str | None, variant: str, json_file: str) -> None:
         line = f"{board.id}: {attached.firmware.name} {attached.firmware.version}"
         if done is not None:
             line += f": {done.written} bytes written, {done.unchanged} unchanged, {done.seconds:.2f} s"
-        warnings = done.warnings if done else []
+        warnings = [*(done.warnings if done else ()), *attached.warnings]
         console.print(Text("\n  ".join([line, *warnings])), soft_wrap=True)
         results.append(
             {

@@ -18,6 +18,8 @@ from harness.cli.options import CONTEXT
 @click.option("--total-minutes", type=click.FloatRange(min=0, min_open=True), default=480.0, show_default=True)
 @click.option("--jobs", type=click.IntRange(1), help="Boards at the same time (default: all).")
 @click.option("--resume", is_flag=True, help="Go on with the last night's run if it did not come to its end.")
+@click.option("--lab", is_flag=True, help="Share the night with other hosts: each board is run by one of them.")
+@click.option("--night", default="", metavar="NAME", help="With --lab: which night (default: today's date).")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("nightly"), show_default=True, help="Reports.")
 @click.option("--variant", default="", metavar="NAME", help="Firmware variant for the virtual boards.")
 @click.option("--store", default="", metavar="FILE", help="Results store (default: .harness/results.sqlite).")

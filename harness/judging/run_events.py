@@ -8,6 +8,7 @@
 | ``scenario`` | ``suite``, ``name``: it begins |
 | ``result`` | ``suite``, ``name``, ``outcome``, ``reason`` |
 | ``problem`` | ``text``: the board could not be made ready |
+| ``handed_over`` | ``kind`` and ``text``: why what is left is not run on this board (a lab's night) |
 | ``end`` | ``problem``, empty when there was none; sent by the watching process itself |
 """
 

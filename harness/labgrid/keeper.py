@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from harness.children import end_with_parent, kill_group
-from harness.errors import BenchFault, FinalFault, HarnessError, UsageError
+from harness.errors import BenchFault, FinalFault, HarnessError, PlaceAbsent, PlaceHeld, UsageError
 from harness.labgrid.client import Lab, LabAway, LabRefused, Place, holder, own_name
 from harness.link.deadline import Deadline
 from harness.link.panics import printable
@@ -41,6 +41,10 @@ _AGAIN = 2.0
 _LOOK = 1.0
 #: A line of the monitor's that is longer is none, in bytes.
 _LINE_LIMIT = 100_000
+#: What a refusal is called on its way to the run, so that it is the same error there.
+REFUSALS: dict[str, type[HarnessError]] = {
+    "usage": UsageError, "held": PlaceHeld, "away": LabAway, "absent": PlaceAbsent
+}  # fmt: skip
 #: What the coordinator says when somebody was faster.
 _TAKEN = ("already acquired", "was not reserved for")
 #: The state in which there is nothing left to release.
@@ -202,7 +206,7 @@ class Keeper:
         except _Over:
             pass
         except HarnessError as problem:
-            kind = "usage" if isinstance(problem, UsageError) else "fault"
+            kind = next((kind for kind, of in REFUSALS.items() if isinstance(problem, of)), "fault")
             _say("refused", kind=kind, text=problem.message, hint=problem.hint)
         finally:
             if self._monitor is not None:
@@ -222,8 +226,8 @@ class Keeper:
                 return self._acquire(place.name, place.name)
             except _Taken:
                 continue
-            except LabRefused as refused:  # its exporter is away; with tags another place may do
-                problem = refused
+            except PlaceAbsent as absent:  # with tags another place may do
+                problem = absent
         if problem is not None and not any(place.held for place in fitting):
             raise problem
         busy = _busy(self._wanted, fitting)
@@ -253,9 +257,8 @@ class Keeper:
             self._maybe = ""
             if any(sign in refused.said for sign in _TAKEN):
                 raise _Taken from None
-            raise LabRefused(
+            raise PlaceAbsent(
                 f"{self._wanted} cannot be acquired: {refused.said}",
-                refused.said,
                 hint=f"does its exporter run? 'labgrid-client -p {expected or self._wanted.place} show'",
             ) from None
         acquired = printable(match[1].encode(), 200) if (match := _ACQUIRED.search(said)) else expected
@@ -264,7 +267,7 @@ class Keeper:
             raise FinalFault(f"labgrid acquired place {acquired!r} in place of {expected!r}")
         return acquired
 
-    def _by_reservation(self, end: Deadline, busy: FinalFault) -> str:
+    def _by_reservation(self, end: Deadline, busy: PlaceHeld) -> str:
         """Queue as everybody does. The coordinator keeps what it has allocated for a minute after the last question;
         ``labgrid-client wait`` asks each second."""
         said = self._lab.ask("reserve", "--shell", *self._wanted.filters)
@@ -410,7 +413,7 @@ class _Taken(Exception):
     """Somebody was faster."""
 
 
-def _busy(wanted: Wanted, fitting: list[Place]) -> FinalFault:
+def _busy(wanted: Wanted, fitting: list[Place]) -> PlaceHeld:
     held = [place for place in fitting if place.held]
     who = "; ".join(
         (f"{place.name} by " if wanted.tags else "by ")
@@ -422,7 +425,7 @@ def _busy(wanted: Wanted, fitting: list[Place]) -> FinalFault:
     what = str(wanted) if wanted.place else f"every place with {' '.join(wanted.filters)}"
     mine = any(place.acquired == own_name() for place in held)
     release = f"; 'labgrid-client -p {held[0].name} release' gives it back" if mine else ""
-    return FinalFault(
+    return PlaceHeld(
         f"{what} is held{':' if wanted.tags else ''} {who or 'by somebody'}{waited}",
         hint=f"wait for it (--wait SECONDS), or ask who has it{release}",
     )

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import FinalFault, HarnessError, PlaceLost, UsageError
+from harness.errors import FinalFault, HarnessError, PlaceLost
 from harness.inventory.model import LabgridPlace
 from harness.labgrid.client import PATIENCE, Lab, Resource, own_name
-from harness.labgrid.keeper import Wanted
+from harness.labgrid.keeper import REFUSALS, Wanted
 from harness.link.deadline import Deadline
 
 #: Longest time for taking a free place, and for anything but waiting, in seconds: some questions, each bounded.
@@ -77,8 +77,7 @@ class Lease:
                     self.held = Held(news["place"], tuple(Resource(**r) for r in news["resources"]))
                     return self.held
                 case "refused":
-                    kind = UsageError if news["kind"] == "usage" else FinalFault
-                    raise kind(news["text"], hint=news["hint"])
+                    raise REFUSALS.get(news["kind"], FinalFault)(news["text"], hint=news["hint"])
                 case "end":
                     raise FinalFault(
                         "the process that takes places of the lab has ended", hint="is it still installed?"

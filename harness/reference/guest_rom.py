@@ -79,7 +79,7 @@ class Service(IntEnum):
 
 #: The modules of MicroPython's ports in the order in which they are loaded: ``_port`` takes ``machine`` out of the way.
 _MODULES = {
-    "esp32": ("_board", "esp32", "_port"),
+    "esp32": ("_board", "esp32", "socket", "_port"),
     "esp8266": ("_board", "_port"),
     "stm32": ("_board", "stm", "pyb", "_port"),
 }

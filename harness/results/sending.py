@@ -151,6 +151,7 @@ class Sending:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="sending", daemon=True)
         self._uid = ""
+        self._one_at_a_time = threading.Lock()
 
     def begin(self, boards: Iterable[str]) -> str:
         """Fetch what the run looks back at, and send what earlier ones left. "", or why the server is not there.
@@ -177,6 +178,15 @@ class Sending:
     def news(self) -> None:
         """Something has been recorded."""
         self._news.set()
+
+    def now(self) -> None:
+        """Send what has come, and wait for it. Raises as :func:`send`."""
+        local = Store(self._local)
+        try:
+            with self._one_at_a_time:
+                send(local, self._where, self._state, only=self._uid)
+        finally:
+            local.close()
 
     def stop(self) -> None:
         """Send no more."""
@@ -209,7 +219,8 @@ class Sending:
             self._news.clear()
             try:
                 local = local or Store(self._local)
-                send(local, self._where, self._state, only=self._uid)
+                with self._one_at_a_time:
+                    send(local, self._where, self._state, only=self._uid)
             except HarnessError:
                 self._news.set()  # it is tried again, and told at the end
         if local is not None:

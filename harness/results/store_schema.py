@@ -32,7 +32,7 @@ from sqlalchemy.engine import Dialect
 from harness.bench.firmware_record import FirmwareRecord
 
 #: The version that this code reads and writes.
-VERSION = 5
+VERSION = 6
 
 _ESCAPE = "\x01json:"
 
@@ -180,6 +180,28 @@ CALIBRATION = Table(
     Column("fit", Text, nullable=False),
 )
 
+#: Which runs a night is made of, that several hosts share.
+NIGHT_RUN = Table(
+    "night_run",
+    METADATA,
+    Column("night", Text, primary_key=True),
+    Column("uid", Text, primary_key=True),
+)
+
+#: Who has which board of a night: ``state`` is open, taken or done, ``uid`` the run of the one that has or had it,
+#: ``beat`` when it was last heard of, by the database's clock, ``problem`` why a board that is done is an error.
+NIGHT_BOARD = Table(
+    "night_board",
+    METADATA,
+    Column("night", Text, primary_key=True),
+    Column("board", Words, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("holder", Words, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("beat", Double, nullable=False),
+    Column("problem", Words, nullable=False),
+)
+
 Index("run_by_time", RUN.c.started)
 Index("scenario_by_name", SCENARIO.c.board, SCENARIO.c.suite, SCENARIO.c.name)
 Index("series_of_board", SERIES.c.board)
@@ -243,6 +265,12 @@ _STEP_4 = """
 _STEP_5 = """
     ALTER TABLE measurement ADD COLUMN reason TEXT NOT NULL DEFAULT ''
 """
+_STEP_6 = """
+    CREATE TABLE night_run (night TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (night, uid));
+    CREATE TABLE night_board (
+        night TEXT NOT NULL, board TEXT NOT NULL, state TEXT NOT NULL, holder TEXT NOT NULL, uid TEXT NOT NULL,
+        beat DOUBLE PRECISION NOT NULL, problem TEXT NOT NULL, PRIMARY KEY (night, board))
+"""
 
 
 def upgrade(connection: Connection, version: int) -> None:
@@ -258,6 +286,8 @@ def upgrade(connection: Connection, version: int) -> None:
         _execute(connection, _STEP_4)
     if version < 5:
         _execute(connection, _STEP_5)
+    if version < 6:
+        _execute(connection, _STEP_6)
 
 
 def _step_3(connection: Connection) -> str:

@@ -191,6 +191,39 @@ class LfsRuntime(ChipRuntime, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class LfsState:
+    """What a firmware says of its Lua Flash Store: where its region begins in the flash and where the CPU sees it, the
+    region's size and how much of it the loaded image takes (0: none is loaded), in bytes; when that image was built (a
+    Unix time, 0: not told), and what the firmware computes with, "float" or "integer"."""
+
+    base: int
+    mapped: int
+    size: int
+    used: int
+    built: int
+    numbers: str
+
+
+@runtime_checkable
+class LfsTeller(Protocol):
+    """A board's VM that can be asked for the state of its Lua Flash Store."""
+
+    @property
+    def lfs_start_words(self) -> str:
+        """What the last start that was heard said about an image that it did not load; empty when nothing."""
+        ...
+
+    @property
+    def loaded_own_lfs(self) -> bool:
+        """Whether the last image that was loaded in this session was one of the harness's own."""
+        ...
+
+    def lfs_state(self) -> LfsState | None:
+        """None: the firmware does not know the question."""
+        ...
+
+
 @runtime_checkable
 class Sweeper(Protocol):
     """A client that takes off its board what the harness has put there."""

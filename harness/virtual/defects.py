@@ -351,7 +351,7 @@ DEFECTS: dict[str, Defect] = (
         ),
         "poll_looks_each_40_ms": Defect(
             "select.poll looks at its streams each 40 ms only",
-            ("interrupt: the poller sleeps*stream*",),
+            ("interrupt: the poller sleeps*stream*", "interrupt: the poller sleeps until a datagram*"),
             wire=rare_looks,
         ),
         "paste_loses_a_byte": Defect(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.errors import Unsuitable
 from harness.judging.board_bench import Pair
 from harness.judging.figures import Figure
 from harness.judging.limits import at_most, exactly
@@ -14,6 +15,7 @@ from harness.judging.scenario import Scenario
 from harness.kinds import COUNT, TIME
 from harness.runtimes.interface import Runtime
 from harness.runtimes.program import Program
+from harness.shown import plain
 
 EVENTS = 11
 PERIOD_MS = 50
@@ -84,6 +86,64 @@ def test_the_poller_sleeps_until_another_thread_tells_it(scenario: Scenario) -> 
         pytest.skip("the VM has no threads (import _thread fails)")
     with scenario.files(_uevent(scenario)) as folder:
         _take(scenario, "thread", scenario.run(Program.load("interrupt_thread", path=folder, **_inputs())))
+
+
+@pytest.mark.holds("events.streams", "events.no-polling", "events.asleep", "events.explicit")
+def test_the_poller_sleeps_until_a_datagram_comes(scenario: Scenario) -> None:
+    """A socket on the board's own loopback: each datagram whole and in time, while other callbacks come and go."""
+    _needs_select(scenario)
+    timer = _timer(scenario)
+    if timer is None and _lacks(scenario.board, "_thread"):
+        pytest.skip("nothing can send while the poller waits: the VM has neither machine.Timer nor threads")
+    if why := _no_loopback(scenario.board):
+        pytest.skip(why)
+    with scenario.files(_uevent(scenario)) as folder:
+        inputs = {**_inputs(), "timer": timer}
+        _take(scenario, "socket", scenario.run(Program.load("interrupt_socket", path=folder, **inputs)))
+
+
+def _timer(scenario: Scenario) -> int | None:
+    try:
+        return scenario.timer
+    except Unsuitable:
+        return None
+
+
+#: One datagram to oneself. The ESP32's network stack starts when ``network`` is imported; without it sockets fail.
+_LOOPBACK = """
+import select
+try:
+    import network
+except ImportError:
+    pass
+import socket
+a, b = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+for port in range(30000, 30100):
+    place = socket.getaddrinfo('127.0.0.1', port)[0][-1]
+    try:
+        a.bind(place)
+        break
+    except OSError:
+        pass
+b.sendto(b'hx', place)
+p = select.poll()
+p.register(a, select.POLLIN)
+print('came' if p.poll(1000) else 'nothing came')
+a.close()
+b.close()
+"""
+
+
+def _no_loopback(runtime: Runtime) -> str:
+    """Why the VM can send no datagram to itself (ESP8266: its lwIP is built without); empty when it can."""
+    result = runtime.run(_LOOPBACK)
+    if result.stdout.strip() == b"came":
+        return ""
+    if b"ImportError" in result.stderr:
+        return "the VM has no sockets (import socket fails)"
+    lines = (result.stderr or result.stdout).decode("utf-8", "replace").split("\n")
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+    return f"the VM's sockets reach nothing at 127.0.0.1: a datagram to itself ended with {plain(said, 120)}"
 
 
 @pytest.mark.holds("events.streams", "events.no-polling", "events.asleep")

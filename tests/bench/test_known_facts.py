@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.bench.known_facts import keep, known
+from harness.bench.known_facts import keep, known, known_store
 from harness.cli import main
 from harness.runtimes.abilities import Abilities
 from harness.runtimes.interface import Facts
@@ -35,6 +35,16 @@ def test_a_damaged_file_is_no_knowledge(tmp_path: Path, content: str) -> None:
     (tmp_path / "facts").mkdir()
     (tmp_path / "facts" / "one.json").write_text(content)
     assert known(tmp_path, "one") is None
+
+
+@pytest.mark.parametrize(
+    "lfs", ["null", "[]", "{}", '{"state": {"base": "x"}}', '{"state": 1, "own": 1, "problem": 1, "hint": 1}']
+)
+def test_a_damaged_store_is_no_knowledge_of_one_and_the_rest_stays(tmp_path: Path, lfs: str) -> None:
+    (tmp_path / "facts").mkdir()
+    (tmp_path / "facts" / "one.json").write_text(f'{{"at": 1, "lines": ["a line"], "lfs": {lfs}}}')
+    assert known_store(tmp_path, "one") is None
+    assert known(tmp_path, "one") == (1.0, ["a line"])
 
 
 def test_a_folder_that_cannot_be_written_is_no_trouble(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Upstream MicroPython's source of several releases: Debian's source package, got with apt and kept in the cache.
+"""Upstream's source of several releases: Debian's source packages, got with apt and kept in the cache.
 
 The mirror is the one that this machine's apt is set up with; only the suite differs. apt checks the suite's signature
 against the archive's keyring, and each file's checksum against the signed index. The machine's own package lists stay
@@ -53,7 +53,7 @@ def source_of(suite: str) -> Source:
             with tempfile.TemporaryDirectory(dir=folder, prefix=f".{suite}-") as name:
                 making = Path(name) / "made"
                 making.mkdir()
-                version = _unpack(suite, making, Path(name))
+                version = unpack(PACKAGE, suite, making, Path(name))
                 run(("make", "-C", making / "tree" / "mpy-cross", "-j2", "COPT=-O1"), "building mpy-cross", timeout=600)
                 (making / "version").write_text(version)
                 shutil.rmtree(kept, ignore_errors=True)
@@ -75,8 +75,11 @@ def mirror() -> str:
     raise Unavailable("this machine's apt knows no Debian archive (on Debian: run apt-get update first)")
 
 
-def _unpack(suite: str, into: Path, scratch: Path) -> str:
-    """Download and unpack the package's source to ``into``/tree; its version."""
+def unpack(package: str, suite: str, into: Path, scratch: Path) -> str:
+    """Download and unpack the source of Debian's ``package`` to ``into``/tree; its version.
+
+    Raises Unavailable when it cannot be had.
+    """
     lists, cache, files = (scratch / name for name in ("lists", "cache", "files"))
     for made in (lists / "partial", cache / "archives" / "partial", files):
         made.mkdir(parents=True)
@@ -93,11 +96,11 @@ def _unpack(suite: str, into: Path, scratch: Path) -> str:
     }
     options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
     run(("apt-get", *options, "update"), f"apt-get update for {suite}", timeout=300)
-    fetch = ("apt-get", *options, "source", "--download-only", PACKAGE)
-    run(fetch, f"apt-get source {PACKAGE} from {suite}", timeout=300, cwd=files)
+    fetch = ("apt-get", *options, "source", "--download-only", package)
+    run(fetch, f"apt-get source {package} from {suite}", timeout=300, cwd=files)
     described = sorted(files.glob("*.dsc"))
     if len(described) != 1:
-        raise Unavailable(f"expected one .dsc file of {PACKAGE} from {suite}; came {[file.name for file in described]}")
+        raise Unavailable(f"expected one .dsc file of {package} from {suite}; came {[file.name for file in described]}")
     found = re.search(r"^Version: ([A-Za-z0-9.+~-]+)$", described[0].read_text("utf-8"), re.MULTILINE)
     if found is None:
         raise Unavailable(f"{described[0].name} names no version")

@@ -74,6 +74,12 @@ def test_each_skip_says_why(result: Result) -> None:
     assert all(scenario["reason"] for scenario in result.scenarios("skipped"))
 
 
+@pytest.mark.parametrize("result", _params(tuple(board for board in BOARDS if not board.firmware)), indirect=True)
+def test_a_datagram_over_sockets_that_nobody_here_wrote_wakes_the_poller(result: Result) -> None:
+    names = [scenario["name"] for scenario in result.scenarios("pass")]
+    assert "the_poller_sleeps_until_a_datagram_comes" in names
+
+
 @pytest.mark.parametrize(
     "result", _params(tuple(board for board in BOARDS if board.firmware and board.firmware.whole)), indirect=True
 )

@@ -10,6 +10,7 @@ from sqlalchemy import update
 
 from harness.campaigns import bench_run
 from harness.campaigns.bench_run import RunRequest
+from harness.campaigns.work import Task
 from harness.errors import BenchFault, UsageError
 from harness.inventory.load import load_bench
 from harness.no_secrets import without_secrets
@@ -93,7 +94,7 @@ def test_a_boards_process_is_told_by_its_environment(tmp_path: Path, monkeypatch
     request = RunRequest(
         bench_file=shipped_bench(), boards=[bench.boards[0]], state=tmp_path, store=URL, command=COMMAND
     )
-    bench_run._start(request, bench.boards[0], 1)
+    bench_run._start(request, Task(bench.boards[0]), 1)
     ((arguments, environment),) = seen
     assert "s3cr3t" not in " ".join(arguments)
     assert URL in environment.values()

@@ -43,6 +43,7 @@ ASKED: list[tuple[str, str, dict[str, Any], tuple[str, ...]]] = [
     ("interrupt/test_waits", "a_timers_period_in_the_long_run", {}, ("timer_3_in_1000_slow",)),
     ("interrupt/test_sources", "the_poller_sleeps_until_its_source", {"source": "timer"}, ("wait_never_sleeps",)),
     ("interrupt/test_sources", "the_poller_sleeps_until_its_source", {"source": "stream"}, ("poll_looks_each_40_ms",)),
+    ("interrupt/test_sources", "the_poller_sleeps_until_a_datagram_comes", {}, ("poll_looks_each_40_ms",)),
     ("interrupt/test_sources", "the_poller_sleeps_until_a_uart_has_received", {}, ("uart_drops_a_byte",)),
     (
         "interrupt/test_sources",

@@ -2,13 +2,15 @@
 
 It is the operator-precedence half of Lua's parser over tokens, without recursion: nesting is as deep as the source's.
 Arithmetic on two numbers is folded; ``and``, ``or`` and ``not`` on constants give one of them without an instruction,
-and so ``(1 and 2) + 3`` is the number 5. The rest (names, calls, tables, comparisons, ``..``, ``#``) is opaque.
+and so ``(1 and 2) + 3`` is the number 5. What they test at run time can end where the number begins: ``(x or 1) and 2``
+is the number 2, behind the code that looks at ``x``. The rest (names, calls, tables, comparisons, ``..``, ``#``) is
+opaque.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.formats.lfs.tokens import Token
 
@@ -38,13 +40,26 @@ KEYWORDS = frozenset(_WORDS.encode().split())
 
 @dataclass
 class Operand:
-    """An operand over the tokens ``start`` to ``end``. ``number`` counts if its kind is a number."""
+    """An operand over the tokens ``start`` to ``end``. ``number`` counts if its kind is a number.
+
+    ``if_true`` and ``if_false``: jumps lead past it, from something before it that was true or false. ``ahead`` is what
+    stays of a number's expression when its value is known: first and last token of each piece, and the operator
+    (``and``, ``or``) after it.
+    """
 
     start: int
     end: int
     kind: str = _OPAQUE
     number: int = 0
     prefix: bool = False  # a call or an index may follow
+    if_true: bool = False
+    if_false: bool = False
+    ahead: tuple[tuple[int, int, bytes], ...] = ()
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the compiler computes with it (lcode.c, isnumeral)."""
+        return self.kind == _NUMBER and not self.if_true and not self.if_false
 
 
 @dataclass
@@ -60,17 +75,14 @@ class _Frame:
 
 
 def constant_expressions(tokens: list[Token], numeral: Callable[[bytes], int | None], fold: Fold) -> list[Operand]:
-    """The largest numeric constants of a source that a compiler has accepted, none within another, in no order.
+    """The numeric constants of a source that a compiler has accepted, by where they start, the largest first.
 
-    ``numeral`` gives a literal's value.
+    One can lie within another: in what is ahead of that, or where its value counts no more. ``numeral`` gives a
+    literal's value.
     """
     walker = _Walker(tokens, numeral, fold)
     walker.walk()
-    widest: list[Operand] = []
-    for constant in sorted(walker.constants, key=lambda c: (c.start, -c.end)):
-        if not widest or constant.start > widest[-1].end:
-            widest.append(constant)
-    return widest
+    return sorted(walker.constants, key=lambda constant: (constant.start, -constant.end))
 
 
 class _Walker:
@@ -98,7 +110,7 @@ class _Walker:
             assert value is not None, "literals are checked before"
             self._push(Operand(at, at, _NUMBER, value))
         elif token.kind == "string":
-            self._push(Operand(at, at, _TRUE))
+            self._push(Operand(at, at, _TRUE, ahead=((at, at, b"and"),)))  # it is among the function's constants
         elif text in _CONSTANT_NAMES:
             self._push(Operand(at, at, _CONSTANT_NAMES[text]))
         elif text in (b"-", b"not", b"#"):
@@ -141,12 +153,12 @@ class _Walker:
         if text == b")" and frame.opener == b"(":
             self._reduce(0)
             inner = self._frames.pop().operands[-1]
-            self._push(Operand(frame.start, at, inner.kind, inner.number, prefix=True))
+            self._push(replace(inner, start=frame.start, end=at, prefix=True))
             return 1
         operand = frame.operands[-1]
         if operand.prefix and (token.kind == "string" or text in (b"(", b"[", b"{", b".", b":")):
             self._settle(operand)
-            operand.kind, operand.end = _OPAQUE, at
+            frame.operands[-1] = Operand(operand.start, at, prefix=True)
             if text in (b".", b":"):
                 return 2
             if token.kind != "string":
@@ -166,8 +178,8 @@ class _Walker:
 
     def _settle(self, operand: Operand) -> None:
         """The operand is used by what is no constant."""
-        if operand.kind == _NUMBER:
-            self.constants.append(Operand(operand.start, operand.end, _NUMBER, operand.number))
+        if operand.is_number:
+            self.constants.append(operand)
 
     def _reduce(self, left: int) -> None:
         """Apply the operators that bind tighter than one of this left priority."""
@@ -184,25 +196,34 @@ class _Walker:
                 frame.operands.append(self._binary(text, frame.operands.pop(), right))
 
     def _unary(self, text: bytes, at: int, operand: Operand) -> Operand:
-        if text == b"-" and operand.kind == _NUMBER:
+        if text == b"-" and operand.is_number:
             value = self._fold(b"neg", 0, operand.number)
             assert value is not None
-            return Operand(at, operand.end, _NUMBER, value)
+            return Operand(at, operand.end, _NUMBER, value, ahead=operand.ahead)
         self._settle(operand)
         if text == b"not" and operand.kind != _OPAQUE:
-            return Operand(at, operand.end, _TRUE if operand.kind == _FALSE else _FALSE)
+            kind = _TRUE if operand.kind == _FALSE else _FALSE
+            past = (operand.if_false, operand.if_true)
+            return Operand(at, operand.end, kind, if_true=past[0], if_false=past[1], ahead=operand.ahead)
         return Operand(at, operand.end)
 
     def _binary(self, text: bytes, a: Operand, b: Operand) -> Operand:
-        if text in _ARITHMETIC and a.kind == b.kind == _NUMBER:
+        if text in _ARITHMETIC and a.is_number and b.is_number:
             value = self._fold(text, a.number, b.number)
             if value is not None:
-                return Operand(a.start, b.end, _NUMBER, value)
-        if (text == b"and" and a.kind in (_NUMBER, _TRUE)) or (text == b"or" and a.kind == _FALSE):
-            self._settle(a)
-            if b.kind != _NUMBER:
-                return Operand(a.start, b.end, b.kind)
-            return Operand(a.start, b.end, _NUMBER, b.number)
+                return Operand(a.start, b.end, _NUMBER, value, ahead=a.ahead + b.ahead)
         self._settle(a)
-        self._settle(b)
-        return Operand(a.start, b.end)
+        if text not in (b"and", b"or"):
+            self._settle(b)
+            return Operand(a.start, b.end)
+        # A constant that is true before ``and``, or false before ``or``, decides nothing at run time.
+        if text == b"and":
+            if_true, if_false = b.if_true, b.if_false or a.if_false or a.kind not in (_NUMBER, _TRUE)
+        else:
+            if_true, if_false = b.if_true or a.if_true or a.kind != _FALSE, b.if_false
+        tested = a.if_true or a.if_false
+        ahead = (((a.start, a.end, text),) if tested else a.ahead) + b.ahead
+        both = Operand(a.start, b.end, b.kind, b.number, if_true=if_true, if_false=if_false, ahead=ahead)
+        if not both.is_number:
+            self._settle(b)
+        return both

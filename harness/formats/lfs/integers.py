@@ -68,40 +68,50 @@ def first_malformed(tokens: list[Token]) -> int | None:
 def with_integer_constants(tokens: list[Token]) -> list[Token]:
     """The tokens with each constant expression as its value, which a compiler of doubles then leaves alone.
 
-    Literals have to be such that :func:`first_malformed` finds none. The strings of ``"a" and 1`` stay: they are among
-    the function's constants.
+    Literals have to be such that :func:`first_malformed` finds none. What an expression still does before its number
+    stays: the strings of ``"a" and 1``, which are among the function's constants, and the test in ``(x or 1) and 2``.
     """
+    constants: dict[int, list[Operand]] = {}
+    for constant in constant_expressions(tokens, numeral, fold):
+        constants.setdefault(constant.start, []).append(constant)
     out: list[Token] = []
-    at = 0
-    constants = {constant.start: constant for constant in constant_expressions(tokens, numeral, fold)}
-    while at < len(tokens):
-        if at not in constants:
+    # Stretches that are still to be written, the next one last, and tokens that are as they are to be.
+    to_do: list[tuple[int, int] | list[Token]] = [(0, len(tokens) - 1)]
+    while to_do:
+        part = to_do.pop()
+        if isinstance(part, list):
+            out += part
+            continue
+        at, last = part
+        while at <= last:
+            found = next((constant for constant in constants.get(at, ()) if constant.end <= last), None)
+            if found is not None:
+                to_do.append((found.end + 1, last))
+                to_do += reversed(_written(found, tokens))
+                break
             out.append(tokens[at])
             at += 1
-            continue
-        constant = constants[at]
-        out += _written(constant, tokens)
-        at = constant.end + 1
     return out
 
 
-def _written(constant: Operand, tokens: list[Token]) -> list[Token]:
+def _written(constant: Operand, tokens: list[Token]) -> list[tuple[int, int] | list[Token]]:
     """On the line of the last token: there the compiler is when it loads the constant."""
-    old = tokens[constant.start : constant.end + 1]
-    strings = [token for token in old if token.kind == "string"]
-    at_end = old[-1]
+    at_end = tokens[constant.end]
     number = replace(at_end, kind="number", text=b"%d" % abs(constant.number))
-    if len(old) == 1 and constant.number >= 0:
-        return [number]
+    if constant.start == constant.end and constant.number >= 0:
+        return [[number]]
 
     def operator(text: bytes) -> Token:
         return replace(at_end, kind="operator", text=text)
 
-    written = [operator(b"(")]
-    for string in strings:
-        written += [replace(string, line=at_end.line), replace(at_end, kind="name", text=b"and")]
+    written: list[tuple[int, int] | list[Token]] = [[operator(b"(")]]
+    for start, end, word in constant.ahead:
+        piece = tokens[start]
+        string = start == end and piece.kind == "string"
+        written.append([replace(piece, line=at_end.line)] if string else (start, end))
+        written.append([replace(at_end, kind="name", text=word)])
     sign = [operator(b"-")] if constant.number < 0 else []
-    return [*written, *sign, number, operator(b")")]
+    return [*written, [*sign, number, operator(b")")]]
 
 
 def as_integers(proto: Proto, name: str) -> Proto:

@@ -147,8 +147,10 @@ class LfsRegion:
             if signature == SIGNATURE | _IN_PROGRESS:  # a reload that was interrupted
                 self._flash.erase(self._offset, SECTOR)
             return None
-        if not _HEADER.size < size <= self._size:
-            self.problem = f"Flash size check failed. {size} vs {self._size}"
+        main = header[2] - MAPPED - self._offset & 0xFFFFFFFF
+        # Only what lies at another address is found so: an image larger than the region is loaded all the same.
+        if header[3] == 0xFFFFFFFF or main >= size or not _HEADER.size < size <= self._flash.size - self._offset:
+            self.problem = f"Flash size check failed: 0x{header[3]:08x} vs 0xFFFFFFFF; 0x{main:08x} >= 0x{size:08x}"
             return None
         data = self._flash.read(self._offset, size)
         try:

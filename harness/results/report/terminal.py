@@ -38,9 +38,9 @@ STYLES = {
 }
 
 
-#: The kind of event of which somebody else than the board has to know, so that its words are shown.
-LAB = "lab"
-_LAB_TOLD = 4
+#: Kinds of events after which a person has something to do, so that their words are shown.
+TO_DO = ("lab", "lfs")
+_TO_DO_TOLD = 4
 #: Kinds of events named in one line; an imported store can hold any.
 _KINDS_TOLD = 8
 
@@ -250,8 +250,8 @@ def _print_trouble(board: BoardRecord, console: Console) -> None:
         console.print(Text(f"  {plain(board.problem)}", style=STYLES[Outcome.ERROR]))
     if board.events:
         console.print(Text(f"  {events_words(board)}", style="yellow"))
-    for event in [event for event in board.events if event.kind == LAB][-_LAB_TOLD:]:
-        console.print(Text(f"  lab: {_one_line(event.text, 300)}", style="yellow"), soft_wrap=True)
+    for event in [event for event in board.events if event.kind in TO_DO][-_TO_DO_TOLD:]:
+        console.print(Text(f"  {event.kind}: {_one_line(event.text, 300)}", style="yellow"), soft_wrap=True)
 
 
 def events_words(board: BoardRecord) -> str:

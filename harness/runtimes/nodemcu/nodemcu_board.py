@@ -10,12 +10,13 @@ import zlib
 from harness.errors import BenchFault, FirmwareFailure, Refused, UsageError
 from harness.link.panics import crashed, printable
 from harness.link.session import Read, Reason, Session
-from harness.runtimes.interface import LAST_RECORD, Facts, Intervention, Restart, RunResult
+from harness.runtimes.interface import LAST_RECORD, Facts, Intervention, LfsState, Restart, RunResult
 from harness.runtimes.nodemcu.nodemcu_lines import (
     BEGIN,
     COMING,
     END,
     FACTS,
+    LFS_STATE,
     OPENED,
     OVER,
     PROGRAM,
@@ -34,11 +35,19 @@ _NAME_LIMIT = 31
 _RELOAD = 30.0
 #: Its console answers each line. The sum makes the answer differ from its echo.
 _WHO = b'print("vm".."-lua", node.chipid(), _VERSION)\r\n'
+_LFS_ANSWER = re.compile(rb"\x06l (\d{1,10}) (\d{1,10}) (\d{1,10}) (\d{1,10}) (\d{1,10}|nil) (true|false)\b")
+#: The words of ``luaN_init`` in ``app/lua/lflash.c`` about an image that it does not load.
+_LFS_WORDS = re.compile(
+    rb"No LFS image loaded|Flash sig not correct: [\w :]{1,60}|Flash size check failed: [\w >=;]{1,90}"
+)
 _WHO_ANSWER = re.compile(rb"vm-lua\s+(\w{1,20})\s+(Lua [\w. ]{1,20})")
 
 
 class NodeMcuBoard(NodeMcuRepl):
     """Implements :class:`harness.runtimes.interface.BoardRuntime`."""
+
+    loaded_own_lfs = False
+    _lfs_words = ""
 
     def say_line(self, line: str) -> bytes:
         """One line, which the board evaluates without a file; what it prints.
@@ -236,6 +245,7 @@ class NodeMcuBoard(NodeMcuRepl):
             if not read.ok:
                 raise self._lost("a restart", read)
             self._enter(after_reset=True)
+            self._hear_of_lfs(read.data + self._heard)
 
     @recorded_call
     def reload_lfs(self, path: str) -> str:
@@ -251,6 +261,8 @@ class NodeMcuBoard(NodeMcuRepl):
             read = self.session.read_until(END, _BANNER, idle=limit, deadline=limit)
             if read.matched == _BANNER:
                 self._enter(after_reset=True)
+                self._hear_of_lfs(read.data.rpartition(b"Restarting.")[2] + self._heard)
+                self.loaded_own_lfs = name.startswith("hx_")
                 return ""
         if not read.ok:
             raise self._lost("the end of an LFS reload", read)
@@ -258,6 +270,34 @@ class NodeMcuBoard(NodeMcuRepl):
         self._settle()
         said = _FRAME.search(read.data)
         return said.group(1).decode("ascii") if said else printable(error)
+
+    @property
+    def lfs_start_words(self) -> str:
+        """See :class:`harness.runtimes.interface.LfsTeller`."""
+        return self._lfs_words
+
+    def _enter(self, after_reset: bool) -> None:
+        super()._enter(after_reset)
+        if after_reset:
+            self._hear_of_lfs(self._heard)
+
+    def _hear_of_lfs(self, start: bytes) -> None:
+        words = _LFS_WORDS.findall(start)
+        self._lfs_words = words[-1].decode("ascii").strip() if words else ""
+
+    @recorded_call
+    def lfs_state(self) -> LfsState | None:
+        """See :class:`harness.runtimes.interface.LfsTeller`."""
+        try:
+            answer = _LFS_ANSWER.search(self.say_line(LFS_STATE))
+        except FirmwareFailure:  # before node.info knew groups
+            return None
+        if answer is None:
+            return None
+        base, mapped, size, used = (int(number) for number in answer.groups()[:4])
+        built, floats = answer.groups()[4:]
+        numbers = "float" if floats == b"true" else "integer"
+        return LfsState(base, mapped, size, used, int(built) if used and built != b"nil" else 0, numbers)
 
     # -- files -----------------------------------------------------------------------------------
 

@@ -41,6 +41,11 @@ for name in pairs(file.list()) do
   if name:sub(1, 3) == "hx_" and name:sub(1, {len(ASIDE)}) ~= "{ASIDE}" then file.remove(name) end
 end
 """
+#: The state of LFS, where ``node.info`` knows the group (NodeMCU documentation, "node.info()" and "node.LFS").
+LFS_STATE = (
+    'do local l=node.info("lfs") print("\\6l "..l.lfs_base.." "..l.lfs_mapped.." "..l.lfs_size.." "..l.lfs_used.." "'
+    '..tostring(node.LFS.time).." "..tostring(1/2==0.5)) end'
+)
 FACTS = """
 local function try(f, ...) local ok, v = pcall(f, ...) return ok and v or {} end
 local i = node.info and try(node.info, "sw_version") or {}

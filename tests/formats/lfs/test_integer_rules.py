@@ -24,6 +24,9 @@ def cut(value: int) -> int:
     return int(struct.unpack("<i", struct.pack("<Q", value & (1 << 64) - 1)[:4])[0])
 
 
+THREE_TO_60 = cut(3**60)
+
+
 class LuaError(Exception):
     pass
 
@@ -307,6 +310,33 @@ def test_ten_generated_sources_hold_and_compute_what_the_firmware_does(decade: i
 def test_what_upstreams_compiler_was_seen_to_hold(text: str, value: int) -> None:
     # Read off luac.cross.int of commit 36cbf9f; the last division but one kills it on a PC, and is the chip's.
     assert compile_lua(f"return {text}".encode(), "a.lua", integer=True).constants == [value]
+
+
+@pytest.mark.parametrize(
+    ("text", "constants"),
+    [
+        ("((x or 1) and 3) ^ 60", [THREE_TO_60]),
+        ("((x and nil) or 3) ^ 60", [THREE_TO_60]),
+        ("(not (x and nil) and 3) ^ 60", [THREE_TO_60]),
+        ("((5 or 1) and 3) ^ 60", [5, THREE_TO_60]),
+        ("((x or 1) and 3) ^ 60 + ((y or 1) and 2) ^ 31", [cut(3**60 + 2**31)]),
+        ("(x and 3) ^ 60", [3, 60]),
+        ("((x or 'a') and 'b' and 3) ^ 60", [b"a", b"b", THREE_TO_60]),
+    ],
+)
+def test_a_number_behind_a_test_is_computed_with_as_an_integer(text: str, constants: list[object]) -> None:
+    """What integer builds of Lua 5.1's own compiler hold; as doubles such numbers have lost their last bits."""
+    source = f"local x, y = ... return {text}"
+    assert compile_lua(source.encode(), "a.lua", integer=True).constants == constants
+
+
+def test_a_test_before_a_number_is_still_made() -> None:
+    """The code is the same but for the number, which no double can hold the end of."""
+    for before in ("(x or 1) and", "(x and nil) or", "((5 or 1) and (x or 2)) and"):
+        folded = compile_lua(f"local x = ... return ({before} 3) ^ 60".encode(), "a.lua", integer=True)
+        plain = compile_lua(f"local x = ... return ({before} 7)".encode(), "a.lua", integer=True)
+        assert folded.code == plain.code
+        assert folded.constants[:-1] == plain.constants[:-1]
 
 
 def test_numbers_that_are_one_after_wrapping_are_one_constant() -> None:

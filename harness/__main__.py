@@ -9,9 +9,15 @@ import sys
 def start() -> None:
     """Run the command line, and end with its exit code."""
     try:
-        from harness.cli import start as command_line
+        from harness.standard_streams import StandardStreams
 
-        command_line()
+        streams = StandardStreams()
+        try:
+            from harness.cli import start as command_line
+
+            command_line()
+        except SystemExit as end:
+            raise SystemExit(streams.ended(end.code)) from None
     except KeyboardInterrupt:  # before there was a command, or after it
         sys.stderr.write("harness: interrupted\n")
         _end_interrupted()

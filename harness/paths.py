@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -46,6 +47,26 @@ def made(folder: Path) -> Path:
     except OSError as problem:
         raise UsageError(f"{folder} cannot be made: {problem.strerror}") from None
     return folder
+
+
+def require_writable(file: str) -> None:
+    """Raises UsageError when ``file`` can surely not be written: told before a run, its report is not lost by it."""
+    path = Path(file)
+    try:
+        folder = path.absolute().parent
+        if path.is_dir():
+            why = "it is a folder"
+        elif not folder.is_dir():
+            why = "there is no such folder"
+        elif not os.access(path if path.exists() else folder, os.W_OK):
+            why = os.strerror(errno.EACCES)
+        else:
+            return
+    except OSError as problem:  # a name that is too long
+        why = problem.strerror or str(problem)
+    raise UsageError(
+        f"{str(file)[:200]!a} cannot be written: {why}", hint="give the path of a file in a folder that is there"
+    )
 
 
 def shown_path(file: Path) -> str:

@@ -11,12 +11,15 @@ from harness.results.run_record import RunRecord
 from harness.results.series import figure_names
 from harness.results.store import Store
 
+#: From this likeness on (difflib's ratio) a name is taken for another one misspelt: one letter or two of ten.
+_MISSPELT = 0.85
+
 
 def unused_limits(boards: Iterable[Board], record: RunRecord, store: Store, *, everything: bool) -> list[str]:
     """A sentence for each limit that applied to no figure of the run.
 
-    Without ``everything`` (only some suites or scenarios were asked) a limit on a figure that the board had in an
-    earlier run is not told.
+    Without ``everything`` (only some suites or scenarios were asked) a limit may be meant for a figure of the others:
+    it is told only when it is nearly the name of a figure that the board has.
     """
     found: list[str] = []
     for board in boards:
@@ -39,7 +42,9 @@ def _unused(patterns: list[str], names: Collection[str], known: Collection[str],
     for position, pattern in enumerate(patterns):
         fitting = fnmatch.filter(known, pattern)
         if not fitting:
-            near = get_close_matches(pattern, sorted(names), n=1, cutoff=0.4)
+            near = get_close_matches(pattern, sorted(known), n=1, cutoff=0.4 if everything else _MISSPELT)
+            if not (near or everything):
+                continue
             meant = f"; did you mean {near[0]!r}?" if near else ""
             yield f"the limit {pattern!r} of boards.yaml fits no figure{meant}"
             continue

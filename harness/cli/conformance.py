@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import CONTEXT, bench_option
+from harness.cli.options import CONTEXT, bench_option, json_option
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # the other commands need none of this to start
 @click.option("--heap", type=int, metavar="BYTES", help="Raw heap of a VM on this machine, tables included.")
 @click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="What each program may take.")
 @click.option("-v", "--verbose", is_flag=True, help="A line for every program, not only for the failures.")
-@click.option("--json", "json_file", default="", metavar="FILE", help="Also write JSON ('-': standard output).")
+@json_option
 def conformance(
     programs: tuple[Path, ...],
     target: str,
@@ -63,7 +63,6 @@ def conformance(
         raise UsageError(f"--heap {heap} is not possible", hint="give 4096 to 67108864 bytes")
     if not 0 < timeout <= 3600:
         raise UsageError(f"--timeout {timeout:g} is not possible", hint="give up to 3600 seconds")
-    _check_writable(json_file)
     chosen = collect(programs)
     console = terminal(to_stderr=json_file == "-")
 
@@ -111,9 +110,3 @@ def _progress(console: Console, total: int) -> Iterator[Progress]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         progress.add_task("", total=total)
         yield progress
-
-
-def _check_writable(json_file: str) -> None:
-    """Before the run, so that its report is not lost at the end."""
-    if json_file and json_file != "-" and not Path(json_file).absolute().parent.is_dir():
-        raise UsageError(f"{json_file} cannot be written: there is no such folder")

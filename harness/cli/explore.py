@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import CONTEXT, Finite
+from harness.cli.options import CONTEXT, Finite, json_option
 from harness.errors import UsageError
 
 
@@ -37,7 +37,7 @@ from harness.errors import UsageError
 @click.option("--limit", default=10_000_000, show_default=True, metavar="N", help="What a run may cost (metered).")
 @click.option("--heap", default=57344, show_default=True, metavar="BYTES", help="Raw heap, tables included.")
 @click.option("--lib", default=None, type=click.Path(path_type=Path), metavar="DIR", help="Modules it may import.")
-@click.option("--json", "json_file", default="", metavar="FILE", help="Also write the result as JSON ('-': stdout).")
+@json_option
 @click.option("--table", is_flag=True, help="No PROGRAM: which operations are atomic, as Markdown.")
 def explore(program: Path | None, table: bool, **options: Any) -> None:
     """Run PROGRAM's main() with its interrupt at every point at which it can strike.

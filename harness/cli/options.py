@@ -26,6 +26,19 @@ class Finite(click.FloatRange):
         return number
 
 
+class OutputFile(click.ParamType[str]):
+    """A file that is written in the end, looked at before anything is done; "-" is standard output."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from harness.paths import require_writable
+
+        if value and value != "-":
+            require_writable(value)
+        return str(value)
+
+
 bench_option = click.option(
     "--bench",
     "bench",
@@ -41,7 +54,12 @@ store_option = click.option(
     "--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite of the bench)."
 )
 json_option = click.option(
-    "--json", "json_file", default="", metavar="FILE", help="Also write the result as JSON ('-': standard output)."
+    "--json",
+    "json_file",
+    type=OutputFile(),
+    default="",
+    metavar="FILE",
+    help="Also write the result as JSON ('-': standard output).",
 )
 
 

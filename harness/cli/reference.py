@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import CONTEXT, Finite, json_option
+from harness.cli.options import CONTEXT, Finite, OutputFile, json_option
 from harness.cli.reference_builds import build_command, info_command, list_command, remove_command
 from harness.errors import UsageError
 
@@ -68,7 +68,9 @@ def _module(name: str) -> tuple[str, bytes]:
     help="Host time the program may take.",
 )
 @click.option("--heap-map", "picture", is_flag=True, help="Draw the heap after the program, and after a collection.")
-@click.option("--heap-svg", "svg_file", default="", metavar="FILE", help="Write the same picture as SVG.")
+@click.option(
+    "--heap-svg", "svg_file", type=OutputFile(), default="", metavar="FILE", help="Write the same picture as SVG."
+)
 @json_option
 def reference_run(
     program: Path,

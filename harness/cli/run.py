@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import CONTEXT, Finite, bench_option, boards_option, json_option, load_chosen, variant_option
-from harness.errors import UsageError
+from harness.cli.options import (
+    CONTEXT,
+    Finite,
+    OutputFile,
+    bench_option,
+    boards_option,
+    json_option,
+    load_chosen,
+    variant_option,
+)
+from harness.errors import EXIT_PASS, HarnessError, UsageError
 
 if TYPE_CHECKING:
     from harness.inventory.model import Board
     from harness.results.database import Location
+    from harness.results.report.formats import Finished
 
 
 @click.command(context_settings=CONTEXT)
@@ -42,8 +53,8 @@ if TYPE_CHECKING:
     help="How long to wait for a board that is busy.",
 )
 @click.option("--store", default="", metavar="FILE|URL", help="Results store (default: .harness/results.sqlite).")
-@click.option("--junit", default="", metavar="FILE", help="Also write the result as JUnit XML.")
-@click.option("--html", default="", metavar="FILE", help="Also write the result as an HTML page.")
+@click.option("--junit", type=OutputFile(), default="", metavar="FILE", help="Also write the result as JUnit XML.")
+@click.option("--html", type=OutputFile(), default="", metavar="FILE", help="Also write the result as an HTML page.")
 @click.option(
     "--report", "reports", multiple=True, metavar="NAME=FILE", help="Also write it in that format (markdown, …)."
 )
@@ -113,7 +124,7 @@ def run(
         jobs=jobs,
         wait=wait,
         attended=console.is_terminal,
-        command=" ".join(["harness", *sys.argv[1:]]),
+        command=shlex.join(["harness", *sys.argv[1:]]),
     )
     if list_only:
         from harness.campaigns.plan_listing import list_plan
@@ -136,12 +147,25 @@ def run(
     if timings:
         times.show(console)
     finished = formats.Finished(record, results, state)
-    for name, target in wanted:
-        formats.write(name, finished, target)
+    unwritten = [_unwritten(name, finished, target) for name, target in wanted]
     results.close()
     if ended is not None:
         raise ended
-    sys.exit(record.exit_code)
+    sys.exit(record.exit_code or max(unwritten, default=EXIT_PASS))
+
+
+def _unwritten(name: str, finished: Finished, target: Path) -> int:
+    """Write a report. What keeps it from that is told, and its exit code given: the other reports, and what the run
+    found, are not lost by it."""
+    from harness.results.report import formats
+    from harness.shown import say
+
+    try:
+        formats.write(name, finished, target)
+    except HarnessError as problem:
+        say(f"harness: {problem}", stderr=True)
+        return problem.exit_code
+    return EXIT_PASS
 
 
 def _failed_last(store: Location, boards: list[Board]) -> frozenset[tuple[str, str, str]]:

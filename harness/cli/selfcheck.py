@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import CONTEXT
+from harness.cli.options import CONTEXT, json_option
 
 
 @click.command("selfcheck", context_settings=CONTEXT)
@@ -16,7 +16,7 @@ from harness.cli.options import CONTEXT
 @click.option("--all-suites", is_flag=True, help="Every defect through all suites, not only through its own.")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Runs at the same time.")
 @click.option("--list", "list_only", is_flag=True, help="List the defects, and run nothing.")
-@click.option("--json", "json_file", default="", metavar="FILE", help="Also write the result as JSON ('-': stdout).")
+@json_option
 def selfcheck(**options: Any) -> None:
     """Prove the suites: DEFECTS (patterns; default: all of its runtime's) on a virtual board; each must be caught.
 

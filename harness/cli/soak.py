@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import CONTEXT
+from harness.cli.options import CONTEXT, json_option
 
 
 @click.command("soak", context_settings=CONTEXT)
@@ -16,7 +16,7 @@ from harness.cli.options import CONTEXT
 @click.option("--kinds", default="", metavar="NAMES", help="Only these kinds, comma separated.")
 @click.option("--list", "list_only", is_flag=True, help="List the kinds of faults, and inject nothing.")
 @click.option("--bench", default="", metavar="FILE", help="Bench file (default: 'shipped').")
-@click.option("--json", "json_file", default="", metavar="FILE", help="Also write the result as JSON ('-': stdout).")
+@json_option
 def soak(**options: Any) -> None:
     """Inject faults into the virtual boards while they are measured, written and uploaded to.
 

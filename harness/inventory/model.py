@@ -34,6 +34,7 @@ from harness.inventory.fields import (
     Uid,
     VidPid,
 )
+from harness.link.port_address import wrong_address
 
 
 class Entry(BaseModel):
@@ -140,6 +141,13 @@ class Identity(Entry):
         description="A place of a lab: it is acquired before the board is touched, and released at the end. "
         "docs/lab.md.",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _whole_url(cls, url: str | None) -> str | None:
+        if url is not None and (wrong := wrong_address(url)):
+            raise ValueError(f"{url!r} names no port server: {wrong}")
+        return url
 
     @model_validator(mode="after")
     def _in_a_lab(self) -> Identity:

@@ -12,7 +12,9 @@ import serial
 from harness.errors import BenchFault, PortBusy
 from harness.link.host_system import busy_hint, this_system
 from harness.link.panics import printable
+from harness.link.port_address import wrong_address
 from harness.link.rfc2217 import QuickRfc2217
+from harness.shown import plain
 
 #: An open port, whatever stands behind it.
 OpenPort = serial.Serial | QuickRfc2217
@@ -30,6 +32,7 @@ def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool 
     another program has it, BenchFault that says what is wrong with the port and what to try.
     """
     port: OpenPort
+    require_address(address)
     try:
         if address.startswith("rfc2217://"):
             port = QuickRfc2217(None, baudrate=baud, timeout=0.1, write_timeout=_WRITE_TIMEOUT)
@@ -45,6 +48,15 @@ def open_port(address: str, *, baud: int = 115200, dtr: bool = False, rts: bool 
         raise _explained(address, problem) from None
     set_lines(port, dtr=dtr, rts=rts)
     return port
+
+
+def require_address(address: str) -> None:
+    """Raises BenchFault for a URL that names no host or no port."""
+    if wrong := wrong_address(address):
+        raise BenchFault(
+            f"{plain(address, 200)}: cannot be opened: {wrong}",
+            hint="give the host and the TCP port of the server that has the board, such as rfc2217://bench-pi:4000",
+        )
 
 
 def is_pty(port: Any) -> bool:

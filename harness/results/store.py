@@ -37,6 +37,9 @@ from harness.results.store_schema import (
     series_row,
 )
 
+#: No run has a higher number: its column is an Integer, of 32 bits on a server.
+_HIGHEST_RUN = 2**31 - 1
+
 
 class Store:
     """``where`` is a file, made when it is not there, or the URL of a PostgreSQL database.
@@ -118,10 +121,11 @@ class Store:
 
         Without ``figures`` its scenarios have none: for who asks for outcomes alone.
         """
-        with self.database.reading() as connection:
-            row = connection.execute(select(RUN).where(RUN.c.id == run)).one_or_none()
-            if row is not None:
-                return read_run(connection, row, figures=figures)
+        if 0 < run <= _HIGHEST_RUN:
+            with self.database.reading() as connection:
+                row = connection.execute(select(RUN).where(RUN.c.id == run)).one_or_none()
+                if row is not None:
+                    return read_run(connection, row, figures=figures)
         known = ", ".join(map(str, self.runs(5))) or "none"
         raise UsageError(f"{self.name} has no run {run}", hint=f"newest runs: {known}")
 

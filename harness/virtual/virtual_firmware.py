@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Protocol
 
 from harness.chips import chip_named
@@ -37,9 +38,13 @@ def require_variant(name: str | None, runtime: str = "") -> None:
     """
     fitting = {key: defect for key, defect in DEFECTS.items() if runtime in ("", defect.runtime)}
     if name and name not in fitting:
-        known = "; ".join(f"{key}: {defect.sentence}" for key, defect in sorted(fitting.items()))
+        near = get_close_matches(name, sorted(fitting), n=3, cutoff=0.5)
+        meant = f"near it: {'; '.join(f'{key} ({fitting[key].sentence})' for key in near)}. " if near else ""
         what = f" of {runtime}" if name in DEFECTS else ""
-        raise UsageError(f"there is no firmware variant {name!r}{what}", hint=f"known variants: {known}")
+        raise UsageError(
+            f"there is no firmware variant {name!r}{what}",
+            hint=f"{meant}'harness selfcheck --list' shows them all (CircuitPython's with --board vfeather)",
+        )
 
 
 class FirmwareMaker(Protocol):

@@ -58,5 +58,16 @@ def test_a_limit_on_a_figure_that_was_not_asked_this_time_is_silent(tmp_path: Pa
     assert told(tmp_path, ["sleep.*"], *runs) == ["b1: the limit 'sleep.*' of boards.yaml fits no figure"]
 
 
+def test_in_the_first_run_of_one_suite_a_limit_on_another_ones_figure_is_silent(tmp_path: Path) -> None:
+    assert told(tmp_path, ["sleep.clock_scale", "sleep.*"], ("blocks.too_small",), everything=False) == []
+
+
+def test_a_misspelt_limit_is_told_when_only_some_were_asked(tmp_path: Path) -> None:
+    found = told(tmp_path, ["sleep.clock_scal"], ("sleep.clock_scale", "run.time"), everything=False)
+    assert [words.partition("of boards.yaml ")[2] for words in found] == [
+        "fits no figure; did you mean 'sleep.clock_scale'?"
+    ]
+
+
 def test_a_board_that_gave_no_figure_at_all_says_nothing_about_its_limits(tmp_path: Path) -> None:
     assert told(tmp_path, ["sleep.*"], ()) == []

@@ -46,7 +46,13 @@ def test_the_overview_imports_click_and_no_command(tmp_path: Path) -> None:
     names = _imported(["harness", "--help"], tmp_path)
     assert not _heavy(names)
     ours = {name for name in names if name.startswith("harness.")}
-    assert ours == {"harness.cli", "harness.cli.options", "harness.errors", "harness.no_secrets"}
+    assert ours == {
+        "harness.cli",
+        "harness.cli.options",
+        "harness.errors",
+        "harness.no_secrets",
+        "harness.standard_streams",
+    }
 
 
 def test_the_help_of_no_command_imports_anything_heavy(tmp_path: Path) -> None:

@@ -153,6 +153,11 @@ def test_a_mac_of_decimal_digits_stays_text(write: Write) -> None:
             "6: boards[0].identity.usb_serial: YAML tags are not supported",
         ),
         ("0001", "!!int 1", "6: boards[0].identity.usb_serial: YAML tags are not supported"),
+        (
+            "{usb_serial: 0001, vid_pid: 10C4:EA60}",
+            "{url: 'rfc2217://bench-pi'}",
+            "6: boards[0].identity.url: 'rfc2217://bench-pi' names no port server: expected rfc2217://HOST:PORT",
+        ),
         ("{usb_serial: 0001, vid_pid: 10C4:EA60}", "{}", "6: boards[0].identity: expected at least one of"),
         ("    virtual: {flash_size: 2MB}", "    tags: [a]", "8: boards[1]: expected either 'identity'"),
     ],

@@ -25,6 +25,16 @@ _HOLD = (
 )
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["rfc2217://", "rfc2217://bench-pi", "rfc2217://bench-pi:", "rfc2217://:4000", "rfc2217://bench-pi:x", "socket://",
+     "rfc2217://bench-pi:99999", "rfc2217://[::1", "socket://bench-pi", "rfc2217://\udcff?ign_set_control"],
+)  # fmt: skip
+def test_an_address_without_host_or_port_is_told_as_that(address: str) -> None:
+    with pytest.raises(BenchFault, match=r": cannot be opened: expected \w+://HOST:PORT"):
+        open_port(address)
+
+
 def test_a_port_that_another_program_holds_names_it() -> None:
     master, slave = os.openpty()
     tty.setraw(slave)

@@ -105,6 +105,9 @@ def test_runs_newest_first(path: Path) -> None:
     made = [store.start_run(f"run {n}") for n in range(5)]
     assert store.runs(3) == made[:1:-1]
     assert store.latest().command == "run 4"
+    for number in (0, -1, 2**31, 10**30):
+        with pytest.raises(UsageError, match=f"has no run {number}\n"):
+            store.load_run(number)
     with pytest.raises(UsageError, match=r"has no run 99\n.*newest runs: 5, 4, 3, 2, 1"):
         try:
             store.load_run(99)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness import extensions
 from harness.errors import UsageError
+from harness.paths import require_writable
 from harness.results.run_record import RunRecord
 from harness.results.store import Store
 
@@ -42,6 +43,7 @@ def parse(option: str) -> tuple[str, Path]:
     known = extensions.names(GROUP)
     if name not in known:
         raise UsageError(f"--report: there is no format {name[:40]!r}", hint=f"formats: {', '.join(known)}")
+    require_writable(file)
     return name, Path(file)
 
 

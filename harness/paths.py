@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import BenchFault, HarnessError, UsageError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -47,6 +47,13 @@ def made(folder: Path) -> Path:
     except OSError as problem:
         raise UsageError(f"{folder} cannot be made: {problem.strerror}") from None
     return folder
+
+
+def unwritable(file: str | Path, problem: OSError) -> HarnessError:
+    """Why ``file`` was not written: a full or sick disk is the bench's fault, a wrong path is not."""
+    kind = BenchFault if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS) else UsageError
+    hint = "make room" if kind is BenchFault else "give the path of a file in a folder that is there"
+    return kind(f"{file} cannot be written: {problem.strerror}", hint=hint)
 
 
 def require_writable(file: str) -> None:

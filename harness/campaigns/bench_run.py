@@ -109,6 +109,8 @@ def suite_paths(names: tuple[str, ...]) -> list[str]:
         if not path.exists():
             known = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] not in "_."))
             raise UsageError(f"there is no suite {name!r}", hint=f"suites: {known}, or the path of one of your own")
+        if not (path.is_dir() or path.suffix == ".py"):
+            raise UsageError(f"{name!a} is no suite", hint="a suite is a folder of test_*.py files, or one of them")
         paths.append(str(path))
     return paths
 

@@ -21,7 +21,7 @@ from harness.inventory.locks import board_lock
 from harness.inventory.model import Board
 from harness.inventory.selection import bench_file
 from harness.link.ports import OpenPort
-from harness.paths import state_dir
+from harness.paths import state_dir, unwritable
 from harness.results.report.terminal import terminal
 
 _STYLES = {"reset": "bold cyan", "panic": "bold red", "text": ""}
@@ -63,7 +63,7 @@ def _log(name: str) -> IO[str] | None:
     try:
         return Path(name).open("a", encoding="utf-8") if name else None
     except OSError as problem:
-        raise UsageError(f"{name} cannot be written: {problem.strerror}") from None
+        raise unwritable(name, problem) from None
 
 
 def _watch(

@@ -29,7 +29,8 @@ def serve(bench: str, store: str, host: str, port: int, certificates: str) -> No
     from harness.inventory.load import load_bench
     from harness.inventory.selection import bench_file
     from harness.paths import state_dir
-    from harness.results.database import location
+    from harness.results.database import ServerAway, location
+    from harness.results.store import Store
     from harness.shown import say
 
     try:
@@ -51,7 +52,13 @@ def serve(bench: str, store: str, host: str, port: int, certificates: str) -> No
     file = bench_file(bench)
     load_bench(file, check_files=False)  # a file that is wrong is told here, and not to who reads the pages
     state = state_dir(file)
-    served = Served(file, state, location(store, state / "results.sqlite"), Path(certificates))
+    where = location(store, state / "results.sqlite")
+    if not isinstance(where, Path) or where.exists():
+        try:
+            Store(where).close()  # a store that is none is told here as well
+        except ServerAway as problem:
+            say(f"note: {problem.message}; the pages say so until it is back", stderr=True)
+    served = Served(file, state, where, Path(certificates))
     hosts = frozenset({"localhost", "127.0.0.1", "::1", host}) if near else None
     app = make_app(served, token=token, hosts=hosts)
     try:

@@ -161,4 +161,4 @@ def _explained(address: str, problem: Exception) -> BenchFault:
         return PortBusy(f"{address}: the port server closed the connection", hint="is another client connected to it?")
     if number == errno.ECONNREFUSED or "Connection refused" in text:
         return BenchFault(f"{address}: nothing listens there", hint="is the port server running?")
-    return BenchFault(f"{address}: cannot be opened: {text[:200]}", hint="check the port in boards.yaml")
+    return BenchFault(f"{address}: cannot be opened: {text[:200]}", hint="is it the port that is meant?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
@@ -54,6 +54,8 @@ class RunSummary:
     command: str
     boards: tuple[BoardSummary, ...]
     heard: float
+    #: The night that it is a host's part of; empty when it is whole by itself.
+    night: str = ""
 
     @property
     def interrupted(self) -> bool:
@@ -77,7 +79,24 @@ def summary_of(run: RunRecord) -> RunSummary:
         last = board.scenarios[-1].name if run.interrupted and board.scenarios else ""
         boards.append(BoardSummary(board.id, board.firmware, board.problem, suites, last))
     heard = max([run.started, *_times(run)]) if run.interrupted else run.started
-    return RunSummary(run.id, run.started, run.finished, run.command, tuple(boards), heard)
+    night = run.environment.get("night", "")
+    return RunSummary(run.id, run.started, run.finished, run.command, tuple(boards), heard, night)
+
+
+def whole_night(runs: Sequence[RunSummary]) -> RunSummary:
+    """The newest of ``runs`` (newest first), with the boards of the other hosts when they shared its night."""
+    newest = runs[0]
+    parts = [run for run in runs if newest.night and run.night == newest.night]
+    if len(parts) < 2:
+        return newest
+    boards: dict[str, BoardSummary] = {}
+    for board in (board for run in reversed(parts) for board in run.boards):
+        before = boards.get(board.id)
+        suites = {suite: Counter(counts) for suite, counts in before.suites.items()} if before else {}
+        for suite, counts in board.suites.items():
+            suites.setdefault(suite, Counter()).update(counts)
+        boards[board.id] = replace(board, suites=suites)
+    return replace(newest, boards=tuple(boards.values()), started=min(run.started for run in parts))
 
 
 def _times(run: RunRecord) -> Iterator[float]:
@@ -117,6 +136,7 @@ def _summaries(connection: Connection, runs: Sequence[Any], board: str) -> list[
             without_secrets(run.command),
             tuple(boards.get(run.id, ())),
             max(run.started, heard.get(run.id, 0.0)),
+            run.environment.get("night", ""),
         )
         for run in runs
     ]

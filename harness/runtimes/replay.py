@@ -153,8 +153,14 @@ def replay(path: Path) -> Iterator[Call]:
 
 
 def _damaged(path: Path, problem: Exception) -> UsageError:
+    if isinstance(problem, OSError):
+        why = problem.strerror or str(problem)
+    elif isinstance(problem, UnicodeError):
+        why = "it is no text"
+    else:
+        why = f"a line of it makes no sense ({type(problem).__name__}: {str(problem)[:200]})"
     return UsageError(
-        f"{path} cannot be replayed: {type(problem).__name__}: {str(problem)[:200]}",
+        f"{path} cannot be replayed: {why}",
         hint="give a file that this version has written: .harness/transcripts/run-<N>-<uid>/<board>.jsonl",
     )
 

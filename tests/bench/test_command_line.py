@@ -133,6 +133,9 @@ def test_one_flipped_byte_is_a_bench_fault_with_the_boot_text(folder: Path, boar
     [
         ("", ["run", "--boards", "nope"], 2, "there is no board 'nope'"),
         ("", ["run", "nosuite"], 2, "there is no suite 'nosuite'"),
+        ("", ["run", "boards.yaml"], 2, "'boards.yaml' is no suite"),
+        ("", ["replay", "/bin/sh"], 2, "/bin/sh cannot be replayed: it is no text"),
+        ("", ["replay", "/tmp"], 2, "/tmp cannot be replayed: Is a directory"),
         ("", ["run", "--variant", "nope"], 2, "there is no firmware variant 'nope'"),
         ("", ["run", "--bench", "missing.yaml"], 2, "there is no bench file 'missing.yaml'"),
         ("", ["reference", "run", "missing.py"], 2, "cannot be read"),

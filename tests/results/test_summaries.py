@@ -23,7 +23,7 @@ from harness.results.series import (
 )
 from harness.results.store import Store
 from harness.results.store_schema import RUN
-from harness.results.summaries import run_summaries, summary_of
+from harness.results.summaries import run_summaries, summary_of, whole_night
 from tests.results.postgresql_server import running_server
 from tests.results.sample_stores import nightly
 
@@ -110,3 +110,23 @@ def test_flaky_since_a_time(store: Store) -> None:
     with store.database.writing() as connection:
         connection.execute(update(RUN).where(RUN.c.id < last - 1).values(started=100.0))
     assert flakiness(store, "b", since=1000.0) == []
+
+
+def test_a_night_that_hosts_shared_is_shown_whole(store: Store) -> None:
+    """The newest run is one host's part: a board that another one ran is no less of the bench at a glance."""
+    parts = [("1", "b", Outcome.FAIL), ("2", "b", Outcome.PASS), ("2", "c", Outcome.FAIL), ("2", "b", Outcome.PASS)]
+    for night, board, outcome in parts:
+        run = store.start_run("harness nightly --lab", environment={"night": night})
+        store.record_board(run, BoardRecord(board, "esp32", FirmwareRecord("fw.bin", "v2", "ab")))
+        store.record_scenario(run, board, ScenarioResult("reload", f"n{run}", outcome))
+    runs = run_summaries(store, 10)
+    assert {board.id: board.counts for board in whole_night(runs).boards} == {
+        "b": {Outcome.PASS: 2},
+        "c": {Outcome.FAIL: 1},
+    }
+    assert [board.id for board in runs[0].boards] == ["b"]
+    assert whole_night(runs[-1:]) == runs[-1]
+    assert runs == [summary_of(run) for run in store.load_runs(10)]
+    alone = store.start_run("harness run", environment={})
+    store.record_board(alone, BoardRecord("d", "esp32", FirmwareRecord("fw.bin", "v2", "ab")))
+    assert [board.id for board in whole_night(run_summaries(store, 10)).boards] == ["d"]

@@ -167,6 +167,10 @@ def test_the_command_serves_and_ends(served: Served) -> None:
     with serve(folder, "--host", "0.0.0.0") as process:
         said = process.communicate(timeout=30)[0]
     assert process.returncode == 2 and "no token is set" in said
+    (folder / "picture.png").write_bytes(bytes(range(256)) * 20)
+    with serve(folder, "--store", "picture.png") as process:
+        said = process.communicate(timeout=30)[0]
+    assert process.returncode == 2 and "picture.png" in said and "http" not in said
 
 
 def test_the_lists_of_runs_are_counted_by_the_database(

@@ -22,7 +22,7 @@ from harness.errors import UsageError
 from harness.inventory.load import load_bench
 from harness.inventory.model import Board
 from harness.inventory.selection import bench_file, bench_line, chosen_boards
-from harness.paths import made, state_dir
+from harness.paths import made, state_dir, unwritable
 from harness.results.environment import this_environment
 from harness.results.report.json_report import write_json
 from harness.results.report.terminal import LiveView, terminal
@@ -81,7 +81,7 @@ def qualify(
     try:
         written.write_text(page, "utf-8")
     except OSError as problem:
-        raise UsageError(f"{written} cannot be written: {problem.strerror}") from None
+        raise unwritable(written, problem) from None
     write_json(str(target / f"{board.id}.certificate.json"), sealed.to_json())
     outcome = content["outcome"]
     console.print(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import extensions
 from harness.errors import UsageError
-from harness.paths import require_writable
+from harness.paths import require_writable, unwritable
 from harness.results.run_record import RunRecord
 from harness.results.store import Store
 
@@ -52,9 +52,7 @@ def write(name: str, finished: Finished, file: Path) -> None:
     try:
         extensions.load(GROUP, name, ReportFormat).write(finished, file)
     except OSError as problem:
-        raise UsageError(
-            f"{file} cannot be written: {problem.strerror}", hint="give the path of a file in a folder that is there"
-        ) from None
+        raise unwritable(file, problem) from None
 
 
 # -- the harness's own; each loads what it needs ---------------------------------------------------

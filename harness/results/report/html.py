@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-from harness.errors import UsageError
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome, worst
 from harness.kinds import Value, stored
 from harness.link.transcript_files import excerpt
+from harness.paths import unwritable
 from harness.results.report.plots import NO_EFFECT, Trends, distribution_svg, trend_svg
 from harness.results.report.terminal import closing_line, events_words
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
@@ -110,7 +110,7 @@ def write_html(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(run_to_html(run, trends, state, before), "utf-8")
     except OSError as problem:
-        raise UsageError(f"{path} cannot be written: {problem.strerror}") from None
+        raise unwritable(path, problem) from None
 
 
 def run_to_html(

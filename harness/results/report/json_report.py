@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.errors import UsageError
+from harness.paths import unwritable
 
 if TYPE_CHECKING:
     from harness.judging.compare import Measurement
@@ -24,7 +24,7 @@ def write_json(file: str, content: Any) -> None:
     try:
         Path(file).write_text(text, "utf-8")
     except OSError as problem:
-        raise UsageError(f"{file} cannot be written: {problem.strerror}") from None
+        raise unwritable(file, problem) from None
 
 
 def run_to_json(run: RunRecord) -> dict[str, Any]:

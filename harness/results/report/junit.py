@@ -11,10 +11,10 @@ import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.errors import UsageError
 from harness.judging.compare import Measurement
 from harness.judging.outcome import Outcome
 from harness.kinds import stored
+from harness.paths import unwritable
 from harness.results.run_record import BoardRecord, RunRecord, ScenarioResult
 
 #: Characters that XML 1.0 cannot hold in any form (section 2.2, "Characters").
@@ -33,7 +33,7 @@ def write_junit(run: RunRecord, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         tree.write(path, encoding="utf-8", xml_declaration=True)
     except OSError as problem:
-        raise UsageError(f"{path} cannot be written: {problem.strerror}") from None
+        raise unwritable(path, problem) from None
 
 
 def _suite(root: ET.Element, run: RunRecord, board: BoardRecord) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.errors import UsageError
 from harness.judging.outcome import Outcome, worst
+from harness.paths import unwritable
 from harness.results.report.html import badge, day, html_page, safe_text
 from harness.results.run_record import RunRecord
-from harness.results.summaries import BoardSummary, RunSummary, summary_of
+from harness.results.summaries import BoardSummary, RunSummary, summary_of, whole_night
 
 _SIGNS = {
     Outcome.PASS: "●",
@@ -28,7 +28,7 @@ def write_index(runs: Sequence[RunRecord], path: Path) -> None:
     try:
         path.write_text(index_to_html(runs, pages), "utf-8")
     except OSError as problem:
-        raise UsageError(f"{path} cannot be written: {problem.strerror}") from None
+        raise unwritable(path, problem) from None
 
 
 def index_to_html(runs: Sequence[RunRecord], pages: Collection[int] = ()) -> str:
@@ -42,8 +42,9 @@ def index_to_html(runs: Sequence[RunRecord], pages: Collection[int] = ()) -> str
 
 
 def index_body(runs: Sequence[RunSummary], pages: Collection[int]) -> list[str]:
-    """The newest run at a glance, the last ones board by board, and the list of them."""
-    return [*_glance(runs[0]), *_boards(runs[:_COLUMNS], pages), *_runs(runs, pages)]
+    """The newest run at a glance, with the rest of its night where hosts shared that; the last ones board by board,
+    and the list of them."""
+    return [*_glance(whole_night(runs)), *_boards(runs[:_COLUMNS], pages), *_runs(runs, pages)]
 
 
 def _glance(run: RunSummary) -> Iterator[str]:

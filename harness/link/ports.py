@@ -71,6 +71,8 @@ def no_reset_lines(port: Any) -> str:
         return "it is a pseudo-terminal"
     if str(port.port).startswith("socket://"):
         return "a raw socket carries bytes alone; rfc2217:// carries them too"
+    if isinstance(port, QuickRfc2217) and not port.lines_answered:
+        return "its server answers no change of them ('?ign_set_control' in the URL, if it acts on them in silence)"
     try:
         descriptor = port.fileno() if isinstance(port, serial.Serial) and sys.platform != "win32" else None
     except (AttributeError, OSError):

@@ -29,6 +29,14 @@ RECEIVE_LIMIT = 4 * 1024 * 1024
 #: Longer than any subnegotiation of RFC 2217, in bytes.
 _SUBNEGOTIATION_LIMIT = 256
 
+#: The changes of DTR and RTS, among all that SET-CONTROL is for (RFC 2217, section 2).
+_LINES = (
+    rfc2217.SET_CONTROL_DTR_ON, rfc2217.SET_CONTROL_DTR_OFF, rfc2217.SET_CONTROL_RTS_ON, rfc2217.SET_CONTROL_RTS_OFF
+)  # fmt: skip
+#: Addresses whose server was silent about them, in this process.
+_SILENT_ABOUT_LINES: set[str] = set()
+#: How long one that was silent before may take to answer, in seconds.
+_KNOWN_SILENT = 0.5
 #: How long a server may take for all that is settled when a port is opened, in seconds.
 _OPENING = 12.0
 
@@ -48,6 +56,9 @@ class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
         self._awaiting = 0
         self._flow: bytes | None = None
         self._settings: dict[str, Any] = {}
+        #: Whether the server answers a change of DTR and RTS. What it serves may have none: a pseudo-terminal, a USB
+        #: device of a kind. ser2net then says nothing at all.
+        self.lines_answered = True
         super().__init__(*args, **kwargs)
 
     # -- opening ---------------------------------------------------------------------------------
@@ -66,6 +77,7 @@ class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
         self._write_lock = threading.Lock()
         self._received.clear()
         self._lost, self._awaiting, self._flow = False, 0, None
+        self.lines_answered = True
         self._make_options()
         try:
             self._socket = socket.create_connection(self.from_url(self.portstr), timeout=5)
@@ -129,11 +141,29 @@ class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
             raise serial.SerialException(f"the port server {what}")
         self._reconfigure_port()
         lines = [self._update_dtr_state, self._update_rts_state]
-        for update in lines if self._rts_state else reversed(lines):
-            update()
+        self._set_first(lines if self._rts_state else lines[::-1])
         self.reset_input_buffer()
         self.reset_output_buffer()
         self._opening = None
+
+    def _set_first(self, lines: list[Any]) -> None:
+        """Bring the lines to their levels, or find out that the server answers no such change: it is asked twice."""
+        known = self.portstr in _SILENT_ABOUT_LINES
+        usual = self._network_timeout
+        self._network_timeout = min(usual, _KNOWN_SILENT) if known else usual
+        for _ in range(1 if known else 2):
+            try:
+                for update in lines:
+                    update()
+                _SILENT_ABOUT_LINES.discard(self.portstr)
+                break
+            except serial.SerialException:
+                if self._lost:
+                    raise
+        else:
+            self.lines_answered = False
+            _SILENT_ABOUT_LINES.add(self.portstr)
+        self._network_timeout = usual
 
     def _patience(self) -> float:
         """Seconds for the next answer: while the port is opened, all of them share one end."""
@@ -195,6 +225,8 @@ class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
         raise serial.SerialException(f"the port server refused to change {item.name} to {asked.hex()}")
 
     def rfc2217_set_control(self, value: bytes) -> None:
+        if value in _LINES and not self.lines_answered:
+            return  # asked once, when the port was opened
         item = self._rfc2217_options["control"]
         item.set(value)
         if self._ignore_set_control_answer:

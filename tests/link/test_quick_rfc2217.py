@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.errors import BenchFault
 from harness.link import rfc2217
-from harness.link.ports import open_port, set_lines
+from harness.link.ports import no_reset_lines, open_port, set_lines
 from harness.link.rfc2217 import QuickRfc2217
 from harness.link.session import Reason, Session
 
@@ -163,6 +163,39 @@ def test_a_server_that_is_silent_about_lines_gets_a_hint() -> None:
     with pytest.raises(BenchFault, match="did not answer a change of DTR") as caught:
         open_port(server.url)
     assert "ign_set_control" in str(caught.value)
+    server.close()
+
+
+def test_a_server_whose_port_has_no_lines_is_a_port_without_lines() -> None:
+    """As ser2net's, in front of a pseudo-terminal: it answers everything else."""
+    lines = [bytes([one]) for one in (DTR_ON, DTR_OFF, RTS_ON, RTS_OFF)]
+    server = PortServer(lambda code, value: None if code == CONTROL and value in lines else value)
+    port = open_port(server.url)
+    assert server.controls().count(DTR_OFF) + server.controls().count(RTS_OFF) == 2, "it is asked twice"
+    assert "ign_set_control" in no_reset_lines(port)
+    before = len(server.requests)
+    set_lines(port, dtr=True, rts=True)
+    assert len(server.requests) == before, "and not again at each change"
+    port.write(b"hello")
+    with server.got:
+        assert server.got.wait_for(lambda: server.data == b"hello", 5)
+    port.close()
+    server.close()
+
+
+def test_a_server_that_was_late_once_has_lines() -> None:
+    late = iter([None])
+
+    def answer(code: int, value: bytes) -> bytes | None:
+        return next(late, value) if code == CONTROL and value[0] in (DTR_OFF, RTS_OFF) else value
+
+    server = PortServer(answer)
+    port = open_port(server.url)
+    assert no_reset_lines(port) == ""
+    before = len(server.controls())
+    set_lines(port, dtr=True, rts=False)
+    assert DTR_ON in server.controls()[before:]
+    port.close()
     server.close()
 
 

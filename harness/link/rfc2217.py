@@ -47,6 +47,7 @@ class QuickRfc2217(_PyserialClient):  # type: ignore[misc]
     is_open: bool
     _socket: Any
     _thread: Any
+    _network_timeout: float
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._news = threading.Condition()

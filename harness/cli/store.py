@@ -166,7 +166,8 @@ def grant_command(readers: tuple[str, ...], writers: tuple[str, ...], yes: bool,
         raise UsageError("nobody is named", hint="--reader ROLE, --writer ROLE, or several of them")
     statements = grants(readers, writers)
     if not yes:
-        click.echo("".join(f"{statement};\n" for statement in statements), nl=False)
+        for statement in statements:
+            say(f"{statement};")
         return
     place = where(store)
     if isinstance(place, Path):

@@ -93,6 +93,8 @@ class LabWork:
         self._clock = clock
         self._claims: dict[str, Claim] = {}
         self._mine: set[str] = set()
+        #: Boards that are done, and all that is planned here with them: another host may have been asked for less.
+        self._whole: set[str] = set()
         self._lists: dict[Lab, tuple[float, list[Place]]] = {}
         self._over = False
         self._next_sync = self._next_begin = -math.inf
@@ -175,14 +177,14 @@ class LabWork:
 
     def _is_done(self, name: str) -> bool:
         claim = self._claims.get(name)
-        return claim is not None and claim.state == DONE
+        return claim is not None and claim.state == DONE and (bool(claim.problem) or name in self._whole)
 
     def _is_open(self, name: str) -> bool:
         """Nobody has it, or who had it has died."""
         one, claim = self._boards[name], self._claims.get(name)
-        if one.running or one.closing or claim is None:
+        if one.running or one.closing or claim is None or self._is_done(name):
             return False
-        return claim.state == OPEN or (claim.dead and self._silence_counts)
+        return claim.state in (OPEN, DONE) or (claim.dead and self._silence_counts)
 
     @property
     def _silence_counts(self) -> bool:
@@ -208,6 +210,10 @@ class LabWork:
                 one.closing = None
             self._mine = self._night.beat()
             self._claims = self._night.claims()
+            for name, one in self._boards.items():
+                done = self._claims[name].state == DONE and not self._is_done(name)
+                if done and not _without(one.plan, self._night.finished(name)):
+                    self._whole.add(name)
         except ServerAway as problem:
             self._unheard(problem)
             return
@@ -223,7 +229,7 @@ class LabWork:
 
     def _begin(self, name: str, board: _Board, place: str) -> Task | None:
         before = self._claims[name]
-        if not self._night.take(name, from_the_dead=self._silence_counts):
+        if not self._night.take(name, from_the_dead=self._silence_counts, done=before.state == DONE):
             self._next_sync = -math.inf
             return None
         self._mine.add(name)
@@ -330,7 +336,7 @@ class LabWork:
                 continue
             if claim.state == TAKEN:
                 self._say(one, f"run by {claim.holder}")
-            elif claim.state == DONE and one.shown != DONE:
+            elif self._is_done(name) and one.shown != DONE:
                 one.shown = DONE
                 self._watch({"event": "end", "board": name, "problem": claim.problem})
 

@@ -70,13 +70,16 @@ class Night:
 
     # -- boards ----------------------------------------------------------------------------------
 
-    def take(self, board: str, *, from_the_dead: bool = True) -> bool:
-        """Whether ``board`` is ours now: it was open, or (``from_the_dead``) its holder has died."""
+    def take(self, board: str, *, from_the_dead: bool = True, done: bool = False) -> bool:
+        """Whether ``board`` is ours now: it was open, or (``from_the_dead``) its holder has died, or it was ``done``,
+        by somebody who had less to do on it."""
         with self._store.database.writing() as connection:
             now = _now(connection)
             free = NIGHT_BOARD.c.state == OPEN
             if from_the_dead:
                 free = or_(free, (NIGHT_BOARD.c.state == TAKEN) & (NIGHT_BOARD.c.beat < now - DEAD_AFTER))
+            if done:
+                free = or_(free, NIGHT_BOARD.c.state == DONE)
             taken = connection.execute(
                 update(NIGHT_BOARD)
                 .where(NIGHT_BOARD.c.night == self.name, NIGHT_BOARD.c.board == board, free)

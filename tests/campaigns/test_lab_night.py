@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -49,14 +49,14 @@ class World:
             raise LabAway("the lab's coordinator does not answer")
         return [Place(name, self.tags.get(name, {}), holder) for name, holder in self.places.items()]
 
-    def host(self, name: str, *boards: Board) -> Host:
-        made = Host(self, name, list(boards))
+    def host(self, name: str, *boards: Board, plan: Sequence[Scenario] = SCENARIOS) -> Host:
+        made = Host(self, name, list(boards), plan)
         self.hosts.append(made)
         return made
 
 
 class Host:
-    def __init__(self, world: World, name: str, boards: list[Board]) -> None:
+    def __init__(self, world: World, name: str, boards: list[Board], plan: Sequence[Scenario]) -> None:
         self.world = world
         self.store = Store(world.folder / "results.sqlite")
         self.run = self.store.start_run("harness nightly", environment={"night": "n"})
@@ -64,7 +64,7 @@ class Host:
         self.night = Night(Store(world.folder / "results.sqlite"), "n", name, uid)
         self.told: list[str] = []
         self.work = LabWork(
-            self.night, boards, Found({one.id: list(SCENARIOS) for one in boards}), self.store, self.run,
+            self.night, boards, Found({one.id: list(plan) for one in boards}), self.store, self.run,
             send=lambda: None, watch=self._watch, places=world.listed, clock=lambda: world.now,
         )  # fmt: skip
 
@@ -248,6 +248,28 @@ def test_a_server_that_was_away_makes_nobody_dead(world: World, monkeypatch: pyt
     for _ in range(5):
         assert b.begins() is None
         a.work.next()
+
+
+def test_a_host_that_is_asked_for_more_does_the_rest(world: World) -> None:
+    """Two commands in one night, of other suites: the second one's are not taken for done."""
+    less = world.host("a", ONE, plan=SCENARIOS[:1])
+    task = less.begins()
+    assert task is not None
+    less.has("one", "first")
+    less.ends(task)
+    assert less.begins() is None
+    assert not less.work.goes_on
+    more = world.host("b", ONE)
+    assert more.work.goes_on
+    task = more.begins()
+    assert names(task) == ["second", "third"]
+    assert task is not None
+    assert less.begins() is None
+    more.has("one", "second", "third")
+    more.ends(task)
+    assert more.begins() is less.begins() is None
+    assert not more.work.goes_on
+    assert not less.work.goes_on
 
 
 def test_interrupted_the_rest_is_open_to_others(world: World) -> None:

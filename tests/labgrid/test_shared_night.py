@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 import subprocess
 import sys
@@ -209,7 +208,7 @@ def test_a_lost_exporter_costs_its_board_and_the_rest_goes_on_elsewhere(night: N
     assert code == 130, out
     assert "'harness nightly --lab --night first' goes on where it stopped" in out
     record = {board.id: board for board in night.whole().boards}
-    assert re.fullmatch(r"(place|exporter) .*'?esp-1'? .*, ann on desk-1 had it last", record["one"].problem, re.S)
+    assert record["one"].problem.endswith(", ann on desk-1 had it last")
     assert record["one"].outcome is Outcome.ERROR
     assert [s.outcome for s in record["any"].scenarios] == [Outcome.PASS, Outcome.PASS]
     assert any("exporter 'first' of place 'esp-1' is gone" in event.text for event in record["one"].events)

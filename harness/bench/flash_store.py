@@ -12,10 +12,9 @@ import time
 from dataclasses import dataclass
 
 from harness.formats.lfs.region import FoundImage
+from harness.formats.lfs.signature import IN_PROGRESS, INTEGER, is_signature
 from harness.runtimes.interface import LfsState
 
-#: The last word of a signature: the bits that tell builds apart, and what all images have.
-_BASE, _BASE_MASK, _INTEGER, _IN_PROGRESS = 0xFAFAA050, 0xFFFFF0F0, 0x2, 0x8
 _SIGNATURE = "Flash sig not correct: "
 _ADDRESS = "Flash size check failed"
 
@@ -119,12 +118,12 @@ def _of_words(said: str) -> str:
         came, wanted = (int(word, 16) for word in said.removeprefix(_SIGNATURE).split(" vs "))
     except ValueError:
         return ""
-    if came & _BASE_MASK != _BASE & _BASE_MASK:
+    if not is_signature(came):
         return "what lies there is no image (the region of an earlier firmware may have been elsewhere)"
-    if came & _IN_PROGRESS:
+    if came & IN_PROGRESS:
         return "a reload was cut off"
-    if (came ^ wanted) & _INTEGER:
-        return f"what lies there is an image for {'integer' if came & _INTEGER else 'float'} firmware"
+    if (came ^ wanted) & INTEGER:
+        return f"what lies there is an image for {'integer' if came & INTEGER else 'float'} firmware"
     return f"what lies there is an image of another format (0x{came:08x}, expected 0x{wanted:08x})"
 
 

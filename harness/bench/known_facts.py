@@ -44,7 +44,7 @@ def known(state: Path, board: str) -> tuple[float, list[str]] | None:
     """When it was said (a Unix time), and a line for each fact; None where nothing is known."""
     content = _content(state, board)
     try:
-        store = known_store(state, board)
+        store = _store_of(content)
         return float(content["at"]), [
             *(str(line) for line in content["lines"]),
             *(store_lines(store) if store is not None else ()),
@@ -55,8 +55,12 @@ def known(state: Path, board: str) -> tuple[float, list[str]] | None:
 
 def known_store(state: Path, board: str) -> KeptStore | None:
     """What was last known of the board's Lua Flash Store; None for one without, and where nothing is known."""
+    return _store_of(_content(state, board))
+
+
+def _store_of(content: dict[str, Any]) -> KeptStore | None:
     try:
-        kept = _content(state, board)["lfs"]
+        kept = content["lfs"]
         fields = {name: int(kept["state"][name]) for name in ("base", "mapped", "size", "used", "built")}
         told = LfsState(**fields, numbers="integer" if kept["state"]["numbers"] == "integer" else "float")
         return KeptStore(told, bool(kept["own"]), str(kept["problem"]), str(kept["hint"]))

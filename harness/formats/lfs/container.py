@@ -10,7 +10,7 @@ import struct
 import zlib
 
 from harness.errors import UsageError
-from harness.formats.lfs.lfs_image import ABSOLUTE, INTEGER, PACKED_TVALUE, SIGNATURE
+from harness.formats.lfs.signature import ABSOLUTE, INTEGER, PACKED_TVALUE, SIGNATURE
 
 WINDOW = 16384  # bytes
 SMALLEST_FILE = 201  # bytes: the loader takes anything shorter for a read error

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 
 from harness.errors import UsageError
 from harness.formats.lfs.chunk import Constant, Proto, constant_tag, integer_constant
+from harness.formats.lfs.signature import ABSOLUTE, INTEGER, PACKED_TVALUE, SIGNATURE
 from harness.formats.lfs.traversal import in_table_order, string_hash
-
-SIGNATURE = 0xFAFAA150
-ABSOLUTE, INTEGER, PACKED_TVALUE, IN_PROGRESS = 0x01, 0x02, 0x04, 0x08
 
 #: The mapped flash, where an absolute image may lie: address and size in bytes (luac.c).
 MAPPED_FLASH, MAPPED_SIZE = 0x40210000, 0x100000

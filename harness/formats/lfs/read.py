@@ -10,15 +10,11 @@ from harness.formats.lfs import lineinfo
 from harness.formats.lfs.chunk import TAG_BOOLEAN, TAG_NIL, TAG_NUMBER, TAG_STRING, Constant, LocVar, Proto, write_stock
 from harness.formats.lfs.container import LoaderRefusal, unpack_image
 from harness.formats.lfs.lfs_image import (
-    ABSOLUTE,
     HEADER_SIZE,
-    IN_PROGRESS,
-    INTEGER,
     LFS_MARK,
-    PACKED_TVALUE,
     PROTO_SIZE,
-    SIGNATURE,
 )
+from harness.formats.lfs.signature import ABSOLUTE, IN_PROGRESS, INTEGER, PACKED_TVALUE, SIGNATURE
 from harness.formats.lfs.traversal import string_hash
 
 _FLASH = 0x40000000  # from here on the address space is mapped flash; offsets of an image are far below

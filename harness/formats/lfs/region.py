@@ -11,13 +11,14 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.formats.lfs.signature import IN_PROGRESS, INTEGER, is_signature
+
 #: The sector of the configuration record, and how much of it is looked at, in bytes.
 _RECORD_AT, _LOOKED_AT = 0x10000, 1024
 _TABLE, _FREE = 1, 0xFF
 _LFS_PARTITION = 103
 _FLASH_LIMIT = 16 * 1024 * 1024
 _HEADER = struct.Struct("<II")
-_BASE, _BASE_MASK, _INTEGER, _IN_PROGRESS = 0xFAFAA050, 0xFFFFF0F0, 0x2, 0x8
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ def find_image(read: Callable[[int, int], bytes]) -> FoundImage | None:
         return None
     base, size = place
     signature, used = _HEADER.unpack(read(base, _HEADER.size))
-    whole = signature & _BASE_MASK == _BASE & _BASE_MASK and not signature & _IN_PROGRESS
-    return FoundImage(base, size, used if whole and 0 < used < _FLASH_LIMIT else 0, bool(signature & _INTEGER))
+    whole = is_signature(signature) and not signature & IN_PROGRESS
+    return FoundImage(base, size, used if whole and 0 < used < _FLASH_LIMIT else 0, bool(signature & INTEGER))
 
 
 def _region(records: bytes) -> tuple[int, int] | None:

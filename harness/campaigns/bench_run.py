@@ -12,7 +12,6 @@ import math
 import os
 import selectors
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 from harness.campaigns.board_process import STORE, BoardProcess
 from harness.campaigns.plan import Found, collect, require_some
-from harness.campaigns.work import HandedOver, Listed, Task, Work, unknown_board
+from harness.campaigns.work import HandedOver, Listed, Task, Work, finished_in, unknown_board
 from harness.errors import BenchFault, Interrupted, UsageError
 from harness.inventory.model import Board
 from harness.judging.keywords import Keywords
@@ -224,7 +223,7 @@ def _run(
 
 
 def _listed(request: RunRequest, asked: list[Board], found: Found, store: Store, run: int) -> Listed:
-    done = _done(store, run)
+    done = finished_in(store, run)
     left = found.without(done)
     for position, board in enumerate(asked):
         if board.id in done:
@@ -344,17 +343,9 @@ def _stop(child: _Child, why: str) -> None:
         child.process.kill()
 
 
-def _done(store: Store, run: int) -> dict[str, Counter[tuple[str, str]]]:
-    """The scenarios that have a result, by board."""
-    return {
-        board.id: Counter((scenario.suite, scenario.name) for scenario in board.scenarios)
-        for board in store.load_run(run, figures=False).boards
-    }
-
-
 def _hold_against(found: Found, store: Store, run: int) -> None:
     """What was planned and has no result did not happen: the board has a problem, whatever its process said."""
-    left = found.without(_done(store, run)).boards
+    left = found.without(finished_in(store, run)).boards
     for board in store.load_run(run, figures=False).boards:
         if missing := left.get(board.id):
             count = f"{len(missing)} of {len(found.boards[board.id])} scenarios have no result"

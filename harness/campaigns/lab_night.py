@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.campaigns.handing_over import AWAY, DEAD, HELD, LOST
-from harness.campaigns.plan import Found
+from harness.campaigns.plan import Found, left_of
 from harness.campaigns.plan import Place as Scenario
-from harness.campaigns.work import HandedOver, Task, unknown_board
+from harness.campaigns.work import HandedOver, Task, finished_in, unknown_board
 from harness.errors import HarnessError
 from harness.inventory.model import Board, LabgridPlace
 from harness.labgrid.client import Lab, Place
@@ -212,7 +212,7 @@ class LabWork:
             self._claims = self._night.claims()
             for name, one in self._boards.items():
                 done = self._claims[name].state == DONE and not self._is_done(name)
-                if done and not _without(one.plan, self._night.finished(name)):
+                if done and not left_of(one.plan, self._night.finished(name)):
                     self._whole.add(name)
         except ServerAway as problem:
             self._unheard(problem)
@@ -235,7 +235,7 @@ class LabWork:
         self._mine.add(name)
         self._claims[name] = replace(before, state=TAKEN, silent=0.0)
         ended = self._night.finished(name)
-        board.left = _without(board.plan, ended)
+        board.left = left_of(board.plan, ended)
         if not board.left:
             board.closing = (DONE, "")
             return None
@@ -258,11 +258,10 @@ class LabWork:
         return Task(board.entry, only=board.left, place=place if spare else "", wait=0.0, hand_over=True)
 
     def _results(self, name: str) -> Counter[tuple[str, str]]:
-        boards = self._store.load_run(self._run, figures=False).boards
-        return Counter((s.suite, s.name) for board in boards if board.id == name for s in board.scenarios)
+        return finished_in(self._store, self._run).get(name, Counter())
 
     def _still_left(self, one: _Board) -> list[Scenario]:
-        return _without(one.left, self._results(one.entry.id) - one.before)
+        return left_of(one.left, self._results(one.entry.id) - one.before)
 
     def _forget_what_is_left(self, one: _Board) -> None:
         """Our run is not held against what somebody else does now."""
@@ -350,16 +349,6 @@ class LabWork:
 
     def _event(self, board: str, words: str) -> None:
         self._store.record_event(self._run, board, Event(_LAB, words, time.time()))
-
-
-def _without(places: Sequence[Scenario], done: Counter[tuple[str, str]]) -> list[Scenario]:
-    ended, left = Counter(done), []
-    for place in places:
-        if ended[place.suite, place.name] > 0:
-            ended[place.suite, place.name] -= 1
-        else:
-            left.append(place)
-    return left
 
 
 def with_twins(record: RunRecord, boards: Sequence[Board]) -> RunRecord:

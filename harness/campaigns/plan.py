@@ -51,16 +51,19 @@ class Found:
 
     def without(self, done: Mapping[str, Counter[tuple[str, str]]]) -> Found:
         """What is left to do after ``done``, by board: suite and name, as often as it has a result."""
-        left: dict[str, list[Place]] = {}
-        for board, places in self.boards.items():
-            ended = Counter(done.get(board, Counter()))
-            left[board] = []
-            for place in places:
-                if ended[place.suite, place.name] > 0:
-                    ended[place.suite, place.name] -= 1
-                else:
-                    left[board].append(place)
+        left = {board: left_of(places, done.get(board, Counter())) for board, places in self.boards.items()}
         return Found(left, self.other_runtime, self.unselected, self.names, self.problems)
+
+
+def left_of(places: Sequence[Place], done: Counter[tuple[str, str]]) -> list[Place]:
+    """Those of ``places`` that are not in ``done``: suite and name, as often as it has a result."""
+    ended, left = Counter(done), []
+    for place in places:
+        if ended[place.suite, place.name] > 0:
+            ended[place.suite, place.name] -= 1
+        else:
+            left.append(place)
+    return left
 
 
 def write(found: Found, file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -92,3 +93,11 @@ class Listed:
 def unknown_board(board: Board) -> BoardRecord:
     """Before anything is known of it but its entry."""
     return BoardRecord(board.id, board.chip, FirmwareRecord("", "", ""))
+
+
+def finished_in(store: Store, run: int) -> dict[str, Counter[tuple[str, str]]]:
+    """The scenarios that have a result, by board."""
+    return {
+        board.id: Counter((scenario.suite, scenario.name) for scenario in board.scenarios)
+        for board in store.load_run(run, figures=False).boards
+    }

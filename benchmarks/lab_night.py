@@ -24,16 +24,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.run_kills import _tree
+from benchmarks.run_kills import RESULT_LINE, process_tree
 from harness.results.store import Store
 from harness.virtual.virtual_firmware import build_firmware
-from tests.labgrid.real_lab import RealLab
+from tests.labgrid.real_lab import RealLab, serial_resource
 from tests.results.postgresql_server import running_server
 from tests.running_boards import programmed_board
 
 _SEED = int(os.environ.get("LAB_NIGHT_SEED", "1"))
 _EXPORTERS, _EACH = ("north", "south"), 4
-_RESULT = re.compile(r" *[0-9.]+ s  (\S+) +(pass|marginal|fail|error|skipped) +(\S+): (.+)")
 #: Seconds: what a place may stay acquired for, and what a night may take.
 _FREE_WITHIN, _NIGHT = 60.0, 900.0
 #: Between a host's start and its kill, in seconds.
@@ -61,9 +60,7 @@ class _Lab:
         for name in names:
             exporter, number = name.split("-")
             board = stack.enter_context(programmed_board("esp32", folder / name, firmware))
-            port = int(board.url.rpartition(":")[2].partition("?")[0].strip("/"))
-            serial = f"{{host: 127.0.0.1, port: {port}, speed: 115200, protocol: rfc2217}}"
-            self.resources[exporter] += f"b{number}:\n  NetworkSerialPort: {serial}\n"
+            self.resources[exporter] += f"b{number}:\n{serial_resource(board.url)}"
             entry = f"id: {name}, chip: esp32, runtime: micropython, identity: {{labgrid: {{place: {name}}}}}"
             entries.append(f"  - {{{entry}}}")
         self.bench = "name: lab\nboards:\n" + "\n".join(entries) + "\n"
@@ -177,7 +174,7 @@ def _kills(lab: _Lab, store: str, kills: int, figures: dict[str, float]) -> None
                 lab.lab.stop_exporter(exporter)
                 _wait(process, draw.uniform(1.0, 10.0))
                 lab.start_exporter(exporter)
-            tree = _tree(process.pid)
+            tree = process_tree(process.pid)
             for pid in tree if what == "tree" else [process.pid]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -189,7 +186,7 @@ def _kills(lab: _Lab, store: str, kills: int, figures: dict[str, float]) -> None
             longest = max(longest, took)
             late += took > _FREE_WITHIN
             for line in out.read_text("utf-8", "replace").splitlines():
-                if match := _RESULT.fullmatch(line.rstrip()):
+                if match := RESULT_LINE.fullmatch(line.rstrip()):
                     said.add((match[1], match[3], match[4]))
                     told += 1
             while (alive := sum(map(_alive, tree))) and time.monotonic() < begun + _FREE_WITHIN:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.run_kills import _tree
+from benchmarks.run_kills import process_tree
 from harness.virtual.virtual_firmware import build_firmware
 from tests.running_boards import programmed_board
 
@@ -59,7 +59,7 @@ def _run(folder: Path, suite: str, urls: list[str], figures: dict[str, float]) -
         )
     spent: dict[int, float] = {}
     while process.poll() is None:
-        for pid in _tree(process.pid):
+        for pid in process_tree(process.pid):
             with contextlib.suppress(OSError, IndexError):
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 spent[pid] = (int(fields[11]) + int(fields[12])) / _TICK

@@ -35,7 +35,7 @@ _PAIRS = ("vesp32,vnodemcu", "vesp8266,vfeather", "vstm32,vesp32", "vfeather,vno
 _KEYWORD = "files or restarts or leak or outlive"
 #: Seconds that what was left running may take to end by itself.
 _PATIENCE = 60.0
-_RESULT = re.compile(r" *[0-9.]+ s  (\S+) +(pass|marginal|fail|error|skipped) +(\S+): (.+)")
+RESULT_LINE = re.compile(r" *[0-9.]+ s  (\S+) +(pass|marginal|fail|error|skipped) +(\S+): (.+)")
 
 
 @dataclass
@@ -58,7 +58,7 @@ def _command(boards: str, keyword: str) -> list[str]:
     return [sys.executable, "-m", "harness", "run", "reload", "-k", keyword, "--boards", boards, "--jobs", "2"]
 
 
-def _tree(root: int) -> list[int]:
+def process_tree(root: int) -> list[int]:
     """The process and all below it, its own children last (Linux ``/proc``)."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
@@ -107,7 +107,7 @@ class _Run:
     @property
     def results(self) -> list[tuple[str, str, str, str]]:
         """Board, outcome, suite and name of each scenario that was reported as finished."""
-        return [found.groups() for line in self.lines if (found := _RESULT.match(line))]  # type: ignore[misc]
+        return [found.groups() for line in self.lines if (found := RESULT_LINE.match(line))]  # type: ignore[misc]
 
 
 def _in_store(path: Path) -> set[tuple[str, str, str, str]]:
@@ -134,7 +134,7 @@ def _kill_one(number: int, folder: Path, chance: random.Random, length: float, t
     if run.process.poll() is not None:
         run.ended()
         return False
-    for pid in _tree(run.process.pid) if whole else [run.process.pid]:
+    for pid in process_tree(run.process.pid) if whole else [run.process.pid]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()

@@ -26,6 +26,43 @@ needs_labgrid = pytest.mark.skipif(
 )
 
 
+#: A suite of one scenario, to which others can be added; it asserts a figure that only a VM that runs can give.
+SUITE = """
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.judging.figures import Figure
+from harness.judging.limits import exactly
+from harness.kinds import STATE
+
+ANSWER = Figure("answer", STATE, limit=exactly("42"))
+pytestmark = pytest.mark.runtime("micropython")
+
+
+def test_answers(scenario):
+    scenario.take(ANSWER, scenario.board.run("print(6*7)").stdout.strip().decode())
+"""
+
+
+def serial_resource(url: str) -> str:
+    """An exporter's ``NetworkSerialPort`` (a line of YAML, for a group) for the port that a virtual board serves."""
+    port = int(url.rpartition(":")[2].partition("?")[0].strip("/"))
+    return f"  NetworkSerialPort: {{host: 127.0.0.1, port: {port}, speed: 115200, protocol: rfc2217}}\n"
+
+
+def ended(process: subprocess.Popen[str], within: float = 120) -> tuple[int, str]:
+    """The exit code and the output of a command that ends by itself."""
+    try:
+        out, _ = process.communicate(timeout=within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, _ = process.communicate()
+        pytest.fail(f"it went on for {within:g} s: {out}")
+    return process.returncode, out
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -16,28 +16,14 @@ import pytest
 
 from harness.inventory.model import LabgridPlace
 from harness.labgrid.lease import Lease
-from tests.labgrid.real_lab import RealLab, Relay, needs_labgrid, until
+from tests.labgrid.real_lab import SUITE, RealLab, Relay, ended, needs_labgrid, serial_resource, until
 from tests.running_boards import programmed_board
 
 pytestmark = needs_labgrid
 
-SUITE = """
-import time
-from pathlib import Path
-
-import pytest
-
-from harness.judging.figures import Figure
-from harness.judging.limits import exactly
-from harness.kinds import STATE
-
-ANSWER = Figure("answer", STATE, limit=exactly("42"))
-pytestmark = pytest.mark.runtime("micropython")
-
-
-def test_answers(scenario):
-    scenario.take(ANSWER, scenario.board.run("print(6*7)").stdout.strip().decode())
-
+OWN_SUITE = (
+    SUITE
+    + """
 
 def test_stays(scenario):
     board = scenario.bench.attached.board.id
@@ -49,6 +35,7 @@ def test_stays(scenario):
         return
     scenario.board.run("import time\\ntime.sleep(250)", timeout=300)  # silent: nothing comes that would end a read
 """
+)
 BENCH = """\
 name: lab
 boards:
@@ -62,14 +49,12 @@ RELEASED_WITHIN = 60
 class _Standing:
     """The lab as each test finds it: everything up, and every place free."""
 
-    def __init__(self, lab: RealLab, relay: Relay, ports: dict[str, int]) -> None:
+    def __init__(self, lab: RealLab, relay: Relay, urls: dict[str, str]) -> None:
         self.lab = lab
         self.relay = relay
         self._resources = {
-            name: f"desk:\n"
-            f"  NetworkSerialPort: {{host: 127.0.0.1, port: {port}, speed: 115200, protocol: rfc2217}}\n"
-            f"  NetworkPowerPort: {{model: rest, host: '{relay.url}', index: 1}}\n"
-            for name, port in ports.items()
+            name: f"desk:\n{serial_resource(url)}  NetworkPowerPort: {{model: rest, host: '{relay.url}', index: 1}}\n"
+            for name, url in urls.items()
         }
 
     def repair(self) -> None:
@@ -96,13 +81,13 @@ def standing(tmp_path_factory: pytest.TempPathFactory, firmware_files: dict[str,
         stack.callback(lab.close)
         stack.callback(relay.close)
         lab.start_coordinator()
-        ports = {}
+        urls = {}
         for name in ("first", "second"):
             board = stack.enter_context(
                 programmed_board("esp32", tmp_path_factory.mktemp(name), firmware_files["esp32"])
             )
-            ports[name] = int(board.url.rpartition(":")[2].partition("?")[0].strip("/"))
-        yield _Standing(lab, relay, ports)
+            urls[name] = board.url
+        yield _Standing(lab, relay, urls)
 
 
 @pytest.fixture
@@ -116,7 +101,7 @@ def folder(tmp_path: Path, firmware_files: dict[str, Path]) -> Path:
     """A bench of two boards by place, and a suite."""
     (tmp_path / "boards.yaml").write_text(BENCH.format(firmware=f"firmware: {{path: {firmware_files['esp32']}}}"))
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "test_own.py").write_text(SUITE)
+    (tmp_path / "own" / "test_own.py").write_text(OWN_SUITE)
     return tmp_path
 
 
@@ -129,16 +114,6 @@ def harness(lab: RealLab, folder: Path, *arguments: str) -> subprocess.Popen[str
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def ended(process: subprocess.Popen[str], within: float = 120) -> tuple[int, str]:
-    try:
-        out, _ = process.communicate(timeout=within)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, _ = process.communicate()
-        pytest.fail(f"it went on for {within:g} s: {out}")
-    return process.returncode, out
 
 
 def running(lab: RealLab, folder: Path, *boards: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:

@@ -17,29 +17,15 @@ from harness.judging.outcome import Outcome
 from harness.results import night as nights
 from harness.results.run_record import RunRecord
 from harness.results.store import Store
-from tests.labgrid.real_lab import RealLab, needs_labgrid, until
+from tests.labgrid.real_lab import SUITE, RealLab, ended, needs_labgrid, serial_resource, until
 from tests.results.postgresql_server import Server, running_server
 from tests.running_boards import programmed_board
 
 pytestmark = needs_labgrid
 
-SUITE = """
-import time
-from pathlib import Path
-
-import pytest
-
-from harness.judging.figures import Figure
-from harness.judging.limits import exactly
-from harness.kinds import STATE
-
-ANSWER = Figure("answer", STATE, limit=exactly("42"))
-pytestmark = pytest.mark.runtime("micropython")
-
-
-def test_answers(scenario):
-    scenario.take(ANSWER, scenario.board.run("print(6*7)").stdout.strip().decode())
-
+OWN_SUITE = (
+    SUITE
+    + """
 
 def test_stays(scenario):
     board = scenario.bench.attached.board.id
@@ -49,6 +35,9 @@ def test_stays(scenario):
         scenario.board.run("import time\\ntime.sleep(250)", timeout=300)
     scenario.take(ANSWER, scenario.board.run("print(42)").stdout.strip().decode())
 """
+)
+#: What a night may take, in seconds.
+_WHOLE_NIGHT = 300
 #: Each place, its exporter's group, and its tags.
 PLACES = {
     "esp-1": ("first/one/*", {"chip": "esp32"}),
@@ -82,7 +71,7 @@ class Night:
         (folder / "holds").write_text(holds)
         (folder / "boards.yaml").write_text(BENCH)
         (folder / "own").mkdir(exist_ok=True)
-        (folder / "own" / "test_own.py").write_text(SUITE)
+        (folder / "own" / "test_own.py").write_text(OWN_SUITE)
         command = ["nightly", "own", "--lab", "--night", "first", "--store", self.store, *options]
         process = subprocess.Popen(
             [sys.executable, "-m", "harness", *command],
@@ -132,16 +121,6 @@ class Night:
             process.communicate()
 
 
-def ended(process: subprocess.Popen[str], within: float = 300) -> tuple[int, str]:
-    try:
-        out, _ = process.communicate(timeout=within)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, _ = process.communicate()
-        pytest.fail(f"it went on for {within:g} s: {out}")
-    return process.returncode, out
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with running_server() as running:
@@ -161,9 +140,7 @@ def standing(
             exporter, group, _ = match.split("/")
             folder = tmp_path_factory.mktemp(group)
             board = stack.enter_context(programmed_board("esp32", folder, firmware_files["esp32"]))
-            port = int(board.url.rpartition(":")[2].partition("?")[0].strip("/"))
-            serial = f"{{host: 127.0.0.1, port: {port}, speed: 115200, protocol: rfc2217}}"
-            resources[exporter] = resources.get(exporter, "") + f"{group}:\n  NetworkSerialPort: {serial}\n"
+            resources[exporter] = resources.get(exporter, "") + f"{group}:\n{serial_resource(board.url)}"
         yield lab, resources
 
 
@@ -181,7 +158,7 @@ def night(standing: tuple[RealLab, dict[str, str]], server: Server, tmp_path: Pa
 def test_two_hosts_run_each_scenario_once_and_tell_the_same(night: Night) -> None:
     hosts = [night.host(name) for name in ("desk-1", "desk-2")]
     for process in hosts:
-        code, out = ended(process)
+        code, out = ended(process, _WHOLE_NIGHT)
         assert code == 0, out
         assert "3 boards: 6 passed" in out
     assert night.results == {(board, name): 1 for board in ("one", "any", "three") for name in ("answers", "stays")}
@@ -189,7 +166,7 @@ def test_two_hosts_run_each_scenario_once_and_tell_the_same(night: Night) -> Non
     assert not any(night.lab.acquired(place) for place in PLACES)
     summaries = [(night.at(name) / "nightly" / "summary.md").read_text() for name in ("desk-1", "desk-2")]
     assert all("three" in summary and "one" in summary for summary in summaries)
-    code, out = ended(night.host("desk-1"))  # again: there is nothing left to do
+    code, out = ended(night.host("desk-1"), _WHOLE_NIGHT)  # again: there is nothing left to do
     assert code == 0, out
     assert set(night.results.values()) == {1}
 
@@ -204,7 +181,7 @@ def test_a_lost_exporter_costs_its_board_and_the_rest_goes_on_elsewhere(night: N
     rest = {("any", "stays"), ("three", "answers"), ("three", "stays")}
     until(lambda: rest <= set(night.results) or run.poll() is not None, 150, "the rest is done")
     run.send_signal(signal.SIGINT)  # else it would wait for the exporter for minutes
-    code, out = ended(run)
+    code, out = ended(run, _WHOLE_NIGHT)
     assert code == 130, out
     assert "'harness nightly --lab --night first' goes on where it stopped" in out
     record = {board.id: board for board in night.whole().boards}
@@ -224,7 +201,7 @@ def test_an_exporter_that_comes_back_costs_nothing(night: Night) -> None:
     night.lab.stop_exporter("first")
     until(lambda: not night.lab.acquired("esp-1") or run.poll() is not None, 100, "it is given back")
     night.repair()
-    code, out = ended(run)
+    code, out = ended(run, _WHOLE_NIGHT)
     assert code == 0, out
     assert "3 boards: 6 passed" in out
     assert "1 of 2 scenarios are left for the same place, when it is there again" in out
@@ -240,7 +217,7 @@ def test_what_somebody_else_has_waits_and_a_killed_host_is_gone_on_with(night: N
     assert other.poll() is None, "esp-3 is bob's"
     assert night.results["three", "answers"] == 0
     night.lab.client("-p", "esp-3", "release", user="bob")
-    code, out = ended(other)
+    code, out = ended(other, _WHOLE_NIGHT)
     assert code == 0, out
     assert "3 boards: 6 passed" in out
     assert set(night.results.values()) == {1}
